@@ -1,0 +1,3 @@
+"""xstilts: which English task should I train on before I train on mine and deploy in forty languages?"""
+
+__version__ = "0.1.0"
