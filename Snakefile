@@ -1,0 +1,86 @@
+"""Which notebook runs need which: the only place that knows the order.
+
+`python -m xstilts study` calls this after it has withdrawn the run.json of every stale run; a
+run.json, written last, is the proof that a run succeeded. Executed notebooks and logs stay when a
+run fails: they are the evidence.
+"""
+
+import sys
+
+from xstilts.runs import Run
+from xstilts.study import load_study
+
+STUDY = load_study(config["study"])
+PYTHON = sys.executable
+FOLDER = STUDY.folder
+FINAL = Run("transfer").folder(STUDY) / "run.json"
+
+
+def done(run):
+    # ancient: whether a run is stale is decided by the fingerprint in run.json, never by dates
+    return ancient(str(run.folder(STUDY) / "run.json"))
+
+
+def before_target(wildcards):
+    seed = int(wildcards.seed)
+    if wildcards.run == "none":
+        return done(Run("encoder", seed))
+    return done(Run("intermediate", seed, wildcards.run))
+
+
+rule all:
+    input:
+        str(FINAL),
+
+
+rule encoder:
+    output:
+        str(FOLDER / "encoder/seed{seed}/run.json"),
+    log:
+        str(FOLDER / "encoder/seed{seed}/log.txt"),
+    threads: 2
+    priority: 3
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} encoder/seed{wildcards.seed} >{log:q} 2>&1"
+
+
+rule intermediate:
+    input:
+        lambda wildcards: done(Run("encoder", int(wildcards.seed))),
+    output:
+        str(FOLDER / "intermediate/{run}/seed{seed}/run.json"),
+    log:
+        str(FOLDER / "intermediate/{run}/seed{seed}/log.txt"),
+    priority: 2
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} "
+        "intermediate/{wildcards.run:q}/seed{wildcards.seed} >{log:q} 2>&1"
+
+
+rule targets:
+    input:
+        before_target,
+    output:
+        str(FOLDER / "targets/{run}/{bundle}/seed{seed}/run.json"),
+    log:
+        str(FOLDER / "targets/{run}/{bundle}/seed{seed}/log.txt"),
+    priority: 1
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} "
+        "targets/{wildcards.run:q}/{wildcards.bundle}/seed{wildcards.seed} >{log:q} 2>&1"
+
+
+rule transfer:
+    input:
+        [
+            done(Run("targets", seed, run, bundle))
+            for seed in STUDY.seed_numbers
+            for run in STUDY.intermediate
+            for bundle in STUDY.bundles()
+        ],
+    output:
+        str(FINAL),
+    log:
+        str(FINAL.with_name("log.txt")),
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} transfer >{log:q} 2>&1"

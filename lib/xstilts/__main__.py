@@ -1,0 +1,164 @@
+"""Command line: ``python -m xstilts study [STUDY]`` and, for the Snakefile, ``run``."""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .errors import UserError
+from .runs import Fingerprints, Run, list_runs, notebook_hash, provenance, read_record, state, write_record
+from .study import ROOT, Study, load_study
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="xstilts", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    study = commands.add_parser("study", help="run a study, or what is left of it")
+    study.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    study.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
+    study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+    run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")
+    run.add_argument("study")
+    run.add_argument("name", help="the run, as messages name it: targets/mnli/all/seed1")
+    options = parser.parse_args()
+    try:
+        if options.command == "study":
+            return run_study(load_study(options.study, seeds=options.seeds), options.cores)
+        return run_notebook(load_study(options.study), options.name)
+    except UserError as error:
+        print(f"xstilts: {error}", file=sys.stderr)
+        return 2
+
+
+def run_study(study: Study, cores: int) -> int:
+    """Bring every run of the study up to date through Snakemake; print one line per finished run."""
+    started = time.monotonic()
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with open(study.folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f'study "{study.name}" is already running in {study.folder}; wait for it or stop it') from None
+        resolved = study.resolve()
+        left = _discard_stale(study)
+        if not left:
+            print(f'study "{study.name}" is up to date: nothing to do.')
+        else:
+            print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do on {cores} cores', flush=True)
+            _snakemake(study, resolved, left, cores, lock)
+    failed = [run for run in left if not (run.folder(study) / "run.json").is_file()]
+    for run in failed:
+        print(f"  {'failed' if (run.folder(study) / 'log.txt').is_file() else 'not run'}: {run.name}{_reason(study, run)}")
+    if failed:
+        print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
+        return 1
+    if left:
+        print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
+    print(f"figures: {_short(study.figures_folder)}\nnotebook: {_short(Run('transfer').folder(study) / 'notebook.ipynb')}")
+    return 0
+
+
+def _discard_stale(study: Study) -> list[Run]:
+    """Runs to do. The proof of a stale run is withdrawn, so that Snakemake does it again."""
+    fingerprints = Fingerprints(study)
+    left = []
+    for run in list_runs(study):
+        now = state(study, run, fingerprints)
+        if now == "stale":
+            (run.folder(study) / "run.json").unlink()
+        if now != "done":
+            left.append(run)
+    return left
+
+
+def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) -> None:
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
+        "--workflow-profile", ROOT / "profiles" / "default", "--cores", str(cores),
+        "--config", f"study={resolved}",
+    ]  # fmt: skip
+    with open(study.folder / "snakemake.log", "w") as log:
+        # the lock goes along: while any job lives, a second study on this folder is told so
+        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[lock.fileno()])
+        try:
+            waiting, done = list(left), 0
+            while True:
+                finished = process.poll() is not None
+                for run in [run for run in waiting if (run.folder(study) / "run.json").is_file()]:
+                    waiting.remove(run)
+                    done += 1
+                    seconds = read_record(run.folder(study) / "run.json")["seconds"]
+                    print(f"  [{done}/{len(left)}] {run.name} ({seconds:.0f} s)", flush=True)
+                if finished:
+                    break
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+    if process.returncode and waiting == left and not any((run.folder(study) / "log.txt").is_file() for run in left):
+        tail = (study.folder / "snakemake.log").read_text(encoding="utf-8").strip().splitlines()[-5:]
+        raise UserError("Snakemake could not start the study: " + " / ".join(tail))
+
+
+def _reason(study: Study, run: Run) -> str:
+    log = run.folder(study) / "log.txt"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+    return f": {lines[-1].strip()} (see {_short(log)})" if lines else ""
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def run_notebook(study: Study, name: str) -> int:
+    """Execute one run's notebook with papermill and, when all went well, write its ``run.json``."""
+    import papermill
+    from traitlets.config import Config
+
+    run = _find(study, name)
+    folder = run.folder(study)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = run.parameters(study)
+    known = papermill.inspect_notebook(str(run.notebook))
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:  # papermill itself would run to the end with the defaults
+        raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
+    started = time.monotonic()
+    papermill.execute_notebook(
+        str(run.notebook),
+        str(folder / "notebook.ipynb"),
+        parameters=parameters,
+        kernel_name="python3",
+        cwd=str(ROOT / "notebooks"),
+        progress_bar=False,
+        log_output=True,
+        config=Config({"KernelManager": {"transport": "ipc"}}),  # no race for ports when many kernels start
+    )
+    record = {
+        "run": run.name,
+        "fingerprint": Fingerprints(study).of(run),
+        "notebook": notebook_hash(run.notebook),
+        "seconds": round(time.monotonic() - started, 1),
+        "study": json.loads(study.model_dump_json()),
+        "training": read_record(folder / "training.json"),
+        **provenance(),
+    }
+    write_record(folder / "run.json", record)
+    return 0
+
+
+def _find(study: Study, name: str) -> Run:
+    for run in list_runs(study):
+        if run.name == name:
+            return run
+    raise UserError(f'study "{study.name}" has no run "{name}"')
+
+
+if __name__ == "__main__":
+    sys.exit(main())

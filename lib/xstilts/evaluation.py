@@ -1,0 +1,137 @@
+"""A fine-tuned model over all languages of a target at once: predictions and per-example statistics."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+
+from . import metrics
+from .features import Feature, collate, encode, size
+from .study import LengthSettings
+from .tasks import Task
+
+BATCH_TOKENS = 8192  # padded tokens in one forward pass
+MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
+
+
+@torch.no_grad()
+def predict(
+    model, task: Task, data: dict[str, Dataset], tokenizer, lengths: LengthSettings, labels: list[str]
+) -> dict[str, list[Any]]:
+    """Predictions per language, one per example in order: a label index (classification, choice), a
+    list of tag names (tagging) or an answer string, "" for no answer (span).
+
+    All languages go through the model in one length-sorted pass.
+    """
+    features = {language: encode(task, dataset, tokenizer, lengths, labels) for language, dataset in data.items()}
+    keyed = [(language, feature) for language, rows in features.items() for feature in rows]
+    keyed.sort(key=lambda pair: size(pair[1]))
+    model.eval()
+    device = next(model.parameters()).device
+    results: dict[str, list[Any]] = {language: _blank(task, dataset) for language, dataset in data.items()}
+    for batch in _batches(keyed):
+        rows = [feature for _, feature in batch]
+        tensors = collate(rows, tokenizer.pad_token_id)
+        output = model(**{key: tensors[key].to(device) for key in ("input_ids", "attention_mask")})
+        for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
+            _place(task, results[language], feature, prediction)
+    if task.kind == "span":
+        return {language: _answers(results[language], dataset) for language, dataset in data.items()}
+    return results
+
+
+def evaluate(task: Task, data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
+    """Per-example statistics of every language: language, id, metric, numerator, denominator."""
+    tables = []
+    for language, dataset in data.items():
+        ids, predicted = dataset["id"][:], predictions[language]
+        if task.kind in ("classification", "choice"):
+            table = metrics.classification(ids, dataset["label"][:], predicted, language)
+        elif task.kind == "tagging":
+            table = metrics.tagging(ids, dataset["tags"][:], predicted, language)
+        else:
+            gold = [answers["text"] for answers in dataset["answers"][:]]
+            table = metrics.span(ids, gold, predicted, language, task.scorer)
+        tables.append(table[table["metric"].isin(task.metrics)])
+    return pd.concat(tables, ignore_index=True)
+
+
+def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
+    """Predictions as a table: language, id, prediction (tags joined by spaces)."""
+    rows = [
+        (language, example, " ".join(value) if isinstance(value, list) else str(value))
+        for language, dataset in data.items()
+        for example, value in zip(dataset["id"], predictions[language], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["language", "id", "prediction"])
+
+
+def _batches(keyed: list[tuple[str, Feature]]) -> Iterator[list[tuple[str, Feature]]]:
+    batch: list[tuple[str, Feature]] = []
+    for pair in keyed:
+        choices, length = size(pair[1])
+        full = batch and (len(batch) + 1) * choices * length > BATCH_TOKENS
+        if full or (batch and size(batch[0][1])[0] != choices):
+            yield batch
+            batch = []
+        batch.append(pair)
+    if batch:
+        yield batch
+
+
+def _blank(task: Task, dataset: Dataset) -> list[Any]:
+    if task.kind == "tagging":
+        return [[""] * len(tokens) for tokens in dataset["tokens"]]
+    return [None] * len(dataset)
+
+
+def _decode(task: Task, output, rows: list[Feature], labels: list[str]) -> list[Any]:
+    if task.kind in ("classification", "choice"):
+        return output.logits.argmax(-1).tolist()
+    if task.kind == "tagging":
+        best = output.logits.argmax(-1).tolist()
+        return [[labels[tags[start]] for start in row["word_starts"]] for tags, row in zip(best, rows, strict=True)]
+    return _best_spans(output.start_logits.cpu(), output.end_logits.cpu(), rows)
+
+
+def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: list[Feature]) -> list[tuple]:
+    """Per window: (score of the best span, its characters, score of no answer)."""
+    length = start.shape[1]
+    passage = torch.zeros_like(start, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        passage[index, : len(row["offsets"])] = torch.tensor([span is not None for span in row["offsets"]])
+    within = torch.ones(length, length, dtype=torch.bool).triu().tril(MAX_ANSWER - 1)
+    allowed = passage[:, :, None] & passage[:, None, :] & within
+    scores = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
+    best, where = scores.max(dim=1)
+    null = start[:, 0] + end[:, 0]
+    return [
+        (score, row["offsets"][flat // length][0], row["offsets"][flat % length][1], empty)
+        if score > -float("inf")
+        else (score, 0, 0, empty)
+        for score, flat, empty, row in zip(best.tolist(), where.tolist(), null.tolist(), rows, strict=True)
+    ]
+
+
+def _place(task: Task, results: list[Any], feature: Feature, prediction: Any) -> None:
+    index = feature["example"]
+    if task.kind == "tagging":
+        first = feature["first_word"]
+        results[index][first : first + len(prediction)] = prediction
+    elif task.kind == "span":  # the best span over windows; the smallest no-answer score
+        seen = results[index]
+        null = prediction[3] if seen is None else min(seen[3], prediction[3])
+        results[index] = (*max(seen[:3] if seen else prediction[:3], prediction[:3]), null)
+    else:
+        results[index] = prediction
+
+
+def _answers(results: list[tuple], dataset: Dataset) -> list[str]:
+    """Answer strings; no answer is a choice only in sets that hold unanswerable questions (SQuAD v2.0)."""
+    may_be_empty = any(dataset["is_impossible"])
+    return [
+        "" if may_be_empty and null > score else context[start:end]
+        for (score, start, end, null), context in zip(results, dataset["context"], strict=True)
+    ]

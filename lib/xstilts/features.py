@@ -1,0 +1,229 @@
+"""Canonical columns -> token features, one function per kind.
+
+A feature is a dict of plain lists (``input_ids`` and labels) with ``example``, the row it came from.
+Pairs are cut, taggings are split into windows of whole words, passages into overlapping windows:
+no tag and no answer is lost to a length limit.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from .errors import UserError
+from .study import LengthSettings
+from .tasks import Task
+
+IGNORED = -100  # torch's ignore_index: no loss at this position
+MAX_QUESTION = 64  # tokens (official BERT/jiant scripts' max_query_length)
+
+Feature = dict[str, Any]
+
+
+def label_names(task: Task, dataset: Dataset) -> list[str]:
+    """Labels in the order of the head: the task's own, else (supertags) those of the training data, sorted."""
+    if task.kind == "tagging" and not task.labels:
+        return sorted({tag for tags in dataset["tags"] for tag in tags})
+    return list(task.labels)
+
+
+def encode(task: Task, dataset: Dataset, tokenizer, lengths: LengthSettings, labels: Sequence[str] = ()) -> list[Feature]:
+    """Features of ``dataset`` for the head of ``task.kind``; ``labels`` as from :func:`label_names`."""
+    if task.kind == "classification":
+        return _pairs(dataset, tokenizer, lengths.classification)
+    if task.kind == "choice":
+        return _choices(dataset, tokenizer, lengths.choice)
+    if task.kind == "tagging":
+        return _words(dataset, tokenizer, lengths.tagging, labels)
+    if task.kind == "span":
+        return _windows(dataset, tokenizer, lengths.span, lengths.stride)
+    raise ValueError(f"{task.kind}: no features, the encoder reads the text itself")
+
+
+def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
+    ids = tokenizer(dataset["text_a"][:], dataset["text_b"][:], truncation=True, max_length=max_length)["input_ids"]
+    return [
+        {"input_ids": row, "labels": label, "example": index}
+        for index, (row, label) in enumerate(zip(ids, dataset["label"], strict=True))
+    ]
+
+
+def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
+    """``input_ids`` is a list per choice: context and question, then the choice."""
+    prompts, choices, sizes = [], [], []
+    for context, question, options in zip(dataset["context"], dataset["question"], dataset["choices"], strict=True):
+        prompts += [f"{context} {question}".strip()] * len(options)
+        choices += options
+        sizes.append(len(options))
+    ids = iter(tokenizer(prompts, choices, truncation=True, max_length=max_length)["input_ids"])
+    return [
+        {"input_ids": [next(ids) for _ in range(size)], "labels": label, "example": index}
+        for index, (size, label) in enumerate(zip(sizes, dataset["label"], strict=True))
+    ]
+
+
+def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) -> list[Feature]:
+    """First sub-token of each word carries its label; long sentences split between words, never cut.
+
+    Also ``word_starts``, ``first_word``: positions of the first sub-tokens, and the sentence's word
+    that the first of them belongs to. A tag unknown to the head (zero-shot data may hold one) is
+    ignored in the loss and counts as wrong in the score.
+    """
+    label_ids = {label: index for index, label in enumerate(labels)}
+    # some "words" of real treebanks are white space or control characters that a tokenizer drops
+    blank = {word for word in {word for row in dataset["tokens"] for word in row} if not tokenizer.tokenize(word)}
+    sentences = [[tokenizer.unk_token if word in blank else word for word in row] for row in dataset["tokens"]]
+    room = max_length - tokenizer.num_special_tokens_to_add()
+    widths = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
+    pieces, origin = [], []
+    for index, words in enumerate(sentences):
+        counts = [0] * len(words)
+        for word in widths.word_ids(index):
+            counts[word] += 1
+        start = used = 0
+        for position, count in enumerate(counts):
+            if used and used + count > room:
+                pieces.append(words[start:position])
+                origin.append((index, start))
+                start, used = position, 0
+            used += count
+        pieces.append(words[start:])
+        origin.append((index, start))
+    batch = tokenizer(pieces, is_split_into_words=True, truncation=True, max_length=max_length)
+    all_tags, features = dataset["tags"][:], []
+    for piece, (index, first) in enumerate(origin):
+        word_ids = batch.word_ids(piece)
+        starts = [
+            position
+            for position, word in enumerate(word_ids)
+            if word is not None and (position == 0 or word_ids[position - 1] != word)
+        ]
+        targets = [IGNORED] * len(word_ids)
+        for position in starts:
+            targets[position] = label_ids.get(all_tags[index][first + word_ids[position]], IGNORED)
+        features.append(
+            {
+                "input_ids": batch["input_ids"][piece],
+                "labels": targets,
+                "example": index,
+                "word_starts": starts,
+                "first_word": first,
+            }
+        )
+    return features
+
+
+def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[Feature]:
+    """Question and a window of the passage. ``start_positions``/``end_positions`` (inclusive) are those
+    of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each passage
+    token's characters, None for other tokens."""
+    questions, contexts = _shortened(dataset["question"][:], tokenizer), dataset["context"][:]
+    batch = tokenizer(
+        questions,
+        contexts,
+        truncation="only_second",
+        max_length=max_length,
+        stride=min(stride, max(0, max_length - MAX_QUESTION - 8) // 2),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    all_answers, features = dataset["answers"][:], []
+    for window, index in enumerate(batch["overflow_to_sample_mapping"]):
+        offsets = [
+            (tuple(span) if part == 1 else None)
+            for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
+        ]
+        start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
+        features.append(
+            {
+                "input_ids": batch["input_ids"][window],
+                "start_positions": start,
+                "end_positions": end,
+                "example": index,
+                "offsets": offsets,
+            }
+        )
+    return features
+
+
+def _shortened(questions: list[str], tokenizer) -> list[str]:
+    """Questions cut to MAX_QUESTION tokens, by characters so that nothing is re-tokenised differently."""
+    offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [
+        text if len(spans) <= MAX_QUESTION else text[: spans[MAX_QUESTION - 1][1]]
+        for text, spans in zip(questions, offsets, strict=True)
+    ]
+
+
+def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int]:
+    if not answers["text"]:
+        return 0, 0
+    first = answers["answer_start"][0]
+    last = first + len(answers["text"][0].rstrip())
+    covering = [
+        position
+        for position, span in enumerate(offsets)
+        if span is not None and span[0] < last and span[1] > first and context[span[0] : span[1]].strip()
+    ]
+    if not covering or offsets[covering[0]][0] > first or offsets[covering[-1]][1] < last:
+        return 0, 0
+    return covering[0], covering[-1]
+
+
+def encode_text(texts: Iterable[str], tokenizer, max_length: int) -> list[Feature]:
+    """Features for masked LM; masks are drawn when a batch is made."""
+    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    return [{"input_ids": row, "example": index} for index, row in enumerate(ids)]
+
+
+def size(feature: Feature) -> tuple[int, int]:
+    """(number of choices or 1, longest row in tokens): features of like size share a batch."""
+    rows = feature["input_ids"]
+    return (len(rows), max(map(len, rows))) if isinstance(rows[0], list) else (1, len(rows))
+
+
+def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Pad to the longest row. ``input_ids`` and ``attention_mask`` are (batch, length), for choices
+    (batch, choices, length); labels as the head of the kind wants them."""
+    choices, length = max(size(feature)[0] for feature in features), max(size(feature)[1] for feature in features)
+    nested = isinstance(features[0]["input_ids"][0], list)
+    if nested and any(len(feature["input_ids"]) != choices for feature in features):
+        raise UserError("choice examples of one task differ in their number of choices; expected the same for all")
+    rows = [row for feature in features for row in (feature["input_ids"] if nested else [feature["input_ids"]])]
+    ids = torch.full((len(rows), length), pad_token_id)
+    mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    shape: Callable = (lambda x: x.view(len(features), choices, length)) if nested else (lambda x: x)
+    batch = {"input_ids": shape(ids), "attention_mask": shape(mask)}
+    for key in ("labels", "start_positions", "end_positions"):
+        if key not in features[0]:
+            continue
+        values = [feature[key] for feature in features]
+        if isinstance(values[0], list):
+            values = [value + [IGNORED] * (length - len(value)) for value in values]
+        batch[key] = torch.tensor(values)
+    return batch
+
+
+def mask_tokens(
+    batch: dict[str, torch.Tensor], tokenizer, probability: float, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Add masked-LM ``labels``: ``probability`` of the non-special positions, of which 80 % become
+    <mask>, 10 % a random token, 10 % stay (Devlin et al. 2019)."""
+    ids = batch["input_ids"].clone()
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    draw = torch.rand(ids.shape, generator=generator)
+    chosen = (draw < probability) & ~special
+    if not chosen.any():  # a batch without a masked position has no loss
+        first = (~special).nonzero()[0]
+        chosen[tuple(first)] = True
+    labels = torch.where(chosen, ids, torch.tensor(IGNORED))
+    action = torch.rand(ids.shape, generator=generator)
+    random_ids = torch.randint(len(tokenizer), ids.shape, generator=generator)
+    ids[chosen & (action < 0.8)] = tokenizer.mask_token_id
+    swap = chosen & (action >= 0.8) & (action < 0.9)
+    ids[swap] = random_ids[swap]
+    return {**batch, "input_ids": ids, "labels": labels}

@@ -1,0 +1,210 @@
+"""The three phases as the notebooks call them. Each looks for its own finished, fingerprinted work first."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+import transformers
+from datasets import Dataset, concatenate_datasets
+
+from .errors import UserError
+from .evaluation import evaluate, predict, prediction_table
+from .features import encode, encode_text, label_names
+from .pretraining import pretrain
+from .retrieval import retrieve
+from .runs import (
+    Fingerprints,
+    Run,
+    evaluation_languages,
+    evaluation_split,
+    read_record,
+    write_record,
+)
+from .sources import Source
+from .study import NONE, Study, parse_run
+from .tasks import RETRIEVAL_KINDS, Task, get
+from .training import TrainingSet, fine_tune, save_encoder
+
+transformers.logging.set_verbosity_error()  # a fresh head is no news here
+transformers.logging.disable_progress_bar()
+
+
+def encoder(study: Study, source: Source, seed: int) -> dict:
+    """Phase 1: the encoder of a seed in ``runs/<study>/encoder/seed<k>/checkpoint``; returns its record."""
+    run = Run("encoder", seed)
+    folder = run.folder(study)
+    fingerprint = Fingerprints(study).of(run)
+    record = read_record(folder / "training.json")
+    if record.get("fingerprint") == fingerprint:
+        return record
+    if study.encoder.checkpoint:
+        record = _fetch(study, folder / "checkpoint")
+    else:
+        threads = torch.get_num_threads()
+        record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, threads)
+    record = {"fingerprint": fingerprint, **record}
+    write_record(folder / "training.json", record)
+    return record
+
+
+def _fetch(study: Study, folder: Path) -> dict:
+    """Copy a pretrained checkpoint (folder or hub id) as it is."""
+    name, revision = study.encoder.checkpoint, study.encoder.revision or None
+    try:
+        model = transformers.AutoModelForMaskedLM.from_pretrained(name, revision=revision, use_safetensors=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f'encoder.checkpoint "{name}": not a masked-LM checkpoint that loads: {error}') from None
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {"checkpoint": name, "revision": study.encoder.revision, "steps": 0, "tokens": 0, "loss": []}
+
+
+def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
+    """Checkpoint folder that phase 3 starts from."""
+    before = Run("encoder", seed) if intermediate == NONE else Run("intermediate", seed, intermediate)
+    folder = before.folder(study) / "checkpoint"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not there yet; run {before.name} first (make study does)")
+    return folder
+
+
+def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
+    """Phase 2: train one intermediate run, save its encoder, then score its tasks' development sets.
+
+    Returns the record (steps, tokens, loss, scores in the source language by task and metric).
+    """
+    run = Run("intermediate", seed, name)
+    folder = run.folder(study)
+    fingerprint = Fingerprints(study).of(run)
+    record = read_record(folder / "training.json")
+    if record.get("fingerprint") == fingerprint:
+        return record
+    parsed = parse_run(name)
+    start = encoder_of(study, NONE, seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    phase = study.phase("intermediate", name)
+    sets = []
+    for task in map(get, parsed.tasks):
+        languages = parsed.training_languages(study.source_language, source.languages(task, "train"))
+        sets.append(_training_set(study, source, task, languages, phase.examples, seed, tokenizer))
+    if parsed.mlm:
+        texts = source.text(seed).shuffle(seed).select(range(study.training.mix.mlm_documents))["text"]
+        sets.append(TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm)))
+    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, folder / "trainer")
+    save_encoder(model, tokenizer, folder / "checkpoint")
+    scores = {}
+    for task, item in zip(map(get, parsed.tasks), sets, strict=False):
+        data = {study.source_language: source.load(task, "dev", study.source_language)}
+        found = predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels))
+        scores[task.name] = _score(evaluate(task, data, found))
+    record = {"fingerprint": fingerprint, **record, "examples": {s.name: len(s.features) for s in sets}, "dev": scores}
+    write_record(folder / "training.json", record)
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    return record
+
+
+def _training_set(
+    study: Study, source: Source, task: Task, languages: list[str], examples: int, seed: int, tokenizer
+) -> TrainingSet:
+    """The training split in ``languages``, together at most ``examples`` rows, drawn with the seed."""
+    parts = []
+    for number, language in enumerate(languages):
+        part = source.load(task, "train", language)
+        share = (examples or len(part) * len(languages)) // len(languages)
+        parts.append(part.shuffle(seed=seed + number).select(range(min(share, len(part)))))
+    dataset: Dataset = concatenate_datasets(parts)
+    labels = label_names(task, dataset)
+    features = encode(task, dataset, tokenizer, study.training.max_length, labels)
+    return TrainingSet(task.name, task.kind, features, tuple(labels))
+
+
+def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Phase 3: (target, per-language scores) as each target of the bundle is done.
+
+    A training set shared by several targets (SQuAD by XQuAD and MLQA) is trained once. Statistics and
+    predictions are written per target; one that is there with the right fingerprint is not done again.
+    """
+    run = Run("targets", seed, name, bundle)
+    folder = run.folder(study)
+    fingerprints = Fingerprints(study)
+    start = encoder_of(study, name, seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    trained = _Trained(study, source, start, tokenizer, seed, folder)
+    for target in study.bundles()[bundle]:
+        fingerprint = fingerprints.target(run, target)
+        done = read_record(folder / target / "scored.json")
+        if done.get("fingerprint") != fingerprint:
+            task = get(target)
+            split = evaluation_split(source, task)
+            languages = evaluation_languages(study, source, task)
+            if task.kind in RETRIEVAL_KINDS:
+                stats, predictions = retrieve(task, source, languages, split, start, study)
+                record = {}
+            else:
+                data = {language: source.load(task, split, language) for language in languages}
+                model, labels, record = trained.on(study.training_task(task))
+                found = predict(model, task, data, tokenizer, study.training.max_length, labels)
+                stats, predictions = evaluate(task, data, found), prediction_table(data, found)
+            stats.insert(0, "target", target)
+            _write_parquet(stats, folder / target / "stats.parquet")
+            _write_parquet(predictions, folder / target / "predictions.parquet")
+            write_record(folder / target / "scored.json", {"fingerprint": fingerprint, "split": split, **record})
+        yield target, _scores(pd.read_parquet(folder / target / "stats.parquet"))
+    _gather(study, run, folder)
+
+
+class _Trained:
+    """The one fine-tuned model in memory: targets that share a training set follow each other."""
+
+    def __init__(self, study, source, start, tokenizer, seed, folder):
+        self.study, self.source, self.start, self.tokenizer = study, source, start, tokenizer
+        self.seed, self.folder = seed, folder
+        self.models: dict[str, tuple] = {}
+
+    def on(self, task: Task) -> tuple:
+        """(model, labels, training record) fine-tuned on the source-language training split of ``task``."""
+        if task.name not in self.models:
+            phase = self.study.phase("target", task.name)
+            languages = [self.study.source_language]
+            item = _training_set(
+                self.study, self.source, task, languages, phase.examples, self.seed, self.tokenizer
+            )
+            model, record = fine_tune(
+                self.start, [item], self.tokenizer, phase, self.study.training.mix, self.seed, self.folder / "trainer"
+            )
+            shutil.rmtree(self.folder / "trainer", ignore_errors=True)
+            self.models = {task.name: (model.heads[task.name], list(item.labels), record)}
+        return self.models[task.name]
+
+
+def _gather(study: Study, run: Run, folder: Path) -> None:
+    """One ``stats.parquet`` for the run, with the columns that say which run it was."""
+    parts = [pd.read_parquet(folder / target / "stats.parquet") for target in study.bundles()[run.bundle]]
+    stats = pd.concat(parts, ignore_index=True).assign(
+        study=study.name,
+        encoder=study.encoder.checkpoint or "pretrained",
+        intermediate=run.intermediate,
+        training_language="source",
+        seed=run.seed,
+    )
+    _write_parquet(stats, folder / "stats.parquet")
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}")
+    table.to_parquet(aside, index=False)
+    aside.replace(path)
+
+
+def _scores(stats: pd.DataFrame) -> pd.DataFrame:
+    """Per language (rows, in the order scored) and metric (columns): 100 x sum / sum."""
+    sums = stats.groupby(["language", "metric"], sort=False)[["numerator", "denominator"]].sum()
+    return (100 * sums["numerator"] / sums["denominator"]).unstack("metric")
+
+
+def _score(stats: pd.DataFrame) -> dict[str, float]:
+    return _scores(stats).iloc[0].to_dict()

@@ -1,0 +1,231 @@
+"""Run folders, what a run depends on (hashes), and ``run.json``, written last as proof of success."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .sources import open_source
+from .study import NONE, ROOT, Study, parse_run
+from .tasks import RETRIEVAL_KINDS, TASKS
+
+NOTEBOOKS = {
+    "encoder": "1-encoder",
+    "intermediate": "2-intermediate",
+    "targets": "3-targets",
+    "transfer": "4-transfer",
+}
+# modules whose code decides the outcome of a phase (with those of the phases before it)
+CODE = {
+    "encoder": ("pretraining", "sources/"),
+    "intermediate": ("features", "training", "phases"),
+    "targets": ("evaluation", "metrics", "retrieval"),
+    "transfer": ("results", "figures"),
+}
+PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a notebook. ``intermediate`` and ``bundle`` are empty where the phase has none."""
+
+    phase: str
+    seed: int = 0
+    intermediate: str = ""
+    bundle: str = ""
+
+    @property
+    def name(self) -> str:
+        """``targets/mnli/all/seed1``: the folder below the study's, and how messages name the run."""
+        parts = [self.phase, self.intermediate, self.bundle, f"seed{self.seed}" if self.seed else ""]
+        return "/".join(part for part in parts if part)
+
+    def folder(self, study: Study) -> Path:
+        return study.folder / self.name
+
+    def parameters(self, study: Study) -> dict[str, Any]:
+        """What the notebook's ``parameters`` cell is given."""
+        values = {"study": str(study.path), "seed": self.seed, "run": self.intermediate, "bundle": self.bundle}
+        return {key: value for key, value in values.items() if value}
+
+    @property
+    def notebook(self) -> Path:
+        return ROOT / "notebooks" / f"{NOTEBOOKS[self.phase]}.ipynb"
+
+
+def list_runs(study: Study) -> list[Run]:
+    """Every run of the study in the order of the phases; ``none`` has no phase 2."""
+    trained = [name for name in study.intermediate if name != NONE]
+    return [
+        *(Run("encoder", seed) for seed in study.seed_numbers),
+        *(Run("intermediate", seed, name) for seed in study.seed_numbers for name in trained),
+        *(
+            Run("targets", seed, name, bundle)
+            for seed in study.seed_numbers
+            for name in study.intermediate
+            for bundle in study.bundles()
+        ),
+        Run("transfer"),
+    ]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def _code_hash(phase: str) -> str:
+    package = Path(__file__).parent
+    files = [
+        path
+        for name in CODE[phase]
+        for path in (sorted((package / name).rglob("*.py")) if name.endswith("/") else [package / f"{name}.py"])
+    ]
+    return _digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+
+
+@cache
+def notebook_hash(path: Path) -> str:
+    """Hash of the sources of a notebook's cells: outputs and metadata do not count."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return _digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+
+
+class Fingerprints:
+    """What each run of a study depends on, as hashes: settings, data, code, and the run before it."""
+
+    def __init__(self, study: Study):
+        self.study, self.source = study, open_source(study)
+        self.of = cache(self.of)
+        self._data = cache(self._data)
+
+    def of(self, run: Run) -> str:
+        """Fingerprint of the results of ``run``; changes exactly when they might."""
+        inputs = getattr(self, f"_{run.phase}")(run)
+        return _digest([run.phase, run.seed, _code_hash(run.phase), inputs])
+
+    def _data(self, task: str, split: str, language: str) -> str:
+        declared = TASKS[task]
+        identity = [declared.name, declared.kind, declared.labels, declared.metrics, declared.scorer]
+        return _digest([identity, self.source.fingerprint(declared, split, language)])
+
+    def _encoder(self, run: Run) -> list:
+        study = self.study
+        settings = study.encoder.model_dump()
+        if study.encoder.checkpoint:
+            del settings["pretrain"]
+            return [settings]
+        return [settings, self.source.text_fingerprint()]
+
+    def _intermediate(self, run: Run) -> list:
+        study, parsed = self.study, parse_run(run.intermediate)
+        data = [
+            self._data(task, "train", language)
+            for task in parsed.tasks
+            for language in parsed.training_languages(
+                study.source_language, self.source.languages(TASKS[task], "train")
+            )
+        ]
+        text = self.source.text_fingerprint() if parsed.mlm else ""
+        settings = [study.phase("intermediate", run.intermediate).model_dump(), study.training.max_length.model_dump()]
+        mix = study.training.mix.model_dump() if parsed.mlm or len(parsed.tasks) > 1 else {}
+        return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
+
+    def _targets(self, run: Run) -> list:
+        return [self.target(run, target) for target in self.study.bundles()[run.bundle]]
+
+    def target(self, run: Run, name: str) -> str:
+        """Fingerprint of one target of a bundle, so that a bundle interrupted half-way keeps its first half."""
+        study, task = self.study, TASKS[name]
+        before = (
+            Run("encoder", run.seed) if run.intermediate == NONE else Run("intermediate", run.seed, run.intermediate)
+        )
+        inputs = [self.of(before), name, _code_hash("targets"), _code_hash("intermediate")]
+        splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
+        inputs += [
+            self._data(name, split, language)
+            for split in splits
+            for language in evaluation_languages(study, self.source, task)
+        ]
+        if task.kind in RETRIEVAL_KINDS:
+            return _digest([inputs, study.retrieval.model_dump(), study.training.max_length.retrieval])
+        trained = study.training_task(task)
+        settings = [study.phase("target", trained.name).model_dump(), study.training.max_length.model_dump()]
+        return _digest([inputs, settings, self._data(trained.name, "train", study.source_language)])
+
+    def _transfer(self, run: Run) -> list:
+        return [self.of(other) for other in list_runs(self.study) if other.phase == "targets"]
+
+
+def evaluation_split(source, task) -> str:
+    """"test" where the source has one with gold labels, else "dev"."""
+    return "test" if source.languages(task, "test") else "dev"
+
+
+def evaluation_languages(study: Study, source, task) -> list[str]:
+    """Languages a target is scored in: those of the study that the source has, source language first."""
+    available = source.languages(task, evaluation_split(source, task))
+    return [language for language in available if not study.languages or language in study.languages]
+
+
+def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
+    """"done", "stale" (its inputs, settings, code or notebook changed since) or "missing"."""
+    record = read_record(run.folder(study) / "run.json")
+    if not record:
+        return "missing"
+    current = (fingerprints.of(run), notebook_hash(run.notebook))
+    return "done" if (record["fingerprint"], record["notebook"]) == current else "stale"
+
+
+def read_record(path: Path) -> dict:
+    """A JSON record, or {} where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_record(path: Path, record: dict) -> None:
+    """Write JSON aside, then rename: a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(aside, "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes its name only when all is written."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    yield aside
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def provenance() -> dict[str, Any]:
+    """Package versions, git commit, hardware: how a result came to be."""
+    return {
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "git": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+    }
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return found.stdout.strip()

@@ -1,0 +1,57 @@
+"""Where examples come from: the generated micro-world or the original files, in one schema.
+
+Canonical columns per kind:
+
+    classification  id, text_a, text_b, label (index into the task's labels; -1 = unlabelled)
+    choice          id, context, question, choices[list], label
+    tagging         id, tokens[list], tags[list of names]
+    span            id, context, question, answers{text[list], answer_start[list]}, is_impossible
+    parallel        id, query (source language), candidate (foreign); row i's gold is row i
+    mining          id, text, side ("foreign" or "source"), gold[list of ids on the other side]
+    text            id, text, language
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..tasks import Task
+
+if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
+    import pandas
+    from datasets import Dataset
+
+    from ..study import Study
+
+
+class Source(Protocol):
+    """What every source answers. Errors a person can mend are UserErrors."""
+
+    source_language: str
+
+    def languages(self, task: Task, split: str) -> list[str]:
+        """Languages that have gold data for the split; source language first, then sorted."""
+
+    def load(self, task: Task, split: str, language: str) -> "Dataset":
+        """One split ("train", "dev", "test") of a task in one language, in the columns of its kind."""
+
+    def text(self, seed: int) -> "Dataset":
+        """Text of every language for masked LM."""
+
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        """Hash of all that ``load`` would read or generate; cheap."""
+
+    def text_fingerprint(self) -> str:
+        """Hash of all that ``text`` would read or generate; cheap."""
+
+    def language_table(self) -> "pandas.DataFrame":
+        """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
+
+
+def open_source(study: "Study") -> Source:
+    """The source a study names."""
+    if study.source == "micro":
+        from .micro import MicroSource
+
+        return MicroSource(study.micro)
+    from .files import FilesSource
+
+    return FilesSource(study.files, study.source_language)

@@ -1,0 +1,288 @@
+"""Read and validate a study (``params/*.yaml``); parse and list its runs. Imports nothing heavy."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from .errors import UserError, nearest
+from .settings import FilesSettings, MicroSettings, PretrainSettings
+from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, Task, refused_pairs
+from .tasks import get as get_task
+
+ROOT = Path(__file__).resolve().parents[2]
+MULTI = "multi"  # all nine intermediate tasks at once
+NONE = "none"  # no phase 2: the baseline every gain is measured from
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderSettings(Section):
+    """Phase 1: a checkpoint (folder or hub id) or, without one, the study's own pretraining."""
+
+    checkpoint: str = ""
+    revision: str = ""
+    pretrain: PretrainSettings = PretrainSettings()
+
+
+class PhaseSettings(Section):
+    """Fine-tuning in phase 2 or 3. One of ``steps`` and ``epochs`` sets the length."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[float, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(gt=0)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    examples: Annotated[int, Field(ge=0)] = 0  # at most so many training examples; 0 = all
+    freeze_embeddings: bool = False
+
+
+class MixSettings(Section):
+    """Several tasks in phase 2: examples-proportional up to ``cap``, flattened by ``temperature``;
+    ``mlm_share`` of the steps of a ``+mlm`` run are masked-LM steps."""
+
+    cap: Annotated[int, Field(gt=0)] = 2**17
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    mlm_documents: Annotated[int, Field(gt=0)] = 20_000
+    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+
+
+class LengthSettings(Section):
+    """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed."""
+
+    classification: int = 256
+    choice: int = 256
+    tagging: int = 256
+    span: int = 384
+    stride: int = 128
+    retrieval: int = 512
+    mlm: int = 256
+
+
+class TrainingSettings(Section):
+    """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name."""
+
+    intermediate: PhaseSettings = PhaseSettings(epochs=3)
+    target: PhaseSettings = PhaseSettings(epochs=3)
+    overrides: dict[str, dict[str, Any]] = {}
+    mix: MixSettings = MixSettings()
+    max_length: LengthSettings = LengthSettings()
+
+
+class RetrievalSettings(Section):
+    """``layer`` indexes the hidden states (0 = embeddings, -1 = last); ``centre`` subtracts each language's mean."""
+
+    layer: int = -1
+    pooling: Literal["mean", "cls"] = "mean"
+    centre: bool = False
+
+
+class Study(Section):
+    """A validated study. ``seeds`` is how many; they are numbered 1, 2, …"""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    title: str = ""
+    source: Literal["micro", "files"] = "micro"
+    source_language: str = "qaa"
+    languages: tuple[str, ...] = ()  # () = every language that the source has
+    intermediate: tuple[str, ...]
+    targets: tuple[str, ...]
+    training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
+    bundle: Literal["all", "each"] = "all"
+    seeds: Annotated[int, Field(gt=0)] = 1
+    encoder: EncoderSettings = EncoderSettings()
+    training: TrainingSettings = TrainingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    micro: MicroSettings = MicroSettings()
+    files: FilesSettings = FilesSettings()
+    runs: str = "runs"  # folder for everything a run makes; relative to the project
+    figures: str = "figures"
+    _path: Path = PrivateAttr(default=Path())  # the file it was read from
+
+    @property
+    def folder(self) -> Path:
+        """``runs/<study>``: everything this study makes."""
+        return ROOT / self.runs / self.name
+
+    @property
+    def figures_folder(self) -> Path:
+        return ROOT / self.figures / self.name
+
+    @property
+    def path(self) -> str:
+        """The parameter file the study was read from; relative to the project where it lies in it."""
+        return str(self._path.relative_to(ROOT) if self._path.is_relative_to(ROOT) else self._path)
+
+    def resolve(self) -> Path:
+        """Write the study, every default filled in, beside its runs: what all of its jobs read, so
+        that editing ``params/`` while a study runs changes nothing half-way."""
+        path = self.folder / "study.yaml"
+        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        return path
+
+    @property
+    def seed_numbers(self) -> range:
+        return range(1, self.seeds + 1)
+
+    def training_task(self, target: Task) -> Task:
+        """The task whose training split trains ``target`` in this study."""
+        return get_task(self.training_sets.get(target.name, target.training_set))
+
+    def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
+        """Settings of a phase for one run or training set, overrides applied."""
+        settings = getattr(self.training, phase)
+        return PhaseSettings.model_validate(settings.model_dump() | self.training.overrides.get(name, {}))
+
+    def bundles(self) -> dict[str, tuple[str, ...]]:
+        """Bundle name -> the targets one execution of ``3-targets.ipynb`` does."""
+        return {"all": self.targets} if self.bundle == "all" else {target: (target,) for target in self.targets}
+
+
+@dataclass(frozen=True)
+class IntermediateRun:
+    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]]``."""
+
+    name: str
+    tasks: tuple[str, ...]
+    mlm: bool = False
+    languages: tuple[str, ...] = ()  # () = the source language
+
+    def training_languages(self, source_language: str, available: list[str]) -> list[str]:
+        """Languages to train in: the named ones, all available ones for ``@all``, else the source."""
+        if not self.languages:
+            return [source_language]
+        return available if self.languages == ("all",) else list(self.languages)
+
+
+def parse_run(name: str) -> IntermediateRun:
+    """Parse the name of an intermediate run; the only place that knows the grammar."""
+    head, at, tail = name.partition("@")
+    parts, languages = head.split("+"), tuple(tail.split(",")) if at else ()
+    known = [*TASKS, MULTI, NONE]
+    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?", name):
+        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]]')
+    mlm = parts[-1] == "mlm"
+    tasks = parts[:-1] if mlm else parts
+    for part in tasks:
+        if part not in known:
+            raise UserError(f'intermediate run "{name}": unknown task "{part}"{nearest(part, known)}')
+        if part in TASKS and TASKS[part].kind in RETRIEVAL_KINDS:
+            raise UserError(f'intermediate run "{name}": "{part}" is a retrieval set; nothing trains on it')
+    if NONE in tasks and (len(parts) > 1 or languages):
+        raise UserError(f'intermediate run "{name}": "none" stands alone')
+    if len(set(tasks)) < len(tasks) or len(set(languages)) < len(languages):
+        raise UserError(f'intermediate run "{name}": names something twice')
+    if not tasks:
+        raise UserError(f'intermediate run "{name}": "mlm" is mixed into a task, as in "mnli+mlm"')
+    if "mt" in languages:
+        raise UserError(f'intermediate run "{name}": machine-translated sets are not among this study\'s data')
+    if "all" in languages and len(languages) > 1:
+        raise UserError(f'intermediate run "{name}": "all" already holds every language')
+    if MULTI in tasks:
+        if len(tasks) > 1:
+            raise UserError(f'intermediate run "{name}": "multi" already holds every intermediate task')
+        tasks = list(INTERMEDIATE)
+    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages)
+
+
+def load_study(study: str | Path, **changes: Any) -> Study:
+    """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
+
+    Raises UserError naming the file and the key for anything a study cannot be run with.
+    """
+    path = Path(study)
+    path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
+    if not path.is_file():
+        names = [found.stem for found in sorted((ROOT / "params").glob("*.yaml"))]
+        raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")
+    values |= {key: value for key, value in changes.items() if value is not None}
+    try:
+        loaded = Study.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+    loaded._path = path
+    _check(loaded, path)
+    return loaded
+
+
+def _explain(item: dict) -> str:
+    """One pydantic error as a person would say it: key path, what was expected, nearest valid key."""
+    keys = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}"
+    section: Any = Study
+    for part in item["loc"][:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    return f"{keys}: unknown key{nearest(item['loc'][-1], getattr(section, 'model_fields', {}))}"
+
+
+def _check(study: Study, path: Path) -> None:
+    """What single keys cannot show: names, languages, lengths and pairs that must not be scored."""
+    trained: set[str] = set()
+    for position, name in enumerate(study.intermediate):
+        try:
+            run = parse_run(name)
+        except UserError as error:
+            raise UserError(f"{path}: intermediate.{position}: {error}") from None
+        trained |= set(run.tasks)
+        _check_languages(study, path, f"intermediate.{position}", [code for code in run.languages if code != "all"])
+    if NONE not in study.intermediate:
+        raise UserError(f'{path}: intermediate: add "none": every gain is measured from it')
+    if len(set(study.intermediate)) < len(study.intermediate) or len(set(study.targets)) < len(study.targets):
+        raise UserError(f"{path}: intermediate, targets: a name stands twice")
+    for position, name in enumerate(study.targets):
+        if name not in TASKS:
+            raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
+    for target, name in study.training_sets.items():
+        if target not in study.targets:
+            raise UserError(f'{path}: training_sets.{target}: not a target{nearest(target, study.targets)}')
+        if name not in TASKS:
+            raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
+        if TASKS[name].kind != TASKS[target].kind:
+            raise UserError(
+                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
+                f"a {TASKS[target].kind} one"
+            )
+    _check_languages(study, path, "languages", study.languages)
+    _check_languages(study, path, "source_language", [study.source_language])
+    trainable = [TASKS[name] for name in study.targets if TASKS[name].kind not in RETRIEVAL_KINDS]
+    trained |= {study.training_task(target).name for target in trainable}
+    names = {*study.intermediate, *(study.training_task(target).name for target in trainable)}
+    for name, fields in study.training.overrides.items():
+        if name not in names:
+            raise UserError(f"{path}: training.overrides.{name}: no such run or training set{nearest(name, names)}")
+        for key in fields:
+            if key not in PhaseSettings.model_fields:
+                raise UserError(
+                    f"{path}: training.overrides.{name}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}"
+                )
+    for phase in ("intermediate", "target"):
+        settings = getattr(study.training, phase)
+        if bool(settings.steps) == bool(settings.epochs):
+            raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
+    if study.source == "files":
+        refused = refused_pairs(sorted(trained), study.targets)
+        if refused:
+            raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def _check_languages(study: Study, path: Path, key: str, codes) -> None:
+    known = study.micro.languages if study.source == "micro" else None
+    for code in codes:
+        if known is not None and code not in known:
+            raise UserError(f'{path}: {key}: unknown language "{code}"{nearest(code, known)}')
