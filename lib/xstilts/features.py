@@ -119,12 +119,16 @@ def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[
     of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each passage
     token's characters, None for other tokens."""
     questions, contexts = _shortened(dataset["question"][:], tokenizer), dataset["context"][:]
+    longest = max(map(len, tokenizer(questions, add_special_tokens=False)["input_ids"]))
+    room = max_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
+    if room < 2:
+        raise UserError(f"max_length.span: {max_length} tokens leave no room for a passage beside {longest} of question")
     batch = tokenizer(
         questions,
         contexts,
         truncation="only_second",
         max_length=max_length,
-        stride=min(stride, max(0, max_length - MAX_QUESTION - 8) // 2),
+        stride=min(stride, room // 2),
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )

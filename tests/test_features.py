@@ -1,0 +1,110 @@
+"""Features against what they must not lose: every tag, every answer, under three tokenizer families."""
+
+import pytest
+import torch
+from datasets import Dataset
+from toy import TEXT, build_tokenizer
+
+from xstilts import features
+from xstilts.errors import UserError
+from xstilts.study import LengthSettings
+from xstilts.tasks import get
+
+LENGTHS = LengthSettings(classification=12, choice=12, tagging=8, span=72, stride=24)
+
+
+@pytest.fixture(scope="module", params=["unigram", "wordpiece", "bytelevel"])
+def tokenizer(request):
+    return build_tokenizer(request.param)
+
+
+def test_every_tag_survives_splitting(tokenizer):
+    words = ["Die", "Verteidigung", "der", "Panthers", "gab", "nur", "308", "Punkte", "ab", "\u200b", "."] * 3
+    tags = ["DET", "NOUN", "DET", "PROPN", "VERB", "ADV", "NUM", "NOUN", "ADP", "X", "PUNCT"] * 3
+    labels = list(get("udpos").labels)
+    data = Dataset.from_dict({"id": ["0"], "tokens": [words], "tags": [tags]})
+    pieces = features.encode(get("udpos"), data, tokenizer, LENGTHS, labels)
+    assert len(pieces) > 1
+    assert all(len(piece["input_ids"]) <= LENGTHS.tagging for piece in pieces)
+    read = []
+    for piece in pieces:
+        assert piece["first_word"] == len(read)
+        read += [labels[piece["labels"][start]] for start in piece["word_starts"]]
+        ignored = set(range(len(piece["labels"]))) - set(piece["word_starts"])
+        assert all(piece["labels"][position] == features.IGNORED for position in ignored)
+    assert read == tags
+
+
+@pytest.mark.parametrize("answer", ["308", "sixth in the league", "第六", "308分", "เพียง", "Punkte"])
+def test_answer_tokens_cover_the_answer(tokenizer, answer):
+    context = next(text for text in TEXT if answer in text)
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    data = Dataset.from_dict(
+        {"id": ["0"], "context": [context * 2], "question": ["How many points?"], "answers": [answers], "is_impossible": [False]}
+    )
+    windows = features.encode(get("squad1"), data, tokenizer, LENGTHS)
+    held = [window for window in windows if window["start_positions"]]
+    assert held, "no window holds the answer"
+    for window in held:
+        start = window["offsets"][window["start_positions"]][0]
+        end = window["offsets"][window["end_positions"]][1]
+        found = (context * 2)[start:end]
+        assert answer in found
+        # never more than the tokens that touch the answer
+        assert window["offsets"][window["start_positions"]][1] > answers["answer_start"][0]
+
+
+def test_long_question_leaves_room_for_the_passage(tokenizer):
+    data = Dataset.from_dict(
+        {
+            "id": ["0"],
+            "context": [TEXT[0]],
+            "question": ["How many points did the Panthers give up? " * 40],
+            "answers": [{"text": ["308"], "answer_start": [TEXT[0].index("308")]}],
+            "is_impossible": [False],
+        }
+    )
+    windows = features.encode(get("squad1"), data, tokenizer, LengthSettings(span=96, stride=8))
+    assert any(window["start_positions"] for window in windows)
+    assert all(len(window["input_ids"]) <= 96 for window in windows)
+
+
+def test_unanswerable_points_at_the_first_token(tokenizer):
+    data = Dataset.from_dict(
+        {
+            "id": ["0"], "context": [TEXT[0]], "question": ["Who?"],
+            "answers": [{"text": [], "answer_start": []}], "is_impossible": [True],
+        }
+    )  # fmt: skip
+    assert {(w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)} == {(0, 0)}
+
+
+def test_collate_pads_choices_and_refuses_ragged_ones(tokenizer):
+    def choice(options):
+        data = {"id": ["0"], "context": ["The defense"], "question": [""], "choices": [options], "label": [0]}
+        return features.encode(get("hellaswag"), Dataset.from_dict(data), tokenizer, LENGTHS)
+
+    batch = features.collate(choice(["gave", "gave up just 308"]) + choice(["a", "b"]), tokenizer.pad_token_id)
+    assert batch["input_ids"].shape[:2] == (2, 2) and batch["labels"].tolist() == [0, 0]
+    assert (batch["input_ids"] == tokenizer.pad_token_id).eq(batch["attention_mask"] == 0).all()
+    with pytest.raises(UserError, match="number of choices"):
+        features.collate(choice(["a", "b"]) + choice(["a", "b", "c"]), tokenizer.pad_token_id)
+
+
+def test_masking_follows_its_seed_and_spares_special_tokens(tokenizer):
+    rows = features.encode_text(TEXT * 20, tokenizer, 64)
+    batch = features.collate(rows, tokenizer.pad_token_id)
+
+    def masked(seed):
+        return features.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(seed))
+
+    first, again, other = masked(1), masked(1), masked(2)
+    assert torch.equal(first["input_ids"], again["input_ids"])
+    assert not torch.equal(first["labels"], other["labels"])
+    chosen = first["labels"] != features.IGNORED
+    special = torch.isin(batch["input_ids"], torch.tensor(tokenizer.all_special_ids))
+    assert not (chosen & special).any()
+    assert 0.11 < chosen.sum() / (~special).sum() < 0.19
+    assert torch.equal(first["labels"][chosen], batch["input_ids"][chosen])
+    replaced = (first["input_ids"] == tokenizer.mask_token_id)[chosen].float().mean()
+    assert 0.7 < replaced < 0.9
