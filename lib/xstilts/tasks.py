@@ -60,3 +60,69 @@ class Task:
     def training_set(self) -> str:
         """Name of the task whose training split trains this one."""
         return self.trained_on or self.name
+
+
+_QA = ("f1", "exact_match")
+_XNLI = tuple("ar bg de el en es fr hi ru sw th tr ur vi zh".split())
+_PAWSX = tuple("de en es fr ja ko zh".split())
+_UDPOS = tuple(
+    "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh".split()
+)
+_PANX = tuple(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl "
+    "tr ur vi yo zh".split()
+)
+_XQUAD = tuple("ar de el en es hi ru th tr vi zh".split())
+_MLQA = tuple("ar de en es hi vi zh".split())
+_TYDIQA = tuple("ar bn en fi id ko ru sw te".split())
+_BUCC = tuple("de fr ru zh".split())
+_TATOEBA = tuple(
+    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh".split()
+)
+_XCOPA = tuple("et ht id it qu sw ta th tr vi zh".split())
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("anli", "classification", "ANLI+", ("accuracy",), NLI),
+        Task("mnli", "classification", "MNLI", ("accuracy",), NLI),
+        Task("qqp", "classification", "QQP", ("accuracy",), ("0", "1")),
+        Task("squad2", "span", "SQuAD v2.0", _QA),
+        Task("squad1", "span", "SQuAD v1.1", _QA),
+        Task("hellaswag", "choice", "HellaSwag", ("accuracy",)),
+        Task("ccg", "tagging", "CCG", ("accuracy",)),
+        Task("cosmosqa", "choice", "Cosmos QA", ("accuracy",)),
+        Task("csqa", "choice", "CommonsenseQA", ("accuracy",)),
+        Task("xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli"),
+        Task("pawsx", "classification", "PAWS-X", ("accuracy",), ("0", "1"), _PAWSX),
+        Task("udpos", "tagging", "UDPOS", ("f1", "accuracy"), UPOS, _UDPOS),
+        Task("panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX),
+        Task("xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1"),
+        Task("mlqa", "span", "MLQA", _QA, (), _MLQA, "squad1", "mlqa"),
+        Task("tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA),
+        Task("bucc", "mining", "BUCC", ("f1",), (), _BUCC),
+        Task("tatoeba", "parallel", "Tatoeba", ("accuracy",), (), _TATOEBA),
+        Task("xcopa", "choice", "XCOPA", ("accuracy",), (), _XCOPA, "copa"),
+        Task("copa", "choice", "COPA", ("accuracy",)),
+    )
+}
+INTERMEDIATE = ("anli", "mnli", "qqp", "squad2", "squad1", "hellaswag", "ccg", "cosmosqa", "csqa")
+TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba", "xcopa")
+
+
+def get(name: str) -> Task:
+    """The task of that name; UserError with the nearest name for an unknown one."""
+    if name not in TASKS:
+        raise UserError(f'unknown task "{name}"{nearest(name, TASKS)}')
+    return TASKS[name]
+
+
+def refused_pairs(trained: list[str], targets: tuple[str, ...]) -> list[str]:
+    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair."""
+    return [
+        f'"{name}" is trained on articles that "{target}" is scored on; drop one of them'
+        for name in trained
+        if "train" in TASKS[name].files
+        for target in targets
+        if target in TASKS[name].files["train"].overlaps
+    ]
