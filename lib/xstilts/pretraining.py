@@ -1,0 +1,190 @@
+"""Phase 1: a small XLM-RoBERTa pretrained from scratch by masked language modelling.
+
+The loop is our own: logits are computed for masked positions only and batches are rectangular without
+padding, neither of which ``transformers.Trainer`` does, and at this size both count (a third of the time).
+The result is a plain Hugging Face checkpoint folder.
+"""
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import tokenizers
+import torch
+import transformers
+from tokenizers import Regex, models, normalizers, pre_tokenizers, processors, trainers
+
+from .settings import PretrainSettings
+
+log = logging.getLogger(__name__)
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, mask excepted
+PAD, UNK, MASK = 1, 3, 4
+# A word; a suffix with its hyphen; a number; a single sign.
+WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
+HELD_BACK = 20_000  # documents tokenized at a time
+
+
+def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> transformers.PreTrainedTokenizerFast:
+    """A tokenizer from the column ``text``. ``word``: every word and suffix of the text is a token;
+    ``unigram``: sub-words with byte fall-back, so that no character of real text is lost."""
+    batches = (texts[i : i + HELD_BACK]["text"] for i in range(0, len(texts), HELD_BACK))
+    if settings.tokenizer == "word":
+        tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(WORD_PIECES, "isolated")]
+        )
+        trainer = trainers.WordLevelTrainer(special_tokens=list(SPECIAL), vocab_size=1_000_000, show_progress=False)
+    else:
+        tokenizer = tokenizers.Tokenizer(models.Unigram())
+        tokenizer.normalizer = normalizers.NFKC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = tokenizers.decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(
+            vocab_size=settings.vocab_size, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
+        )
+    tokenizer.train_from_iterator(batches, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=settings.positions - 2, bos_token="<s>", eos_token="</s>",
+        cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
+    )  # fmt: skip
+
+
+def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast) -> list[np.ndarray]:
+    """Token ids of every document, longer ones cut into inputs of the model's length: none is dropped."""
+    room = tokenizer.model_max_length - 2
+    rows = []
+    for start in range(0, len(texts), HELD_BACK):
+        batch = tokenizer(texts[start : start + HELD_BACK]["text"], add_special_tokens=False, verbose=False)
+        for ids in batch["input_ids"]:
+            for cut in range(0, len(ids), room):
+                rows.append(np.array([0, *ids[cut : cut + room], 2], dtype=np.int64))
+    return rows
+
+
+def batches(rows: list[np.ndarray], budget: int, rng: np.random.Generator):
+    """For ever: arrays (n, length) of documents of one exact length, about ``budget`` tokens each,
+    every document once per epoch, in random order."""
+    by_length: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_length.setdefault(len(row), []).append(i)
+    stacks = {length: np.stack([rows[i] for i in members]) for length, members in sorted(by_length.items())}
+    while True:
+        plan = []
+        for length, stack in stacks.items():
+            order, size = rng.permutation(len(stack)), max(1, budget // length)
+            plan += [(length, order[i : i + size]) for i in range(0, len(order), size)]
+        for at in rng.permutation(len(plan)):
+            length, members = plan[at]
+            yield stacks[length][members]
+
+
+def mask_weights(rows: list[np.ndarray], vocabulary: int, share: float) -> np.ndarray:
+    """Probability that a token of each type is masked: falls with the square root of its frequency, at
+    most 2.5 times the mean, so that function words do not use up the signal; special tokens never."""
+    counts = np.bincount(np.concatenate(rows), minlength=vocabulary).astype(float)
+    counts[list(range(len(SPECIAL)))] = 0
+    weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
+    for _ in range(5):  # capping lowers the mean; a few rounds settle it
+        mean = (weights * counts).sum() / max(counts.sum(), 1)
+        weights = np.minimum(weights, 2.5 * mean)
+    return np.minimum(share * weights / max((weights * counts).sum() / max(counts.sum(), 1), 1e-12), 0.9)
+
+
+def mask(
+    batch: np.ndarray, weights: np.ndarray, vocabulary: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """(inputs, chosen): 80 % of the chosen positions masked, 10 % another token, 10 % as they were."""
+    chosen = rng.random(batch.shape) < weights[batch]
+    fate = rng.random(batch.shape)
+    inputs = np.where(chosen & (fate < 0.8), MASK, batch)
+    random_tokens = rng.integers(len(SPECIAL), vocabulary, batch.shape)
+    return np.where(chosen & (fate >= 0.9), random_tokens, inputs), chosen
+
+
+def new_model(vocabulary: int, settings: PretrainSettings) -> transformers.XLMRobertaForMaskedLM:
+    """An untrained XLM-RoBERTa of the size asked for: no dropout, tied embeddings."""
+    config = transformers.XLMRobertaConfig(
+        vocab_size=vocabulary, hidden_size=settings.width, num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads, intermediate_size=settings.feed_forward,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=settings.initializer_range,
+        max_position_embeddings=settings.positions, type_vocab_size=1, layer_norm_eps=1e-5,
+        bos_token_id=0, pad_token_id=PAD, eos_token_id=2,
+    )  # fmt: skip
+    return transformers.XLMRobertaForMaskedLM(config)
+
+
+def train(
+    model: transformers.XLMRobertaForMaskedLM, rows: list[np.ndarray], settings: PretrainSettings, seed: int
+) -> dict:
+    """Masked language modelling for ``settings.steps`` steps; returns tokens and loss history."""
+    vocabulary, rng = model.config.vocab_size, np.random.default_rng(seed)
+    weights = mask_weights(rows, vocabulary, settings.mask_share)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, settings.steps)
+    model.train()
+    tokens, losses, history, started = 0, [], [], time.perf_counter()
+    stream = batches(rows, settings.batch_tokens, rng)
+    step = 0
+    while step < settings.steps:
+        batch = next(stream)
+        inputs, chosen = mask(batch, weights, vocabulary, rng)
+        if not chosen.any():
+            continue
+        hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
+        where = torch.from_numpy(chosen)
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), torch.from_numpy(batch)[where])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        tokens += batch.size
+        losses.append(loss.detach())
+        step += 1
+        if step % settings.log_every == 0 or step == settings.steps:
+            mean = torch.stack(losses).mean().item()
+            history.append({"step": step, "loss": mean})
+            speed = tokens / (time.perf_counter() - started)
+            log.info("pretraining step %d/%d: loss %.3f, %.0f tokens/s", step, settings.steps, mean, speed)
+            losses = []
+    return {"tokens": tokens, "loss": history}
+
+
+def pretrain(
+    texts: datasets.Dataset, folder: str | os.PathLike, settings: PretrainSettings, seed: int, threads: int
+) -> dict:
+    """Write a pretrained encoder to ``folder`` (whole or not at all) and return how it came to be:
+    steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text.
+
+    With ``steps: 0`` the encoder is left as initialised: the untrained control. The same seed and number
+    of threads give the same weights.
+    """
+    started = time.perf_counter()
+    folder = Path(folder)
+    torch.set_num_threads(threads)
+    tokenizer = train_tokenizer(texts, settings)
+    transformers.set_seed(seed)
+    model = new_model(len(tokenizer), settings)
+    result = {"tokens": 0, "loss": []}
+    if settings.steps:
+        result = train(model, encode(texts, tokenizer), settings, seed)
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    model.eval().save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    return {
+        "steps": settings.steps, **result, "documents": len(texts), "vocabulary": len(tokenizer),
+        "parameters": model.num_parameters(), "seconds": round(time.perf_counter() - started, 1),
+    }  # fmt: skip

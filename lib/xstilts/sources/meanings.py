@@ -1,0 +1,468 @@
+"""The micro-world's tasks as functions on clauses: what each example means, before any language.
+
+Every function takes (world, rng, split, n) and returns a dict whose texts are lists of clauses,
+phrases and words (see ``World.voice_parts``); n is the number of the example, by which labels are
+balanced exactly. Because all languages voice the same dict, everything is parallel.
+
+Wrong answers are built so that no part alone betrays the label: an NLI hypothesis is drawn before its
+label, a choice's alternatives are the same whatever the context, a swapped paraphrase has the words
+of a true one. tests/test_micro.py holds them to it.
+"""
+
+import random
+
+from . import concepts
+from .concepts import ANTONYMS, COLOURS, KINDS, MONTHS, NAMES, NEXT, PLACES, PREVIOUS, ROLES, Clause, Phrase
+from .grammar import Say
+from .world import World, split_of
+
+OPPOSITE = {a: b for pair in ANTONYMS for a, b in (pair, pair[::-1])}
+
+
+def other(rng: random.Random, words, *not_these: str) -> str:
+    """One of the words that is none of those."""
+    while True:
+        word = rng.choice(words)
+        if word not in not_these:
+            return word
+
+
+def say(world: World, rng: random.Random, clause: Clause, synonym: float = 0.0) -> Say:
+    """The clause in a random order and voice."""
+    clause = clause._replace(order=world.order(rng))
+    return Say(clause, world.variant(rng, clause), synonym=rng.random() < synonym)
+
+
+# ---- inference
+
+
+def downward(clause: Clause) -> bool:
+    """Whether saying less about the event says more: under negation and "no"."""
+    return clause.negated or clause.subject.det == "no"
+
+
+def add_detail(world: World, rng: random.Random, clause: Clause, taken: tuple[str, ...] = ()) -> Clause:
+    """The clause with one more detail, if there is room: a place, time, adjective or hyponym."""
+    options = [slot for slot in ("place", "time") if getattr(clause, slot) is None and slot not in taken]
+    common = clause.object is not None and not clause.object.entity
+    if common and not clause.object.adjective and "adjective" not in taken:
+        options.append("adjective")
+    if common and clause.object.head in KINDS and "object" not in taken:
+        options.append("object")
+    if not options:
+        return clause
+    option = rng.choice(options)
+    if option == "place":
+        return clause._replace(place=Phrase(rng.choice(PLACES), "", entity="LOC"))
+    if option == "time":
+        return clause._replace(time=Phrase(rng.choice(MONTHS), ""))
+    if option == "adjective":
+        return clause._replace(object=clause.object._replace(adjective=rng.choice(COLOURS)))
+    hyponym = rng.choice(KINDS[clause.object.head])
+    return clause._replace(object=clause.object._replace(head=hyponym, det="the"))
+
+
+def drop_detail(rng: random.Random, clause: Clause) -> tuple[Clause, str]:
+    """The clause with one detail less, and which: a place, time, adjective, or hypernym for hyponym."""
+    options = [slot for slot in ("place", "time") if getattr(clause, slot)]
+    if clause.object and clause.object.adjective:
+        options.append("adjective")
+    if clause.object and clause.object.head in concepts.HYPERNYM:
+        options.append("object")
+    option = rng.choice(options)
+    if option in ("place", "time"):
+        return clause._replace(**{option: None}), option
+    if option == "adjective":
+        return clause._replace(object=clause.object._replace(adjective="")), option
+    general = concepts.HYPERNYM[clause.object.head]
+    return clause._replace(object=clause.object._replace(head=general, det="some")), option
+
+
+def change_detail(rng: random.Random, clause: Clause) -> Clause:
+    """The clause with one detail that cannot hold together with the old one."""
+    options = [slot for slot in ("place", "time") if getattr(clause, slot)]
+    if clause.object and clause.object.adjective:
+        options.append("adjective")
+    if clause.object and clause.object.head in concepts.HYPERNYM:
+        options.append("object")
+    option = rng.choice(options)
+    if option == "place":
+        return clause._replace(place=Phrase(other(rng, PLACES, clause.place.head), "", entity="LOC"))
+    if option == "time":
+        return clause._replace(time=Phrase(other(rng, MONTHS, clause.time.head), ""))
+    if option == "adjective":
+        old = clause.object.adjective
+        new = OPPOSITE.get(old) or other(rng, COLOURS, old)
+        return clause._replace(object=clause.object._replace(adjective=new))
+    sisters = KINDS[concepts.HYPERNYM[clause.object.head]]
+    return clause._replace(object=clause.object._replace(head=other(rng, sisters, clause.object.head)))
+
+
+def hypothesis(world: World, rng: random.Random, split: str) -> Clause:
+    """A statement drawn before its label: quantified, negated or plain, with a detail to work on."""
+    while True:
+        clause = world.event(rng, kind=rng.choice(("food", "tool", "animal", "gift", "state")))
+        described = clause.object is not None and clause.object.adjective
+        if not (clause.place or clause.time or described):
+            continue  # nothing to take away
+        if clause.place and clause.time and (clause.object is None or described):
+            continue  # nothing to add
+        if clause.object and rng.random() < 0.25:
+            general = concepts.HYPERNYM[clause.object.head]
+            clause = clause._replace(object=clause.object._replace(head=general, det="some"))
+        if rng.random() < 0.3:
+            clause = clause._replace(subject=Phrase(rng.choice(ROLES), rng.choice(("some", "every", "no"))))
+        else:
+            clause = clause._replace(negated=rng.random() < 0.3)
+        if split_of(clause) == split:
+            return clause
+
+
+def premise(world: World, rng: random.Random, claim: Clause, label: int) -> Clause:
+    """A statement that entails (0), leaves open (1) or contradicts (2) the claim.
+
+    A more detailed event entails a less detailed one; under "not" and "no" it is the reverse. A
+    changed place, time, attribute or object is a contradiction, as in SNLI and MultiNLI: both
+    sentences tell of one event.
+    """
+    down, subject = downward(claim), claim.subject
+    if label == 0:
+        if down and rng.random() < 0.7:
+            return drop_detail(rng, claim)[0]
+        if subject.det == "some" and rng.random() < 0.5:
+            claim = claim._replace(subject=subject._replace(det="every"))
+        return claim if down else add_detail(world, rng, claim)
+    if label == 1:
+        if down:
+            return add_detail(world, rng, claim)
+        if subject.det == "every" and rng.random() < 0.5:
+            return add_detail(world, rng, claim._replace(subject=subject._replace(det="some")))
+        claim, dropped = drop_detail(rng, claim)
+        return add_detail(world, rng, claim, taken=(dropped,)) if rng.random() < 0.5 else claim
+    if down:  # what is denied happened, perhaps told in more detail
+        det = rng.choice(("some", "every")) if subject.det == "no" else subject.det
+        positive = claim._replace(negated=False, subject=subject._replace(det=det))
+        return add_detail(world, rng, positive)
+    if subject.det == "some" or rng.random() < 0.45:
+        if subject.det in ("some", "every"):
+            denied = claim._replace(subject=subject._replace(det="no"))
+        else:
+            denied = claim._replace(negated=True)
+        return drop_detail(rng, denied)[0] if rng.random() < 0.5 else denied
+    return change_detail(rng, claim)
+
+
+def mnli(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """One-sentence premise and hypothesis."""
+    claim = hypothesis(world, rng, split)
+    first = say(world, rng, premise(world, rng, claim, n % 3))
+    return {"text_a": [first], "text_b": [say(world, rng, claim)], "label": n % 3}
+
+
+def anli(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Harder: the premise also tells of somebody else, of whom the opposite may be true, and verbs go
+    by their synonyms."""
+    claim = hypothesis(world, rng, split)
+    truth = premise(world, rng, claim, n % 3)
+    lure = premise(world, rng, claim, rng.randrange(3))
+    somebody = other(rng, NAMES if claim.subject.entity else ROLES, claim.subject.head)
+    lure = lure._replace(subject=lure.subject._replace(head=somebody))
+    parts = [say(world, rng, truth, 0.3), say(world, rng, lure, 0.3)]
+    rng.shuffle(parts)
+    return {"text_a": parts, "text_b": [say(world, rng, claim, 0.3)], "label": n % 3}
+
+
+# ---- paraphrase
+
+
+def people(world: World, rng: random.Random, split: str) -> Clause:
+    """An event between two people whose places can be swapped."""
+    while True:
+        clause = world.event(rng, kind="person")
+        if rng.random() < 0.4:  # described people: their descriptions can be swapped as well
+            roles = rng.sample(ROLES, 2)
+            quality = rng.choice(concepts.QUALITIES)
+            clause = clause._replace(
+                subject=Phrase(roles[0], "the", quality), object=Phrase(roles[1], "the", OPPOSITE[quality])
+            )
+        if split_of(clause) == split:
+            return clause
+
+
+def swapped(rng: random.Random, clause: Clause) -> Clause:
+    """The same words, another meaning: people, or what describes them, change places."""
+    a, b = clause.subject, clause.object
+    if a.adjective and rng.random() < 0.5:
+        return clause._replace(subject=a._replace(adjective=b.adjective), object=b._replace(adjective=a.adjective))
+    return clause._replace(subject=b, object=a)
+
+
+def pawsx(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Two sentences of (nearly) the same words: a reordered paraphrase (1) or swapped arguments (0)."""
+    clause = people(world, rng, split)
+    first = say(world, rng, clause)
+    while True:
+        second = say(world, rng, clause)
+        if (second.variant, second.clause.order) != (first.variant, first.clause.order):
+            break
+    if n % 2 == 0:
+        second = second._replace(clause=swapped(rng, second.clause))
+    return {"text_a": [first], "text_b": [second], "label": n % 2}
+
+
+def ask(world: World, rng: random.Random, clause: Clause, slot: str, synonym: float) -> Say:
+    """A question for one slot of a clause, in a voice in which it stays unambiguous."""
+    passive = slot != "object" and clause.object and clause.verb not in concepts.NO_PASSIVE and rng.random() < 0.3
+    clause = clause._replace(order=world.order(rng))
+    return Say(clause, "passive" if passive else "plain", ask=slot, synonym=rng.random() < synonym)
+
+
+def filled(clause: Clause) -> list[str]:
+    """The slots a question can ask for."""
+    return [slot for slot in concepts.SLOTS if getattr(clause, slot) is not None]
+
+
+def qqp(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Two questions: the same one in other words (1), or one that another answer fits (0)."""
+    clause = people(world, rng, split) if rng.random() < 0.5 else world.split_event(rng, split)
+    while len(filled(clause)) < 2:
+        clause = world.split_event(rng, split)
+    slot = rng.choice(filled(clause))
+    first = ask(world, rng, clause, slot, 0.5)
+    if n % 2:
+        return {"text_a": [first], "text_b": [ask(world, rng, clause, slot, 0.5)], "label": 1}
+    options = [part for part in filled(clause) if part != slot]
+    if clause.verb in concepts.VERBS["person"] and slot in ("place", "time") and rng.random() < 0.6:
+        clause = swapped(rng, clause)
+    elif rng.random() < 0.5:
+        slot = rng.choice(options)
+    else:
+        verb = other(rng, concepts.VERBS[concepts.VERB_CLASS[clause.verb]], clause.verb)
+        clause = clause._replace(verb=verb)
+    return {"text_a": [first], "text_b": [ask(world, rng, clause, slot, 0.5)], "label": 0}
+
+
+# ---- reading
+
+
+def passage(world: World, rng: random.Random, split: str, kind: str, verbs: list[str]) -> list[Clause]:
+    """Events alike enough to be confused: of one verb class, by different agents."""
+    agents = rng.sample(NAMES, len(verbs))
+    return [
+        world.split_event(rng, split, kind=kind, agent=agent, verb=verb)
+        for agent, verb in zip(agents, verbs, strict=True)
+    ]
+
+
+def span(
+    world: World, rng: random.Random, split: str, count: int, unanswerable: bool = False, remote: bool = False
+) -> dict:
+    """A passage of ``count`` sentences, a question on one of them, and where its answer stands.
+
+    ``unanswerable``: the question asks the same of an event that the passage does not tell.
+    ``remote``: the question shares no content word with its sentence but at most a name: the verb
+    goes by its synonym, things by their hypernym, other details are left out.
+    """
+    kind = rng.choice(("food", "tool", "animal", "gift") if remote else tuple(concepts.VERBS))
+    while True:
+        # where nothing else does, the verb has to tell the sentences apart
+        verbs = (rng.sample if remote else rng.choices)(concepts.VERBS[kind], k=count)
+        clauses = passage(world, rng, split, kind, verbs)
+        told = rng.randrange(count)
+        clause = clauses[told]
+        slots = [slot for slot in filled(clause) if slot != "subject" or remote or clause.object]
+        if not slots:
+            continue
+        slot = rng.choice(slots)
+        question = clause
+        if remote:
+            general = Phrase(concepts.HYPERNYM[clause.object.head], "some")
+            somebody = clause.subject if slot == "subject" else Phrase("person", "some")
+            recipient = Phrase("person", "some") if clause.recipient else None
+            question = clause._replace(
+                subject=somebody, object=clause.object if slot == "object" else general,
+                recipient=clause.recipient if slot == "recipient" else recipient,
+                place=clause.place if slot == "place" else None, time=clause.time if slot == "time" else None,
+            )  # fmt: skip
+            break
+        for detail in ("place", "time"):
+            if detail != slot and rng.random() < 0.5 and not (slot == "subject" and not clause.object):
+                question = question._replace(**{detail: None})
+        if unanswerable:
+            question = untold(rng, question, slot, clauses)
+            break
+        if sum(matches(question, candidate, slot) for candidate in clauses) == 1:
+            break
+    variants = [say(world, rng, clause) for clause in clauses]
+    asked = ask(world, rng, question, slot, 1.0 if remote else 0.0)
+    return {"context": variants, "question": [asked], "told": None if unanswerable else (told, slot)}
+
+
+def matches(question: Clause, clause: Clause, slot: str) -> bool:
+    """Whether a clause answers a question: all that the question names is so."""
+    if clause.verb != question.verb or getattr(clause, slot) is None:
+        return False
+    for part in concepts.SLOTS:
+        asked, told = getattr(question, part), getattr(clause, part)
+        if part != slot and asked and (told is None or asked.head != told.head):
+            return False
+    return True
+
+
+def untold(rng: random.Random, question: Clause, slot: str, clauses: list[Clause]) -> Clause:
+    """The question with its verb or its agent changed until nothing in the passage answers it."""
+    while True:
+        changed = question
+        if slot == "subject" or rng.random() < 0.5:
+            changed = changed._replace(verb=rng.choice(concepts.VERBS[concepts.VERB_CLASS[question.verb]]))
+        else:
+            told = [clause.subject.head for clause in clauses]
+            name = other(rng, told, question.subject.head) if rng.random() < 0.7 else other(rng, NAMES, *told)
+            changed = changed._replace(subject=Phrase(name, "", entity="PER"))
+        if not any(matches(changed, clause, slot) for clause in clauses):
+            return changed
+
+
+def squad1(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Three sentences; the question repeats words of the one that answers it."""
+    return span(world, rng, split, 3)
+
+
+def squad2(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """As squad1; one question in three has no answer."""
+    return span(world, rng, split, 3, unanswerable=n % 3 == 2)
+
+
+def mlqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Longer passages: four or five sentences."""
+    return span(world, rng, split, 4 + n % 2)
+
+
+def tydiqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """The question was written without the passage at hand: no overlap in content words."""
+    return span(world, rng, split, 3, remote=True)
+
+
+# ---- choice
+
+
+def continuation(world: World, rng: random.Random, clause: Clause, verb: str) -> Say:
+    """What the agent of a clause does (or did) to the same thing."""
+    return Say(clause._replace(verb=verb, place=None, time=None, order=world.order(rng)))
+
+
+def four_verbs(world: World, rng: random.Random, clause: Clause, right: str) -> tuple[list[list[Say]], int]:
+    """All four verbs of the class as alternatives, shuffled; and the index of the right one."""
+    verbs = list(concepts.VERBS[concepts.VERB_CLASS[clause.verb]])
+    rng.shuffle(verbs)
+    return [[continuation(world, rng, clause, verb)] for verb in verbs], verbs.index(right)
+
+
+def two_stories(world: World, rng: random.Random, split: str) -> list[Clause]:
+    """Events of one class with two different agents."""
+    kind = rng.choice(tuple(concepts.VERBS))
+    return [
+        world.split_event(rng, split, kind=kind, agent=agent)._replace(time=None) for agent in rng.sample(NAMES, 2)
+    ]
+
+
+def hellaswag(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """Two people's doings; which of four sentences goes on with the last one's?"""
+    first, last = two_stories(world, rng, split)
+    choices, label = four_verbs(world, rng, last, NEXT[last.verb])
+    return {"context": [say(world, rng, first), say(world, rng, last)], "question": [], "choices": choices,
+            "label": label}  # fmt: skip
+
+
+def cosmosqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """A passage on two people, a question on the cause or the effect of what one of them did."""
+    clauses = two_stories(world, rng, split)
+    about, relation = rng.choice(clauses), ("cause", "effect")[n % 2]
+    choices, label = four_verbs(world, rng, about, (PREVIOUS if n % 2 == 0 else NEXT)[about.verb])
+    return {"context": [say(world, rng, clause) for clause in clauses],
+            "question": [relation, about.subject, "?"], "choices": choices, "label": label}  # fmt: skip
+
+
+def copa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """A premise, "cause" or "effect", two alternatives: often the one is the cause, the other the effect."""
+    clause = world.split_event(rng, split)
+    relation = ("cause", "effect")[n // 2 % 2]
+    right, lure = (PREVIOUS, NEXT) if relation == "cause" else (NEXT, PREVIOUS)
+    verbs = concepts.VERBS[concepts.VERB_CLASS[clause.verb]]
+    wrong = lure[clause.verb] if rng.random() < 0.5 else other(rng, verbs, clause.verb, right[clause.verb])
+    pair = [right[clause.verb], wrong] if n % 2 == 0 else [wrong, right[clause.verb]]
+    choices = [[continuation(world, rng, clause, verb)] for verb in pair]
+    return {"context": [say(world, rng, clause)], "question": [relation, "?"], "choices": choices, "label": n % 2}
+
+
+def csqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """A question on a fact of the world, five answers of one kind; the facts of each split differ."""
+    clause, slot, options = rng.choice(world.facts_of[split])
+    phrase = getattr(clause, slot)
+    right = phrase.head or phrase.adjective
+    answers = [right, *rng.sample([word for word in options if word != right], 4)]
+    rng.shuffle(answers)
+    field = "head" if phrase.head else "adjective"
+    question = Say(clause._replace(order=world.order(rng)), ask=slot)
+    choices = [[phrase._replace(**{field: word})] for word in answers]
+    return {"context": [], "question": [question], "choices": choices, "label": answers.index(right)}
+
+
+# ---- tagging and retrieval
+
+
+def rich(world: World, rng: random.Random, split: str) -> Clause:
+    """An event with quantifiers, names of people and organisations, negation."""
+    while True:
+        clause = world.decorate(rng, world.event(rng))
+        if split_of(clause) == split:
+            return clause
+
+
+def udpos(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """One clause, or two joined by a conjunction; nouns and verbs of one form occur."""
+    first = say(world, rng, rich(world, rng, split))
+    if rng.random() < 0.5:
+        return {"tokens": [first]}
+    second = say(world, rng, rich(world, rng, split)._replace(place=None, time=None), 0.3)
+    return {"tokens": [first, rng.choice(("and", "because")), second]}
+
+
+def panx(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """People, places, organisations: a family name can be any of them, a place name can open the name
+    of an organisation, so that context decides."""
+    while True:
+        clause, draw = world.event(rng), rng.random()
+        if draw < 0.5:
+            clause = world.organised(rng, clause)
+        if draw > 0.3 and clause.subject.entity == "PER":
+            clause = clause._replace(subject=world.named_person(rng, clause.subject.head))
+        if rng.random() < 0.3:
+            clause = clause._replace(place=Phrase(rng.choice(concepts.FAMILIES), "", entity="LOC"))
+        if split_of(clause) == split:
+            return {"tokens": [say(world, rng, clause)]}
+
+
+def ccg(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """A clause for supertagging."""
+    return {"tokens": [say(world, rng, rich(world, rng, split))]}
+
+
+def sentence(world: World, rng: random.Random, split: str) -> list[Say]:
+    """A sentence to be found again in another language."""
+    return [say(world, rng, rich(world, rng, split), 0.2)]
+
+
+def near_miss(world: World, rng: random.Random, parts: list[Say]) -> list[Say]:
+    """A sentence one word away from another: told of somebody else, or of something else done."""
+    clause = parts[0].clause
+    if clause.subject.head in concepts.NAMES_SET:
+        name = other(rng, NAMES, clause.subject.head, clause.object.head if clause.object else "")
+        clause = clause._replace(subject=clause.subject._replace(head=name))
+    elif clause.verb in concepts.VERB_SET:
+        verbs = concepts.VERBS[concepts.VERB_CLASS[clause.verb]]
+        clause = clause._replace(verb=other(rng, verbs, clause.verb))
+    else:
+        clause = clause._replace(place=Phrase(rng.choice(PLACES), "", entity="LOC"))
+    return [parts[0]._replace(clause=clause)]
+

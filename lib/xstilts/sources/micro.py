@@ -1,0 +1,255 @@
+"""The micro-world as a source of data: every task in every language, voiced from the same meanings.
+
+All data of this module are constructed. Results on them say something about the machinery and about
+transfer between controlled languages; they are not results on XTREME or any natural language.
+"""
+
+import hashlib
+import random
+from functools import lru_cache
+from pathlib import Path
+
+import datasets
+import pandas as pd
+
+from ..errors import UserError, nearest
+from ..settings import MicroSettings
+from ..tasks import Task
+from . import meanings
+from .grammar import LANGUAGES, Say, Token, Voice, render
+from .world import World
+
+# task name here -> (the function that makes an example, splits). A target that another task trains
+# has no training split of its own.
+_ALL, _TRAIN, _TEST = ("train", "dev", "test"), ("train", "dev"), ("dev", "test")
+EXAMPLES = {
+    "anli": (meanings.anli, _TRAIN),
+    "mnli": (meanings.mnli, _TRAIN),
+    "qqp": (meanings.qqp, _TRAIN),
+    "squad1": (meanings.squad1, _TRAIN),
+    "squad2": (meanings.squad2, _TRAIN),
+    "hellaswag": (meanings.hellaswag, _TRAIN),
+    "ccg": (meanings.ccg, _TRAIN),
+    "cosmosqa": (meanings.cosmosqa, _TRAIN),
+    "csqa": (meanings.csqa, _TRAIN),
+    "copa": (meanings.copa, _TRAIN),
+    "xnli": (meanings.mnli, _TEST),
+    "pawsx": (meanings.pawsx, _ALL),
+    "udpos": (meanings.udpos, _ALL),
+    "panx": (meanings.panx, _ALL),
+    "xquad": (meanings.squad1, _TEST),
+    "mlqa": (meanings.mlqa, _TEST),
+    "tydiqa": (meanings.tydiqa, _ALL),
+    "xcopa": (meanings.copa, _TEST),
+    "bucc": (meanings.sentence, _TEST),
+    "tatoeba": (meanings.sentence, _TEST),
+}
+RETRIEVAL = ("bucc", "tatoeba")
+BUCC_PAIRED = 0.5  # share of the sentences of each side that have a translation on the other
+_CODE = ("concepts.py", "grammar.py", "world.py", "meanings.py", "micro.py")
+
+
+@lru_cache
+def _generator_hash() -> str:
+    """Hash of the code that decides what is generated."""
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _CODE)).hexdigest()
+
+
+class MicroSource:
+    """:class:`xstilts.sources.Source` over the generated world. Loading is deterministic from the
+    settings; test sets of all languages are parallel, row by row, with equal ids."""
+
+    def __init__(self, settings: MicroSettings):
+        for code in settings.languages:
+            if code not in LANGUAGES:
+                raise UserError(f'micro.languages: unknown language "{code}"{nearest(code, LANGUAGES)}')
+        if settings.languages[:1] != ("qaa",) or len(set(settings.languages)) != len(settings.languages):
+            raise UserError(f'micro.languages: expected "qaa", then others, each once; got {settings.languages}')
+        self.settings = settings
+        self.source_language = settings.languages[0]
+        self.world = World(settings)
+
+    def languages(self, task: Task, split: str) -> list[str]:
+        """Codes that have the split, source language first; retrieval has no source-language set."""
+        if task.name not in EXAMPLES or split not in EXAMPLES[task.name][1]:
+            return []
+        others = sorted(self.settings.languages[1:])
+        return others if task.name in RETRIEVAL else [self.source_language, *others]
+
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        """Hash of settings, generator code and what is asked for."""
+        parts = (self.settings.model_dump_json(), _generator_hash(), task.name, split, language)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def text_fingerprint(self, seed: int) -> str:
+        """Hash of what :meth:`text` is made from."""
+        parts = (self.settings.model_dump_json(), _generator_hash(), str(seed))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def language_table(self) -> pd.DataFrame:
+        """Index language (source first, then by distance); columns name, family, script, distance and
+        its four components cognates, names (shares shared), order, morphology (distances)."""
+        rows = [
+            {
+                "language": code, "name": tongue.name, "family": tongue.family, "script": tongue.script,
+                "distance": tongue.distance, "cognates": tongue.cognates, "names": tongue.names,
+                "order": tongue.order_distance, "morphology": tongue.morphology_distance,
+            }
+            for code, tongue in ((code, LANGUAGES[code]) for code in self.settings.languages)
+        ]  # fmt: skip
+        return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
+
+    def text(self, seed: int) -> datasets.Dataset:
+        """Columns id, text, language: the unaligned mixture the encoder is pretrained on."""
+        return datasets.Dataset.from_dict(self.world.text(seed))
+
+    def load(self, task: Task, split: str, language: str) -> datasets.Dataset:
+        """The examples of a task in the canonical columns of its kind."""
+        if language not in self.languages(task, split):
+            known = ", ".join(self.languages(task, split)) or "none"
+            raise UserError(
+                f'micro: no {split} split of task "{task.name}" in language "{language}"; languages that have it: {known}'
+            )
+        voice, home = self.world.voices[language], self.world.voices[self.source_language]
+        plans = self.plans(task.name, task.kind, split)
+        if task.kind == "parallel":
+            rows = [
+                {"id": key, "query": self._text(home, plan), "candidate": self._text(voice, plan)}
+                for key, plan in plans
+            ]
+        elif task.kind == "mining":
+            rows = self._mining(plans, voice, home)
+        else:
+            build = {"classification": self._classification, "choice": self._choice, "tagging": self._tagging,
+                     "span": self._span}[task.kind]  # fmt: skip
+            rows = [{"id": key, **build(plan, voice, task.name)} for key, plan in plans]
+        return datasets.Dataset.from_list(rows)
+
+    def plans(self, name: str, kind: str, split: str) -> list[tuple[str, dict | list]]:
+        """(id, meaning) of every example of a split, the same for all languages."""
+        make = EXAMPLES[name][0]
+        size = getattr(getattr(self.settings, kind), split)
+        rng = random.Random(f"{name} {split} {self.settings.world_seed}")
+        if name not in RETRIEVAL:
+            # shuffled, or neighbours would differ by their balanced labels
+            numbers = list(range(size))
+            rng.shuffle(numbers)
+            plans = [make(self.world, rng, split, n) for n in numbers]
+        else:  # a sentence twice would have two right answers
+            pairs = size
+            if kind == "mining":  # the union of both sides; every other lone sentence is a near miss
+                pairs = round(size * BUCC_PAIRED)
+                size += size - pairs
+            seen: dict[str, list[Say]] = {}
+            home = self.world.voices[self.source_language]
+            while len(seen) < size:
+                if len(seen) >= pairs and rng.random() < 0.5:
+                    parts = meanings.near_miss(self.world, rng, rng.choice(list(seen.values())[:pairs]))
+                else:
+                    parts = make(self.world, rng, split)
+                seen.setdefault(" ".join(sorted(self._text(home, parts).rstrip(".").split())), parts)
+            plans = list(seen.values())
+        return [(f"{name}-{split}-{i}", plan) for i, plan in enumerate(plans)]
+
+    def _text(self, voice: Voice, parts: list) -> str:
+        return render(self.world.voice_parts(voice, parts))[0]
+
+    def _classification(self, plan: dict, voice: Voice, name: str) -> dict:
+        return {"text_a": self._text(voice, plan["text_a"]), "text_b": self._text(voice, plan["text_b"]),
+                "label": plan["label"]}  # fmt: skip
+
+    def _choice(self, plan: dict, voice: Voice, name: str) -> dict:
+        return {"context": self._text(voice, plan["context"]), "question": self._text(voice, plan["question"]),
+                "choices": [self._text(voice, choice) for choice in plan["choices"]], "label": plan["label"]}  # fmt: skip
+
+    def _tagging(self, plan: dict, voice: Voice, name: str) -> dict:
+        tokens = self.world.voice_parts(voice, plan["tokens"])
+        if name == "udpos":
+            tags = [token.upos for token in tokens]
+        elif name == "panx":
+            tags = [token.entity for token in tokens]
+        else:
+            tags = supertags(tokens)
+        return {"tokens": [token.text for token in tokens], "tags": tags}
+
+    def _span(self, plan: dict, voice: Voice, name: str) -> dict:
+        sentences = [voice.realize(part) for part in plan["context"]]
+        context, starts = render([token for sentence in sentences for token in sentence])
+        question = self._text(voice, plan["question"])
+        answers: dict[str, list] = {"text": [], "answer_start": []}
+        if plan["told"] is not None:
+            told, slot = plan["told"]
+            first = sum(map(len, sentences[:told]))
+            places = [i for i, token in enumerate(sentences[told]) if token.slot == slot]
+            begin = starts[first + places[0]]
+            last = sentences[told][places[-1]].text
+            end = starts[first + places[-1]] + len(last)
+            # A case suffix is no part of what was asked for, but quoting it is no mistake either.
+            suffix = next((word for word in self._cases(voice) if last.endswith(word)), "")
+            for stop in dict.fromkeys((end - len(suffix), end)):
+                answers["text"].append(context[begin:stop])
+                answers["answer_start"].append(begin)
+        return {"context": context, "question": question, "answers": answers, "is_impossible": plan["told"] is None}
+
+    @staticmethod
+    def _cases(voice: Voice) -> list[str]:
+        return [voice.words[suffix] for suffix in ("-acc", "-dat", "-loc")] if voice.language.case else []
+
+    def _mining(self, plans: list, voice: Voice, home: Voice) -> list[dict]:
+        """Both sides of a comparable corpus: the pairs first, then each side's own sentences, each side
+        shuffled. Half of the latter are near misses: a paired sentence with one word changed."""
+        size = round(len(plans) / (2 - BUCC_PAIRED))  # of each side
+        pairs = round(size * BUCC_PAIRED)
+        alone = size - pairs
+        sides = {"foreign": plans[: pairs + alone], "source": plans[:pairs] + plans[pairs + alone :]}
+        rows = []
+        for side, chosen in sides.items():
+            speaker = voice if side == "foreign" else home
+            names = {"foreign": "f", "source": "s"}
+            across = names["source" if side == "foreign" else "foreign"]
+            block = [
+                {"id": f"{key}-{names[side]}", "text": self._text(speaker, plan), "side": side,
+                 "gold": [f"{key}-{across}"] if n < pairs else []}
+                for n, (key, plan) in enumerate(chosen)
+            ]  # fmt: skip
+            random.Random(f"mining {side}").shuffle(block)
+            rows += block
+        return rows
+
+
+def supertags(tokens: list[Token]) -> list[str]:
+    """CCG-like categories of the words of one clause. They depend on the sentence: a verb's on which
+    arguments it has and on which side of it, a noun's on its determiner and grammatical form, an
+    adposition's on whether it opens the sentence. Slashes follow the surface order."""
+    at = next(i for i, token in enumerate(tokens) if token.slot == "verb")
+    subject = "object" if tokens[at].form == "passive" else "subject"
+    verb = "S[pass]" if tokens[at].form == "passive" else "S[dcl]"
+    for slot in (subject, *(slot for slot in ("object", "recipient") if slot != subject)):
+        places = [i for i, token in enumerate(tokens) if token.slot == slot]
+        if places:
+            part = "NP" if slot != "recipient" else "PP"
+            if tokens[places[0]].form == "pred" and all(tokens[i].upos == "ADJ" for i in places):
+                part = "AP"
+            verb = f"({verb}{'/' if places[0] > at else chr(92)}{part})"
+    tags = []
+    for i, token in enumerate(tokens):
+        phrase = [t for t in tokens if t.slot == token.slot]
+        determined = any(t.upos in ("DET", "NUM") for t in phrase)
+        if token.slot == "verb":
+            tags.append(verb)
+        elif token.slot == "negation":
+            tags.append("(S\\NP)/(S\\NP)" if i < at else "(S\\NP)\\(S\\NP)")
+        elif token.upos == "PUNCT":
+            tags.append(".")
+        elif token.upos == "ADP":
+            kind = "PP" if token.slot.startswith("recipient") else "S/S" if i in (0, 1) else "S\\S"
+            tags.append(f"({kind}){'/' if i + 1 < len(tokens) and tokens[i + 1].form == token.form else chr(92)}NP")
+        elif token.upos in ("DET", "NUM"):
+            tags.append(f"NP[{token.form}]/N")
+        elif token.upos == "ADJ":
+            tags.append("AP" if len(phrase) == 1 else "N/N" if token is phrase[0] or determined else "N\\N")
+        else:
+            tags.append("N" if determined else f"NP[{token.form}]")
+    return tags
+
