@@ -16,6 +16,7 @@ UPOS = (
     "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
     "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X",
 )  # fmt: skip
+PARAPHRASE = ("0", "1")
 WIKIANN = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
 
@@ -23,15 +24,17 @@ WIKIANN = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 class Files:
     """Where a split of a task lies below the data folder.
 
-    ``path`` may hold ``{language}``; ``codes`` maps our language codes to the ones in file names;
-    ``languages`` limits the set when the path names none; ``overlaps`` names targets whose test
-    articles this set contains, so that training on it and scoring them is refused.
+    ``paths`` are glob patterns, tried in order for each language; all files of the first that matches
+    are read. ``{language}`` stands for the code in the file name (the same wherever it recurs);
+    ``codes`` maps our codes to those. A path without ``{language}`` holds the language ``language``.
+    ``overlaps`` names tasks whose scored examples this split shares (articles, or as translations):
+    training on it and scoring them is refused.
     """
 
     reader: str
-    path: str
-    languages: tuple[str, ...] = ()
+    paths: tuple[str, ...]
     codes: dict[str, str] = field(default_factory=dict)
+    language: str = "en"
     overlaps: tuple[str, ...] = ()
 
 
@@ -41,8 +44,10 @@ class Task:
     their training data (supertags) or that have none (span, choice, retrieval).
 
     ``metrics``: the main one first; several are averaged into the XTREME score of the task.
+    ``languages``: those of the published set, for completeness checks; a source may hold fewer or more.
     ``trained_on``: the task whose training split trains this one ("" = its own).
     ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
+    ``files``: split ("train", "dev", "test") -> where the original distribution keeps it.
     """
 
     name: str
@@ -62,52 +67,279 @@ class Task:
         return self.trained_on or self.name
 
 
+SPLITS = ("train", "dev", "test")
 _QA = ("f1", "exact_match")
-_XNLI = tuple("ar bg de el en es fr hi ru sw th tr ur vi zh".split())
-_PAWSX = tuple("de en es fr ja ko zh".split())
-_UDPOS = tuple(
-    "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh".split()
-)
-_PANX = tuple(
-    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl "
-    "tr ur vi yo zh".split()
-)
-_XQUAD = tuple("ar de el en es hi ru th tr vi zh".split())
-_MLQA = tuple("ar de en es hi vi zh".split())
-_TYDIQA = tuple("ar bn en fi id ko ru sw te".split())
-_BUCC = tuple("de fr ru zh".split())
-_TATOEBA = tuple(
-    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh".split()
-)
-_XCOPA = tuple("et ht id it qu sw ta th tr vi zh".split())
+_SQUAD_DEV = ("xquad", "xquadr")  # drawn from the articles of the SQuAD development sets
 
-TASKS = {
-    task.name: task
-    for task in (
-        Task("anli", "classification", "ANLI+", ("accuracy",), NLI),
-        Task("mnli", "classification", "MNLI", ("accuracy",), NLI),
-        Task("qqp", "classification", "QQP", ("accuracy",), ("0", "1")),
-        Task("squad2", "span", "SQuAD v2.0", _QA),
-        Task("squad1", "span", "SQuAD v1.1", _QA),
-        Task("hellaswag", "choice", "HellaSwag", ("accuracy",)),
-        Task("ccg", "tagging", "CCG", ("accuracy",)),
-        Task("cosmosqa", "choice", "Cosmos QA", ("accuracy",)),
-        Task("csqa", "choice", "CommonsenseQA", ("accuracy",)),
-        Task("xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli"),
-        Task("pawsx", "classification", "PAWS-X", ("accuracy",), ("0", "1"), _PAWSX),
-        Task("udpos", "tagging", "UDPOS", ("f1", "accuracy"), UPOS, _UDPOS),
-        Task("panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX),
-        Task("xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1"),
-        Task("mlqa", "span", "MLQA", _QA, (), _MLQA, "squad1", "mlqa"),
-        Task("tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA),
-        Task("bucc", "mining", "BUCC", ("f1",), (), _BUCC),
-        Task("tatoeba", "parallel", "Tatoeba", ("accuracy",), (), _TATOEBA),
-        Task("xcopa", "choice", "XCOPA", ("accuracy",), (), _XCOPA, "copa"),
-        Task("copa", "choice", "COPA", ("accuracy",)),
-    )
-}
-INTERMEDIATE = ("anli", "mnli", "qqp", "squad2", "squad1", "hellaswag", "ccg", "cosmosqa", "csqa")
-TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba", "xcopa")
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split(":") for pair in text.split())
+
+
+_XNLI = _codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
+_PAWSX = _codes("de en es fr ja ko zh")
+_UDPOS = _codes("af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
+_PANX = _codes(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl "
+    "tr ur vi yo zh"
+)
+_XQUAD = _codes("ar de el en es hi ru th tr vi zh")
+_MLQA = _codes("ar de en es hi vi zh")
+_TYDIQA = _codes("ar bn en fi id ko ru sw te")
+_BUCC = _codes("de fr ru zh")
+_TATOEBA = _codes(
+    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
+)
+_XCOPA = _codes("et ht id it qu sw ta th tr vi zh")
+_MASAKHANER = _codes("am ha ig lg luo pcm rw sw wo yo")
+_AMERICASNLI = _codes("ay bzd cni gn hch nah oto quy shp tar")
+
+# Our codes (ISO 639-1 where there is one) -> the three-letter ones of some file names.
+_TATOEBA_CODES = _pairs(
+    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun "
+    "id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel "
+    "th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn"
+)
+_MASAKHANER_CODES = _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor")
+
+
+def _xtreme(task: str, reader: str, split: str, *more: str) -> Files:
+    """A set as XTREME's download script lays it out; ``more`` are other layouts of the same set."""
+    return Files(reader, (f"{task}/{split}-{{language}}.tsv", *more))
+
+
+def _squad_json(*paths: str, overlaps: tuple[str, ...] = ()) -> Files:
+    return Files("squad", paths, overlaps=overlaps)
+
+
+def _tydiqa(split: str) -> Files:
+    name = f"tydiqa-goldp-v1.1-{split}/tydiqa.goldp.{{language}}.{split}.json"
+    return _squad_json(f"tydiqa-goldp/{name}", f"tydiqa/{name}")
+
+
+_INTERMEDIATE = (
+    Task(
+        "anli", "classification", "ANLI+", ("accuracy",), NLI,
+        files={
+            "train": Files("nli", ("anli/R?/train.jsonl",)),
+            "dev": Files("nli", ("anli/R?/dev.jsonl",)),
+        },
+        citation="Nie et al. 2020, arXiv:1910.14599",
+    ),
+    Task(
+        "mnli", "classification", "MNLI", ("accuracy",), NLI,
+        files={
+            "train": Files("nli", ("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv")),
+            "dev": Files("nli", ("mnli/dev_matched.tsv", "multinli_1.0/multinli_1.0_dev_matched.jsonl")),
+        },
+        citation="Williams et al. 2018, arXiv:1704.05426",
+    ),
+    Task(
+        "qqp", "classification", "QQP", ("accuracy",), PARAPHRASE,
+        files={
+            "train": Files("paraphrase", ("qqp/train.tsv", "QQP/train.tsv")),
+            "dev": Files("paraphrase", ("qqp/dev.tsv", "QQP/dev.tsv")),
+        },
+        citation="Iyer et al. 2017; GLUE form: Wang et al. 2019, arXiv:1804.07461",
+    ),
+    Task(
+        "squad2", "span", "SQuAD v2.0", _QA,
+        files={
+            "train": _squad_json("squad-v2/train-v2.0.json", "squad/train-v2.0.json"),
+            "dev": _squad_json("squad-v2/dev-v2.0.json", "squad/dev-v2.0.json", overlaps=("squad1", *_SQUAD_DEV)),
+        },
+        citation="Rajpurkar et al. 2018, arXiv:1806.03822",
+    ),
+    Task(
+        "squad1", "span", "SQuAD v1.1", _QA,
+        files={
+            "train": _squad_json("squad/train-v1.1.json"),
+            "dev": _squad_json("squad/dev-v1.1.json", overlaps=("squad2", *_SQUAD_DEV)),
+        },
+        citation="Rajpurkar et al. 2016, arXiv:1606.05250",
+    ),
+    Task(
+        "hellaswag", "choice", "HellaSwag", ("accuracy",),
+        files={
+            "train": Files("hellaswag", ("hellaswag/hellaswag_train.jsonl",)),
+            "dev": Files("hellaswag", ("hellaswag/hellaswag_val.jsonl",)),
+        },
+        citation="Zellers et al. 2019, arXiv:1905.07830",
+    ),
+    Task(
+        "ccg", "tagging", "CCG", ("accuracy",),
+        files={
+            "train": Files("tagged", ("ccg/train.tsv",)),
+            "dev": Files("tagged", ("ccg/dev.tsv",)),
+        },
+        citation="Hockenmaier and Steedman 2007, ACL:J07-3004",
+    ),
+    Task(
+        "cosmosqa", "choice", "Cosmos QA", ("accuracy",),
+        files={"train": Files("cosmosqa", ("cosmosqa/train.csv",)), "dev": Files("cosmosqa", ("cosmosqa/valid.csv",))},
+        citation="Huang et al. 2019, arXiv:1909.00277",
+    ),
+    Task(
+        "csqa", "choice", "CommonsenseQA", ("accuracy",),
+        files={
+            "train": Files("commonsenseqa", ("commonsenseqa/train_rand_split.jsonl",)),
+            "dev": Files("commonsenseqa", ("commonsenseqa/dev_rand_split.jsonl",)),
+        },
+        citation="Talmor et al. 2019, arXiv:1811.00937",
+    ),
+)  # fmt: skip
+
+_TARGETS = (
+    Task(
+        "xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
+        files={split: _xtreme("xnli", "nli", split) for split in ("dev", "test")},
+        citation="Conneau et al. 2018, arXiv:1809.05053",
+    ),
+    Task(
+        "pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _PAWSX,
+        files={
+            "train": _xtreme("pawsx", "paraphrase", "train", "pawsx-original/{language}/*train.tsv"),
+            "dev": _xtreme("pawsx", "paraphrase", "dev", "pawsx-original/{language}/dev_2k.tsv"),
+            "test": _xtreme("pawsx", "paraphrase", "test", "pawsx-original/{language}/test_2k.tsv"),
+        },
+        citation="Yang et al. 2019, arXiv:1908.11828",
+    ),
+    Task(
+        "udpos", "tagging", "UDPOS", ("f1", "accuracy"), UPOS, _UDPOS,
+        files={
+            split: Files(
+                "tagged",
+                (
+                    f"udpos/xtreme-tsv/{split}-{{language}}.tsv",
+                    f"udpos/{split}-{{language}}.tsv",
+                    f"udpos/conllu/UD_*/{{language}}_*-ud-{split}.conllu",
+                ),
+            )
+            for split in SPLITS
+        },
+        citation="Nivre et al. 2020, arXiv:2004.10643",
+    ),
+    Task(
+        "panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX,
+        files={split: _xtreme("panx", "tagged", split) for split in SPLITS},
+        citation="Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193",
+    ),
+    Task(
+        "xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
+        files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("xquadr",))},
+        citation="Artetxe et al. 2020, arXiv:1910.11856",
+    ),
+    Task(
+        "mlqa", "span", "MLQA", _QA, (), _MLQA, "squad1", "mlqa",
+        files={  # question and context in the same language: the cross-lingual pairs are no XTREME target
+            split: _squad_json(f"mlqa/MLQA_V1/{split}/{split}-context-{{language}}-question-{{language}}.json")
+            for split in ("dev", "test")
+        },
+        citation="Lewis et al. 2020, arXiv:1910.07475",
+    ),
+    Task(
+        "tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA,
+        files={split: _tydiqa(split) for split in ("train", "dev")},
+        citation="Clark et al. 2020, arXiv:2003.05002",
+    ),
+    Task(
+        "bucc", "mining", "BUCC", ("f1",), (), _BUCC,
+        files={split: Files("bucc", (f"bucc2018/{{language}}-en.{split}.{{language}}",)) for split in ("dev", "test")},
+        citation="Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080",
+    ),
+    Task(
+        "tatoeba", "parallel", "Tatoeba", ("accuracy",), (), _TATOEBA,
+        files={
+            "test": Files(
+                "tatoeba",
+                ("tatoeba/tatoeba.{language}-eng.{language}", "tatoeba/{language}-en.{language}"),
+                _TATOEBA_CODES,
+            )
+        },
+        citation="Artetxe and Schwenk 2019, arXiv:1812.10464",
+    ),
+    Task(
+        "xcopa", "choice", "XCOPA", ("accuracy",), (), _XCOPA, "copa",
+        files={
+            "dev": Files("copa", ("xcopa/{language}/val.{language}.jsonl",), overlaps=("copa",)),
+            "test": Files("copa", ("xcopa/{language}/test.{language}.jsonl",), overlaps=("copa",)),
+        },
+        citation="Ponti et al. 2020, arXiv:2005.00333",
+    ),
+)  # fmt: skip
+
+# Sets that stand in for absent ones, under their own names.
+_FURTHER = (
+    Task(
+        "copa", "choice", "COPA", ("accuracy",),
+        files={
+            "train": Files("copa", ("copa-en/train.{language}.jsonl",)),
+            "dev": Files("copa", ("copa-en/val.{language}.jsonl",), overlaps=("xcopa",)),
+            "test": Files("copa", ("copa-en/test.{language}.jsonl",), overlaps=("xcopa",)),
+        },
+        citation="Roemmele et al. 2011, AAAI Spring Symposium",
+    ),
+    Task(
+        "socialiqa", "choice", "SocialIQA", ("accuracy",),
+        files={
+            "train": Files("socialiqa", ("socialiqa/socialIQa_v1.4_trn.jsonl",)),
+            "dev": Files("socialiqa", ("socialiqa/socialIQa_v1.4_dev.jsonl",)),
+        },
+        citation="Sap et al. 2019, arXiv:1904.09728",
+    ),
+    Task(
+        "sick", "classification", "SICK", ("accuracy",), NLI,
+        files={
+            "train": Files("nli", ("sick/SICK_train.txt",)),
+            "dev": Files("nli", ("sick/SICK_trial.txt",)),
+            "test": Files("nli", ("sick/SICK_test_annotated.txt",)),
+        },
+        citation="Marelli et al. 2014, ACL:L14-1314",
+    ),
+    Task(
+        "rte", "classification", "RTE", ("accuracy",), ("entailment", "not_entailment"),
+        files={"train": Files("nli", ("rte/train.tsv",)), "dev": Files("nli", ("rte/dev.tsv",))},
+        citation="Dagan et al. 2006 and successors; GLUE form: Wang et al. 2019, arXiv:1804.07461",
+    ),
+    Task(
+        "mrpc", "classification", "MRPC", ("accuracy",), PARAPHRASE,
+        files={
+            "train": Files("paraphrase", ("mrpc/msr_paraphrase_train.txt",)),
+            "test": Files("paraphrase", ("mrpc/msr_paraphrase_test.txt",)),
+        },
+        citation="Dolan and Brockett 2005, ACL:I05-5002",
+    ),
+    Task(
+        "americasnli", "classification", "AmericasNLI", ("accuracy",), NLI,
+        _AMERICASNLI, "mnli",
+        files={
+            "dev": Files("nli", ("americasnli/dev/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
+            "test": Files("nli", ("americasnli/test/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
+        },
+        citation="Ebrahimi et al. 2022, arXiv:2104.08726",
+    ),
+    Task(
+        "masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"),
+        _MASAKHANER,
+        files={
+            split: Files("tagged", (f"masakhaner/{{language}}/{split}.txt",), _MASAKHANER_CODES) for split in SPLITS
+        },
+        citation="Adelani et al. 2021, arXiv:2103.11811",
+    ),
+    Task(
+        "xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
+        files={"test": Files("xquad_r", ("lareqa/xquad-r/{language}.json",), overlaps=("xquad",))},
+        citation="Roy et al. 2020, arXiv:2004.05484",
+    ),
+)  # fmt: skip
+
+TASKS = {task.name: task for task in (*_INTERMEDIATE, *_TARGETS, *_FURTHER)}
+INTERMEDIATE = tuple(task.name for task in _INTERMEDIATE)  # the paper's order
+TARGETS = tuple(task.name for task in _TARGETS)
 
 
 def get(name: str) -> Task:
@@ -117,12 +349,22 @@ def get(name: str) -> Task:
     return TASKS[name]
 
 
-def refused_pairs(trained: list[str], targets: tuple[str, ...]) -> list[str]:
-    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair."""
-    return [
-        f'"{name}" is trained on articles that "{target}" is scored on; drop one of them'
-        for name in trained
-        if "train" in TASKS[name].files
-        for target in targets
-        if target in TASKS[name].files["train"].overlaps
-    ]
+def refused_pairs(
+    trained: list[str], targets: tuple[str, ...], read_from: dict[str, tuple[str, ...]] | None = None
+) -> list[str]:
+    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
+
+    ``read_from`` names the splits that the training rows of a task come from where it is not "train"
+    alone (a study may train on part of a published development set).
+    """
+    refused = []
+    for name in trained:
+        splits = (read_from or {}).get(name, ("train",))
+        shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
+        refused += [
+            f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
+            f"them, perhaps as translations); drop one of the two"
+            for target in targets
+            if target in shared
+        ]
+    return refused
