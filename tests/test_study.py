@@ -103,7 +103,7 @@ def test_bad_run_names(name, message):
         ({"training_sets": {"mnli": "sick"}}, "training_sets.mnli: not a target"),
         ({"name": "../elsewhere"}, "name: "),
         ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
-        ({"training": {**micro()["training"], "overrides": {"mnlli": {}}}}, 'overrides.mnlli: no such run.*did you mean "mnli"'),
+        ({"training": {**micro()["training"], "overrides": {"mnlli": {}}}}, 'training.overrides: .*did you mean "mnli"'),
     ],
 )
 def test_bad_parameters_name_the_key(write, change, message):
@@ -136,4 +136,4 @@ def test_runs_in_order(write):
 def test_resolved_study_reads_back_the_same(write, tmp_path):
     study = load_study(write(micro() | {"runs": str(tmp_path / "runs")}), seeds=3)
     study.folder.mkdir(parents=True)
-    assert load_study(study.resolve()) == study
+    assert load_study(study.resolve()).model_dump() == study.model_dump()

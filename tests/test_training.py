@@ -68,7 +68,7 @@ def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
     model, record = tune(checkpoint, sets, tokenizer, tmp_path)
     assert model.heads["mnli"].base_model is model.heads["udpos"].base_model is model.encoder
     assert record["steps"] == PHASE.steps and record["tokens"] > 0
-    losses = [loss for _, loss in record["loss"]]
+    losses = [entry["loss"] for entry in record["loss"]]
     assert losses[-1] < losses[0] / 2
     labels = list(get("mnli").labels)
     found = predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels)["en"]

@@ -12,6 +12,7 @@ from datasets import Dataset, concatenate_datasets
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
 from .features import encode, encode_text, label_names
+from .metrics import score
 from .pretraining import pretrain
 from .retrieval import retrieve
 from .runs import (
@@ -152,7 +153,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             _write_parquet(stats, folder / target / "stats.parquet")
             _write_parquet(predictions, folder / target / "predictions.parquet")
             write_record(folder / target / "scored.json", {"fingerprint": fingerprint, "split": split, **record})
-        yield target, _scores(pd.read_parquet(folder / target / "stats.parquet"))
+        yield target, score(pd.read_parquet(folder / target / "stats.parquet"))
     _gather(study, run, folder)
 
 
@@ -200,11 +201,5 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     aside.replace(path)
 
 
-def _scores(stats: pd.DataFrame) -> pd.DataFrame:
-    """Per language (rows, in the order scored) and metric (columns): 100 x sum / sum."""
-    sums = stats.groupby(["language", "metric"], sort=False)[["numerator", "denominator"]].sum()
-    return (100 * sums["numerator"] / sums["denominator"]).unstack("metric")
-
-
 def _score(stats: pd.DataFrame) -> dict[str, float]:
-    return _scores(stats).iloc[0].to_dict()
+    return score(stats).iloc[0].to_dict()

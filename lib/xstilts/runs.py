@@ -124,7 +124,7 @@ class Fingerprints:
         if study.encoder.checkpoint:
             del settings["pretrain"]
             return [settings]
-        return [settings, self.source.text_fingerprint()]
+        return [settings, self.source.text_fingerprint(run.seed)]
 
     def _intermediate(self, run: Run) -> list:
         study, parsed = self.study, parse_run(run.intermediate)
@@ -135,7 +135,7 @@ class Fingerprints:
                 study.source_language, self.source.languages(TASKS[task], "train")
             )
         ]
-        text = self.source.text_fingerprint() if parsed.mlm else ""
+        text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
         settings = [study.phase("intermediate", run.intermediate).model_dump(), study.training.max_length.model_dump()]
         mix = study.training.mix.model_dump() if parsed.mlm or len(parsed.tasks) > 1 else {}
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]

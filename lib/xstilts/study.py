@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .errors import UserError, nearest
-from .settings import FilesSettings, MicroSettings, PretrainSettings
+from .settings import MicroSettings, PretrainSettings
+from .sources.files_settings import FilesSettings
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, Task, refused_pairs
 from .tasks import get as get_task
 
@@ -262,10 +263,11 @@ def _check(study: Study, path: Path) -> None:
     _check_languages(study, path, "source_language", [study.source_language])
     trainable = [TASKS[name] for name in study.targets if TASKS[name].kind not in RETRIEVAL_KINDS]
     trained |= {study.training_task(target).name for target in trainable}
-    names = {*study.intermediate, *(study.training_task(target).name for target in trainable)}
     for name, fields in study.training.overrides.items():
-        if name not in names:
-            raise UserError(f"{path}: training.overrides.{name}: no such run or training set{nearest(name, names)}")
+        try:  # a training set's name is also a run's
+            parse_run(name)
+        except UserError as error:
+            raise UserError(f"{path}: training.overrides: {error}") from None
         for key in fields:
             if key not in PhaseSettings.model_fields:
                 raise UserError(

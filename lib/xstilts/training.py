@@ -182,7 +182,7 @@ def fine_tune(
     )
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.train()
-    losses = [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
     return model, {"steps": steps, "tokens": trainer.tokens, "loss": losses}
 
 

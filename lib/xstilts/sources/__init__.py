@@ -39,7 +39,7 @@ class Source(Protocol):
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of all that ``load`` would read or generate; cheap."""
 
-    def text_fingerprint(self) -> str:
+    def text_fingerprint(self, seed: int) -> str:
         """Hash of all that ``text`` would read or generate; cheap."""
 
     def language_table(self) -> "pandas.DataFrame":
