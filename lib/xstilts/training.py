@@ -43,8 +43,9 @@ class SharedEncoder(torch.nn.Module):
         self.heads = torch.nn.ModuleDict()
         self.kinds = {item.name: item.kind for item in sets}
         for item in sets:
-            names = dict(enumerate(item.labels)) if item.labels else {}
-            options = {"id2label": names, "label2id": {v: k for k, v in names.items()}} if names else {}
+            # said for every head: a checkpoint's configuration may remember another head's labels
+            names = dict(enumerate(item.labels)) or {0: "start", 1: "end"}
+            options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
             self.heads[item.name] = HEADS[item.kind].from_pretrained(checkpoint, **options)
         # multiple choice reads the pooler, which only that head's encoder is sure to have
         owner = next((item.name for item in sets if item.kind == "choice"), sets[0].name)
