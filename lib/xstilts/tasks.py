@@ -125,24 +125,24 @@ _INTERMEDIATE = (
     Task(
         "anli", "classification", "ANLI+", ("accuracy",), NLI,
         files={
-            "train": Files("nli", ("anli/R?/train.jsonl",)),
-            "dev": Files("nli", ("anli/R?/dev.jsonl",)),
+            "train": Files("pairs", ("anli/R?/train.jsonl",)),
+            "dev": Files("pairs", ("anli/R?/dev.jsonl",)),
         },
         citation="Nie et al. 2020, arXiv:1910.14599",
     ),
     Task(
         "mnli", "classification", "MNLI", ("accuracy",), NLI,
         files={
-            "train": Files("nli", ("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv")),
-            "dev": Files("nli", ("mnli/dev_matched.tsv", "multinli_1.0/multinli_1.0_dev_matched.jsonl")),
+            "train": Files("pairs", ("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv")),
+            "dev": Files("pairs", ("mnli/dev_matched.tsv", "multinli_1.0/multinli_1.0_dev_matched.jsonl")),
         },
         citation="Williams et al. 2018, arXiv:1704.05426",
     ),
     Task(
         "qqp", "classification", "QQP", ("accuracy",), PARAPHRASE,
         files={
-            "train": Files("paraphrase", ("qqp/train.tsv", "QQP/train.tsv")),
-            "dev": Files("paraphrase", ("qqp/dev.tsv", "QQP/dev.tsv")),
+            "train": Files("pairs", ("qqp/train.tsv", "QQP/train.tsv")),
+            "dev": Files("pairs", ("qqp/dev.tsv", "QQP/dev.tsv")),
         },
         citation="Iyer et al. 2017; GLUE form: Wang et al. 2019, arXiv:1804.07461",
     ),
@@ -196,15 +196,15 @@ _INTERMEDIATE = (
 _TARGETS = (
     Task(
         "xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
-        files={split: _xtreme("xnli", "nli", split) for split in ("dev", "test")},
+        files={split: _xtreme("xnli", "pairs", split) for split in ("dev", "test")},
         citation="Conneau et al. 2018, arXiv:1809.05053",
     ),
     Task(
         "pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _PAWSX,
         files={
-            "train": _xtreme("pawsx", "paraphrase", "train", "pawsx-original/{language}/*train.tsv"),
-            "dev": _xtreme("pawsx", "paraphrase", "dev", "pawsx-original/{language}/dev_2k.tsv"),
-            "test": _xtreme("pawsx", "paraphrase", "test", "pawsx-original/{language}/test_2k.tsv"),
+            "train": _xtreme("pawsx", "pairs", "train", "pawsx-original/{language}/*train.tsv"),
+            "dev": _xtreme("pawsx", "pairs", "dev", "pawsx-original/{language}/dev_2k.tsv"),
+            "test": _xtreme("pawsx", "pairs", "test", "pawsx-original/{language}/test_2k.tsv"),
         },
         citation="Yang et al. 2019, arXiv:1908.11828",
     ),
@@ -294,22 +294,22 @@ _FURTHER = (
     Task(
         "sick", "classification", "SICK", ("accuracy",), NLI,
         files={
-            "train": Files("nli", ("sick/SICK_train.txt",)),
-            "dev": Files("nli", ("sick/SICK_trial.txt",)),
-            "test": Files("nli", ("sick/SICK_test_annotated.txt",)),
+            "train": Files("pairs", ("sick/SICK_train.txt",)),
+            "dev": Files("pairs", ("sick/SICK_trial.txt",)),
+            "test": Files("pairs", ("sick/SICK_test_annotated.txt",)),
         },
         citation="Marelli et al. 2014, ACL:L14-1314",
     ),
     Task(
         "rte", "classification", "RTE", ("accuracy",), ("entailment", "not_entailment"),
-        files={"train": Files("nli", ("rte/train.tsv",)), "dev": Files("nli", ("rte/dev.tsv",))},
+        files={"train": Files("pairs", ("rte/train.tsv",)), "dev": Files("pairs", ("rte/dev.tsv",))},
         citation="Dagan et al. 2006 and successors; GLUE form: Wang et al. 2019, arXiv:1804.07461",
     ),
     Task(
         "mrpc", "classification", "MRPC", ("accuracy",), PARAPHRASE,
         files={
-            "train": Files("paraphrase", ("mrpc/msr_paraphrase_train.txt",)),
-            "test": Files("paraphrase", ("mrpc/msr_paraphrase_test.txt",)),
+            "train": Files("pairs", ("mrpc/msr_paraphrase_train.txt",)),
+            "test": Files("pairs", ("mrpc/msr_paraphrase_test.txt",)),
         },
         citation="Dolan and Brockett 2005, ACL:I05-5002",
     ),
@@ -317,8 +317,8 @@ _FURTHER = (
         "americasnli", "classification", "AmericasNLI", ("accuracy",), NLI,
         _AMERICASNLI, "mnli",
         files={
-            "dev": Files("nli", ("americasnli/dev/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
-            "test": Files("nli", ("americasnli/test/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
+            "dev": Files("pairs", ("americasnli/dev/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
+            "test": Files("pairs", ("americasnli/test/{language}.tsv",), {"ay": "aym"}, overlaps=("xnli",)),
         },
         citation="Ebrahimi et al. 2022, arXiv:2104.08726",
     ),
