@@ -1,48 +1,75 @@
-# make study [STUDY=micro] [SEEDS=5] [CORES=4]   set up, then run a study, or what is left of it
-# make test                                       set up, then run every test
-# make lab                                        JupyterLab with the study's kernel
+# `make` alone lists the targets. Every target sets up first, when set-up is missing or out of date.
 #
-# The environment is .venv, made from requirements.txt. Inside a conda environment created from
-# environment.yml (its name is xstilts) that environment is used instead.
+# The environment is .venv, made by $(PYTHON) from requirements.txt. Only if the active conda
+# environment is the one environment.yml describes (named xstilts) is that one used instead.
 
 SHELL := bash
-STUDY ?= micro
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
 PYTHON ?= python3
-export JUPYTER_PREFER_ENV_PATH := 1  # this environment's kernel, not another python3's in the home folder
-export PYTHONNOUSERSITE := 1
+STUDY ?= micro
 
 ifeq ($(CONDA_DEFAULT_ENV),xstilts)
-BIN := $(CONDA_PREFIX)/bin
-READY :=
+ENV := $(CONDA_PREFIX)
 else
-BIN := $(CURDIR)/.venv/bin
-READY := .venv/.ready
+ENV := $(CURDIR)/.venv
 endif
-export PATH := $(BIN):$(PATH)
+BIN := $(ENV)/bin/
 
-.PHONY: help study test lab lint format clean setup
-help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
-study: $(READY)
-	@$(BIN)/python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
-test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
-lab: $(READY)
-	cd notebooks && $(BIN)/jupyter lab
-lint: $(READY)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
-format: $(READY)
-	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/nbstripout --keep-id notebooks/*.ipynb
-clean:
-	rm -rf .venv runs .snakemake
-setup: $(READY)
+# The stamp's name holds what set-up depends on, contents rather than dates: the pins, the package's
+# own declaration, and where this folder is (scripts and kernel hold absolute paths).
+STAMP := $(ENV)/.ready-$(shell { pwd; cat requirements.txt pyproject.toml; } | cksum | tr ' ' '-')
 
-# the stamp is written last: an interrupted installation is begun again
-.venv/.ready: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "xstilts needs Python 3.11 or later; $(PYTHON) is `$(PYTHON) -V`. Name one: make PYTHON=python3.12"; exit 1; }
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	.venv/bin/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (xstilts)" >/dev/null
-	touch $@
+# `python3` in a notebook means this environment, whatever kernels the home folder or JUPYTER_PATH hold
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_PATH := $(ENV)/share/jupyter
+export PYTHONNOUSERSITE := 1
+export PATH := $(ENV)/bin:$(PATH)
+
+PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NBSTRIPOUT := $(BIN)nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
+
+.PHONY: help setup study test lab lint format clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## create or renew the environment, nothing else
+
+study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n
+	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
+
+test: $(STAMP) ## run every test: CORES=n
+	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist worksteal
+
+lab: $(STAMP) ## JupyterLab in notebooks/
+	@cd notebooks && $(BIN)python -m jupyterlab
+
+lint: $(STAMP) ## check style, and that notebooks hold no outputs
+	@$(BIN)ruff check . && $(BIN)ruff format --check .
+	@$(if $(NOTEBOOKS),$(NBSTRIPOUT) --verify $(NOTEBOOKS))
+
+format: $(STAMP) ## mend what lint can mend
+	@$(BIN)ruff check --fix-only . && $(BIN)ruff format .
+	@$(if $(NOTEBOOKS),$(NBSTRIPOUT) $(NOTEBOOKS))
+
+clean: ## delete the environment and every cache; results in runs/ stay
+	rm -rf .venv .snakemake .pytest_cache .ruff_cache .hypothesis build lib/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted set-up is taken up again by the next make.
+$(STAMP):
+	@echo "setting up $(ENV) (the first time takes minutes)"
+	@rm -f $(ENV)/.ready*
+ifeq ($(ENV),$(CURDIR)/.venv)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "xstilts needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@grep -qsF '$(ENV)' $(ENV)/pyvenv.cfg && $(BIN)python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(ENV)
+endif
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	@touch $@

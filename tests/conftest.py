@@ -1,0 +1,24 @@
+"""What every test runs under, set before any library is imported."""
+
+import os
+import shutil
+import tempfile
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run one per core
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "agg"
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network fails everywhere, not only in the gate
+if not WORKER:  # workers inherit it
+    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="xstilts-tests-")  # not the user's caches
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Processors this process may use; pytest-xdist itself counts the machine's physical cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def pytest_unconfigure(config):
+    if not WORKER:
+        shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
