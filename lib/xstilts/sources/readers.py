@@ -273,10 +273,10 @@ def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
 # The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
 # conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.
 POS_RANK = {
-    "": "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT".split(),
-    "es": "VERB AUX PRON ADP DET".split(),
-    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ".split(),
-    "it": "VERB AUX ADV PRON ADP DET INTJ".split(),
+    "": "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT",
+    "es": "VERB AUX PRON ADP DET",
+    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
+    "it": "VERB AUX ADV PRON ADP DET INTJ",
 }
 
 
@@ -318,7 +318,7 @@ def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
     blanks and zero-width non-joiners within a word are dropped. English stays split (did n't): the UD v2.5
     that XTREME took marked no fused forms in EWT, later releases do. The id is ``sent_id``."""
     language = path.name.partition("_")[0]
-    ranks = POS_RANK.get(language, POS_RANK[""])
+    ranks = POS_RANK.get(language, POS_RANK[""]).split()
     for number, block in enumerate(_blocks(path), 1):
         identity, words, spans = str(number), {}, []
         for where, line in block:

@@ -1,0 +1,278 @@
+"""The files source: original distributions in a folder, as declared in :mod:`xstilts.tasks`."""
+
+import hashlib
+import json
+import re
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, Features, List, Value
+
+from ..errors import UserError
+from ..study import ROOT
+from ..tasks import RETRIEVAL_KINDS, SPLITS, TASKS, Files, Task
+from .files_settings import FilesSettings
+from .readers import companions, has_gold, read, read_first
+
+STRING, STRINGS = Value("string"), List(Value("string"))
+COLUMNS = {
+    "classification": {"id": STRING, "text_a": STRING, "text_b": STRING, "label": Value("int64")},
+    "choice": {"id": STRING, "context": STRING, "question": STRING, "choices": STRINGS, "label": Value("int64")},
+    "tagging": {"id": STRING, "tokens": STRINGS, "tags": STRINGS},
+    "span": {
+        "id": STRING,
+        "context": STRING,
+        "question": STRING,
+        "answers": {"text": STRINGS, "answer_start": List(Value("int64"))},
+        "is_impossible": Value("bool"),
+    },
+    "parallel": {"id": STRING, "query": STRING, "candidate": STRING},
+    "mining": {"id": STRING, "text": STRING, "side": STRING, "gold": STRINGS},
+}
+# Plain text beside the tasks' sets: one verse a line, <id> TAB <text>, one file a language.
+VERSES = Files(
+    "verses",
+    ("mlm-text/bible-nt/{language}.tsv",),
+    {
+        "et": "est",
+        "eu": "eus",
+        "gu": "guj",
+        "lv": "lav",
+        "qu": "que",
+        "sw": "swh",
+        "uk": "ukr",
+        "wo": "wol",
+        "zu": "zul",
+    },
+)
+UNSPACED = ("ja", "my", "th", "zh")  # words are written without blanks between them
+
+
+class FilesSource:
+    """What is really in the folder; nothing is downloaded. Answers :class:`xstilts.sources.Source`."""
+
+    def __init__(self, settings: FilesSettings, source_language: str = "en"):
+        self.settings, self.source_language = settings, source_language
+        self.root = (ROOT / settings.root).resolve()
+        if not self.root.is_dir():
+            raise UserError(f"files.root: no folder {self.root}; name the one that holds xnli/, xquad/, …")
+        self._found: dict[tuple[str, str], dict[str, list[Path]]] = {}
+
+    # --- what there is ---------------------------------------------------------------------------------
+
+    def languages(self, task: Task, split: str) -> list[str]:
+        """Languages whose files carry gold for the split; source language first, then sorted."""
+        origin = self.settings.rows_of(task.name, split)[0]
+        codes = [code for code, paths in self._paths(task, origin).items() if self._gold(task, origin, paths[0])]
+        return sorted(codes, key=lambda code: (code != self.source_language, code))
+
+    def _gold(self, task: Task, split: str, path: Path) -> bool:
+        reader = task.files[split].reader
+        if task.kind == "mining":
+            return all(beside.is_file() for beside in companions(reader, path))
+        return has_gold(read_first(reader, path, task.labels))
+
+    def _paths(self, task: Task, split: str) -> dict[str, list[Path]]:
+        key = (task.name, split)
+        if key not in self._found:
+            self._found[key] = find(self.root, task.files[split]) if split in task.files else {}
+        return self._found[key]
+
+    # --- reading ---------------------------------------------------------------------------------------
+
+    def load(self, task: Task, split: str, language: str, gold: bool = True) -> Dataset:
+        """One split in one language in the canonical columns.
+
+        With ``gold=False`` a set published without gold is read too: label -1, tags and answers empty.
+        Raises UserError where there is no such set, where it lacks gold, where it is malformed, and where
+        training items of a choice task stand in its development or test file as well.
+        """
+        rows = self._rows(task, split, language)
+        if gold and not (has_gold(rows[0]) if task.kind != "mining" else any(row["gold"] for row in rows)):
+            raise UserError(
+                f"{self._where(task, split, language)}: published without gold labels; nothing can be scored "
+                "or trained on it"
+            )
+        if task.kind == "choice" and split == "train":
+            self._refuse_shared_items(task, language, rows)
+        columns = COLUMNS[task.kind]
+        if task.kind == "tagging":
+            rows = [{**row, "tags": row["tags"] or []} for row in rows]
+        extra = {name: STRINGS for name in rows[0] if name not in columns}
+        return Dataset.from_list(rows, features=Features({**columns, **extra}))
+
+    def _rows(self, task: Task, split: str, language: str) -> list[dict]:
+        origin, start, stop = self.settings.rows_of(task.name, split)
+        rows = self._file_rows(task, origin, language)
+        rows = rows[len(rows) * start // 100 : len(rows) * stop // 100]
+        limit = getattr(self.settings.limits, split) if task.kind not in RETRIEVAL_KINDS else 0
+        rows = rows[:limit] if limit else rows
+        if not rows:
+            raise UserError(f"{self._where(task, split, language)}: no examples are left of this split")
+        return rows
+
+    def _file_rows(self, task: Task, split: str, language: str) -> list[dict]:
+        """All rows of the files of a split, in the order of their names; ids say which file where there are several."""
+        paths = self._paths(task, split).get(language)
+        if not paths:
+            raise UserError(self._absent(task, split, language))
+        parts = [read(task.files[split].reader, path, task.labels) for path in paths]
+        if len(parts) == 1:
+            return parts[0]
+        names = [str(path.relative_to(self.root)) for path in paths]
+        return [{**row, "id": f"{name}:{row['id']}"} for name, rows in zip(names, parts, strict=True) for row in rows]
+
+    def _absent(self, task: Task, split: str, language: str) -> str:
+        if split not in task.files:
+            return f"{task.name}: no {split} set is published; there is {', '.join(task.files)}"
+        wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
+        present = ", ".join(sorted(self._paths(task, split))) or "none"
+        return (
+            f"{task.name}: no {split} file for {language} below {self.root} (looked for {wanted}); there is: {present}"
+        )
+
+    def _where(self, task: Task, split: str, language: str) -> str:
+        return ", ".join(map(str, self._paths(task, self.settings.rows_of(task.name, split)[0])[language]))
+
+    def _refuse_shared_items(self, task: Task, language: str, rows: list[dict]) -> None:
+        train = {(row["context"], row["question"], *row["choices"]): row["id"] for row in rows}
+        for split in ("dev", "test"):
+            if language not in self._paths(task, self.settings.rows_of(task.name, split)[0]):
+                continue
+            for row in self._rows(task, split, language):
+                item = (row["context"], row["question"], *row["choices"])
+                if item in train:
+                    raise UserError(
+                        f"{self._where(task, 'train', language)}: item {train[item]} is item {row['id']} of "
+                        f"{self._where(task, split, language)}; a score on it would be of what was trained on"
+                    )
+
+    # --- text for masked LM -----------------------------------------------------------------------------
+
+    def text(self, seed: int) -> Dataset:
+        """Unlabelled text of everything in the folder, shuffled; at most ``documents_per_language`` of each.
+
+        Single sentences and passages without labels, tags, questions, answer choices or who translates
+        whom: both texts of pairs, contexts of choices and questions, tagged sentences, both sides of the
+        retrieval sets, verses. It does hold the texts (never the gold) of evaluation sets, the only text
+        there is in most languages: a study that reports scores says so.
+        """
+        rng = np.random.default_rng(seed)
+        rows = []
+        for language, texts in sorted(self._texts().items()):
+            ids = sorted(texts)
+            keep = self.settings.documents_per_language or len(ids)
+            rows += [{"id": f"{language}-{text_id}", "text": texts[text_id], "language": language}
+                     for text_id in (ids[place] for place in rng.permutation(len(ids))[:keep])]  # fmt: skip
+        rows = [rows[place] for place in rng.permutation(len(rows))]
+        return Dataset.from_list(rows, features=Features({"id": STRING, "text": STRING, "language": STRING}))
+
+    def _texts(self) -> dict[str, dict[str, str]]:
+        """Language -> id (hash of the text: says nothing of where it stood) -> text; each text once."""
+        found: dict[str, dict[str, str]] = {}
+
+        def add(language: str, text: str) -> None:
+            text = " ".join(text.split())
+            if text:
+                found.setdefault(language, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
+
+        for task, split, language in self._sets():
+            for row in self._file_rows(task, split, language):
+                if task.kind == "classification":
+                    add(language, row["text_a"])
+                    add(language, row["text_b"])
+                elif task.kind == "tagging":
+                    add(language, ("" if language in UNSPACED else " ").join(row["tokens"]))
+                elif task.kind == "parallel":
+                    add(language, row["candidate"])
+                    add("en", row["query"])
+                elif task.kind == "mining":
+                    add(language if row["side"] == "foreign" else "en", row["text"])
+                else:
+                    add(language, row["context"])
+        for language, paths in find(self.root, VERSES).items():
+            for row in chain.from_iterable(read(VERSES.reader, path) for path in paths):
+                add(language, row["text"])
+        return found
+
+    def _sets(self) -> list[tuple[Task, str, str]]:
+        return [
+            (task, split, language)
+            for task in TASKS.values()
+            for split in SPLITS
+            for language in sorted(self._paths(task, split))
+        ]
+
+    # --- hashes and languages ---------------------------------------------------------------------------
+
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        """Hash of the bytes of every file that ``load`` reads, and of which of its rows."""
+        origin = self.settings.rows_of(task.name, split)
+        paths = self._paths(task, origin[0]).get(language)
+        if not paths:
+            raise UserError(self._absent(task, origin[0], language))
+        return _digest([origin, getattr(self.settings.limits, split), self._hashes(task, origin[0], paths)])
+
+    def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
+        beside = chain.from_iterable(companions(task.files[split].reader, path) for path in paths)
+        return [_file_hash(path) for path in (*paths, *beside) if path.is_file()]
+
+    def text_fingerprint(self, seed: int) -> str:
+        """Hash of everything that ``text`` reads, its settings and the seed."""
+        hashes = [self._hashes(task, split, self._paths(task, split)[code]) for task, split, code in self._sets()]
+        verses = [_file_hash(path) for paths in find(self.root, VERSES).values() for path in paths]
+        return _digest([seed, self.settings.documents_per_language, hashes, verses])
+
+    def language_table(self) -> pd.DataFrame:
+        """Index language; columns name, family, script, distance.
+
+        Distance is from English, the mean of URIEL+'s syntactic, genetic, geographic and featural ones
+        (``languages.csv``, made by ``make_languages.py``); unknown from any other source language.
+        """
+        table = pd.read_csv(Path(__file__).parents[1] / "languages.csv", index_col="language", keep_default_na=False)
+        table["distance"] = pd.to_numeric(table["distance"])
+        if self.source_language != "en":
+            table["distance"] = np.nan
+            table.loc[table.index == self.source_language, "distance"] = 0.0
+        return table
+
+
+def find(root: Path, files: Files) -> dict[str, list[Path]]:
+    """Language -> its files, sorted: all that match the first of ``files.paths`` that any file matches."""
+    ours = {theirs: code for code, theirs in files.codes.items()}
+    found: dict[str, list[Path]] = {}
+    for pattern in files.paths:
+        matched: dict[str, list[Path]] = {}
+        for path in sorted(root.glob(pattern.replace("{language}", "*"))):
+            match = _pattern(pattern).fullmatch(path.relative_to(root).as_posix())
+            if match:
+                code = match.groupdict().get("language", files.language)
+                matched.setdefault(ours.get(code, code), []).append(path)
+        found = {**matched, **found}
+    return found
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern:
+    """A path pattern as a regular expression: every ``{language}`` must stand for the same code."""
+    first, *rest = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]").split(r"\{language\}")
+    return re.compile(first + "".join(("(?P=language)" if i else "(?P<language>[a-z]{2,3})") + part
+                                      for i, part in enumerate(rest)))  # fmt: skip
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _hash_once(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _hash_once(path: Path, mtime: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
