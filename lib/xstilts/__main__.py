@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -130,16 +131,19 @@ def run_notebook(study: Study, name: str) -> int:
     if unknown:  # papermill itself would run to the end with the defaults
         raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
     started = time.monotonic()
-    papermill.execute_notebook(
-        str(run.notebook),
-        str(folder / "notebook.ipynb"),
-        parameters=parameters,
-        kernel_name="python3",
-        cwd=str(ROOT / "notebooks"),
-        progress_bar=False,
-        log_output=True,
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no race for ports when many kernels start
-    )
+    with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
+        # IPC: many kernels started at once race for TCP ports; each needs sockets of its own
+        kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        papermill.execute_notebook(
+            str(run.notebook),
+            str(folder / "notebook.ipynb"),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(ROOT / "notebooks"),
+            progress_bar=False,
+            log_output=True,
+            config=kernel,
+        )
     record = {
         "run": run.name,
         "fingerprint": Fingerprints(study).of(run),
