@@ -8,17 +8,15 @@ None, no answers or no gold; a file with both sorts is an error.
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-
-Rows = Iterator[tuple[str, dict[str, Any]]]
-UNLABELLED = -1
+from .conll import tagged
+from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, text_of
+from .squad import squad, xquad_r
 
 
 def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -66,63 +64,6 @@ def companions(reader: str, path: Path) -> list[Path]:
     return []
 
 
-# --- files as text ---------------------------------------------------------------------------------
-
-
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """(where, line) without line ends; empty lines at the end of the file are none.
-
-    Not ``str.splitlines``: real text holds U+2028 and the like inside a field.
-    """
-    for number, line in enumerate(_text(path).rstrip("\r\n").split("\n"), 1):
-        yield f"{path}:{number}", line.removesuffix("\r")
-
-
-def _columns(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
-    for where, line in _lines(path):
-        cells = line.split("\t")
-        if len(cells) != width:
-            raise UserError(f"{where}: {len(cells)} columns, expected {width} separated by tabs")
-        yield where, cells
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    for where, line in _lines(path):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(record, dict):
-            raise UserError(f"{where}: expected a JSON object, found {line[:40]}")
-        yield where, record
-
-
-def _get(record: dict, key: str, kind: type, where: str) -> Any:
-    if key not in record:
-        raise UserError(f'{where}: no "{key}"{nearest(key, record)}')
-    if not isinstance(record[key], kind):
-        raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {kind.__name__}')
-    return record[key]
-
-
-def _index(value: Any, known: tuple, where: str, what: str = "label") -> int:
-    """Position of a gold value among ``known``; UNLABELLED where there is none."""
-    if value in (None, ""):
-        return UNLABELLED
-    if value not in known:
-        raise UserError(f'{where}: {what} "{value}" is none of {", ".join(map(str, known))}')
-    return known.index(value)
-
-
 # --- pairs: XNLI, ANLI, MNLI, SICK, RTE, AmericasNLI; PAWS-X, MRPC, QQP --------------------------------
 
 PAIR_FIELDS = {  # lower-case column and key names of the distributions
@@ -150,26 +91,26 @@ def _pairs(path: Path, labels: tuple[str, ...]) -> Rows:
             where,
             {
                 "id": str(record["id"]) if "id" in record else where.rpartition(":")[2],
-                "text_a": _get(record, "text_a", str, where),
-                "text_b": _get(record, "text_b", str, where),
-                "label": _index(label, labels, where),
+                "text_a": get(record, "text_a", str, where),
+                "text_b": get(record, "text_b", str, where),
+                "label": index_of(label, labels, where),
             },
         )
 
 
 def _pair_records(path: Path) -> Iterator[tuple[str, dict]]:
     if path.suffix == ".jsonl":
-        for where, record in _json_lines(path):
+        for where, record in json_lines(path):
             found = _fields(list(record))
             yield where, {field: record[key] for field, key in found.items()}
         return
-    lines = _lines(path)
+    lines = lines_of(path)
     first = next(lines)[1].split("\t")
     fields = _fields(first)
     if {"text_a", "text_b"} <= set(fields):
         places, width = {field: first.index(name) for field, name in fields.items()}, len(first)
     else:
-        lines = _lines(path)
+        lines = lines_of(path)
         places, width = {"text_a": 0, "text_b": 1}, len(first)
         if width == 3:
             places["label"] = 2
@@ -211,45 +152,45 @@ def _choice(identity: Any, context: str, question: str, choices: list[str], labe
 
 
 def _copa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in _json_lines(path):
-        asked = _get(record, "question", str, where)
+    for where, record in json_lines(path):
+        asked = get(record, "question", str, where)
         if asked not in COPA_QUESTIONS:
             raise UserError(f'{where}: question "{asked}" is neither cause nor effect')
-        choices = [_get(record, "choice1", str, where), _get(record, "choice2", str, where)]
-        label = _index(record.get("label"), (0, 1), where)
-        premise = _get(record, "premise", str, where)
-        yield where, _choice(_get(record, "idx", int, where), premise, COPA_QUESTIONS[asked], choices, label)
+        choices = [get(record, "choice1", str, where), get(record, "choice2", str, where)]
+        label = index_of(record.get("label"), (0, 1), where)
+        premise = get(record, "premise", str, where)
+        yield where, _choice(get(record, "idx", int, where), premise, COPA_QUESTIONS[asked], choices, label)
 
 
 def _socialiqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for number, (where, record) in enumerate(_json_lines(path), 1):
-        context, question = _get(record, "context", str, where), _get(record, "question", str, where)
-        choices = [_get(record, f"answer{letter}", str, where) for letter in "ABC"]
-        yield where, _choice(number, context, question, choices, _index(record.get("correct"), tuple("ABC"), where))
+    for number, (where, record) in enumerate(json_lines(path), 1):
+        context, question = get(record, "context", str, where), get(record, "question", str, where)
+        choices = [get(record, f"answer{letter}", str, where) for letter in "ABC"]
+        yield where, _choice(number, context, question, choices, index_of(record.get("correct"), tuple("ABC"), where))
 
 
 def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in _json_lines(path):
-        endings = _get(record, "endings", list, where)
-        label = _index(record.get("label"), tuple(range(len(endings))), where)
-        yield where, _choice(_get(record, "ind", int, where), _get(record, "ctx", str, where), "", endings, label)
+    for where, record in json_lines(path):
+        endings = get(record, "endings", list, where)
+        label = index_of(record.get("label"), tuple(range(len(endings))), where)
+        yield where, _choice(get(record, "ind", int, where), get(record, "ctx", str, where), "", endings, label)
 
 
 def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in _json_lines(path):
-        question = _get(record, "question", dict, where)
+    for where, record in json_lines(path):
+        question = get(record, "question", dict, where)
         choices = {
-            _get(choice, "label", str, where): _get(choice, "text", str, where)
-            for choice in _get(question, "choices", list, where)
+            get(choice, "label", str, where): get(choice, "text", str, where)
+            for choice in get(question, "choices", list, where)
         }
         letters = tuple(sorted(choices))
-        label = _index(record.get("answerKey"), letters, where, "answerKey")
+        label = index_of(record.get("answerKey"), letters, where, "answerKey")
         texts = [choices[letter] for letter in letters]
-        yield where, _choice(_get(record, "id", str, where), "", _get(question, "stem", str, where), texts, label)
+        yield where, _choice(get(record, "id", str, where), "", get(question, "stem", str, where), texts, label)
 
 
 def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    table = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
     header = [*next(table, [])]
     answers = [f"answer{number}" for number in range(4)]
     for name in ("id", "context", "question", *answers):
@@ -261,172 +202,11 @@ def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
             if len(cells) != len(header):
                 raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} separated by commas")
             record = dict(zip(header, cells, strict=True))
-            label = _index(record.get("label"), tuple("0123"), where)
+            label = index_of(record.get("label"), tuple("0123"), where)
             choices = [record[answer] for answer in answers]
             yield where, _choice(record["id"], record["context"], record["question"], choices, label)
     except csv.Error as error:
         raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
-
-
-# --- taggings: PANX, MasakhaNER, XTREME's UDPOS, CoNLL-U ----------------------------------------------
-
-# The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
-# conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.
-POS_RANK = {
-    "": "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT",
-    "es": "VERB AUX PRON ADP DET",
-    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
-    "it": "VERB AUX ADV PRON ADP DET INTJ",
-}
-
-
-def _tagged(path: Path, labels: tuple[str, ...]) -> Rows:
-    """Sentences apart by an empty line; a word, then a tab or blank, then its tag, a line."""
-    if path.suffix == ".conllu":
-        yield from _conllu(path, labels)
-        return
-    for number, block in enumerate(_blocks(path), 1):
-        tokens, tags = [], []
-        for where, line in block:
-            token, _, tag = line.rpartition("\t" if "\t" in line else " ")
-            if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
-                token, tag = tag, None
-            elif not token or not tag:
-                raise UserError(f"{where}: expected a word and its tag, found {line!r}")
-            else:
-                _check_tag(tag, labels, where)
-            if tokens and (tag is None) != (tags[0] is None):
-                raise UserError(f"{where}: {line!r}: some words of the sentence have a tag and some none")
-            tokens.append(token)
-            tags.append(tag)
-        yield block[0][0], {"id": str(number), "tokens": tokens, "tags": None if tags[0] is None else tags}
-
-
-def _blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
-    for empty, block in groupby(_lines(path), key=lambda item: not item[1].strip(" \t")):
-        if not empty:
-            yield list(block)
-
-
-def _check_tag(tag: str, labels: tuple[str, ...], where: str) -> None:
-    if labels and tag not in labels:
-        raise UserError(f'{where}: tag "{tag}" is none of {", ".join(labels)}')
-
-
-def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
-    """Words as XTREME has them: a fused form is one word with the tag of its head, empty nodes are left out,
-    blanks and zero-width non-joiners within a word are dropped. English stays split (did n't): the UD v2.5
-    that XTREME took marked no fused forms in EWT, later releases do. The id is ``sent_id``."""
-    language = path.name.partition("_")[0]
-    ranks = POS_RANK.get(language, POS_RANK[""]).split()
-    for number, block in enumerate(_blocks(path), 1):
-        identity, words, spans = str(number), {}, []
-        for where, line in block:
-            if line.startswith("#"):
-                key, _, value = line[1:].partition("=")
-                identity = value.strip() if key.strip() == "sent_id" else identity
-                continue
-            cells = line.split("\t")
-            if len(cells) != 10:
-                raise UserError(f"{where}: {len(cells)} columns, expected the 10 of CoNLL-U separated by tabs")
-            name, form, tag, head = cells[0], cells[1], cells[3], cells[6]
-            if "." in name:
-                continue
-            if "-" in name:
-                first, last = map(int, name.split("-"))
-                spans.append((first, last, form))
-                continue
-            _check_tag(tag, labels, where)
-            if name != str(len(words) + 1) or not (head.isdigit() or head == "_"):
-                raise UserError(f"{where}: word {name} with head {head}, expected word {len(words) + 1} and a number")
-            words[int(name)] = (form, tag, 0 if head == "_" else int(head))
-        if not words:
-            raise UserError(f"{block[0][0]}: a sentence without words")
-        surface = {position: (form, tag) for position, (form, tag, _) in words.items()}
-        for first, last, form in spans:
-            if not first < last <= len(words):
-                raise UserError(f"{block[0][0]}: fused form {first}-{last} in a sentence of {len(words)} words")
-            if language != "en":
-                surface[first] = (form, _fused_tag(words, range(first, last + 1), ranks))
-                for position in range(first + 1, last + 1):
-                    del surface[position]
-        forms, tags = zip(*(surface[position] for position in sorted(surface)), strict=True)
-        tokens = [form.replace(" ", "").replace("\u200c", "") for form in forms]
-        yield block[0][0], {"id": identity, "tokens": tokens, "tags": list(tags)}
-
-
-def _fused_tag(words: dict[int, tuple], span: range, ranks: list[str]) -> str:
-    """Tag of the word of the span nearest the root; of several, of the one whose tag ranks first."""
-
-    def depth(position: int) -> int:
-        steps = 0
-        while position and steps <= len(words):
-            position, steps = words[position][2], steps + 1
-        return steps
-
-    highest = min(map(depth, span))
-    tags = [words[position][1] for position in span if depth(position) == highest]
-    return min(tags, key=lambda tag: ranks.index(tag) if tag in ranks else len(ranks))
-
-
-# --- spans: SQuAD 1.1 and 2.0, XQuAD, MLQA, TyDiQA, XQuAD-R ---------------------------------------------
-
-
-def _squad(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, row, _ in _questions(path):
-        yield where, row
-
-
-def _xquad_r(path: Path, labels: tuple[str, ...]) -> Rows:
-    """As SQuAD, with the column ``sentences``: those of the passage, checked against their offsets."""
-    for where, row, paragraph in _questions(path):
-        sentences = _get(paragraph, "sentences", list, where)
-        breaks = _get(paragraph, "sentence_breaks", list, where)
-        if len(sentences) != len(breaks):
-            raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
-        for sentence, (start, end) in zip(sentences, breaks, strict=True):
-            if row["context"][start:end] != sentence:
-                raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
-        yield where, {**row, "sentences": sentences}
-
-
-def _questions(path: Path) -> Iterator[tuple[str, dict, dict]]:
-    """(where, row, paragraph). No answers means unanswerable in SQuAD 2.0 (by its version or by
-    ``is_impossible``) and withheld gold elsewhere."""
-    try:
-        document = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(document, dict):
-        raise UserError(f'{path}:1: expected a JSON object with "data"')
-    second = str(document.get("version", "")).lstrip("v").startswith("2")
-    for article in _get(document, "data", list, str(path)):
-        title = article.get("title", "")
-        for paragraph in _get(article, "paragraphs", list, f"{path}: article {title!r}"):
-            context = _get(paragraph, "context", str, f"{path}: article {title!r}")
-            for question in _get(paragraph, "qas", list, f"{path}: article {title!r}"):
-                identity = str(_get(question, "id", (str, int), f"{path}: article {title!r}"))
-                where = f"{path}: question {identity}"
-                answers = question.get("answers") or []
-                texts = [_get(answer, "text", str, where) for answer in answers]
-                starts = [_get(answer, "answer_start", int, where) for answer in answers]
-                for text, start in zip(texts, starts, strict=True):
-                    if start < 0 or not text or context[start : start + len(text)] != text:
-                        raise UserError(
-                            f"{where}: the answer {text!r} is not at answer_start {start}, where the passage has "
-                            f"{context[max(start, 0) :][: len(text) or 20]!r} (offsets count characters, from 0)"
-                        )
-                impossible = question.get("is_impossible", second and not answers)
-                if impossible and answers:
-                    raise UserError(f"{where}: is_impossible, and yet it has answers")
-                row = {
-                    "id": identity,
-                    "context": context,
-                    "question": _get(question, "question", str, where),
-                    "answers": {"text": texts, "answer_start": starts},
-                    "is_impossible": bool(impossible),
-                }
-                yield where, row, paragraph
 
 
 # --- retrieval and plain text -------------------------------------------------------------------------
@@ -434,7 +214,7 @@ def _questions(path: Path) -> Iterator[tuple[str, dict, dict]]:
 
 def _tatoeba(path: Path, labels: tuple[str, ...]) -> Rows:
     """Line i of ``path`` (foreign) translates line i of its companion (English)."""
-    foreign, english = list(_lines(path)), list(_lines(companions("tatoeba", path)[0]))
+    foreign, english = list(lines_of(path)), list(lines_of(companions("tatoeba", path)[0]))
     if len(foreign) != len(english):
         raise UserError(f"{path}: {len(foreign)} lines, its English side {len(english)}; expected the same number")
     for number, ((where, candidate), (beside, query)) in enumerate(zip(foreign, english, strict=True), 1):
@@ -447,10 +227,10 @@ def _tatoeba(path: Path, labels: tuple[str, ...]) -> Rows:
 def _bucc(path: Path, labels: tuple[str, ...]) -> Rows:
     """Foreign sentences, then the English ones; gold pairs from the companion ``.gold`` where there is one."""
     english, pairs = companions("bucc", path)
-    sides = {"foreign": list(_columns(path, 2)), "source": list(_columns(english, 2))}
+    sides = {"foreign": list(columns_of(path, 2)), "source": list(columns_of(english, 2))}
     known = {side: {cells[0] for _, cells in rows} for side, rows in sides.items()}
     gold: dict[str, list[str]] = {}
-    for where, (foreign, source) in _columns(pairs, 2) if pairs.is_file() else ():
+    for where, (foreign, source) in columns_of(pairs, 2) if pairs.is_file() else ():
         for identity, side in ((foreign, "foreign"), (source, "source")):
             if identity not in known[side]:
                 raise UserError(f'{where}: no {side} sentence has the id "{identity}"')
@@ -462,7 +242,7 @@ def _bucc(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, (identity, text) in _columns(path, 2):
+    for where, (identity, text) in columns_of(path, 2):
         yield where, {"id": identity, "text": text}
 
 
@@ -473,9 +253,9 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "hellaswag": _hellaswag,
     "commonsenseqa": _commonsenseqa,
     "cosmosqa": _cosmosqa,
-    "tagged": _tagged,
-    "squad": _squad,
-    "xquad_r": _xquad_r,
+    "tagged": tagged,
+    "squad": squad,
+    "xquad_r": xquad_r,
     "tatoeba": _tatoeba,
     "bucc": _bucc,
     "verses": _verses,

@@ -1,0 +1,106 @@
+"""Tagged sentences: PANX, MasakhaNER and XTREME's UDPOS (a word and its tag a line), CoNLL-U."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from ..errors import UserError
+from .rawfiles import Rows, lines_of
+
+# The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
+# conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.
+POS_RANK = {
+    "": "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT",
+    "es": "VERB AUX PRON ADP DET",
+    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
+    "it": "VERB AUX ADV PRON ADP DET INTJ",
+}
+
+
+def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Sentences apart by an empty line; a word, then a tab or blank, then its tag, a line."""
+    if path.suffix == ".conllu":
+        yield from _conllu(path, labels)
+        return
+    for number, block in enumerate(_blocks(path), 1):
+        tokens, tags = [], []
+        for where, line in block:
+            token, _, tag = line.rpartition("\t" if "\t" in line else " ")
+            if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
+                token, tag = tag, None
+            elif not token or not tag:
+                raise UserError(f"{where}: expected a word and its tag, found {line!r}")
+            else:
+                _check_tag(tag, labels, where)
+            if tokens and (tag is None) != (tags[0] is None):
+                raise UserError(f"{where}: {line!r}: some words of the sentence have a tag and some none")
+            tokens.append(token)
+            tags.append(tag)
+        yield block[0][0], {"id": str(number), "tokens": tokens, "tags": None if tags[0] is None else tags}
+
+
+def _blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
+    for empty, block in groupby(lines_of(path), key=lambda item: not item[1].strip(" \t")):
+        if not empty:
+            yield list(block)
+
+
+def _check_tag(tag: str, labels: tuple[str, ...], where: str) -> None:
+    if labels and tag not in labels:
+        raise UserError(f'{where}: tag "{tag}" is none of {", ".join(labels)}')
+
+
+def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Words as XTREME has them: a fused form is one word with the tag of its head, empty nodes are left out,
+    blanks and zero-width non-joiners within a word are dropped. English stays split (did n't): the UD v2.5
+    that XTREME took marked no fused forms in EWT, later releases do. The id is ``sent_id``."""
+    language = path.name.partition("_")[0]
+    ranks = POS_RANK.get(language, POS_RANK[""]).split()
+    for number, block in enumerate(_blocks(path), 1):
+        identity, words, spans = str(number), {}, []
+        for where, line in block:
+            if line.startswith("#"):
+                key, _, value = line[1:].partition("=")
+                identity = value.strip() if key.strip() == "sent_id" else identity
+                continue
+            cells = line.split("\t")
+            if len(cells) != 10:
+                raise UserError(f"{where}: {len(cells)} columns, expected the 10 of CoNLL-U separated by tabs")
+            name, form, tag, head = cells[0], cells[1], cells[3], cells[6]
+            if "." in name:
+                continue
+            if "-" in name:
+                first, last = map(int, name.split("-"))
+                spans.append((first, last, form))
+                continue
+            _check_tag(tag, labels, where)
+            if name != str(len(words) + 1) or not (head.isdigit() or head == "_"):
+                raise UserError(f"{where}: word {name} with head {head}, expected word {len(words) + 1} and a number")
+            words[int(name)] = (form, tag, 0 if head == "_" else int(head))
+        if not words:
+            raise UserError(f"{block[0][0]}: a sentence without words")
+        surface = {position: (form, tag) for position, (form, tag, _) in words.items()}
+        for first, last, form in spans:
+            if not first < last <= len(words):
+                raise UserError(f"{block[0][0]}: fused form {first}-{last} in a sentence of {len(words)} words")
+            if language != "en":
+                surface[first] = (form, _fused_tag(words, range(first, last + 1), ranks))
+                for position in range(first + 1, last + 1):
+                    del surface[position]
+        forms, tags = zip(*(surface[position] for position in sorted(surface)), strict=True)
+        tokens = [form.replace(" ", "").replace("\u200c", "") for form in forms]
+        yield block[0][0], {"id": identity, "tokens": tokens, "tags": list(tags)}
+
+
+def _fused_tag(words: dict[int, tuple], span: range, ranks: list[str]) -> str:
+    """Tag of the word of the span nearest the root; of several, of the one whose tag ranks first."""
+
+    def depth(position: int) -> int:
+        steps = 0
+        while position and steps <= len(words):
+            position, steps = words[position][2], steps + 1
+        return steps
+
+    highest = min(map(depth, span))
+    tags = [words[position][1] for position in span if depth(position) == highest]
+    return min(tags, key=lambda tag: ranks.index(tag) if tag in ranks else len(ranks))

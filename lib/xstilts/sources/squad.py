@@ -1,0 +1,65 @@
+"""Questions on passages: SQuAD 1.1 and 2.0, XQuAD, MLQA, TyDiQA-GoldP, and XQuAD-R with its sentences."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import UserError
+from .rawfiles import Rows, get, text_of
+
+
+def squad(path: Path, labels: tuple[str, ...]) -> Rows:
+    for where, row, _ in _questions(path):
+        yield where, row
+
+
+def xquad_r(path: Path, labels: tuple[str, ...]) -> Rows:
+    """As SQuAD, with the column ``sentences``: those of the passage, checked against their offsets."""
+    for where, row, paragraph in _questions(path):
+        sentences = get(paragraph, "sentences", list, where)
+        breaks = get(paragraph, "sentence_breaks", list, where)
+        if len(sentences) != len(breaks):
+            raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
+        for sentence, (start, end) in zip(sentences, breaks, strict=True):
+            if row["context"][start:end] != sentence:
+                raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
+        yield where, {**row, "sentences": sentences}
+
+
+def _questions(path: Path) -> Iterator[tuple[str, dict, dict]]:
+    """(where, row, paragraph). No answers means unanswerable in SQuAD 2.0 (by its version or by
+    ``is_impossible``) and withheld gold elsewhere."""
+    try:
+        document = json.loads(text_of(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
+    if not isinstance(document, dict):
+        raise UserError(f'{path}:1: expected a JSON object with "data"')
+    second = str(document.get("version", "")).lstrip("v").startswith("2")
+    for article in get(document, "data", list, str(path)):
+        title = article.get("title", "")
+        for paragraph in get(article, "paragraphs", list, f"{path}: article {title!r}"):
+            context = get(paragraph, "context", str, f"{path}: article {title!r}")
+            for question in get(paragraph, "qas", list, f"{path}: article {title!r}"):
+                identity = get(question, "id", str, f"{path}: article {title!r}")
+                where = f"{path}: question {identity}"
+                answers = question.get("answers") or []
+                texts = [get(answer, "text", str, where) for answer in answers]
+                starts = [get(answer, "answer_start", int, where) for answer in answers]
+                for text, start in zip(texts, starts, strict=True):
+                    if start < 0 or not text or context[start : start + len(text)] != text:
+                        raise UserError(
+                            f"{where}: the answer {text!r} is not at answer_start {start}, where the passage has "
+                            f"{context[max(start, 0) :][: len(text) or 20]!r} (offsets count characters, from 0)"
+                        )
+                impossible = question.get("is_impossible", second and not answers)
+                if impossible and answers:
+                    raise UserError(f"{where}: is_impossible, and yet it has answers")
+                row = {
+                    "id": identity,
+                    "context": context,
+                    "question": get(question, "question", str, where),
+                    "answers": {"text": texts, "answer_start": starts},
+                    "is_impossible": bool(impossible),
+                }
+                yield where, row, paragraph
