@@ -1,0 +1,322 @@
+"""The files source on the real files (../shared/data, where it is there) and on small ones written here."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from xstilts.errors import UserError
+from xstilts.sources.files import FilesSource
+from xstilts.sources.files_settings import FilesSettings
+from xstilts.sources.readers import companions, has_gold, read
+from xstilts.study import ROOT
+from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, TARGETS, TASKS, UPOS, WIKIANN, get, refused_pairs
+
+DATA = (ROOT / "../shared/data").resolve()
+real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return FilesSource(FilesSettings())
+
+
+# --- the real files ----------------------------------------------------------------------------------
+
+READ_AS = {  # folder -> reader and labels
+    "americasnli": ("pairs", NLI), "anli": ("pairs", NLI), "xnli": ("pairs", NLI), "sick": ("pairs", NLI),
+    "rte": ("pairs", TASKS["rte"].labels), "mrpc": ("pairs", PARAPHRASE), "pawsx": ("pairs", PARAPHRASE),
+    "pawsx-original": ("pairs", PARAPHRASE), "qqp-sample": ("pairs", PARAPHRASE),
+    "copa-en": ("copa", ()), "xcopa": ("copa", ()), "socialiqa": ("socialiqa", ()), "hellaswag": ("hellaswag", ()),
+    "commonsenseqa": ("commonsenseqa", ()), "cosmosqa": ("cosmosqa", ()),
+    "panx": ("tagged", WIKIANN), "masakhaner": ("tagged", TASKS["masakhaner"].labels), "udpos": ("tagged", UPOS),
+    "xquad": ("squad", ()), "mlqa": ("squad", ()), "tydiqa-goldp": ("squad", ()), "squad-v2": ("squad", ()),
+    "lareqa": ("xquad_r", ()), "tatoeba": ("tatoeba", ()), "bucc2018": ("bucc", ()), "mlm-text": ("verses", ()),
+}  # fmt: skip
+
+
+@real
+def test_every_file_is_read_whole():
+    """Every file there is, against the number of examples that PROVENANCE.md gives for it."""
+    stated = {}
+    for section in (DATA / "PROVENANCE.md").read_text().split("\n## ")[1:]:
+        folder = section.partition("\n")[0]
+        lists = re.findall(r"files, \d+ bytes: (.*) \(", section) + re.findall(r"licence .*?; (.*) sentences", section)
+        for name, count in re.findall(r"([\w./-]+\.\w+):? (\d+)", " ".join(lists)):
+            stated[name if "/" not in name and "conllu" in name else f"{folder}/{name}"] = int(count)
+    seen = 0
+    for path in sorted(DATA.rglob("*.*")):
+        name = path.relative_to(DATA).as_posix()
+        if path.is_dir() or path.suffix in (".md", ".eng") or name.startswith("bucc2018"):
+            continue  # read with their companions, below
+        reader, labels = READ_AS[name.partition("/")[0]]
+        rows = read(reader, path, labels)
+        assert len(rows) == stated[path.name if path.suffix == ".conllu" else name], name
+        unlabelled = name in ("xnli/test-fr.tsv", "qqp-sample/test.tsv")
+        assert has_gold(rows[0]) != unlabelled, name
+        seen += 1 + len(companions(reader, path))
+    rows = read("bucc", DATA / "bucc2018/zh-en.dev.zh")
+    sides = Counter(row["side"] for row in rows)
+    assert sides == {"foreign": stated["bucc2018/zh-en.dev.zh"], "source": stated["bucc2018/zh-en.dev.en"]}
+    assert sum(len(row["gold"]) for row in rows if row["side"] == "foreign") == stated["bucc2018/zh-en.dev.gold"]
+    assert seen + 3 == len(stated) > 140
+
+
+@real
+@pytest.mark.parametrize(
+    ("task", "split", "languages"),
+    [
+        ("xnli", "dev", "en de es hi sw zh"),
+        ("xnli", "test", ""),  # test-fr.tsv carries no gold
+        ("pawsx", "dev", "en de es fr zh"),  # zh in the original layout
+        ("udpos", "train", "en"),
+        ("udpos", "test", "en ar de es eu fi hi ja ko ru ta te th vi yo zh"),
+        ("panx", "dev", "en de es eu hi ru sw te zh"),
+        ("xquad", "test", "en de es hi ru th zh"),
+        ("xquadr", "test", "en de es hi th zh"),
+        ("mlqa", "dev", "en de es zh"),
+        ("tydiqa", "dev", "en id ko sw"),
+        ("tatoeba", "test", "af ar bg de es et eu fi fr hi id ja ko ru sw ta te th tl zh"),
+        ("bucc", "dev", "zh"),
+        ("xcopa", "test", "et id it sw th tr vi zh"),
+        ("copa", "train", "en"),
+        ("masakhaner", "test", "sw yo"),
+        ("americasnli", "dev", "gn quy"),
+        ("mnli", "train", ""),
+        ("tatoeba", "train", ""),
+    ],
+)
+def test_languages_are_those_in_the_folder(source, task, split, languages):
+    assert source.languages(get(task), split) == languages.split()
+
+
+@real
+def test_every_set_loads_in_the_columns_of_its_kind(source):
+    columns = {
+        "classification": ["id", "text_a", "text_b", "label"], "tagging": ["id", "tokens", "tags"],
+        "choice": ["id", "context", "question", "choices", "label"], "parallel": ["id", "query", "candidate"],
+        "span": ["id", "context", "question", "answers", "is_impossible"], "mining": ["id", "text", "side", "gold"],
+    }  # fmt: skip
+    loaded = 0
+    for task in TASKS.values():
+        for split in task.files:
+            for language in source.languages(task, split):
+                dataset = source.load(task, split, language)
+                assert dataset.column_names[: len(columns[task.kind])] == columns[task.kind]
+                loaded += 1
+    assert loaded > 90
+
+
+@real
+def test_unlabelled_gold_is_refused_by_name(source):
+    with pytest.raises(UserError, match=r"test-fr.tsv: published without gold"):
+        source.load(get("xnli"), "test", "fr")
+    assert set(source.load(get("xnli"), "test", "fr", gold=False)["label"]) == {-1}
+
+
+@real
+def test_traps_of_the_real_files(source):
+    assert len(source.load(get("mlqa"), "dev", "en")) == len(source.load(get("mlqa"), "dev", "de")) == 400
+    english = source.load(get("mlqa"), "dev", "en")[0]
+    assert english["question"] != source.load(get("mlqa"), "dev", "de")[0]["question"]
+    french = source.load(get("pawsx"), "dev", "fr")
+    assert not any('""' in text for text in french["text_a"]) and any('"' in text for text in french["text_a"])
+    rte = {row["id"]: row for row in source.load(get("rte"), "train", "en")}
+    assert rte["50"]["text_a"].startswith('"Instead of action on crime,')
+    assert {"B-DATE", "I-DATE"} < {tag for tags in source.load(get("masakhaner"), "test", "yo")["tags"] for tag in tags}
+    copa, xcopa = source.load(get("copa"), "test", "en"), source.load(get("xcopa"), "test", "it")
+    assert copa["id"] == xcopa["id"] and copa["label"] == xcopa["label"]  # translations of the same items
+    assert set(xcopa["question"]) == {"What was the cause?", "What was the effect?"}
+    second = source.load(get("squad2"), "dev", "en")
+    assert 0 < sum(second["is_impossible"]) < len(second)
+    ids = source.load(get("anli"), "dev", "en")["id"]
+    assert ids[0].startswith("anli/R1/dev.jsonl:") and ids[-1].startswith("anli/R2/dev.jsonl:")
+
+
+@real
+def test_conllu_gives_the_words_of_xtremes_own_conversion():
+    """XTREME's English development set opens with the sentences of EWT's, its German one fuses im, zum, …"""
+    theirs = {tuple(row["tokens"]) for row in read("tagged", DATA / "udpos/xtreme-tsv/dev-en.tsv", UPOS)}
+    ours = read("tagged", DATA / "udpos/conllu/UD_English-EWT/en_ewt-ud-dev.conllu", UPOS)
+    assert all(tuple(row["tokens"]) in theirs for row in ours)
+    german = DATA / "udpos/xtreme-tsv/dev-de.tsv", DATA / "udpos/conllu/UD_German-GSD/de_gsd-ud-test.conllu"
+    fused = [
+        {tag for row in read("tagged", path, UPOS) for word, tag in zip(row["tokens"], row["tags"], strict=True)
+         if word in ("im", "zum", "zur", "am", "vom", "beim")}
+        for path in german
+    ]  # fmt: skip
+    assert fused == [{"ADP"}, {"ADP"}]
+
+
+@real
+def test_text_holds_no_gold_and_no_alignment():
+    text = FilesSource(FilesSettings(documents_per_language=0)).text(1)
+    counts, place = Counter(text["language"]), {line: number for number, line in enumerate(text["text"])}
+    assert {"en", "zh", "fr", "uk", "wo", "yo"} < set(counts) and len(counts) > 30
+    assert len(place) > 0.99 * len(text) and len(set(text["id"])) == len(text)
+    for language in ("fi", "sw"):  # where one side of a pair stands says nothing of the other
+        sides = FilesSource(FilesSettings()).load(get("tatoeba"), "test", language)
+        pairs = zip(sides["query"], sides["candidate"], strict=True)
+        ranks = pd.DataFrame([(place[a], place[b]) for a, b in pairs if a in place and b in place]).rank()
+        assert len(ranks) > 300 and abs(ranks[0].corr(ranks[1])) < 0.2
+    assert not {label for task in TASKS.values() for label in task.labels} & set(place) - {"X", "0", "1"}
+
+
+def test_every_language_has_a_name_a_family_a_script_and_a_place():
+    table = FilesSource(FilesSettings(root="."), "en").language_table()
+    published = {language for task in TASKS.values() for language in task.languages} | {"gu", "lv", "uk", "wo", "zu"}
+    assert published <= set(table.index) and table.index.is_unique
+    assert table.loc["en", "distance"] == 0 and table[["name", "family", "script"]].ne("").all(axis=None)
+    known = table["distance"].drop("en").dropna()
+    assert len(known) >= 66 and known.between(0.3, 0.8).all()
+    assert table["distance"].idxmin() == "en" and table.loc["de", "distance"] < table.loc["hi", "distance"]
+    other = FilesSource(FilesSettings(root="."), "de").language_table()["distance"]
+    assert other["de"] == 0 and other.drop("de").isna().all()  # the table's distances are from English
+
+
+# --- small files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def lines(name, rows):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(row + "\n" for row in rows))
+
+    lines("xnli/dev-de.tsv", [f"a{i}\tb{i}\tneutral" for i in range(10)])
+    lines("xnli/dev-en.tsv", [f"c{i}\td{i}\tentailment" for i in range(10)])
+    lines("xnli/dev-en.tsv.orig", ["not one of them"])
+    lines("rte/train.tsv", ["index\tsentence1\tsentence2\tlabel", *(f"{i}\te\tf\tentailment" for i in range(20))])
+    lines("tatoeba/tatoeba.deu-eng.deu", ["eins", "zwei", "drei"])
+    lines("tatoeba/tatoeba.deu-eng.eng", ["one", "two", "three"])
+    items = [json.dumps({"ind": i, "ctx": f"c{i}", "endings": ["w", "x", "y", "z"], "label": 0}) for i in range(6)]
+    lines("hellaswag/hellaswag_train.jsonl", items[:4])
+    lines("hellaswag/hellaswag_val.jsonl", items[4:])
+    return tmp_path
+
+
+def test_limits_cut_the_head_of_each_language_but_no_retrieval_set(folder):
+    cut = FilesSource(FilesSettings(root=str(folder), limits={"dev": 3, "test": 2}))
+    assert cut.languages(get("xnli"), "dev") == ["en", "de"]
+    assert cut.load(get("xnli"), "dev", "de")["text_a"][:] == ["a0", "a1", "a2"]
+    assert len(cut.load(get("tatoeba"), "test", "de")) == 3
+
+
+def test_text_is_capped_and_repeatable(folder):
+    source = FilesSource(FilesSettings(root=str(folder), documents_per_language=12))
+    text = source.text(1)
+    assert text.column_names == ["id", "text", "language"]
+    assert Counter(text["language"]) == {"de": 12, "en": 12}
+    assert text["text"][:] == source.text(1)["text"][:] != source.text(2)["text"][:]
+    whole = FilesSource(FilesSettings(root=str(folder), documents_per_language=0)).text(1)
+    assert Counter(whole["language"]) == {"de": 23, "en": 25}  # each text once
+
+
+def test_splits_made_from_one_file_share_no_row(folder):
+    settings = FilesSettings(root=str(folder), splits={"rte": {"train": "train[:80%]", "dev": "train[80%:]"}})
+    made = FilesSource(settings)
+    train, dev = (made.load(get("rte"), split, "en")["id"][:] for split in ("train", "dev"))
+    assert train == [str(i) for i in range(16)] and dev == ["16", "17", "18", "19"]
+    assert made.languages(get("rte"), "dev") == ["en"]
+    assert FilesSource(FilesSettings(root=str(folder))).languages(get("rte"), "dev") == []
+
+
+def test_training_items_that_are_also_scored_are_refused(folder):
+    source = FilesSource(FilesSettings(root=str(folder)))
+    assert len(source.load(get("hellaswag"), "train", "en")) == 4
+    shutil.copy(folder / "hellaswag/hellaswag_train.jsonl", folder / "hellaswag/hellaswag_val.jsonl")
+    with pytest.raises(UserError, match=r"hellaswag_train.jsonl: item 0 is item 0 of .*hellaswag_val.jsonl"):
+        source.load(get("hellaswag"), "train", "en")
+
+
+def test_absent_sets_say_what_was_looked_for(folder):
+    source = FilesSource(FilesSettings(root=str(folder)))
+    with pytest.raises(UserError, match=r"xnli: no dev file for zh .*looked for xnli/dev-zh.tsv\); there is: de, en"):
+        source.load(get("xnli"), "dev", "zh")
+    with pytest.raises(UserError, match=r"tatoeba: no train set is published; there is test"):
+        source.load(get("tatoeba"), "train", "de")
+    with pytest.raises(UserError, match=r"xnli: no dev file for zh"):
+        source.fingerprint(get("xnli"), "dev", "zh")
+    with pytest.raises(UserError, match=r"files.root: no folder .*nowhere"):
+        FilesSource(FilesSettings(root=str(folder / "nowhere")))
+
+
+def test_fingerprints_follow_the_bytes_and_the_settings(folder):
+    def prints(**settings):
+        source = FilesSource(FilesSettings(root=str(folder), **settings))
+        return [
+            source.fingerprint(get("xnli"), "dev", "de"), source.fingerprint(get("tatoeba"), "test", "de"),
+            source.text_fingerprint(1),
+        ]  # fmt: skip
+
+    before = prints()
+    assert prints() == before
+    assert [a != b for a, b in zip(before, prints(limits={"dev": 3}), strict=True)] == [True, False, False]
+    (folder / "tatoeba/tatoeba.deu-eng.eng").write_text("one\ntwo\nfour\n")  # the side read along
+    assert [a != b for a, b in zip(before, prints(), strict=True)] == [False, True, True]
+    assert FilesSource(FilesSettings(root=str(folder))).text_fingerprint(2) != prints()[2]
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"rt": {}}, 'unknown task "rt"; did you mean "rte"'),
+        ({"rte": {"tain": "train"}}, 'rte.tain: unknown split "tain"; did you mean "train"'),
+        ({"rte": {"dev": "train[90:]"}}, 'rte.dev: "train.90:." names no rows'),
+        ({"rte": {"dev": "train[90%:80%]"}}, "names no rows"),
+        ({"mrpc": {"dev": "dev"}}, "expected one of train, test"),
+        ({"rte": {"dev": "train[90%:]"}}, "dev and train would share rows of the train file"),
+        ({"rte": {"train": "train[:90%]", "dev": "train[80%:]"}}, "would share rows"),
+        ({"cosmosqa": {"train": "dev[:80%]"}}, "dev and train would share rows of the dev file"),
+    ],
+)
+def test_splits_that_cannot_be(splits, message):
+    with pytest.raises(ValidationError, match=message):
+        FilesSettings(splits=splits)
+
+
+# --- the registry --------------------------------------------------------------------------------------
+
+
+def test_registry():
+    assert " ".join(INTERMEDIATE) == "anli mnli qqp squad2 squad1 hellaswag ccg cosmosqa csqa"
+    assert " ".join(TARGETS) == "xnli pawsx udpos panx xquad mlqa tydiqa bucc tatoeba xcopa"
+    published = {name: len(TASKS[name].languages) for name in TARGETS}
+    assert published == {
+        "xnli": 15, "pawsx": 7, "udpos": 33, "panx": 40, "xquad": 11, "mlqa": 7, "tydiqa": 9, "bucc": 4,
+        "tatoeba": 36, "xcopa": 11,
+    }  # fmt: skip
+    for task in TASKS.values():
+        trained_on = get(task.training_set)
+        assert trained_on.kind == task.kind and trained_on.labels == task.labels
+        assert task.citation and set(task.files) <= {"train", "dev", "test"}
+        assert all(shared in TASKS for files in task.files.values() for shared in files.overlaps)
+    with pytest.raises(UserError, match='unknown task "xqad"; did you mean "xquad'):
+        get("xqad")
+
+
+def test_pairs_that_share_examples_are_refused_by_name():
+    from_dev = FilesSettings(
+        splits={"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}, "copa": {"train": "dev", "dev": "train"}}
+    ).trained_from()
+    refused = refused_pairs(["squad2", "copa", "tydiqa"], (*TARGETS, "xquadr"), from_dev)
+    assert [re.findall('"(.*?)"', line)[:2] for line in refused] == [
+        ["squad2", "xquad"], ["squad2", "xquadr"], ["copa", "xcopa"],
+    ]  # fmt: skip
+    assert refused_pairs(["squad1", "squad2", "copa", "tydiqa"], TARGETS) == []  # the published training sets are clean
+
+
+def test_what_a_study_is_checked_with_imports_nothing_heavy():
+    code = (
+        "import sys, xstilts.tasks, xstilts.sources.files_settings; "
+        "print(*{'torch', 'datasets', 'pandas', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "lib", capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
