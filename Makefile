@@ -8,6 +8,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+ifneq ($(words $(CURDIR)),1)
+$(error xstilts needs a folder without spaces in its path, and this is "$(CURDIR)": make cannot handle them)
+endif
+
 PYTHON ?= python3
 STUDY ?= micro
 
