@@ -103,6 +103,7 @@ class Study(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
+    controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one where they were run
     runs: str = "runs"  # folder for everything a run makes; relative to the project
     figures: str = "figures"
     _path: Path = PrivateAttr(default=Path())  # the file it was read from
