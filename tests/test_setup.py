@@ -129,7 +129,8 @@ def test_every_import_is_a_direct_requirement():
     for path, source in sources.items():
         for name in set(imports(source)) - own - set(sys.stdlib_module_names):
             providers = {canonicalize_name(found) for found in distributions.get(name, [name])}
-            assert providers & DIRECT, f"{path.relative_to(ROOT)} imports {name}: name it in requirements.txt, # Direct"
+            elsewhere = f"install {name}==" in source  # a script that is run elsewhere says with what
+            assert providers & DIRECT or elsewhere, f"{path.relative_to(ROOT)}: {name} is not in requirements.txt"
 
 
 def test_conda_installs_the_same_pins():
