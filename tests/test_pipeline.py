@@ -1,0 +1,133 @@
+"""The study through its own command: notebooks, Snakemake, papermill; killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from xstilts.runs import list_runs, read_record
+from xstilts.study import load_study
+
+SMALL = {"train": 200, "dev": 30, "test": 30}
+STUDY = {
+    "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@qab"],
+    "targets": ["xnli", "udpos", "xquad", "mlqa", "xcopa", "bucc", "tatoeba"],
+    "micro": {"documents": 1500} | {kind: SMALL for kind in ("classification", "choice", "tagging", "span", "parallel", "mining")},
+    "encoder": {"pretrain": {"steps": 30, "log_every": 10}},
+    "training": {
+        "intermediate": {"steps": 12, "learning_rate": 0.001},
+        "target": {"steps": 12, "learning_rate": 0.001},
+        "max_length": {"classification": 158, "choice": 158, "tagging": 158, "span": 158, "stride": 64, "retrieval": 158, "mlm": 158},
+        "mix": {"mlm_documents": 100},
+    },
+}  # fmt: skip
+
+
+def write(folder: Path, name: str, **changes) -> Path:
+    path = folder / f"{name}.yaml"
+    values = STUDY | {"name": name, "runs": str(folder / "runs"), "figures": str(folder / "figures")} | changes
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def command(path: Path) -> list[str]:
+    return [sys.executable, "-m", "xstilts", "study", str(path)]
+
+
+def run(path: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command(path), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small study, run from nothing to the final notebook."""
+    path = write(tmp_path_factory.mktemp("study"), "small")
+    result = run(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return path, result
+
+
+def results(path: Path) -> pd.DataFrame:
+    study = load_study(path)
+    parts = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
+    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).drop(columns="study")
+
+
+def test_every_notebook_ran_and_left_its_proof(finished):
+    path, result = finished
+    study = load_study(path)
+    for job in list_runs(study):
+        record = read_record(job.folder(study) / "run.json")
+        assert record["run"] == job.name and record["packages"]["torch"] and record["seconds"] > 0
+        cells = nbformat.read(job.folder(study) / "notebook.ipynb", 4).cells
+        assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+        assert job.name in result.stdout
+    for name in ("transfer", "languages"):
+        for kind in ("png", "svg", "csv"):
+            assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 1000
+    assert "notebook.ipynb" in result.stdout
+
+
+def test_scores_cover_every_target_language_and_run(finished):
+    path, _ = finished
+    study, table = load_study(path), results(path)
+    assert set(table["intermediate"]) == set(study.intermediate)
+    assert set(table["target"]) == set(study.targets)
+    languages = table.groupby("target")["language"].nunique()
+    assert languages["xnli"] == 8 and languages["tatoeba"] == 7
+    assert (table.groupby(["intermediate", "target", "language", "metric"]).size() <= SMALL["test"]).all()
+    assert table["denominator"].ge(0).all() and table["numerator"].le(table["denominator"]).all()
+
+
+def test_a_second_run_does_nothing(finished):
+    path, _ = finished
+    study = load_study(path)
+    before = {job.name: (job.folder(study) / "run.json").stat().st_mtime_ns for job in list_runs(study)}
+    result = run(path)
+    assert result.returncode == 0 and "nothing to do" in result.stdout
+    assert before == {job.name: (job.folder(study) / "run.json").stat().st_mtime_ns for job in list_runs(study)}
+
+
+def test_killed_in_both_phases_ends_with_the_same_bits(finished, tmp_path):
+    path = write(tmp_path, "killed")
+    study = load_study(path)
+    # a run of phase 2 has begun to train; then a target of phase 3 is scored and its bundle is not done
+    for pattern in ("intermediate/*/seed1/trainer", "targets/*/all/seed1/*/scored.json"):
+        process = subprocess.Popen(command(path), start_new_session=True, stdout=subprocess.DEVNULL)
+        while not list(study.folder.glob(pattern)):
+            assert process.poll() is None, "the study ended before it could be killed"
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (study.folder / "transfer" / "run.json").exists()
+    result = run(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    pd.testing.assert_frame_equal(results(path), results(finished[0]))
+
+
+def test_a_mistake_is_one_message_and_starts_nothing(tmp_path):
+    path = write(tmp_path, "wrong", intermediate=["none", "mnlli"])
+    result = run(path)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and 'did you mean "mnli"' in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_study_on_the_folder_is_told(finished, tmp_path):
+    path = write(tmp_path, "locked")
+    first = subprocess.Popen(command(path), start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "runs" / "locked" / "snakemake.log").exists():
+            time.sleep(0.02)
+        second = run(path)
+        assert second.returncode == 2 and "already running" in second.stderr
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()

@@ -1,0 +1,132 @@
+"""Fingerprints: exactly what a change touches becomes stale. Records: whole or not there."""
+
+import json
+
+import pytest
+import yaml
+
+from xstilts import runs
+from xstilts.runs import Fingerprints, Run, list_runs, read_record, state, write_record, written_whole
+from xstilts.study import ROOT, load_study
+
+
+@pytest.fixture
+def study(tmp_path):
+    def build(**changes):
+        values = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text())
+        values |= {
+            "intermediate": ["none", "mnli", "squad1", "hellaswag+mlm"],
+            "targets": ["xnli", "xquad", "tatoeba"],
+            "bundle": "each",
+            "seeds": 1,
+            "runs": str(tmp_path / "runs"),
+        }
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(values | changes))
+        return load_study(path)
+
+    return build
+
+
+def changed(before, after) -> set[str]:
+    old, new = Fingerprints(before), Fingerprints(after)
+    return {run.name for run in list_runs(before) if old.of(run) != new.of(run)}
+
+
+def everything(study) -> set[str]:
+    return {run.name for run in list_runs(study)}
+
+
+def test_fingerprints_are_repeatable(study):
+    assert changed(study(), study()) == set()
+
+
+def test_pretraining_settings_touch_everything(study):
+    assert changed(study(), study(encoder={"pretrain": {"steps": 7}})) == everything(study())
+
+
+def test_world_settings_touch_everything(study):
+    assert changed(study(), study(micro={"world_seed": 7})) == everything(study())
+
+
+def test_one_override_touches_its_run_and_what_follows(study):
+    training = study().training.model_dump()
+    override = training | {"overrides": {"hellaswag+mlm": {"steps": 7}}}
+    base = training | {"overrides": {}}
+    assert changed(study(training=base), study(training=override)) == {
+        "intermediate/hellaswag+mlm/seed1",
+        "targets/hellaswag+mlm/xnli/seed1",
+        "targets/hellaswag+mlm/xquad/seed1",
+        "targets/hellaswag+mlm/tatoeba/seed1",
+        "transfer",
+    }
+
+
+def test_target_settings_leave_phase_two_and_retrieval_alone(study):
+    training = study().training.model_dump()
+    slower = training | {"target": training["target"] | {"learning_rate": 1e-4}}
+    touched = changed(study(), study(training=slower))
+    assert touched == {f"targets/{run}/{target}/seed1" for run in study().intermediate for target in ("xnli", "xquad")} | {"transfer"}
+
+
+def test_mix_touches_only_mixed_runs(study):
+    training = study().training.model_dump()
+    mixed = training | {"mix": training["mix"] | {"mlm_share": 0.5}}
+    touched = changed(study(), study(training=mixed))
+    assert {name.split("/")[1] for name in touched if "/" in name} == {"hellaswag+mlm"}
+
+
+def test_retrieval_settings_touch_retrieval_only(study):
+    touched = changed(study(), study(retrieval={"layer": 1}))
+    assert touched == {f"targets/{run}/tatoeba/seed1" for run in study().intermediate} | {"transfer"}
+
+
+def test_more_seeds_and_runs_leave_the_others_alone(study):
+    more = study(seeds=3, intermediate=["none", "mnli", "squad1", "hellaswag+mlm", "qqp"])
+    assert changed(study(), more) == {"transfer"}
+
+
+def test_code_of_a_phase_touches_it_and_what_follows(study, monkeypatch):
+    one = study()
+    before = {run.name: Fingerprints(one).of(run) for run in list_runs(one)}
+    real = runs._code_hash
+    monkeypatch.setattr(runs, "_code_hash", lambda phase: "edited" if phase == "targets" else real(phase))
+    after = {run.name: Fingerprints(one).of(run) for run in list_runs(one)}
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if name.startswith("targets") or name == "transfer"
+    }
+
+
+def test_state_follows_fingerprint_and_notebook(study):
+    one, run = study(), Run("encoder", 1)
+    path = run.folder(one) / "run.json"
+    assert state(one, run, Fingerprints(one)) == "missing"
+    record = {"fingerprint": Fingerprints(one).of(run), "notebook": runs.notebook_hash(run.notebook)}
+    write_record(path, record)
+    assert state(one, run, Fingerprints(one)) == "done"
+    write_record(path, record | {"notebook": "another"})
+    assert state(one, run, Fingerprints(one)) == "stale"
+    write_record(path, record | {"fingerprint": "another"})
+    assert state(one, run, Fingerprints(one)) == "stale"
+
+
+def test_notebook_hash_ignores_outputs(tmp_path):
+    def write(source, outputs):
+        cell = {"cell_type": "code", "source": source, "outputs": outputs, "metadata": {}, "execution_count": 3}
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.ipynb"
+        path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+        return runs.notebook_hash(path)
+
+    assert write("a = 1", []) == write(["a = ", "1"], [{"output_type": "stream"}])
+    assert write("a = 1", []) != write("a = 2", [])
+
+
+def test_half_written_is_never_there(tmp_path):
+    with pytest.raises(RuntimeError), written_whole(tmp_path / "checkpoint") as aside:
+        (aside / "model").write_text("half")
+        raise RuntimeError("killed")
+    assert not (tmp_path / "checkpoint").exists()
+    with written_whole(tmp_path / "checkpoint") as aside:
+        (aside / "model").write_text("whole")
+    assert (tmp_path / "checkpoint" / "model").read_text() == "whole"
+    assert read_record(tmp_path / "no.json") == {}
