@@ -228,6 +228,18 @@ def test_splits_made_from_one_file_share_no_row(folder):
     assert FilesSource(FilesSettings(root=str(folder))).languages(get("rte"), "dev") == []
 
 
+@real
+def test_a_mining_set_parts_between_its_pairs(source):
+    whole = source.load(get("bucc"), "dev", "zh")
+    settings = FilesSettings(splits={"bucc": {"dev": "dev[:30%]", "test": "dev[30%:]"}})
+    parts = [FilesSource(settings).load(get("bucc"), split, "zh") for split in ("dev", "test")]
+    assert sorted(parts[0]["id"][:] + parts[1]["id"][:]) == sorted(whole["id"][:])
+    for rows, pairs in zip(parts, (57, 136), strict=True):
+        assert sum(map(len, rows["gold"])) == 2 * pairs
+        assert {identity for gold in rows["gold"] for identity in gold} <= set(rows["id"])
+    assert FilesSource(settings).languages(get("bucc"), "test") == ["zh"]
+
+
 def test_training_items_that_are_also_scored_are_refused(folder):
     source = FilesSource(FilesSettings(root=str(folder)))
     assert len(source.load(get("hellaswag"), "train", "en")) == 4
@@ -306,9 +318,10 @@ def test_pairs_that_share_examples_are_refused_by_name():
     from_dev = FilesSettings(
         splits={"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}, "copa": {"train": "dev", "dev": "train"}}
     ).trained_from()
-    refused = refused_pairs(["squad2", "copa", "tydiqa"], (*TARGETS, "xquadr"), from_dev)
+    from_dev["pawsx"] = ("dev",)
+    refused = refused_pairs(["squad2", "copa", "pawsx", "tydiqa"], (*TARGETS, "xquadr"), from_dev)
     assert [re.findall('"(.*?)"', line)[:2] for line in refused] == [
-        ["squad2", "xquad"], ["squad2", "xquadr"], ["copa", "xcopa"],
+        ["squad2", "xquad"], ["squad2", "xquadr"], ["copa", "xcopa"], ["pawsx", "pawsx"],
     ]  # fmt: skip
     assert refused_pairs(["squad1", "squad2", "copa", "tydiqa"], TARGETS) == []  # the published training sets are clean
 

@@ -196,7 +196,9 @@ _INTERMEDIATE = (
 _TARGETS = (
     Task(
         "xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
-        files={split: _xtreme("xnli", "pairs", split) for split in ("dev", "test")},
+        files={
+            split: Files("pairs", (f"xnli/{split}-{{language}}.tsv",), overlaps=("americasnli",)) for split in ("dev", "test")
+        },
         citation="Conneau et al. 2018, arXiv:1809.05053",
     ),
     Task(
@@ -230,7 +232,7 @@ _TARGETS = (
     ),
     Task(
         "xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
-        files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("xquadr",))},
+        files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("squad1", "squad2", "xquadr"))},
         citation="Artetxe et al. 2020, arXiv:1910.11856",
     ),
     Task(
@@ -332,7 +334,7 @@ _FURTHER = (
     ),
     Task(
         "xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
-        files={"test": Files("xquad_r", ("lareqa/xquad-r/{language}.json",), overlaps=("xquad",))},
+        files={"test": Files("xquad_r", ("lareqa/xquad-r/{language}.json",), overlaps=("squad1", "squad2", "xquad"))},
         citation="Roy et al. 2020, arXiv:2004.05484",
     ),
 )  # fmt: skip
@@ -355,12 +357,15 @@ def refused_pairs(
     """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
 
     ``read_from`` names the splits that the training rows of a task come from where it is not "train"
-    alone (a study may train on part of a published development set).
+    alone (a study may train on part of a published development set). A target's own development set in one
+    language holds translations of what is scored in the others.
     """
     refused = []
     for name in trained:
         splits = (read_from or {}).get(name, ("train",))
         shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
+        if len(TASKS[name].languages) > 1 and set(splits) != {"train"}:
+            shared.add(name)
         refused += [
             f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
             f"them, perhaps as translations); drop one of the two"

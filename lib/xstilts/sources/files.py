@@ -107,7 +107,7 @@ class FilesSource:
     def _rows(self, task: Task, split: str, language: str) -> list[dict]:
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
-        rows = rows[len(rows) * start // 100 : len(rows) * stop // 100]
+        rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
         limit = getattr(self.settings.limits, split) if task.kind not in RETRIEVAL_KINDS else 0
         rows = rows[:limit] if limit else rows
         if not rows:
@@ -238,6 +238,31 @@ class FilesSource:
             table["distance"] = np.nan
             table.loc[table.index == self.source_language, "distance"] = 0.0
         return table
+
+
+def part(rows: list, start: int, stop: int) -> list:
+    """Rows from ``start`` to ``stop`` per cent of the whole."""
+    return rows[len(rows) * start // 100 : len(rows) * stop // 100]
+
+
+def mining_part(rows: list[dict], start: int, stop: int) -> list[dict]:
+    """The same share of the gold pairs, of the other foreign and of the other source sentences: no pair is
+    parted, and the density of pairs stays."""
+    root = {row["id"]: row["id"] for row in rows}
+
+    def group(identity: str) -> str:
+        while root[identity] != identity:
+            identity = root[identity]
+        return identity
+
+    for row in rows:
+        for identity in row["gold"]:
+            root[group(identity)] = group(row["id"])
+    sorts: dict[str, dict[str, None]] = {}
+    for row in rows:
+        sorts.setdefault("pair" if row["gold"] else row["side"], {})[group(row["id"])] = None
+    kept = {identity for groups in sorts.values() for identity in part(list(groups), start, stop)}
+    return [row for row in rows if group(row["id"]) in kept]
 
 
 def find(root: Path, files: Files) -> dict[str, list[Path]]:
