@@ -3,16 +3,19 @@
 A table of statistics has the columns language, id, metric, numerator, denominator; a score over any
 subset or resample of examples is 100 x sum(numerator) / sum(denominator). Sums over a whole set
 equal the official scorers.
+
+Every function takes ``ids``, ``gold`` and ``predicted`` in the same order and raises ValueError, naming
+the example, for an id that stands twice and for a prediction that is missing or one too many.
 """
 
 import re
 import string
-import sys
 import unicodedata
 import warnings
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from itertools import accumulate
 
 import pandas as pd
 from seqeval.metrics.sequence_labeling import get_entities
@@ -21,86 +24,134 @@ COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
 
 
 def classification(ids: Sequence[str], gold: Sequence[int], predicted: Sequence[int], language: str) -> pd.DataFrame:
-    """Accuracy of labels or of chosen alternatives. ValueError for a gold label below 0 (unlabelled)."""
-    _aligned(ids, gold, predicted)
+    """Accuracy of labels, of chosen alternatives or of retrieved rows. ValueError for a gold label below 0
+    (unlabelled)."""
+    _check(ids, gold, predicted, language)
     for example, label in zip(ids, gold, strict=True):
         if label < 0:
             raise ValueError(f"{language}: example {example} has no gold label")
-    return _table(language, ids, {"accuracy": [(float(g == p), 1.0) for g, p in zip(gold, predicted, strict=True)]})
+    right = [float(g == p) for g, p in zip(gold, predicted, strict=True)]
+    return _table(language, ids, {"accuracy": (right, [1.0] * len(ids))})
 
 
 def tagging(
     ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
 ) -> pd.DataFrame:
-    """Entity F1 as seqeval counts it (XTREME scores UDPOS with it too, on bare tags), and token accuracy.
+    """Entity F1 as seqeval 1.2.2 counts it (XTREME scores UDPOS with it too, on bare tags), and token accuracy.
 
-    F1 is micro: numerator 2tp, denominator 2tp + fp + fn of the sentence. seqeval separates sentences
-    with an O before it looks for entities, so the sums over sentences are the corpus's.
+    F1 is micro: numerator 2tp, denominator 2tp + fp + fn of the sentence. Where tags lack the B-, I- the
+    sentences go in as one corpus, as in ``seqeval.metrics.f1_score``: the chunk of an "X" that opens a
+    sentence then begins where the last chunk before it did, be that in the sentence before. Chunks count
+    for the sentence they end in.
     """
-    _aligned(ids, gold, predicted)
-    f1, accuracy = [], []
+    _check(ids, gold, predicted, language)
     for example, right, found in zip(ids, gold, predicted, strict=True):
         if len(right) != len(found):
             raise ValueError(f"{language}: example {example} has {len(right)} words and {len(found)} predicted tags")
-        # the trailing O is seqeval's own sentence separator; some of its rules look at the next tag
-        with warnings.catch_warnings(action="ignore"):  # "NOUN seems not to be NE tag"
-            there, seen = set(get_entities([*right, "O"])), set(get_entities([*found, "O"]))
-        f1.append((2.0 * len(there & seen), float(len(there) + len(seen))))
-        accuracy.append((float(sum(g == p for g, p in zip(right, found, strict=True))), float(len(right))))
-    return _table(language, ids, {"f1": f1, "accuracy": accuracy})
+        if not all(right) or not all(found):
+            raise ValueError(f"{language}: example {example} has a word without a gold or predicted tag")
+    starts = list(accumulate((len(right) + 1 for right in gold), initial=0))  # seqeval puts an O between sentences
+    shared, both = [0] * len(ids), [0] * len(ids)
+    there, seen = _chunks(gold), _chunks(predicted)
+    for chunk in there:
+        both[bisect_right(starts, chunk[2]) - 1] += 1
+    for chunk in seen:
+        sentence = bisect_right(starts, chunk[2]) - 1
+        both[sentence] += 1
+        shared[sentence] += 2 * (chunk in there)
+    right = [sum(map(str.__eq__, *pair)) for pair in zip(gold, predicted, strict=True)]
+    return _table(language, ids, {"f1": (shared, both), "accuracy": (right, list(map(len, gold)))})
 
 
 def span(
     ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[str], language: str, scorer: str = "squad"
 ) -> pd.DataFrame:
-    """Exact match and token F1, the best over the gold answers; no gold answer means "" is right.
+    """Exact match and token F1, the best over the gold answers of each question.
 
-    ``scorer``: "squad" (SQuAD v1.1/v2.0 normalisation whatever the language, as XTREME scores XQuAD and
-    TyDiQA) or "mlqa" (articles by language, all Unicode punctuation, Chinese split into characters).
+    ``scorer``: "squad" (SQuAD's normalisation whatever the language, as XTREME scores XQuAD and TyDiQA) or
+    "mlqa" (articles by language, all Unicode punctuation, Chinese split into characters; a language that
+    MLQA lacks is split at white space and has no articles).
+
+    Under "squad" a set with unanswerable questions (no gold answer; "" is right) goes by the rules of
+    SQuAD v2.0, any other by v1.1's. They differ where normalisation leaves nothing, as of "The": F1 of two
+    such answers is 1 in v2.0 and 0 in v1.1 and MLQA; v2.0 passes over such gold answers.
+    ValueError for a question without gold answer under "mlqa".
     """
-    _aligned(ids, gold, predicted)
+    _check(ids, gold, predicted, language)
     words: Callable[[str], list[str]] = _squad_words if scorer == "squad" else lambda text: _mlqa_words(text, language)
+    unanswerable = [not answers for answers in gold]
+    if scorer == "mlqa" and any(unanswerable):
+        raise ValueError(f"{language}: example {ids[unanswerable.index(True)]} has no gold answer")
+    second = any(unanswerable)
     exact, overlap = [], []
     for answers, answer in zip(gold, predicted, strict=True):
         found = words(answer)
-        right = [words(text) for text in answers] or [[]]
-        exact.append((float(any(found == text for text in right)), 1.0))
-        overlap.append((max(_overlap(text, found) for text in right), 1.0))
-    return _table(language, ids, {"f1": overlap, "exact_match": exact})
+        right = [words(text) for text in answers]
+        if second:
+            right = [text for text in right if text] or [[]]
+        exact.append(float(found in right))
+        overlap.append(exact[-1] if second and right == [[]] else max(_overlap(text, found) for text in right))
+    ones = [1.0] * len(ids)
+    return _table(language, ids, {"f1": (overlap, ones), "exact_match": (exact, ones)})
 
 
-def mining(ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str) -> pd.DataFrame:
-    """F1 on sets of mined pairs, as BUCC scores it. ``ids`` are the foreign sentences, ``gold`` and
-    ``predicted`` the source-language ids each is paired with."""
-    _aligned(ids, gold, predicted)
+def mining(
+    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
+) -> pd.DataFrame:
+    """F1 on sets of mined pairs, as BUCC scores it: numerator 2tp, denominator 2tp + fp + fn.
+
+    ``ids`` are all foreign sentences, ``gold`` and ``predicted`` the source-language ids each is paired with.
+    """
+    _check(ids, gold, predicted, language)
     pairs = [(set(right), set(found)) for right, found in zip(gold, predicted, strict=True)]
-    return _table(language, ids, {"f1": [(2.0 * len(r & f), float(len(r) + len(f))) for r, f in pairs]})
+    shared = [2 * len(right & found) for right, found in pairs]
+    return _table(language, ids, {"f1": (shared, [len(right) + len(found) for right, found in pairs])})
 
 
 def score(stats: pd.DataFrame) -> pd.DataFrame:
-    """Percent per language (rows, in the order they came) and metric (columns)."""
+    """Percent per language (rows, in the order they came) and metric (columns).
+
+    0 where nothing was there to be found and nothing was found (no entity, no pair), as the official
+    scorers have it.
+    """
     sums = stats.groupby(["language", "metric"], sort=False)[["numerator", "denominator"]].sum()
-    return (100 * sums["numerator"] / sums["denominator"]).unstack("metric")
+    return (100 * sums["numerator"] / sums["denominator"].where(sums["denominator"] > 0, 1)).unstack("metric")
 
 
-def _aligned(ids: Sequence, gold: Sequence, predicted: Sequence) -> None:
-    if not len(ids) == len(gold) == len(predicted):
-        raise ValueError(f"{len(ids)} ids, {len(gold)} gold labels and {len(predicted)} predictions do not match")
+def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) -> None:
+    if len(ids) != len(gold):
+        raise ValueError(f"{language}: {len(ids)} ids and {len(gold)} gold labels do not match")
+    if len(predicted) < len(ids):
+        raise ValueError(f"{language}: {len(ids)} examples, {len(predicted)} predictions: none for {ids[len(predicted)]}")
+    if len(predicted) > len(ids):
+        raise ValueError(f"{language}: {len(ids)} examples, the last is {ids[-1]}, and {len(predicted)} predictions")
+    missing = next((example for example, value in zip(ids, predicted, strict=True) if value is None), None)
+    if missing is not None:
+        raise ValueError(f"{language}: no prediction for example {missing}")
+    if len(set(ids)) < len(ids):
+        twice = next(example for example, times in Counter(ids).items() if times > 1)
+        raise ValueError(f"{language}: id {twice} stands twice")
 
 
-def _table(language: str, ids: Sequence[str], metrics: dict[str, list[tuple[float, float]]]) -> pd.DataFrame:
-    rows = [
-        (language, example, metric, *pair)
-        for metric, pairs in metrics.items()
-        for example, pair in zip(ids, pairs, strict=True)
+def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence[float], Sequence[float]]]) -> pd.DataFrame:
+    """Rows metric by metric, in the order of the examples."""
+    parts = [
+        pd.DataFrame({"id": list(ids), "metric": metric, "numerator": above, "denominator": below})
+        for metric, (above, below) in metrics.items()
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.concat(parts, ignore_index=True).astype({"numerator": float, "denominator": float})
+    table.insert(0, "language", language)
+    return table[COLUMNS]
+
+
+def _chunks(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
+    """(type, first, last word) of every chunk; words are numbered through the corpus, one O after each sentence."""
+    with warnings.catch_warnings(action="ignore"):  # "NOUN seems not to be NE tag"
+        return set(get_entities([list(tags) for tags in sentences]))
 
 
 def _overlap(right: list[str], found: list[str]) -> float:
-    """Token F1; where either side is empty, 1 only if both are (SQuAD v2.0's rule)."""
-    if not right or not found:
-        return float(right == found)
+    """F1 of two bags of words; 0 where they share none."""
     common = sum((Counter(right) & Counter(found)).values())
     if not common:
         return 0.0
@@ -108,13 +159,15 @@ def _overlap(right: list[str], found: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
 def _squad_words(text: str) -> list[str]:
-    """The official SQuAD v1.1 normalisation: lower case, no ASCII punctuation, no English articles."""
-    text = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-    return re.sub(r"\b(a|an|the)\b", " ", text).split()
+    """The normalisation of SQuAD v1.1 and v2.0: lower case, no ASCII punctuation, no English articles."""
+    return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_ASCII_PUNCTUATION)).split()
 
 
-# facebookresearch/MLQA mlqa_evaluation_v1.py: articles stripped per language
+# articles that MLQA's evaluation script (mlqa_evaluation_v1.py) strips; the Arabic pattern is as odd there
 _ARTICLES = {
     "en": r"\b(a|an|the)\b",
     "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
@@ -124,20 +177,11 @@ _ARTICLES = {
 }
 
 
-@cache
-def _unicode_punctuation() -> frozenset[str]:
-    letters = (chr(code) for code in range(sys.maxunicode + 1))
-    return frozenset(letter for letter in letters if unicodedata.category(letter).startswith("P")) | set(
-        string.punctuation
-    )
-
-
 def _mlqa_words(text: str, language: str) -> list[str]:
-    punctuation = _unicode_punctuation()
-    text = "".join(letter for letter in text.lower() if letter not in punctuation)
+    letters = (letter for letter in text.lower() if unicodedata.category(letter)[0] != "P")
+    text = "".join(letters).translate(_ASCII_PUNCTUATION)  # some of which are symbols to Unicode
     if language in _ARTICLES:
         text = re.sub(_ARTICLES[language], " ", text)
-    if language != "zh":
-        return text.split()
-    # mixed segmentation: each Chinese character is a token, runs of anything else are split on space
-    return re.sub(r"([\u4e00-\u9fa5])", r" \1 ", text).split()
+    if language == "zh":  # each Chinese character is a word; anything between is split at white space
+        text = re.sub(r"([\u4e00-\u9fa5])", r" \1 ", text)
+    return text.split()
