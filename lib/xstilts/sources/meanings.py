@@ -16,6 +16,7 @@ from .concepts import ANTONYMS, COLOURS, KINDS, MONTHS, NAMES, NEXT, PLACES, PRE
 from .grammar import Say
 from .world import World, split_of
 
+REMOTE = ("food", "tool", "animal", "gift")  # verb classes whose object has a hypernym
 OPPOSITE = {a: b for pair in ANTONYMS for a, b in (pair, pair[::-1])}
 
 
@@ -178,7 +179,7 @@ def anli(world: World, rng: random.Random, split: str, n: int) -> dict:
 def people(world: World, rng: random.Random, split: str) -> Clause:
     """An event between two people whose places can be swapped."""
     while True:
-        clause = world.event(rng, kind="person")
+        clause = world.event(rng, kind="person")._replace(time=None)
         if rng.random() < 0.4:  # described people: their descriptions can be swapped as well
             roles = rng.sample(ROLES, 2)
             quality = rng.choice(concepts.QUALITIES)
@@ -200,7 +201,7 @@ def swapped(rng: random.Random, clause: Clause) -> Clause:
 def pawsx(world: World, rng: random.Random, split: str, n: int) -> dict:
     """Two sentences of (nearly) the same words: a reordered paraphrase (1) or swapped arguments (0)."""
     clause = people(world, rng, split)
-    first = say(world, rng, clause)
+    first = Say(clause._replace(order=0))
     while True:
         second = say(world, rng, clause)
         if (second.variant, second.clause.order) != (first.variant, first.clause.order):
@@ -245,13 +246,18 @@ def qqp(world: World, rng: random.Random, split: str, n: int) -> dict:
 # ---- reading
 
 
-def passage(world: World, rng: random.Random, split: str, kind: str, verbs: list[str]) -> list[Clause]:
-    """Events alike enough to be confused: of one verb class, by different agents."""
+def passage(world: World, rng: random.Random, split: str, verbs: list[str]) -> list[Clause]:
+    """An event of each verb, all by different agents; few details, to keep inputs short."""
+    clauses: list[Clause] = []
     agents = rng.sample(NAMES, len(verbs))
-    return [
-        world.split_event(rng, split, kind=kind, agent=agent, verb=verb)
-        for agent, verb in zip(agents, verbs, strict=True)
-    ]
+    while len(clauses) < len(verbs):
+        verb, agent = verbs[len(clauses)], agents[len(clauses)]
+        clause = world.event(rng, kind=concepts.VERB_CLASS[verb], agent=agent, verb=verb)
+        if clause.place and (clause.time or clause.recipient):
+            clause = clause._replace(**{rng.choice(("place", "time")): None})
+        if split_of(clause) == split:
+            clauses.append(clause)
+    return clauses
 
 
 def span(
@@ -263,11 +269,14 @@ def span(
     ``remote``: the question shares no content word with its sentence but at most a name: the verb
     goes by its synonym, things by their hypernym, other details are left out.
     """
-    kind = rng.choice(("food", "tool", "animal", "gift") if remote else tuple(concepts.VERBS))
     while True:
-        # where nothing else does, the verb has to tell the sentences apart
-        verbs = (rng.sample if remote else rng.choices)(concepts.VERBS[kind], k=count)
-        clauses = passage(world, rng, split, kind, verbs)
+        if remote:  # only the verb tells the sentences apart
+            verbs = rng.sample([verb for kind in REMOTE for verb in concepts.VERBS[kind]], count)
+        elif rng.random() < 0.5:  # events alike enough to be confused
+            verbs = rng.choices(concepts.VERBS[rng.choice(tuple(concepts.VERBS))], k=count)
+        else:
+            verbs = rng.sample(tuple(concepts.VERB_CLASS), count)
+        clauses = passage(world, rng, split, verbs)
         told = rng.randrange(count)
         clause = clauses[told]
         slots = [slot for slot in filled(clause) if slot != "subject" or remote or clause.object]
@@ -351,48 +360,65 @@ def continuation(world: World, rng: random.Random, clause: Clause, verb: str) ->
     return Say(clause._replace(verb=verb, place=None, time=None, order=world.order(rng)))
 
 
-def four_verbs(world: World, rng: random.Random, clause: Clause, right: str) -> tuple[list[list[Say]], int]:
-    """All four verbs of the class as alternatives, shuffled; and the index of the right one."""
-    verbs = list(concepts.VERBS[concepts.VERB_CLASS[clause.verb]])
-    rng.shuffle(verbs)
-    return [[continuation(world, rng, clause, verb)] for verb in verbs], verbs.index(right)
-
-
-def two_stories(world: World, rng: random.Random, split: str) -> list[Clause]:
-    """Events of one class with two different agents."""
-    kind = rng.choice(tuple(concepts.VERBS))
+def two_stories(world: World, rng: random.Random, split: str, kinds: list[str]) -> list[Clause]:
+    """An event of each class, with two different agents."""
+    agents = rng.sample(NAMES, 2)
     return [
-        world.split_event(rng, split, kind=kind, agent=agent)._replace(time=None) for agent in rng.sample(NAMES, 2)
+        world.split_event(rng, split, kind=kind, agent=agent)._replace(time=None)
+        for kind, agent in zip(kinds, agents, strict=True)
     ]
 
 
 def hellaswag(world: World, rng: random.Random, split: str, n: int) -> dict:
     """Two people's doings; which of four sentences goes on with the last one's?"""
-    first, last = two_stories(world, rng, split)
-    choices, label = four_verbs(world, rng, last, NEXT[last.verb])
-    return {"context": [say(world, rng, first), say(world, rng, last)], "question": [], "choices": choices,
-            "label": label}  # fmt: skip
+    first, last = two_stories(world, rng, split, [rng.choice(tuple(concepts.VERBS))] * 2)
+    verbs = rng.sample(concepts.VERBS[concepts.VERB_CLASS[last.verb]], 4)
+    choices = [[continuation(world, rng, last, verb)] for verb in verbs]
+    context = [say(world, rng, first), say(world, rng, last)]
+    return {"context": context, "question": [], "choices": choices, "label": verbs.index(NEXT[last.verb])}
 
 
 def cosmosqa(world: World, rng: random.Random, split: str, n: int) -> dict:
-    """A passage on two people, a question on the cause or the effect of what one of them did."""
-    clauses = two_stories(world, rng, split)
+    """A passage on two people, a question on the cause or the effect of what one of them did. The
+    alternatives: cause and effect of either event, all told of the person asked about."""
+    clauses = two_stories(world, rng, split, rng.sample(tuple(concepts.VERBS), 2))
     about, relation = rng.choice(clauses), ("cause", "effect")[n % 2]
-    choices, label = four_verbs(world, rng, about, (PREVIOUS if n % 2 == 0 else NEXT)[about.verb])
-    return {"context": [say(world, rng, clause) for clause in clauses],
-            "question": [relation, about.subject, "?"], "choices": choices, "label": label}  # fmt: skip
+    options = []
+    for clause in clauses:
+        for known, table in (("cause", PREVIOUS), ("effect", NEXT)):
+            told = clause._replace(subject=about.subject, tense=about.tense)
+            told = continuation(world, rng, told, table[clause.verb])
+            options.append((told, clause is about and known == relation))
+    rng.shuffle(options)
+    return {
+        "context": [say(world, rng, clause) for clause in clauses],
+        "question": [relation, about.subject, "?"],
+        "choices": [[told] for told, _ in options],
+        "label": [right for _, right in options].index(True),
+    }
 
 
 def copa(world: World, rng: random.Random, split: str, n: int) -> dict:
-    """A premise, "cause" or "effect", two alternatives: often the one is the cause, the other the effect."""
+    """A premise, "cause" or "effect", two alternatives. The wrong one is, in equal parts, something else
+    that the same person does, a less likely doing with the same thing, or the same chain of events read
+    backwards: an effect for a cause."""
     clause = world.split_event(rng, split)
     relation = ("cause", "effect")[n // 2 % 2]
-    right, lure = (PREVIOUS, NEXT) if relation == "cause" else (NEXT, PREVIOUS)
-    verbs = concepts.VERBS[concepts.VERB_CLASS[clause.verb]]
-    wrong = lure[clause.verb] if rng.random() < 0.5 else other(rng, verbs, clause.verb, right[clause.verb])
-    pair = [right[clause.verb], wrong] if n % 2 == 0 else [wrong, right[clause.verb]]
-    choices = [[continuation(world, rng, clause, verb)] for verb in pair]
-    return {"context": [say(world, rng, clause)], "question": [relation, "?"], "choices": choices, "label": n % 2}
+    table, backwards = (PREVIOUS, NEXT) if relation == "cause" else (NEXT, PREVIOUS)
+    right = continuation(world, rng, clause, table[clause.verb])
+    if n // 4 % 3 == 0:
+        kind = other(rng, tuple(concepts.VERBS), concepts.VERB_CLASS[clause.verb])
+        elsewhere = world.event(rng, kind=kind, agent=clause.subject.head)
+        wrong = continuation(world, rng, elsewhere._replace(tense=clause.tense), elsewhere.verb)
+    else:
+        unlikely = NEXT[NEXT[clause.verb]] if n // 4 % 3 == 1 else backwards[clause.verb]
+        wrong = continuation(world, rng, clause, unlikely)
+    return {
+        "context": [say(world, rng, clause)],
+        "question": [relation, "?"],
+        "choices": [[right], [wrong]] if n % 2 == 0 else [[wrong], [right]],
+        "label": n % 2,
+    }
 
 
 def csqa(world: World, rng: random.Random, split: str, n: int) -> dict:

@@ -168,20 +168,29 @@ class World:
             forward = rng.random() < 0.5
             pair = (Say(clause), Say(after)) if forward else (Say(after), Say(clause))
             return [pair[0], "effect" if forward else "cause", "?", pair[1]]
-        story = [first, Say(self.follow(rng, after), synonym=rng.random() < 0.3)]
         if draw < 0.7:
-            other = self.decorate(rng, self.event(rng, sharp))
-            story = rng.choice(([first, Say(other)], [Say(other), first], [first]))
-            slots = [slot for slot in concepts.SLOTS if getattr(clause, slot) and getattr(clause, slot).head]
-            slot = rng.choice(slots)
-            question = Say(clause._replace(order=self.order(rng)), ask=slot, synonym=rng.random() < 0.3)
-            return [*story, question, getattr(clause, slot)]
+            return self.examined(rng, first)
+        story = [first, Say(self.follow(rng, after), synonym=rng.random() < 0.3)]
         if rng.random() < 0.5:
             last = after._replace(verb=concepts.NEXT.get(after.verb, after.verb), order=self.order(rng))
             story.append(Say(self.follow(rng, last)))
         if rng.random() < 0.3:
             story.insert(0, Say(rng.choice(self.facts)[0]))
         return story
+
+    def examined(self, rng: random.Random, first: Say) -> list[Say | str]:
+        """A sentence among others on other people, a question that it answers, and the answer."""
+        clause = first.clause
+        story, kind = [first], concepts.VERB_CLASS.get(clause.verb, "") if rng.random() < 0.5 else ""
+        for _ in range(rng.choice((1, 2, 2, 3))):
+            rival = self.event(rng, self.settings.sharpness, kind)
+            if rival.subject.head != clause.subject.head:
+                story.append(Say(rival, self.variant(rng, rival), synonym=rng.random() < 0.3))
+        rng.shuffle(story)
+        slots = [slot for slot in concepts.SLOTS if getattr(clause, slot) and getattr(clause, slot).head]
+        slot = rng.choice(slots)
+        question = Say(clause._replace(order=self.order(rng)), ask=slot, synonym=rng.random() < 0.3)
+        return [*story, question, getattr(clause, slot)]
 
     def follow(self, rng: random.Random, clause: Clause) -> Clause:
         """A later clause of a story: at times with a pronoun for its subject."""
