@@ -197,7 +197,8 @@ _TARGETS = (
     Task(
         "xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
         files={
-            split: Files("pairs", (f"xnli/{split}-{{language}}.tsv",), overlaps=("americasnli",)) for split in ("dev", "test")
+            split: Files("pairs", (f"xnli/{split}-{{language}}.tsv",), overlaps=("americasnli",))
+            for split in ("dev", "test")
         },
         citation="Conneau et al. 2018, arXiv:1809.05053",
     ),
