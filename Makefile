@@ -64,15 +64,16 @@ clean: ## delete the environment and every cache; results in runs/ stay
 	rm -rf .venv .snakemake .pytest_cache .ruff_cache .hypothesis build lib/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last: an interrupted set-up is taken up again by the next make.
+# The stamp is written last: the next make begins an interrupted set-up anew. A .venv that was finished
+# here once, and whose Python still works, is renewed in place.
 $(STAMP):
 	@echo "setting up $(ENV) (the first time takes minutes)"
-	@rm -f $(ENV)/.ready*
 ifeq ($(ENV),$(CURDIR)/.venv)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "xstilts needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true). Name another: make PYTHON=python3.12" >&2; exit 1; }
-	@grep -qsF '$(ENV)' $(ENV)/pyvenv.cfg && $(BIN)python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(ENV)
+	@{ ls $(ENV)/.ready* && grep -F '$(ENV)' $(ENV)/pyvenv.cfg && $(BIN)python -m pip --version; } >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(ENV)
 endif
+	@rm -f $(ENV)/.ready*
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)python -m ipykernel install --sys-prefix --name python3 >/dev/null

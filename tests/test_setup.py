@@ -222,11 +222,11 @@ def test_set_up_happens_once_and_again_when_the_pins_change(sandbox):
 
 
 @pytest.mark.parametrize("step", ["-r requirements.txt", "--editable", "ipykernel"])
-def test_interrupted_set_up_is_taken_up_again(sandbox, step):
+def test_interrupted_set_up_is_begun_anew(sandbox, step):
     done, _ = sandbox.make("study", fail=step)
     assert done.returncode and not list((sandbox.folder / ".venv").glob(".ready*"))
     done, commands = sandbox.make("study")
-    assert done.returncode == 0 and step in commands
+    assert done.returncode == 0 and "-m venv --clear" in commands and step in commands
 
 
 def test_an_environment_from_elsewhere_is_made_anew(sandbox):
