@@ -1,150 +1,277 @@
-"""DataFrame + ax -> ax. Colour-blind safe; every cell and point also says its value, so that nothing
-hangs on colour."""
+"""Figures from the tables of :mod:`xstilts.results`. Axes-level functions take a table and an ``ax`` and
+return it; ``language_breakdown`` and ``distance_panels`` lay out their own figure.
+
+Blue is a gain and orange a loss (told apart by colour-blind readers); the printed sign, or the side of the
+zero line, says the same in grayscale. Filled or bold is an interval that excludes zero.
+"""
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
-from .results import MACRO
+from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from .study import NONE
-from .tasks import get
+from .tasks import TASKS
 
-STYLE = Path(__file__).with_name("style.mplstyle")
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"  # Okabe and Ito's
-
-
-def title(target: str) -> str:
-    """How a target or macro average is written on an axis."""
-    return target if target in MACRO else get(target).title
-
-
-def _grid(summary: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Runs (rows) by targets (columns), both in the order they came."""
-    runs, targets = summary["intermediate"].unique(), summary["target"].unique()
-    return summary.pivot(index="intermediate", columns="target", values=value).loc[runs, targets]
+STYLE = str(Path(__file__).with_name("style.mplstyle"))
+GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
+DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7", "#67a9cf", GAIN])
+SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
+GROUPS = {
+    "classification": "sentence pairs", "choice": "choice", "tagging": "tagging", "span": "question answering",
+    "parallel": "retrieval", "mining": "retrieval",
+}  # fmt: skip
+LABELS = {MACRO: "all\ntargets", MACRO_TRAINED: "without\nretrieval"}
+GAP = 0.18  # between groups of columns and below the row of none, in cells
 
 
-def transfer_heatmap(summary: pd.DataFrame, fig: Figure) -> Figure:
-    """The rows of :func:`xstilts.results.summarise`: score with ``none`` on top, below it the gain of each
-    run with its interval; bold where the interval excludes zero, hatched where a run is missing."""
-    score, gain = _grid(summary, "score"), _grid(summary, "gain").drop(index=NONE)
-    low, high = _grid(summary, "low").drop(index=NONE), _grid(summary, "high").drop(index=NONE)
-    bounds = _grid(summary, "score_low").loc[[NONE]], _grid(summary, "score_high").loc[[NONE]]
-    fig.set_size_inches(2.6 + 0.92 * gain.shape[1], 2.2 + 0.52 * gain.shape[0])
-    top, main = fig.subplots(2, 1, sharex=True, height_ratios=[1, max(1, len(gain))])
-    _cells(top, score.loc[[NONE]], *bounds, sns.light_palette("#666666", as_cmap=True), 0, 160, "{:.1f}")
-    limit = max(1.0, float(np.nanmax(np.abs(gain.to_numpy()), initial=1.0)))
-    _cells(main, gain, low, high, sns.color_palette("vlag_r", as_cmap=True), -limit, limit, "{:+.1f}")
-    top.tick_params(axis="x", bottom=False, labelbottom=False, top=True, labeltop=True, length=0)
-    top.set_xticks(np.arange(gain.shape[1]) + 0.5, [title(name) for name in gain.columns], rotation=35, ha="left")
-    main.tick_params(axis="x", bottom=False, labelbottom=False)
-    top.set_yticks([0.5], ["none (score)"])
-    main.set_ylabel("intermediate run (gain over none, points)")
-    first_macro = sum(name not in MACRO for name in gain.columns)
-    for ax in (top, main):
-        ax.axvline(first_macro, color="white", linewidth=5)
-        ax.set(xlabel="")
-    return fig
+def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axes:
+    """Gain over ``none`` of every intermediate run (rows, in the table's order) on every target (columns, by
+    kind, then the averages over targets), above them the score of ``none`` in a scale of its own.
 
-
-def _cells(ax: Axes, values, low, high, colours, floor: float, ceiling: float, form: str) -> Axes:
-    sns.heatmap(values, ax=ax, cmap=colours, vmin=floor, vmax=ceiling, cbar=False, linewidths=1.5, yticklabels=True)
-    ax.set(ylabel="", xlabel="")
-    ax.tick_params(axis="y", rotation=0, length=0)
-    signed = "+" in form
-    for row in range(values.shape[0]):
-        for column in range(values.shape[1]):
-            value, bottom, ceil = (table.iat[row, column] for table in (values, low, high))
-            if np.isnan(value):
-                ax.add_patch(plt.Rectangle((column, row), 1, 1, hatch="////", fill=False, edgecolor=GREY, linewidth=0))
-                ax.text(column + 0.5, row + 0.5, "missing", ha="center", va="center", fontsize=7)
-                continue
-            clear = signed and (bottom > 0 or ceil < 0)
-            shade = "white" if abs(value) > 0.72 * ceiling else "black"
-            weight = "bold" if clear else "normal"
-            ax.text(column + 0.5, row + 0.36, form.format(value), ha="center", va="center", color=shade, weight=weight)
-            interval = f"{form.format(bottom)} … {form.format(ceil)}"
-            ax.text(column + 0.5, row + 0.74, interval, ha="center", va="center", color=shade, fontsize=6)
+    ``table``: as ``results.estimates`` gives it; ``language``: ``MEAN`` or ``ZERO_SHOT``. Bold with a star:
+    the interval excludes zero. Hatched: missing. A cell on fewer seeds than the table's most says so.
+    """
+    table = table[table["language"] == language]
+    groups = _groups(table)
+    left = {}  # target -> left edge of its column
+    for number, (_, targets) in enumerate(groups):
+        left |= {target: len(left) + place + number * GAP for place, target in enumerate(targets)}
+    runs = [run for run in table["intermediate"].unique() if run != NONE]
+    top = {run: 1 + GAP + place for place, run in enumerate(runs)} | {NONE: 0.0}
+    gain = table[table["quantity"] == "gain"]
+    limit = colour_limit(gain["value"])
+    scales = {"score": (SEQUENTIAL, Normalize(0, 100)), "gain": (DIVERGING, Normalize(-limit, limit))}
+    seeds = table["seeds"].max()
+    shown = table[(table["intermediate"] == NONE) | (table["quantity"] == "gain")]
+    for row in shown.itertuples():
+        _cell(ax, row, left[row.target], top[row.intermediate], *scales[row.quantity], seeds)
+    width, height = max(left.values()) + 1, max(top.values()) + 1
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    ax.set_xticks([x + 0.5 for x in left.values()], [_title(target) for target in left])
+    ax.set_yticks([y + 0.5 for y in top.values()], ["none (score)" if run == NONE else run for run in top])
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    above = ax.secondary_xaxis(1.0)
+    middles = [(left[targets[0]] + left[targets[-1]] + 1) / 2 for _, targets in groups]
+    above.set_xticks(middles, [f"{name}\n\n" for name, _ in groups], fontstyle="italic", color=NEUTRAL)
+    above.tick_params(length=0, pad=8)
+    above.spines[:].set_visible(False)
+    for bounds, quantity, label in (((0.0, 0.42), "gain", "gain over none (points)"), ((0.58, 0.42), "score", "score")):
+        colours, norm = scales[quantity]
+        bar = ax.inset_axes([1.02, bounds[0], 0.018, bounds[1]])
+        mappable = plt.cm.ScalarMappable(norm, colours)
+        beyond = quantity == "gain" and gain["value"].abs().max() > limit
+        ax.figure.colorbar(mappable, cax=bar, extend="both" if beyond else "neither", label=label)
+        bar.spines[:].set_visible(False)
     return ax
 
 
-def language_breakdown(rows: pd.DataFrame, target: str, table: pd.DataFrame, ax: Axes) -> Axes:
-    """One target: score of ``none`` with its interval, and of the runs with the largest and the smallest
-    mean gain, in every language; the other runs as thin grey lines. ``rows`` from
-    :func:`xstilts.results.by_language`, languages in the order of ``table`` (nearest first)."""
-    here = rows[rows["target"] == target].dropna(subset="score")
-    languages = [language for language in table.index if language in set(here["language"])]
-    means = here[here["intermediate"] != NONE].groupby("intermediate", sort=False)["gain"].mean()
-    shown = {NONE: ("black", "o", 0.0)}
-    if len(means):
-        shown |= {means.idxmax(): (BLUE, "^", -0.16)}
-    if len(means) > 1:
-        shown |= {means.idxmin(): (ORANGE, "v", 0.16)}
-    places = np.arange(len(languages))
-    for run, part in here.groupby("intermediate", sort=False):
-        part = part.set_index("language").reindex(languages)
-        if run not in shown:
-            ax.plot(places, part["score"], color=GREY, linewidth=0.6, alpha=0.5, zorder=1)
-            continue
-        colour, marker, shift = shown[run]
-        error = np.abs(part[["score_low", "score_high"]].to_numpy().T - part["score"].to_numpy()).clip(0)
-        label = run if run == NONE else f"{run} ({means[run]:+.1f})"
-        ax.errorbar(
-            places + shift, part["score"], _within_percent(error, part["score"]), color=colour, marker=marker, label=label,
-            markersize=4, linewidth=1.2 if run == NONE else 0, elinewidth=1, capsize=1.5, zorder=3,
-        )  # fmt: skip
-    names = [f"{table.at[language, 'name']}\n{language}" if len(languages) <= 12 else language for language in languages]
-    ax.set_xticks(places, names, fontsize=7 if len(languages) <= 24 else 6)
-    ax.set(title=title(target), ylabel="score (%)", xlim=(-0.6, len(languages) - 0.4))
-    ax.set_ylim(bottom=0, top=104)
-    ax.legend(fontsize=7, loc="lower left", ncols=3, handletextpad=0.3, columnspacing=1.0, framealpha=0.9)
+def heatmap_size(table: pd.DataFrame) -> tuple[float, float]:
+    """Figure size in inches for :func:`transfer_heatmap`."""
+    columns, rows = table.loc[table["language"] == MEAN, "target"].nunique(), table["intermediate"].nunique()
+    return 2.0 + 0.56 * columns, 1.0 + 0.27 * rows
+
+
+def colour_limit(values: pd.Series) -> float:
+    """Where the diverging colours end, the same on both sides of zero: the 95th percentile of sizes, so that
+    one extreme target does not bleach the rest; at least one point."""
+    sizes = values.abs().dropna()
+    return float(max(1.0, np.ceil(sizes.quantile(0.95)))) if len(sizes) else 1.0
+
+
+def _groups(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Targets by kind, in the order of ``GROUPS``; the averages last."""
+    targets = list(table["target"].unique())
+    groups = [(name, [t for t in targets if t in TASKS and GROUPS[TASKS[t].kind] == name]) for name in dict.fromkeys(GROUPS.values())]
+    groups.append(("average", [target for target in targets if target not in TASKS]))
+    return [(name, members) for name, members in groups if members]
+
+
+def _title(target: str) -> str:
+    return TASKS[target].title if target in TASKS else LABELS[target]
+
+
+def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int) -> None:
+    if not np.isfinite(row.value):
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0))
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        ax.text(x + 0.5, y + 0.5, "missing", ha="center", va="center", fontsize=5.5, color="0.3", bbox=box)
+        return
+    colour = colours(norm(row.value))
+    ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
+    star = row.quantity == "gain" and bool(row.low > 0 or row.high < 0)
+    text = f"{row.value:.1f}" if row.quantity == "score" else f"{row.value:+.1f}{'*' if star else ''}"
+    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
+    few = f"\n{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds < seeds else ""
+    ax.text(
+        x + 0.5, y + 0.5, text.replace("-", "−") + few, ha="center", va="center", fontsize=5.5 if few else 7,
+        color="white" if dark else "black", fontweight="bold" if star else "normal",
+    )  # fmt: skip
+
+
+def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:
+    """Language codes of ``table``, nearest to the source first; those of unknown distance last."""
+    codes = [code for code in table["language"].unique() if code not in (MEAN, ZERO_SHOT)]
+    return list(languages.reindex(codes)["distance"].sort_values(kind="stable", na_position="last").index)
+
+
+def language_dots(table: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:
+    """One value per language with its interval: scores in grey joined by a line, or gains around zero (filled
+    where the interval excludes zero). ``table``: rows of one run, target and quantity; ``order``: languages.
+    """
+    rows = table[table["language"].isin(order)].set_index("language").reindex(order)
+    place = np.arange(len(order))
+    if (rows["quantity"].dropna() == "gain").all():
+        ax.axhline(0, color="0.3", linewidth=0.6)
+        colours = np.where(rows["value"] >= 0, GAIN, LOSS)
+        faces = np.where(marked(rows), colours, "white")
+    else:
+        ax.plot(place, rows["value"], color=NEUTRAL, linewidth=0.8, zorder=1)
+        colours = faces = np.full(len(order), NEUTRAL)
+    ax.vlines(place, rows["low"], rows["high"], colors=colours, linewidth=0.9, zorder=2)
+    ax.scatter(place, rows["value"], s=13, facecolors=faces, edgecolors=colours, linewidths=0.8, zorder=3)
+    for position in place[rows["value"].isna()]:
+        ax.text(position, 0.5, "missing", transform=ax.get_xaxis_transform(), rotation=90, ha="center", va="center", fontsize=5.5, color="0.4")
+    ax.set(xlim=(-0.6, len(order) - 0.4))
+    ax.set_xticks(place, order)
+    ax.grid(axis="y")
     return ax
 
 
-def _within_percent(error: np.ndarray, score: pd.Series) -> np.ndarray:
-    """Error bars (2, n) that stay within 0 and 100 percent."""
-    values = score.to_numpy()
-    return np.vstack([np.minimum(error[0], values), np.minimum(error[1], 100 - values)])
+def language_breakdown(table: pd.DataFrame, languages: pd.DataFrame, target: str, runs: list[str] | None = None) -> Figure:
+    """One target language by language: the score of ``none``, then the gain of each run (all, or ``runs``).
+
+    ``languages``: the source's ``language_table()``. Languages stand nearest first. Gains share one scale, set
+    by the values and cut where the widest intervals would flatten it.
+    """
+    table = table[table["target"] == target]
+    order = by_distance(table, languages)
+    runs = runs or [run for run in table["intermediate"].unique() if run != NONE]
+    columns = max(1, min(4, 40 // len(order), len(runs) + 1))
+    lines = -(-(len(runs) + 1) // columns)
+    width = max(7.0, 0.19 * len(order) * columns + 0.5)
+    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.15 * lines), squeeze=False)
+    axes = list(grid.flat)
+    parts = {run: table[(table["intermediate"] == run) & (table["quantity"] == ("score" if run == NONE else "gain"))] for run in [NONE, *runs]}
+    low, high = _gain_limits(pd.concat([parts[run] for run in runs]))
+    for number, (ax, run) in enumerate(zip(axes, parts, strict=False)):
+        language_dots(parts[run], ax, order)
+        mean = parts[run][parts[run]["language"] == MEAN].iloc[0]
+        sign = "" if run == NONE else "+"
+        text = f"{mean.value:{sign}.1f} [{mean.low:.1f}, {mean.high:.1f}]".replace("-", "−") if np.isfinite(mean.value) else "missing"
+        ax.set_title(f"{'none: score' if run == NONE else run}", loc="left", fontweight="bold", fontsize=7)
+        ax.set_title(f"mean {text}", loc="right", fontsize=6, color="0.3")
+        if run == NONE:
+            ax.set_ylim(0, 100)
+        else:
+            ax.set_ylim(low, high)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        bottom = number + columns > len(runs)
+        ax.tick_params(axis="x", rotation=90 if len(order) > 10 else 0, labelsize=6, labelbottom=bottom)
+        if number % columns == 0:
+            ax.set_ylabel("score" if run == NONE else "gain")
+    for ax in axes[len(parts):]:
+        ax.remove()
+    seeds = int(table["seeds"].max())
+    figure.suptitle(f"{_title(target)}: transfer to each language ({seeds} seed{'s' if seeds > 1 else ''}, 95% intervals)", fontsize=9)
+    figure.supxlabel(_axis_text(order, languages), fontsize=8)
+    return figure
 
 
-def breakdown_grid(rows: pd.DataFrame, table: pd.DataFrame, fig: Figure) -> Figure:
-    """:func:`language_breakdown` for every target, two to a row."""
-    targets = list(rows["target"].unique())
-    lines = -(-len(targets) // 2)
-    fig.set_size_inches(12, 2.7 * lines)
-    axes = np.atleast_1d(fig.subplots(lines, 2)).flatten()
-    for target, ax in zip(targets, axes, strict=False):
-        language_breakdown(rows, target, table, ax)
-    for ax in axes[len(targets) :]:
-        ax.axis("off")
-    fig.supxlabel("language, nearest to the source language first", fontsize=9)
-    return fig
+def _gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
+    """All values and zero, and intervals as far as three times the largest value."""
+    reach = 3 * max(gain["value"].abs().max(), 0.5)
+    low, high = min(0, gain["low"].clip(-reach).min()), max(0, gain["high"].clip(upper=reach).max())
+    if not np.isfinite([low, high]).all():
+        return -1.0, 1.0
+    edge = 0.06 * (high - low)
+    return low - edge, high + edge
 
 
-def control_dots(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Zero-shot score of each target (rows of ``table``) under each encoder (columns)."""
-    markers = ["o", "s", "D", "^", "v", "P", "X", "*"]
-    palette = ["black", ORANGE, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY]
-    for number, name in enumerate(table.columns):
-        ax.plot(table[name], range(len(table)), marker=markers[number], color=palette[number], linewidth=0, label=name)
-    ax.set_yticks(range(len(table)), [title(target) for target in table.index])
-    ax.invert_yaxis()
-    ax.set(xlabel="zero-shot score with none (%), mean over languages and seeds", xlim=(0, 100))
-    ax.grid(axis="x", color="#dddddd")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+def _axis_text(order: list[str], languages: pd.DataFrame) -> str:
+    known = languages.reindex(order)["distance"].dropna()
+    if len(known) < 2:
+        return "language"
+    text = f"language, by distance from the source ({known.iloc[0]:.2f} to {known.iloc[-1]:.2f})"
+    return text if len(known) == len(order) else f"{text}; unknown last"
+
+
+def distance_panels(table: pd.DataFrame, languages: pd.DataFrame, rho: pd.DataFrame) -> Figure:
+    """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
+
+    ``rho``: as ``results.correlations`` gives it. Up to six families have a marker each.
+    """
+    rows = table[(table["intermediate"] == NONE) & table["target"].isin(TASKS)]
+    rows = rows.assign(distance=rows["language"].map(languages["distance"]), family=rows["language"].map(languages["family"]))
+    rows = rows[rows["distance"] > 0]
+    targets = list(rho["target"])
+    columns = min(5, len(targets))
+    lines = -(-len(targets) // columns)
+    size = (max(4, 1.75 * columns), 0.9 + 1.5 * lines)
+    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    families = list(rows["family"].unique())
+    markers = dict(zip(families, "osD^vP", strict=False)) if len(families) <= 6 else dict.fromkeys(families, "o")
+    for ax, target in zip(grid.flat, targets, strict=False):
+        part = rows[rows["target"] == target]
+        distance_dots(part, ax, markers)
+        found = rho[rho["target"] == target].iloc[0]
+        text = f"ρ = {found.rho:.2f}".replace("-", "−") if np.isfinite(found.rho) else "ρ: too few"
+        ax.set_title(_title(target), loc="left", fontweight="bold", fontsize=7)
+        ax.set_title(text, loc="right", fontsize=7)
+    for ax in list(grid.flat)[len(targets):]:
+        ax.remove()
+    figure.supxlabel("distance from the source language", fontsize=8)
+    figure.supylabel("zero-shot score of none", fontsize=8)
+    if 1 < len(families) <= 6:
+        handles = [plt.Line2D([], [], marker=markers[name], linestyle="", color=NEUTRAL, markersize=4, label=name) for name in families]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(families))
+    return figure
+
+
+def distance_dots(table: pd.DataFrame, ax: Axes, markers: dict[str, str]) -> Axes:
+    """Score against distance with intervals; columns language, family, distance, value, low, high."""
+    ax.vlines(table["distance"], table["low"], table["high"], colors="0.6", linewidth=0.8)
+    for family, part in table.groupby("family", sort=False):
+        ax.scatter(part["distance"], part["value"], marker=markers[family], s=14, color=NEUTRAL, zorder=3)
+    if len(table) <= 12:
+        for number, row in enumerate(table.sort_values("distance").itertuples()):
+            offset = (0, 5) if number % 2 == 0 else (0, -5)
+            ax.annotate(row.language, (row.distance, row.high if number % 2 == 0 else row.low), offset, textcoords="offset points", ha="center", va="bottom" if number % 2 == 0 else "top", fontsize=5.5)
+    ax.set(ylim=(0, 100))
+    ax.grid(axis="y")
     return ax
 
 
-def save(fig: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
-    """PNG, SVG and the CSV the figure was drawn from. The SVG holds no date and fixed ids: drawn again
-    from the same numbers it is the same file."""
+def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str) -> Axes:
+    """Values with intervals: a line of the axes per value of the column ``row``, a marker per ``series``."""
+    lines, names = list(table[row].unique()), list(table[series].unique())
+    for number, name in enumerate(names):
+        part = table[table[series] == name].set_index(row).reindex(lines)
+        place = np.arange(len(lines)) + (number - (len(names) - 1) / 2) * 0.7 / max(len(names), 2)
+        shade = str(0.15 + 0.5 * number / max(len(names) - 1, 1))
+        ax.hlines(place, part["low"], part["high"], colors=shade, linewidth=1)
+        ax.scatter(part["value"], place, s=14, color=shade, marker="oD^sv"[number % 5], label=LABELS.get(name, name).replace("\n", " "), zorder=3)
+    ax.set_yticks(range(len(lines)), [_title(name) if name in TASKS or name in LABELS else name for name in lines])
+    ax.set(ylim=(len(lines) - 0.5, -0.5))
+    ax.grid(axis="x")
+    if len(names) > 1:
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> Path:
+    """Write ``name``.svg, .png and, of the table it was drawn from, .csv (numbers to 4 decimals, so that
+    a repeat gives the same bytes); returns the path of the PNG."""
     folder.mkdir(parents=True, exist_ok=True)
-    fig.savefig(folder / f"{name}.png")
-    with plt.rc_context({"svg.hashsalt": name}):
-        fig.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f", lineterminator="\n")
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f")
+    return folder / f"{name}.png"

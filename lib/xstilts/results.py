@@ -1,261 +1,393 @@
-"""From per-example statistics to scores, gains and intervals.
+"""From per-example statistics to what a study found: scores, gains over ``none`` with intervals, gaps, an answer.
 
-A gain is the score with an intermediate run minus the score with ``none``: same encoder, target,
-language and seed. Its interval covers two sources of chance. *Examples*: test examples are drawn anew,
-the same ones for both runs, for every seed and, where a test set is parallel, for every language.
-*Seeds* (each with its own pretraining, intermediate and target training): drawn anew, with their
-deviations from the mean widened so that for few seeds the interval is Student's rather than the
-bootstrap's, which is too narrow. One seed gives an interval over examples alone.
+How the intervals are made. A score is a ratio of sums, so a resample of the test set is a set of weights.
+Two things were drawn at random, test examples and seeds, and they are crossed: every seed is scored on the
+same examples. The interval adds the two deviations:
+
+* examples: Poisson(1) weights per example id (the Poisson bootstrap; ids of a parallel test set carry one
+  weight in all languages, so languages that share examples move together), the same in every run and seed,
+  so that a gain is a paired comparison;
+* seeds: the per-seed values resampled with replacement. Resampling n values gives a spread too small by
+  sqrt((n-1)/n) and normal rather than Student tails, so the deviation is widened by
+  sqrt(n/(n-1)) * t/z (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, "expanded percentile").
+  With one seed there is no such part and the interval covers the examples alone.
+
+Adding them, instead of resampling both at once, counts the examples-by-seeds interaction twice rather than
+three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from .runs import list_runs, read_record
+from .errors import UserError
+from .runs import evaluation_languages, read_record
 from .study import NONE, Study
-from .tasks import RETRIEVAL_KINDS, get
+from .tasks import RETRIEVAL_KINDS, Task, get
 
-DRAWS = 1000
-LEVEL = 0.95
-MACRO = ("all targets", "without retrieval")
-KEYS = ["study", "encoder", "intermediate", "target", "training_language", "language", "seed", "metric"]
-
-
-def load_stats(study: Study) -> pd.DataFrame:
-    """Statistics of every finished target run of a study (KEYS, id, numerator, denominator)."""
-    folders = [run.folder(study) for run in list_runs(study) if run.phase == "targets"]
-    parts = [
-        pd.read_parquet(folder / "stats.parquet").astype({key: "category" for key in (*KEYS, "id")})
-        for folder in folders
-        if (folder / "run.json").is_file()
-    ]
-    if not parts:
-        return pd.DataFrame(columns=[*KEYS, "id", "numerator", "denominator"])
-    table = pd.concat(parts, ignore_index=True)
-    return table.astype({key: "category" for key in (*KEYS, "id")})
+MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
+MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
+KEYS = ["study", "encoder", "intermediate", "target", "training_language", "language", "seed"]
+CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
-def scores(stats: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table: KEYS, value (percent), n (examples)."""
-    groups = stats.groupby(KEYS, observed=True, sort=False)
-    sums = groups[["numerator", "denominator"]].sum()
-    sums["value"] = 100 * sums["numerator"] / sums["denominator"]
-    return sums.assign(n=groups.size())[["value", "n"]].reset_index()
+def read_stats(folder: Path, runs=None, targets=None, seeds=None) -> pd.DataFrame:
+    """Per-example statistics of every finished target run below a study's run folder.
 
-
-def missing(study: Study, stats: pd.DataFrame) -> list[str]:
-    """Target runs of the study that are not finished, by name."""
-    done = set(zip(stats["intermediate"], stats["target"], stats["seed"], strict=True)) if len(stats) else set()
-    return [
-        f"{run}/{target}/seed{seed}"
-        for run in study.intermediate
-        for target in study.targets
-        for seed in study.seed_numbers
-        if (run, target, seed) not in done
-    ]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Scores of one target in percent, mean over its metrics: ``point`` (runs, seeds, languages) and
-    ``draws`` (draws, runs, seeds, languages), the same with examples drawn anew. NaN where a run is missing."""
-
-    target: str
-    runs: list[str]
-    languages: list[str]
-    point: np.ndarray
-    draws: np.ndarray
-
-    def over(self, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(point, draws) averaged over languages; NaN unless all of them are there."""
-        columns = [self.languages.index(language) for language in languages]
-        return self.point[..., columns].mean(-1), self.draws[..., columns].mean(-1)
-
-
-def resample(study: Study, stats: pd.DataFrame, languages: list[str], draws: int = DRAWS, seed: int = 0) -> dict[str, Sample]:
-    """Target -> Sample; languages in the given order (those the target has)."""
-    rng = np.random.default_rng(seed)
-    by_target = dict(tuple(stats.groupby("target", observed=True)))
-    return {
-        target: _resample_target(study, by_target[target], target, languages, draws, rng)
-        for target in study.targets
-        if target in by_target
-    }
-
-
-def _resample_target(
-    study: Study, stats: pd.DataFrame, target: str, languages: list[str], draws: int, rng: np.random.Generator
-) -> Sample:
-    runs, seeds = list(study.intermediate), list(study.seed_numbers)
-    metrics = list(dict.fromkeys(get(target).metrics))
-    scored = stats["language"].unique()
-    here = [language for language in languages if language in scored]
-    columns = pd.MultiIndex.from_product([["numerator", "denominator"], runs, seeds])
-    point = np.zeros((len(runs), len(seeds), len(here)))
-    drawn = np.zeros((draws, len(runs), len(seeds), len(here)))
-    weights: dict[tuple, np.ndarray] = {}
-    for place, language in enumerate(here):
-        for metric in metrics:
-            chosen = stats[(stats["language"] == language) & (stats["metric"] == metric)]
-            table = chosen.pivot(index="id", columns=["intermediate", "seed"], values=["numerator", "denominator"])
-            table = table.reindex(columns=columns).sort_index()
-            ids = tuple(table.index)  # equal in every language of a parallel test set: drawn together
-            if ids not in weights:
-                weights[ids] = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=draws).astype(float)
-            both = table.to_numpy(dtype=float)
-            width = len(runs) * len(seeds)
-            sums, totals = both.sum(0), weights[ids] @ both
-            with np.errstate(invalid="ignore", divide="ignore"):
-                point[..., place] += (100 * sums[:width] / sums[width:]).reshape(len(runs), len(seeds)) / len(metrics)
-                ratio = 100 * totals[:, :width] / totals[:, width:]
-            drawn[..., place] += ratio.reshape(draws, len(runs), len(seeds)) / len(metrics)
-    return Sample(target, runs, here, point, drawn)
-
-
-def interval(point: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high) of the mean over seeds at LEVEL; ``point`` (…, seeds), ``draws`` (draws, …, seeds).
-
-    Seeds are drawn with replacement; their deviation from the mean over all of them is widened by
-    sqrt(n/(n-1)), the bias of the bootstrap's variance, and by Student's quantile over the normal one.
+    Columns: ``KEYS``, metric, id, numerator, denominator. ``runs``, ``targets``, ``seeds`` keep those only
+    (a study made smaller leaves finished runs behind). UserError where nothing is finished.
     """
-    count = point.shape[-1]
-    centre = draws.mean(-1)
-    if count > 1:
-        picks = rng.integers(count, size=(len(draws), count))
-        shape = (len(draws), *(1,) * (draws.ndim - 2), count)
-        deviation = np.take_along_axis(draws, np.broadcast_to(picks.reshape(shape), draws.shape), -1).mean(-1) - centre
-        tail = (1 + LEVEL) / 2
-        student = distributions.t.ppf(tail, count - 1) / distributions.norm.ppf(tail)
-        centre = centre + deviation * np.sqrt(count / (count - 1)) * student
-    low, high = np.quantile(centre, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
-
-
-def summarise(samples: dict[str, Sample], source_language: str, zero_shot: bool = False) -> pd.DataFrame:
-    """One row per run and target, then per run and macro average (MACRO): intermediate, target, score,
-    score_low, score_high, gain, low, high, seeds, languages. Means over all languages of a target as
-    XTREME takes them, or over all but the source language (``zero_shot``).
-
-    A macro average needs every target of the study; NaN where anything is missing.
-    """
-    rng = np.random.default_rng(1)
-    means, sizes = {}, {}
-    for target, sample in samples.items():
-        kept = [language for language in sample.languages if not (zero_shot and language == source_language)]
-        means[target], sizes[target] = sample.over(kept), len(kept)
-    trained = [target for target in means if get(target).kind not in RETRIEVAL_KINDS]
-    for name, members in zip(MACRO, (list(means), trained), strict=True):
-        if members:
-            means[name] = tuple(np.mean([means[target][part] for target in members], axis=0) for part in (0, 1))
-            sizes[name] = sum(sizes[target] for target in members)
-    runs = next(iter(samples.values())).runs
-    return pd.concat([_rows(runs, name, *pair, sizes[name], rng) for name, pair in means.items()], ignore_index=True)
-
-
-def by_language(samples: dict[str, Sample]) -> pd.DataFrame:
-    """One row per run, target and language, with the columns of :func:`summarise` and ``language``."""
-    rng = np.random.default_rng(2)
     tables = []
-    for target, sample in samples.items():
-        for place, language in enumerate(sample.languages):
-            rows = _rows(sample.runs, target, sample.point[..., place], sample.draws[..., place], 1, rng)
-            tables.append(rows.assign(language=language))
+    for record in sorted(folder.glob("targets/*/*/seed*/run.json")):
+        run, seed = record.parts[-4], int(record.parts[-2].removeprefix("seed"))
+        if (runs is None or run in runs) and (seeds is None or seed in seeds):
+            table = pd.read_parquet(record.with_name("stats.parquet"))
+            tables.append(table if targets is None else table[table["target"].isin(targets)])
+    if not tables:
+        raise UserError(f"{folder}: no finished target run; run the study first (make study)")
     return pd.concat(tables, ignore_index=True)
 
 
-def _rows(runs: list[str], name: str, point: np.ndarray, draws: np.ndarray, languages: int, rng) -> pd.DataFrame:
-    """``point`` (runs, seeds), ``draws`` (draws, runs, seeds) -> one row per run."""
-    base = runs.index(NONE)
-    gain, gain_draws = point - point[[base]], draws - draws[:, [base]]
-    score_low, score_high = interval(point, draws, rng)
-    low, high = interval(gain, gain_draws, rng)
-    return pd.DataFrame(
-        {
-            "intermediate": runs, "target": name, "score": point.mean(-1), "score_low": score_low,
-            "score_high": score_high, "gain": gain.mean(-1), "low": low, "high": high,
-            "seeds": point.shape[-1], "languages": languages,
-        }
-    )  # fmt: skip
+def scores(stats: pd.DataFrame) -> pd.DataFrame:
+    """The tidy table: ``KEYS``, metric, value (percent), n (examples); one row per score."""
+    grouped = stats.groupby([*KEYS, "metric"], sort=False, observed=True)
+    sums = grouped.agg(numerator=("numerator", "sum"), denominator=("denominator", "sum"), n=("id", "size"))
+    sums["value"] = 100 * sums["numerator"] / sums["denominator"]
+    return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
 
 
-def distance_correlation(samples: dict[str, Sample], distances: pd.Series, source_language: str) -> pd.DataFrame:
-    """Spearman's rank correlation of the zero-shot score with the distance from the source language,
-    with ``none``, mean over seeds: target, rho, p (two-sided, exact permutation would be finer), languages."""
+def task_metrics(task: Task) -> tuple[str, ...]:
+    """Metrics averaged into a task's score, as XTREME does: F1 and exact match of spans, else the main one."""
+    return task.metrics if task.kind == "span" else task.metrics[:1]
+
+
+def task_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """One value per ``KEYS`` from :func:`scores`: the mean of the task's metrics, NaN where one is absent."""
+    parts = []
+    for target, part in table.groupby("target", sort=False):
+        wide = part.pivot(index=KEYS, columns="metric", values="value")
+        value = wide.reindex(columns=list(task_metrics(get(target)))).mean(axis=1, skipna=False)
+        parts.append(value.rename("value").reset_index())
+    return pd.concat(parts, ignore_index=True)
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` of :func:`task_scores` without ``none``, with the column gain: value minus that of ``none`` for
+    the same target, training language, language and seed (NaN where ``none`` has not run)."""
+    same = [key for key in KEYS if key != "intermediate"]
+    base = table.loc[table["intermediate"] == NONE, [*same, "value"]].rename(columns={"value": "none"})
+    paired = table[table["intermediate"] != NONE].merge(base, on=same, how="left", validate="many_to_one")
+    return paired.assign(gain=paired["value"] - paired["none"]).drop(columns="none")
+
+
+def expected(study: Study, source) -> pd.DataFrame:
+    """What a finished study has: one row per intermediate, target, language and seed."""
+    rows = [
+        (run, target, language, seed)
+        for run in study.intermediate
+        for target in study.targets
+        for language in evaluation_languages(study, source, get(target))
+        for seed in study.seed_numbers
+    ]
+    return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
+
+
+def missing(wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`expected` without a value in ``table`` (of :func:`task_scores`)."""
+    there = wanted.merge(table, on=list(wanted.columns), how="left")
+    return wanted[there["value"].isna().to_numpy()].reset_index(drop=True)
+
+
+@dataclass
+class Replicates:
+    """Scores and their deviations on resampled examples.
+
+    ``score[intermediate, target, language]``: percent, shape [seeds], NaN where missing;
+    ``deviation[...]``: score on a resample minus score, shape [seeds, resamples].
+    """
+
+    score: dict[tuple[str, str, str], np.ndarray]
+    deviation: dict[tuple[str, str, str], np.ndarray]
+    seeds: list[int]
+    resamples: int
+    rng: np.random.Generator
+    _draws: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def of(self, run: str, target: str, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Unweighted mean over ``languages``: ([seeds], [seeds, resamples]); NaN in seeds that lack one."""
+        absent = np.full(len(self.seeds), np.nan), np.full((len(self.seeds), self.resamples), np.nan)
+        keys = [(run, target, language) for language in languages]
+        parts = [(self.score.get(key, absent[0]), self.deviation.get(key, absent[1])) for key in keys]
+        return _mean(parts)
+
+    def deviations(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, np.ndarray, int]:
+        """Mean over the seeds that are there, its deviations on resamples [resamples], number of seeds."""
+        there = np.isfinite(score)
+        count = int(there.sum())
+        if not count:
+            return np.nan, np.full(self.resamples, np.nan), 0
+        value = score[there].mean()
+        spread = deviation[there].mean(axis=0)
+        if count > 1:
+            if count not in self._draws:
+                draws = self.rng.multinomial(count, np.full(count, 1 / count), self.resamples) / count
+                self._draws[count] = draws
+            spread = spread + self._draws[count] @ (score[there] - value) * widening(count)
+        return value, spread, count
+
+    def interval(self, score: np.ndarray, deviation: np.ndarray, level: float) -> tuple[float, float, float, int]:
+        """(value, low, high, seeds): NaN and 0 seeds where no seed is complete."""
+        value, spread, count = self.deviations(score, deviation)
+        low, high = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+        return value, low, high, count
+
+
+def widening(seeds: int, level: float = 0.95) -> float:
+    """Factor on deviations of the mean of ``seeds`` resampled values; see the module's docstring."""
+    tail = (1 + level) / 2
+    return float(np.sqrt(seeds / (seeds - 1)) * distributions.t.ppf(tail, seeds - 1) / distributions.norm.ppf(tail))
+
+
+def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return sum(score for score, _ in parts) / len(parts), sum(deviation for _, deviation in parts) / len(parts)
+
+
+def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000) -> Replicates:
+    """Bootstrap the examples of every target once, jointly over runs, seeds and languages.
+
+    ``stats`` of one encoder and one training language. UserError where runs or seeds were scored on
+    different examples: they cannot be paired.
+    """
+    seeds = sorted(stats["seed"].unique().tolist())
+    found = Replicates({}, {}, seeds, resamples, rng)
+    for target, part in stats.groupby("target", sort=True, observed=True):
+        metrics = list(task_metrics(get(target)))
+        part = part[part["metric"].isin(metrics)]
+        runs = sorted(part["intermediate"].unique().tolist())
+        shape = (len(runs), len(seeds), len(metrics))
+        parts = [("intermediate", runs), ("seed", seeds), ("metric", metrics)]
+        column = np.ravel_multi_index([pd.Index(names).get_indexer(part[name]) for name, names in parts], shape)
+        for language, numerator, denominator in _resampled_sums(part, column, int(np.prod(shape)), rng, resamples):
+            with np.errstate(invalid="ignore"):
+                values = (100 * numerator / denominator).reshape(-1, *shape).mean(axis=-1)
+            score, deviation = values[0], np.nan_to_num(values[1:] - values[0]).astype(np.float32)
+            for number, run in enumerate(runs):
+                found.score[run, target, language] = score[number]
+                found.deviation[run, target, language] = np.ascontiguousarray(deviation[:, number].T)
+    return found
+
+
+def _resampled_sums(part: pd.DataFrame, column: np.ndarray, columns: int, rng: np.random.Generator, resamples: int):
+    """Per language: (language, numerators, denominators), each [1 + resamples, columns]; row 0 is the data
+    as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
+    example, ids = pd.factorize(part["id"])
+    tables = {}
+    for language, rows in part.groupby("language", sort=True, observed=True).indices.items():
+        there, position = np.unique(example[rows], return_inverse=True)
+        if len(rows) != len(there) * len(np.unique(column[rows])):
+            raise UserError(
+                f"{part['target'].iloc[0]}, {language}: runs or seeds were scored on different examples and cannot "
+                "be compared; delete their folders under runs/ and run the study again"
+            )
+        values = np.zeros((2, len(there), columns), np.float32)
+        for number, name in enumerate(("numerator", "denominator")):
+            values[number, position, column[rows]] = part[name].to_numpy()[rows]
+        sums = np.zeros((2, 1 + resamples, columns))
+        sums[:, 0] = values.sum(axis=1, dtype=float)
+        tables[language] = (there, values, sums)
+    for start in range(0, len(ids), CHUNK):
+        weights = rng.poisson(1.0, (resamples, min(CHUNK, len(ids) - start))).astype(np.float32)
+        for there, values, sums in tables.values():
+            chosen = slice(*np.searchsorted(there, [start, start + CHUNK]))
+            sums[:, 1:] += weights[:, there[chosen] - start] @ values[:, chosen]
+    for language, (_, _, (numerator, denominator)) in tables.items():
+        yield language, numerator, denominator
+
+
+def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, level: float = 0.95) -> pd.DataFrame:
+    """Every score and gain with its interval, one row each.
+
+    Columns: intermediate, target (a task, ``MACRO`` or ``MACRO_TRAINED``), language (a code, ``MEAN`` or
+    ``ZERO_SHOT``), quantity ("score" or "gain"), value, low, high, seeds (how many it rests on), languages
+    and targets (how many it averages). An average with a part missing in every seed is empty (NaN, 0 seeds).
+    """
+    languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
+    trained = [target for target in languages if get(target).kind not in RETRIEVAL_KINDS]
+    macros = {MACRO: list(languages)} | ({MACRO_TRAINED: trained} if 0 < len(trained) < len(languages) else {})
+    cells: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}  # (target, language) -> what is averaged
+    for target, codes in languages.items():
+        away = [code for code in codes if code != source_language]
+        groups = {code: [code] for code in codes} | {MEAN: codes} | ({ZERO_SHOT: away} if away else {})
+        cells |= {(target, name): [(target, group)] for name, group in groups.items()}
+    for macro, targets in macros.items():
+        for name in (MEAN, ZERO_SHOT):
+            cells[macro, name] = [part for target in targets for part in cells.get((target, name), [])]
     rows = []
-    for target, sample in samples.items():
-        kept = [
-            language
-            for language in sample.languages
-            if language != source_language and pd.notna(distances.get(language, np.nan))
-        ]
-        if len(kept) < 3:
+    for (target, language), parts in cells.items():
+        number = (len({code for _, group in parts for code in group}), len(parts))
+        base = _mean([found.of(NONE, *part) for part in parts])
+        for run in wanted["intermediate"].unique():
+            here = base if run == NONE else _mean([found.of(run, *part) for part in parts])
+            rows.append((run, target, language, "score", *found.interval(*here, level), *number))
+            if run != NONE:
+                gain = here[0] - base[0], here[1] - base[1]
+                rows.append((run, target, language, "gain", *found.interval(*gain, level), *number))
+    head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
+    return pd.DataFrame(rows, columns=head)
+
+
+def correlations(found: Replicates, wanted: pd.DataFrame, distance: pd.Series, level: float = 0.95) -> pd.DataFrame:
+    """Spearman's rho of the zero-shot score of ``none`` with distance from the source, per target.
+
+    ``distance``: indexed by language; languages without one, and the source (distance 0), are left out.
+    Columns: target, rho, low, high (over examples and seeds, for these languages), languages. NaN below
+    three languages or where a score is missing.
+    """
+    rows = []
+    for target, part in wanted.groupby("target", sort=False):
+        codes = [code for code in part["language"].unique() if distance.get(code, 0) > 0]
+        parts = [found.deviations(*found.of(NONE, target, [code])) for code in codes]
+        if len(codes) < 3 or not all(seeds for _, _, seeds in parts):
+            rows.append((target, np.nan, np.nan, np.nan, len(codes)))
             continue
-        point = sample.point[sample.runs.index(NONE)].mean(0)
-        found = distributions.spearmanr(
-            [distances[language] for language in kept], [point[sample.languages.index(language)] for language in kept]
-        )
-        rows.append({"target": target, "rho": found.statistic, "p": found.pvalue, "languages": len(kept)})
-    return pd.DataFrame(rows, columns=["target", "rho", "p", "languages"])
+        values = np.array([[value, *(value + spread)] for value, spread, _ in parts])
+        ranks = distributions.rankdata(values, axis=0)
+        far = distributions.rankdata(distance[codes])
+        rho = [np.corrcoef(far, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T]
+        rows.append((target, rho[0], *np.quantile(rho[1:], [(1 - level) / 2, (1 + level) / 2]), len(codes)))
+    return pd.DataFrame(rows, columns=["target", "rho", "low", "high", "languages"])
 
 
-def answer(summary: pd.DataFrame) -> str:
-    """The study's answer in words, from the rows of :func:`summarise`."""
-    seeds = int(summary["seeds"].max())
-    over = f"{LEVEL:.0%} intervals over examples and {seeds} seeds" if seeds > 1 else "intervals over examples of 1 seed"
-    macro = summary[(summary["target"] == MACRO[0]) & (summary["intermediate"] != NONE)].dropna(subset="gain")
-    lines = [f"*Gains over `none` in points; {over}.*", ""]
+def marked(table: pd.DataFrame) -> pd.Series:
+    """Whether each interval of ``table`` excludes zero."""
+    return (table["low"] > 0) | (table["high"] < 0)
+
+
+def macro_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
+    macro = table[table["target"].isin([MACRO, MACRO_TRAINED])].copy()
+    macro["text"] = [_with_interval(row) for row in macro.itertuples()]
+    macro["shown"] = (macro["intermediate"] == NONE) | (macro["quantity"] == "gain")
+    order = macro["intermediate"].unique()
+    wide = macro[macro["shown"]].pivot(index="intermediate", columns=["target", "language"], values="text")
+    seeds = macro[macro["shown"]].groupby("intermediate")["seeds"].min()
+    return wide.loc[order].assign(seeds=seeds[order])
+
+
+def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
+    """What the study found, in Markdown, from :func:`estimates` and :func:`correlations` alone."""
+    mean = table[table["language"] == MEAN]
+    gain, base = mean[mean["quantity"] == "gain"], mean[mean["intermediate"] == NONE].set_index("target")
+    single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
+    macro, seeds = gain[gain["target"] == MACRO].dropna(subset="value"), int(table["seeds"].max())
+    lines = [_setting(table, study, seeds) + f" With `none` the average score is {_with_interval(base.loc[MACRO])}."]
     if len(macro):
-        clear = macro[(macro["low"] > 0) | (macro["high"] < 0)].sort_values("gain", ascending=False)
+        lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
+    lines += [""] + [_run_line(run, part) for run, part in single.groupby("intermediate", sort=False)] + [""]
+    there = single.dropna(subset="value")
+    lines.append(
+        f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any effect, "
+        f"about {0.05 * len(there):.0f} would by chance."
+    )
+    known = rho.dropna()
+    if len(known):
+        falls = int((known["high"] < 0).sum())
         lines.append(
-            "**Mean over all targets.** "
-            + ("; ".join(_phrase(row) for row in clear.itertuples()) if len(clear) else "No evidence that any run helps or hurts")
-            + ("." if len(clear) == len(macro) or not len(clear) else f"; no evidence for the other {len(macro) - len(clear)} runs.")
+            f"Zero-shot scores of `none` fall with distance from the source language in {falls} of {len(known)} targets "
+            f"(Spearman's ρ from {known['rho'].min():.2f} to {known['rho'].max():.2f}; "
+            f"{_range(known['languages'])} languages each, interval below zero)."
         )
-    cells = summary[~summary["target"].isin(MACRO) & (summary["intermediate"] != NONE)].dropna(subset="gain")
-    for target, rows in cells.groupby("target", sort=False):
-        helped, hurt = rows[rows["low"] > 0], rows[rows["high"] < 0]
-        parts = []
-        if len(helped):
-            parts.append(f"helped by {len(helped)} of {len(rows)} runs, most by {_phrase(_top(helped, 'idxmax'))}")
-        if len(hurt):
-            parts.append(f"hurt by {len(hurt)}, most by {_phrase(_top(hurt, 'idxmin'))}")
-        lines.append(f"\n**{get(target).title}**: " + ("; ".join(parts) if parts else "no evidence of help or harm from any run") + ".")
     return "\n".join(lines)
 
 
-def _top(rows: pd.DataFrame, pick: str):
-    return next(rows.loc[[getattr(rows["gain"], pick)()]].itertuples())
+def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
+    languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
+    targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
+    runs = table["intermediate"].nunique() - 1
+    where = "In the generated micro-world (constructed languages; not XTREME)" if study.source == "micro" else "Measured"
+    covers = (
+        "one seed: the intervals cover the draw of test examples, not that of seeds"
+        if seeds == 1
+        else f"{seeds} seeds{', each with an encoder of its own' if not study.encoder.checkpoint else ''}: "
+        "the intervals (95%) cover test examples and seeds"
+    )
+    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers}."
 
 
-def _phrase(row) -> str:
-    return f"`{row.intermediate}` {row.gain:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:
+    """Which runs help or hurt on average over targets; with and without retrieval where both are there."""
+    ordered = macro.sort_values("value", ascending=False)
+    without = trained.set_index("intermediate")
+    sentences = []
+    for word, part in (("helps", ordered[ordered["low"] > 0]), ("hurts", ordered[ordered["high"] < 0][::-1])):
+        if len(part):
+            found = [
+                f"`{row.intermediate}` {_with_interval(row)}"
+                + (f" (without retrieval {_with_interval(without.loc[row.intermediate])})" if len(without) else "")
+                for row in part.itertuples()
+            ]
+            sentences.append(f"On average over the targets, {word}: {'; '.join(found)}.")
+    rest = ordered[~marked(ordered)]["intermediate"]
+    if len(rest):
+        sentences.append(f"No evidence of an average effect either way: {', '.join(f'`{name}`' for name in rest)}.")
+    return " ".join(sentences)
 
 
-def work_done(study: Study) -> pd.DataFrame:
-    """Per phase: runs finished, hours of wall time, training steps and tokens."""
+def _run_line(run: str, part: pd.DataFrame) -> str:
+    words = []
+    for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
+        if len(chosen):
+            ordered = chosen.sort_values("value", key=abs, ascending=False)
+            words.append(f"{word} " + ", ".join(f"{get(r.target).title} {_with_interval(r)}" for r in ordered.itertuples()))
+    gap = int(part["value"].isna().sum())
+    unclear = len(part) - int(marked(part).sum()) - gap
+    if unclear:
+        words.append(f"no evidence for {f'the other {unclear}' if words else f'any of {unclear}'} targets")
+    if gap:
+        words.append(f"{gap} missing")
+    return f"- `{run}`: {'; '.join(words)}"
+
+
+def _with_interval(row) -> str:
+    """``+1.2 [0.3, 2.1]``; a score has no sign."""
+    if not np.isfinite(row.value):
+        return "missing"
+    sign = "+" if row.quantity == "gain" else ""
+    return f"{row.value:{sign}.1f} [{row.low:.1f}, {row.high:.1f}]".replace("-", "−")
+
+
+def _range(numbers: pd.Series) -> str:
+    low, high = int(numbers.min()), int(numbers.max())
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Scores of ``none`` in this study and in its controls, for the targets that each has.
+
+    A control is a study of its own whose name begins with this one's and a dash (``micro-untrained``).
+    Columns as :func:`estimates`, and study. Only this study's rows where no control has run.
+    """
+    tables = []
+    others = [path for path in sorted(study.folder.parent.glob(f"{study.name}-*")) if any(path.glob("targets/none"))]
+    for folder in [study.folder, *others]:
+        stats = read_stats(folder, [NONE], study.targets, study.seed_numbers)
+        here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
+        found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
+        tables.append(found.assign(study=folder.name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def run_log(study: Study) -> pd.DataFrame:
+    """Per phase: runs finished, hours (wall clock, added up) and tokens seen in training."""
     rows = []
-    for run in list_runs(study):
-        record = read_record(run.folder(study) / "run.json")
-        if record:
-            training = record["training"]
-            rows.append((run.phase, 1, record["seconds"] / 3600, training.get("tokens", 0)))
-    table = pd.DataFrame(rows, columns=["phase", "runs", "hours", "tokens in pretraining or phase 2"])
-    return table.groupby("phase", sort=False).sum()
-
-
-def control_scores(study: Study, controls: list[Study], source_language: str) -> pd.DataFrame:
-    """Zero-shot score with ``none`` (mean over metrics, languages but the source, seeds) of a study and of
-    its controls: target (rows) by study (columns). Studies not run are left out."""
-    columns = {}
-    for one in (study, *controls):
-        stats = load_stats(one)
-        stats = stats[(stats["intermediate"] == NONE) & (stats["language"] != source_language)]
-        if len(stats):
-            table = scores(stats)
-            columns[one.title or one.name] = table.groupby("target", observed=True)["value"].mean()
-    return pd.DataFrame(columns).reindex(study.targets)
-
-
+    for path in sorted(study.folder.glob("**/run.json")):
+        record, phase = read_record(path), path.relative_to(study.folder).parts[0]
+        trained = [get(name) for name in study.targets if get(name).kind not in RETRIEVAL_KINDS]
+        done = {study.training_task(task).name: read_record(path.parent / task.name / "scored.json") for task in trained}
+        tokens = sum(part.get("tokens", 0) for part in [record.get("training", {}), *done.values()])
+        rows.append((phase, record.get("seconds", 0) / 3600, tokens))
+    table = pd.DataFrame(rows, columns=["phase", "hours", "tokens"]).groupby("phase", sort=False)
+    return table.agg(runs=("hours", "size"), hours=("hours", "sum"), tokens=("tokens", "sum"))
