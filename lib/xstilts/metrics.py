@@ -122,9 +122,9 @@ def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) ->
     if len(ids) != len(gold):
         raise ValueError(f"{language}: {len(ids)} ids and {len(gold)} gold labels do not match")
     if len(predicted) < len(ids):
-        raise ValueError(f"{language}: {len(ids)} examples, {len(predicted)} predictions: none for {ids[len(predicted)]}")
+        raise ValueError(f"{language}: no prediction for example {ids[len(predicted)]} and those after it")
     if len(predicted) > len(ids):
-        raise ValueError(f"{language}: {len(ids)} examples, the last is {ids[-1]}, and {len(predicted)} predictions")
+        raise ValueError(f"{language}: {len(predicted) - len(ids)} more predictions than examples")
     missing = next((example for example, value in zip(ids, predicted, strict=True) if value is None), None)
     if missing is not None:
         raise ValueError(f"{language}: no prediction for example {missing}")
@@ -133,8 +133,8 @@ def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) ->
         raise ValueError(f"{language}: id {twice} stands twice")
 
 
-def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence[float], Sequence[float]]]) -> pd.DataFrame:
-    """Rows metric by metric, in the order of the examples."""
+def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence, Sequence]]) -> pd.DataFrame:
+    """Rows metric by metric, in the order of the examples; ``metrics``: name -> (numerators, denominators)."""
     parts = [
         pd.DataFrame({"id": list(ids), "metric": metric, "numerator": above, "denominator": below})
         for metric, (above, below) in metrics.items()
