@@ -1,0 +1,238 @@
+"""Scores against scorers written by others (seqeval, scikit-learn) and against cases worked by hand."""
+
+import warnings
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import f1_score
+from sklearn.metrics import accuracy_score
+
+from xstilts import metrics
+from xstilts.tasks import UPOS, WIKIANN
+
+LANGUAGE = "xx"
+
+
+def ids(things) -> list[str]:
+    return [f"example-{number}" for number in range(len(things))]
+
+
+def scored(stats: pd.DataFrame) -> pd.Series:
+    """Metric -> percent, of statistics in one language."""
+    assert list(stats.columns) == metrics.COLUMNS
+    return metrics.score(stats).loc[stats["language"].iloc[0]]
+
+
+def seqeval_f1(gold, predicted) -> float:
+    with warnings.catch_warnings(action="ignore"):
+        return 100 * f1_score(gold, predicted)
+
+
+# --- labels, choices, retrieved rows -------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
+def test_accuracy_is_scikit_learns(pairs):
+    gold, predicted = map(list, zip(*pairs, strict=True))
+    stats = metrics.classification(ids(pairs), gold, predicted, LANGUAGE)
+    assert scored(stats)["accuracy"] == pytest.approx(100 * accuracy_score(gold, predicted), abs=1e-9)
+
+
+# --- tags -----------------------------------------------------------------------------------------------
+
+SCHEMES = {
+    "bare": UPOS,
+    "bare, the odd ones": ("X", "SCONJ", "SYM", "NOUN"),  # X has no type to seqeval, S… is a chunk by itself
+    "IOB2": (*WIKIANN, "I-DATE"),
+    "supertags": ("NP", "N", "(S[dcl]\\NP)/NP", "NP/N", ".", "O"),
+}
+
+
+@st.composite
+def tagged_corpora(draw, tags):
+    """Gold and predicted tags of a few sentences; predictions are right more often than not."""
+    gold = draw(st.lists(st.lists(st.sampled_from(tags), max_size=7), min_size=1, max_size=6))
+    wrong = st.one_of(st.none(), st.none(), st.sampled_from(tags))
+    predicted = [[draw(wrong) or tag for tag in sentence] for sentence in gold]
+    return gold, predicted
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_tagging_is_seqevals_and_scikit_learns(scheme, data):
+    gold, predicted = data.draw(tagged_corpora(SCHEMES[scheme]))
+    stats = metrics.tagging(ids(gold), gold, predicted, LANGUAGE)
+    assert scored(stats)["f1"] == pytest.approx(seqeval_f1(gold, predicted), abs=1e-9)
+    if any(gold):
+        words = accuracy_score(list(chain(*gold)), list(chain(*predicted)))
+        assert scored(stats)["accuracy"] == pytest.approx(100 * words, abs=1e-9)
+    assert (stats["numerator"] <= stats["denominator"]).all() and len(stats) == 2 * len(gold)
+
+
+def test_a_chunk_reaches_over_the_sentence_border_as_in_seqeval():
+    """The chunk of an X after a border begins where the chunk before it began: the error in the first sentence
+    makes the X of the second wrong too, though it was predicted."""
+    gold, predicted = [["NOUN", "VERB"], ["X", "NOUN"]], [["NOUN", "NOUN"], ["X", "NOUN"]]
+    stats = metrics.tagging(ids(gold), gold, predicted, LANGUAGE)
+    f1 = stats[stats["metric"] == "f1"]
+    assert f1[["numerator", "denominator"]].values.tolist() == [[0, 3], [2, 4]]
+    assert scored(stats)["f1"] == pytest.approx(seqeval_f1(gold, predicted), abs=1e-9) == 100 * 2 / 7
+
+
+def test_bare_tags_weigh_neighbours_together():
+    """One wrong tag of thirteen breaks two chunks: accuracy 0.923, F1 0.778."""
+    gold = "PROPN PROPN VERB ADP DET NOUN NOUN ADP PROPN PROPN PROPN NOUN PUNCT".split()
+    predicted = [*gold[:5], "DET", *gold[6:]]
+    found = scored(metrics.tagging(["s"], [gold], [predicted], LANGUAGE))
+    assert found["accuracy"] == pytest.approx(100 * 12 / 13, abs=1e-9)
+    assert found["f1"] == pytest.approx(100 * 7 / 9, abs=1e-9)
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; worked by hand from the rules
+    ("squad", "en", ["the Denver Broncos!"], "Denver broncos", 1, 1),
+    ("squad", "en", ["a cat sat"], "the cat sat down", 0, 4 / 5),
+    ("squad", "en", ["U.S. Army"], "us army", 1, 1),
+    ("squad", "en", ["ten", "about ten men"], "about ten", 0, 4 / 5),
+    ("squad", "en", ["ten"], "", 0, 0),
+    ("squad", "en", ["to be or not to be"], "to to to", 0, 4 / 9),
+    ("squad", "en", ["anthem"], "them", 0, 0),
+    ("squad", "de", ["das alte Haus"], "altes Haus", 0, 2 / 5),
+    ("mlqa", "de", ["das alte Haus"], "altes Haus", 0, 1 / 2),
+    ("squad", "de", ["Der Hund"], "ein Hund", 0, 1 / 2),
+    ("mlqa", "de", ["Der Hund"], "ein Hund", 1, 1),
+    ("squad", "es", ["la Casa"], "¿una casa?", 0, 1 / 2),
+    ("mlqa", "es", ["la Casa"], "¿una casa?", 1, 1),
+    ("squad", "zh", ["308分"], "308分。", 0, 0),
+    ("mlqa", "zh", ["308分"], "308分。", 1, 1),
+    ("squad", "zh", ["北京大学"], "北京", 0, 0),
+    ("mlqa", "zh", ["北京大学"], "北京", 0, 2 / 3),
+    ("mlqa", "zh", ["NBA 总决赛"], "nba决赛", 0, 6 / 7),
+    ("squad", "th", ["308 แต้ม"], "308", 0, 2 / 3),
+    ("squad", "th", ["ทีมแพนเธอร์ส"], "แพนเธอร์ส", 0, 0),
+    ("squad", "hi", ["दस हज़ार।"], "दस हज़ार", 0, 1 / 2),
+    ("mlqa", "hi", ["दस हज़ार।"], "दस हज़ार", 1, 1),
+    ("mlqa", "ar", ["الكتاب"], "كتاب", 1, 1),
+    ("mlqa", "vi", ["của tôi"], "tôi", 1, 1),
+    ("mlqa", "en", ["the $5 bill"], "5 bill", 1, 1),
+    ("mlqa", "hi", ["the book"], "book", 0, 2 / 3),
+    ("mlqa", "qaa", ["«la casa»"], "la casa", 1, 1),
+    ("squad", "en", ["The"], "a", 1, 0),
+    ("mlqa", "en", ["The"], "a", 1, 0),
+]
+
+
+@pytest.mark.parametrize(("scorer", "language", "gold", "predicted", "exact", "f1"), ANSWERS)
+def test_answers_by_hand(scorer, language, gold, predicted, exact, f1):
+    found = scored(metrics.span(["q"], [gold], [predicted], language, scorer))
+    assert found["exact_match"] == 100 * exact
+    assert found["f1"] == pytest.approx(100 * f1, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "exact", "f1"),
+    [
+        ([], "", 1, 1),
+        ([], "the", 1, 1),
+        ([], "ten", 0, 0),
+        (["ten"], "", 0, 0),
+        (["about ten"], "ten", 0, 2 / 3),
+        (["The"], "a", 1, 1),  # nothing left of either: agreement in v2.0
+        (["The", "ten"], "a", 0, 0),  # a gold answer of which nothing is left is passed over
+    ],
+)
+def test_unanswerable_questions_bring_the_rules_of_squad_2(gold, predicted, exact, f1):
+    stats = metrics.span(["other", "q"], [[], gold], ["", predicted], "en")
+    values = stats[stats["id"] == "q"].set_index("metric")["numerator"]
+    assert values["exact_match"] == exact
+    assert values["f1"] == pytest.approx(f1, abs=1e-9)
+
+
+# --- mined pairs ----------------------------------------------------------------------------------------
+
+SOURCES = st.lists(st.sampled_from("stuv"), max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SOURCES, SOURCES), min_size=1, max_size=8))
+@example([([], [])])
+def test_mining_is_f1_of_sets_of_pairs(sentences):
+    gold, predicted = map(list, zip(*sentences, strict=True))
+    names = ids(sentences)
+    right = {(name, other) for name, others in zip(names, gold, strict=True) for other in others}
+    found = {(name, other) for name, others in zip(names, predicted, strict=True) for other in others}
+    common = len(right & found)
+    expected = 0.0
+    if common:
+        precision, recall = common / len(found), common / len(right)
+        expected = 200 * precision * recall / (precision + recall)
+    stats = metrics.mining(names, gold, predicted, LANGUAGE)
+    assert scored(stats)["f1"] == pytest.approx(expected, abs=1e-9)
+
+
+# --- what all have in common ----------------------------------------------------------------------------
+
+KINDS = {  # function, gold of three examples
+    "classification": (metrics.classification, [0, 2, 1]),
+    "tagging": (metrics.tagging, [["NOUN", "X"], ["B-PER", "O", "SCONJ"], ["VERB"]]),
+    "span": (metrics.span, [["ten"], ["The", "a cat"], []]),
+    "mining": (metrics.mining, [["s1"], [], ["s2", "s3"]]),
+}
+
+
+def _as_predicted(kind: str, gold: list) -> list:
+    return [answers[-1] if answers else "" for answers in gold] if kind == "span" else gold
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gold_scores_100(kind):
+    function, gold = KINDS[kind]
+    assert (scored(function(list("abc"), gold, _as_predicted(kind, gold), LANGUAGE)) == 100).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_must_match_the_examples(kind):
+    function, gold = KINDS[kind]
+    predicted = _as_predicted(kind, gold)
+    with pytest.raises(ValueError, match="xx: no prediction for example c and those after"):
+        function(list("abc"), gold, predicted[:2], LANGUAGE)
+    with pytest.raises(ValueError, match="xx: no prediction for example b"):
+        function(list("abc"), gold, [predicted[0], None, predicted[2]], LANGUAGE)
+    with pytest.raises(ValueError, match="xx: 1 more predictions than examples"):
+        function(list("abc"), gold, [*predicted, predicted[0]], LANGUAGE)
+    with pytest.raises(ValueError, match="xx: 3 ids and 2 gold"):
+        function(list("abc"), gold[:2], predicted, LANGUAGE)
+    with pytest.raises(ValueError, match="xx: id b stands twice"):
+        function(list("abb"), gold, predicted, LANGUAGE)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.classification(["a"], [-1], [0], "de"), "de: example a has no gold label"),
+        (lambda: metrics.tagging(["a"], [["X", "X"]], [["X"]], "de"), "de: example a has 2 words and 1 predicted"),
+        (lambda: metrics.tagging(["a"], [["X", "X"]], [["X", ""]], "de"), "de: example a has a word without"),
+        (lambda: metrics.span(["a", "b"], [["x"], []], ["x", ""], "de", "mlqa"), "de: example b has no gold answer"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_score_is_a_ratio_of_sums_per_language_and_metric():
+    gold, predicted = [["NOUN"] * 3, ["VERB"]], [["NOUN"] * 3, ["NOUN"]]
+    german, thai = (metrics.tagging(["a", "b"], gold, found, code) for found, code in ((predicted, "de"), (gold, "th")))
+    table = metrics.score(pd.concat([thai, german], ignore_index=True))
+    assert list(table.index) == ["th", "de"] and set(table.columns) == {"f1", "accuracy"}
+    assert table.loc["de", "accuracy"] == 75 and table.loc["de", "f1"] == 50 and (table.loc["th"] == 100).all()
+    resample = pd.concat([german[german["id"] == "a"]] * 2 + [german[german["id"] == "b"]])
+    assert scored(resample)["accuracy"] == pytest.approx(100 * 6 / 7, abs=1e-9)
+    assert np.isfinite(metrics.score(metrics.mining(["a"], [[]], [[]], "de"))).all(axis=None)
