@@ -7,6 +7,7 @@ The result is a plain Hugging Face checkpoint folder.
 
 import logging
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -26,13 +27,14 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, 
 PAD, UNK, MASK = 1, 3, 4
 # A word; a suffix with its hyphen; a number; a single sign.
 WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
-HELD_BACK = 20_000  # documents tokenized at a time
+SENTENCE_END = re.compile(r"(?<=[.?!。।؟]) ")
+CHUNK = 20_000  # documents tokenized at a time
 
 
 def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> transformers.PreTrainedTokenizerFast:
     """A tokenizer from the column ``text``. ``word``: every word and suffix of the text is a token;
     ``unigram``: sub-words with byte fall-back, so that no character of real text is lost."""
-    batches = (texts[i : i + HELD_BACK]["text"] for i in range(0, len(texts), HELD_BACK))
+    batches = (texts[i : i + CHUNK]["text"] for i in range(0, len(texts), CHUNK))
     if settings.tokenizer == "word":
         tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -57,15 +59,32 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
     )  # fmt: skip
 
 
-def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast) -> list[np.ndarray]:
-    """Token ids of every document, longer ones cut into inputs of the model's length: none is dropped."""
-    room = tokenizer.model_max_length - 2
+def encode(
+    texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Token ids of every document with its special tokens. Half of the documents of several sentences
+    are cut into two segments, in either order, written as fine-tuning writes pairs; documents longer
+    than the model's inputs are cut into several rows: nothing is dropped."""
     rows = []
-    for start in range(0, len(texts), HELD_BACK):
-        batch = tokenizer(texts[start : start + HELD_BACK]["text"], add_special_tokens=False, verbose=False)
-        for ids in batch["input_ids"]:
-            for cut in range(0, len(ids), room):
-                rows.append(np.array([0, *ids[cut : cut + room], 2], dtype=np.int64))
+    for start in range(0, len(texts), CHUNK):
+        firsts, seconds = [], []
+        for text in texts[start : start + CHUNK]["text"]:
+            ends = [match.end() for match in SENTENCE_END.finditer(text)]
+            if ends and rng.random() < 0.5:
+                at = ends[rng.integers(len(ends))]
+                halves = (text[: at - 1], text[at:])
+                first, second = halves if rng.random() < 0.5 else halves[::-1]
+            else:
+                first, second = text, ""
+            firsts.append(first)
+            seconds.append(second)
+        parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in (firsts, seconds)]
+        for first, second in zip(*parts, strict=True):
+            if second and len(first) + len(second) + 4 <= tokenizer.model_max_length:
+                rows.append(np.array([0, *first, 2, 2, *second, 2]))
+                continue
+            ids, room = first + second, tokenizer.model_max_length - 2
+            rows += [np.array([0, *ids[cut : cut + room], 2]) for cut in range(0, len(ids), room)]
     return rows
 
 
@@ -177,7 +196,7 @@ def pretrain(
     model = new_model(len(tokenizer), settings)
     result = {"tokens": 0, "loss": []}
     if settings.steps:
-        result = train(model, encode(texts, tokenizer), settings, seed)
+        result = train(model, encode(texts, tokenizer, np.random.default_rng(seed)), settings, seed)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     model.eval().save_pretrained(aside)

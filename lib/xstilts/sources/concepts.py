@@ -58,7 +58,10 @@ VERB_CLASS = {verb: name for name, verbs in VERBS.items() for verb in verbs}
 NEXT = {verb: verbs[(i + 1) % 4] for verbs in VERBS.values() for i, verb in enumerate(verbs)}
 PREVIOUS = {after: before for before, after in NEXT.items()}
 OTHER_VERBS = ("be", "live", "hire", "join")
-CONVERSIONS = {"cook": "chef", "catch": "net", "repair": "wrench", "ride": "horse"}  # one form, noun and verb
+CONVERSIONS = {  # one form, verb and noun
+    "cook": "chef", "catch": "net", "repair": "wrench", "ride": "horse",
+    "eat": "bread", "break": "hammer", "chase": "dog", "use": "knife",
+}  # fmt: skip
 FUNCTION = (
     "the", "some", "every", "no", "to", "in", "at", "by", "not", "who", "whom", "what", "where", "when",
     "she", "and", "because", "cause", "effect",

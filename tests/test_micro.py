@@ -1,0 +1,342 @@
+"""Every micro task: canonical, parallel, deterministic, balanced, and not solvable without reading."""
+
+import time
+from collections import Counter
+
+import pytest
+from scipy.sparse import hstack
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from xstilts.errors import UserError
+from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
+from xstilts.sources.grammar import Say
+from xstilts.sources.micro import EXAMPLES, RETRIEVAL, MicroSource
+from xstilts.sources.world import split_of
+from xstilts.tasks import TASKS, UPOS, WIKIANN, get
+
+SIZES = Sizes(train=3000, dev=600, test=90)
+KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
+TESTED = [(get(name).training_set, name) for name in EXAMPLES if EXAMPLES[name][1][-1] == "test" and name not in RETRIEVAL]
+CASES = [(name, split) for name in EXAMPLES for split in EXAMPLES[name][1]]
+
+
+LOADED: dict[tuple, dict] = {}
+
+
+def columns(source, name, split, language="qaa"):
+    """Columns of a set; kept, as many tests look at the same ones."""
+    key = (id(source), name, split, language)
+    if key not in LOADED:
+        LOADED[key] = source.load(get(name), split, language).to_dict()
+    return LOADED[key]
+
+
+@pytest.fixture(scope="module")
+def source():
+    return MicroSource(MicroSettings(**dict.fromkeys(KINDS, SIZES)))
+
+
+# ---- schema
+
+
+def test_every_task_of_the_paper_has_a_counterpart():
+    from xstilts.tasks import INTERMEDIATE, TARGETS
+
+    for name in (*INTERMEDIATE, *TARGETS):
+        assert name in EXAMPLES
+        assert "train" in EXAMPLES[get(name).training_set][1] or name in RETRIEVAL
+    assert all("test" in EXAMPLES[name][1] for name in TARGETS)
+
+
+def test_languages_source_first(source):
+    assert source.languages(get("xnli"), "test") == list(LANGUAGE_CODES)
+    assert source.languages(get("tatoeba"), "test") == list(LANGUAGE_CODES[1:])
+    assert source.languages(get("xnli"), "train") == []
+    assert source.languages(get("sick"), "train") == [] if "sick" in TASKS else True
+
+
+def test_what_is_not_there_is_said_to_be_missing(source):
+    with pytest.raises(UserError, match='no train split of task "xnli" in language "qaa"'):
+        source.load(get("xnli"), "train", "qaa")
+    with pytest.raises(UserError, match="known|languages that have it: qaa, qab"):
+        source.load(get("xnli"), "test", "de")
+    with pytest.raises(UserError, match='unknown language "qax"'):
+        MicroSource(MicroSettings(languages=("qaa", "qax")))
+    with pytest.raises(UserError, match='expected "qaa"'):
+        MicroSource(MicroSettings(languages=("qab", "qaa")))
+
+
+@pytest.mark.parametrize(("name", "split"), [case for case in CASES if case[0] not in RETRIEVAL])
+def test_columns_and_labels(source, name, split):
+    task = get(name)
+    for language in ("qaa",) if split == "train" else ("qaa", "qac", "qah"):
+        data = columns(source, name, split, language)
+        size = len(data["id"])
+        assert size == getattr(SIZES, split) and len(set(data["id"])) == size
+        if task.kind == "classification":
+            assert set(data) == {"id", "text_a", "text_b", "label"}
+            assert set(data["label"]) == set(range(len(task.labels)))
+        elif task.kind == "choice":
+            assert set(data) == {"id", "context", "question", "choices", "label"}
+            for choices, label in zip(data["choices"], data["label"], strict=True):
+                assert 0 <= label < len(choices) == len(set(choices))
+        elif task.kind == "tagging":
+            assert set(data) == {"id", "tokens", "tags"}
+            assert all(len(a) == len(b) > 0 for a, b in zip(data["tokens"], data["tags"], strict=True))
+            tags = {tag for row in data["tags"] for tag in row}
+            assert tags <= set({"udpos": UPOS, "panx": WIKIANN}.get(name, tags))
+            assert not any(" " in token for row in data["tokens"] for token in row)
+        else:
+            assert set(data) == {"id", "context", "question", "answers", "is_impossible"}
+
+
+@pytest.mark.parametrize("name", ["squad1", "squad2", "tydiqa", "xquad", "mlqa"])
+def test_answers_stand_where_they_are_said_to(source, name):
+    suffixed = 0
+    for language in LANGUAGE_CODES:
+        data = columns(source, name, "dev", language)
+        for context, answers, impossible in zip(data["context"], data["answers"], data["is_impossible"], strict=True):
+            assert impossible == (not answers["text"])
+            for text, at in zip(answers["text"], answers["answer_start"], strict=True):
+                assert context[at : at + len(text)] == text
+                assert at == 0 or context[at - 1] == " "
+                assert context[at + len(text)] in " .-"
+            suffixed += len(answers["text"]) == 2
+    assert suffixed > 0  # in languages with case, with and without the suffix
+    if name != "squad2":
+        assert not any(columns(source, name, "dev")["is_impossible"])
+    else:
+        assert sum(columns(source, name, "dev")["is_impossible"]) == 200
+
+
+def test_passages_have_three_to_five_sentences(source):
+    counts = {
+        name: Counter(text.count(".") for text in columns(source, name, "dev")["context"])
+        for name in ("xquad", "tydiqa", "mlqa")
+    }
+    assert set(counts["xquad"]) == set(counts["tydiqa"]) == {3}
+    assert set(counts["mlqa"]) == {4, 5}
+
+
+def test_tydiqa_questions_share_at_most_the_asked_words_with_the_passage(source):
+    """No content word of the sentence that answers comes back, save function words."""
+    overlap = {}
+    function = {source.world.words["qaa"][word] for word in ("the", "some", "to", "in", "at", "by", "not")}
+    for name in ("xquad", "tydiqa"):
+        data = columns(source, name, "dev")
+        shared = [
+            len({w.split("-")[0] for w in q[:-1].split()} & {w.split("-")[0].strip(".") for w in c.split()} - function)
+            for q, c in zip(data["question"], data["context"], strict=True)
+        ]
+        overlap[name] = sum(shared) / len(shared)
+    assert overlap["tydiqa"] < 0.35 and overlap["xquad"] > 1.5
+
+
+# ---- parallelism, determinism, splits
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in RETRIEVAL])
+def test_languages_are_parallel(source, name):
+    """Same ids and gold everywhere; in the language of the source's order and another script, the very
+    same sentences word by word."""
+    ours, other = columns(source, name, "dev"), columns(source, name, "dev", "qaf")
+    assert ours["id"] == other["id"]
+    for gold in ("label", "tags", "is_impossible"):
+        assert ours.get(gold) == other.get(gold)
+    translate = {form: source.world.words["qaf"][concept] for concept, form in source.world.words["qaa"].items()}
+
+    def translated(text):
+        out = []
+        for word in text.split():
+            core = word.rstrip(".?")
+            stem, *suffixes = core.split("-")
+            foreign = translate.get(stem, stem) + "".join(translate["-" + suffix] for suffix in suffixes)
+            out.append(foreign + word[len(core) :])
+        return " ".join(out)
+
+    for column in set(ours) & {"text_a", "text_b", "context", "question"}:
+        assert [translated(text) for text in ours[column]] == other[column]
+    if "tokens" in ours:
+        assert [translated(" ".join(row)) for row in ours["tokens"]] == [" ".join(row) for row in other["tokens"]]
+    if "choices" in ours:
+        assert [[translated(text) for text in row] for row in ours["choices"]] == other["choices"]
+
+
+def test_loading_is_deterministic(source):
+    again = MicroSource(source.settings)
+    for name in ("mnli", "squad2", "cosmosqa", "udpos"):
+        assert columns(source, name, "dev", "qag") == columns(again, name, "dev", "qag")
+    assert columns(source, "bucc", "dev", "qag") == columns(again, "bucc", "dev", "qag")
+    other = MicroSource(source.settings.model_copy(update={"world_seed": 1}))
+    assert columns(other, "mnli", "dev") != columns(source, "mnli", "dev")
+
+
+def test_fingerprints_tell_settings_tasks_and_splits_apart(source):
+    task = get("xnli")
+    prints = {
+        source.fingerprint(task, "dev", "qaa"),
+        source.fingerprint(task, "test", "qaa"),
+        source.fingerprint(task, "test", "qab"),
+        source.fingerprint(get("pawsx"), "test", "qaa"),
+        MicroSource(MicroSettings(code_mixing=0)).fingerprint(task, "test", "qaa"),
+        source.text_fingerprint(1),
+        source.text_fingerprint(2),
+    }
+    assert len(prints) == 7
+    assert source.fingerprint(task, "dev", "qaa") == MicroSource(source.settings).fingerprint(task, "dev", "qaa")
+
+
+@pytest.mark.parametrize(("name", "split"), [case for case in CASES if case[0] not in (*RETRIEVAL, "csqa")])
+def test_examples_are_built_on_events_of_their_split(source, name, split):
+    """Which events a split may use is decided by their content, so none is both trained on and tested."""
+    field = {"classification": "text_b", "choice": "context", "tagging": "tokens", "span": "context"}[get(name).kind]
+    for _, plan in source.plans(name, get(name).kind, split)[:200]:
+        clauses = [part.clause for part in plan[field] if isinstance(part, Say)]
+        if name == "qqp":  # the other question of an unlike pair may be changed
+            clauses = [part.clause for part in plan["text_a"]]
+        if name == "pawsx":
+            clauses = [part.clause for part in plan["text_a"]]
+        if name == "udpos":
+            clauses = clauses[:1]
+        assert clauses and all(split_of(clause) == split for clause in clauses)
+
+
+@pytest.mark.parametrize(("training", "target"), TESTED)
+def test_no_tested_example_was_trained_on(source, training, target):
+    def keys(data):
+        fields = [field for field in ("text_a", "text_b", "context", "question", "choices", "tokens") if field in data]
+        return {str(row) for row in zip(*(data[field] for field in fields), strict=True)}
+
+    assert not keys(columns(source, training, "train")) & keys(columns(source, target, "test"))
+
+
+def test_facts_asked_for_in_training_are_not_asked_for_in_development(source):
+    assert not set(columns(source, "csqa", "train")["question"]) & set(columns(source, "csqa", "dev")["question"])
+
+
+def test_loading_is_fast(source):
+    started = time.perf_counter()
+    for name in ("mnli", "squad1", "cosmosqa", "ccg"):
+        source.load(get(name), "train", "qah")
+    assert time.perf_counter() - started < 4 * 3  # 1 s per 1,000 examples would be 12 s; it takes about 1
+
+
+# ---- retrieval sets
+
+
+def test_tatoeba_sentences_differ(source):
+    data = columns(source, "tatoeba", "test", "qah")
+    assert len(set(data["query"])) == len(data["query"]) == len(set(data["candidate"])) == 90
+
+
+def test_bucc_has_pairs_distractors_and_gold_both_ways(source):
+    data = columns(source, "bucc", "dev", "qah")
+    by_id = dict(zip(data["id"], data["gold"], strict=True))
+    sides = dict(zip(data["id"], data["side"], strict=True))
+    assert Counter(data["side"]) == {"foreign": 600, "source": 600}
+    assert sum(bool(gold) for gold in data["gold"]) == 600  # half of each side
+    for key, gold in by_id.items():
+        assert all(by_id[other] == [key] and sides[other] != sides[key] for other in gold)
+    assert not set(columns(source, "bucc", "test", "qah")["text"]) & set(data["text"])
+
+
+# ---- not solvable without reading
+
+
+def accuracy(train_texts, train_labels, test_texts, test_labels):
+    """Logistic regression on bags of words; each text a tuple of parts, each part its own features."""
+    blocks = []
+    for part in range(len(train_texts[0])):
+        counts = CountVectorizer(token_pattern=r"[^\s.?]+|\?", binary=False)
+        train = counts.fit_transform([row[part] for row in train_texts])
+        blocks.append((train, counts.transform([row[part] for row in test_texts])))
+    model = LogisticRegression(max_iter=300, C=0.3)
+    model.fit(hstack([a for a, _ in blocks]), train_labels)
+    return model.score(hstack([b for _, b in blocks]), test_labels)
+
+
+def rows(data, *fields):
+    return list(zip(*(data[field] for field in fields), strict=True))
+
+
+@pytest.mark.parametrize("name", ["mnli", "anli", "qqp", "pawsx"])
+def test_labels_are_balanced_and_neither_sentence_betrays_them(source, name):
+    train, dev = columns(source, name, "train"), columns(source, name, "dev")
+    counts = Counter(train["label"])
+    assert max(counts.values()) - min(counts.values()) <= 1
+    chance = 1 / len(counts)
+    assert accuracy(rows(train, "text_b"), train["label"], rows(dev, "text_b"), dev["label"]) < chance + 0.06
+    limit = chance + 0.12 if name == "mnli" else chance + 0.08
+    assert accuracy(rows(train, "text_a"), train["label"], rows(dev, "text_a"), dev["label"]) < limit
+
+
+@pytest.mark.parametrize(("name", "limit"), [("pawsx", 0.56), ("mnli", 0.48), ("anli", 0.45)])
+def test_a_bag_of_both_sentences_words_does_not_solve_a_pair(source, name, limit):
+    train, dev = columns(source, name, "train"), columns(source, name, "dev")
+    pairs = accuracy(rows(train, "text_a", "text_b"), train["label"], rows(dev, "text_a", "text_b"), dev["label"])
+    assert pairs < limit
+
+
+def difference(a, b):
+    """Words that only one of two sentences has, marked by which."""
+    one, two = Counter(a.strip(".").split()), Counter(b.strip(".").split())
+    return " ".join([f"a_{word}" for word in one - two] + [f"b_{word}" for word in two - one]) or "same"
+
+
+def test_paws_pairs_have_the_same_words_whatever_their_label(source):
+    train, dev = columns(source, "pawsx", "train"), columns(source, "pawsx", "dev")
+    texts = [[(difference(a, b),) for a, b in rows(data, "text_a", "text_b")] for data in (train, dev)]
+    assert accuracy(texts[0], train["label"], texts[1], dev["label"]) < 0.56
+
+
+@pytest.mark.parametrize("name", ["hellaswag", "cosmosqa", "copa", "csqa"])
+def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choices(source, name):
+    train, dev = columns(source, name, "train"), columns(source, name, "dev")
+    count = len(train["choices"][0])
+    assert max(Counter(train["label"]).values()) < 3000 / count * 1.15
+
+    def flat(data):
+        texts = [(choice,) for choices in data["choices"] for choice in choices]
+        return texts, [i == label for choices, label in zip(data["choices"], data["label"], strict=True) for i in range(len(choices))]
+
+    counts = CountVectorizer(token_pattern=r"[^\s.?]+", ngram_range=(1, 2))
+    texts, gold = flat(train)
+    model = LogisticRegression(max_iter=300, C=0.3).fit(counts.fit_transform([t for (t,) in texts]), gold)
+    scores = model.decision_function(counts.transform([t for (t,) in flat(dev)[0]])).reshape(-1, count)
+    found = (scores.argmax(1) == dev["label"]).mean()
+    assert found < 1 / count + 0.07
+
+
+def test_cosmosqa_and_copa_need_the_question(source):
+    """With "cause" for "effect" another choice is right: both are asked equally often."""
+    for name, size in (("cosmosqa", 600), ("copa", 600)):
+        words = Counter(question.split("?")[0].split()[0] for question in columns(source, name, "dev")["question"])
+        assert len(words) == 2 and set(words.values()) == {size // 2}
+
+
+@pytest.mark.parametrize("name", ["squad1", "tydiqa"])
+def test_answers_cannot_be_guessed_from_the_question(source, name):
+    """Naming the likeliest answer for the question's words is nearly always wrong."""
+    train, dev = columns(source, name, "train"), columns(source, name, "dev")
+    answers = [[answer["text"][0] for answer in data["answers"]] for data in (train, dev)]
+    assert accuracy(rows(train, "question"), answers[0], rows(dev, "question"), answers[1]) < 0.15
+
+
+def test_unanswerable_questions_look_like_answerable_ones(source):
+    train, dev = columns(source, "squad2", "train"), columns(source, "squad2", "dev")
+    found = accuracy(rows(train, "question"), train["is_impossible"], rows(dev, "question"), dev["is_impossible"])
+    assert found < 2 / 3 + 0.03
+
+
+@pytest.mark.parametrize(("name", "limit"), [("udpos", 0.99), ("panx", 0.93), ("ccg", 0.86)])
+def test_tags_are_not_a_function_of_the_word(source, name, limit):
+    """The most frequent tag of each word is wrong often enough: context is needed."""
+    train, dev = columns(source, name, "train"), columns(source, name, "dev")
+    seen: dict[str, Counter] = {}
+    for tokens, tags in rows(train, "tokens", "tags"):
+        for token, tag in zip(tokens, tags, strict=True):
+            seen.setdefault(token, Counter())[tag] += 1
+    pairs = [pair for tokens, tags in rows(dev, "tokens", "tags") for pair in zip(tokens, tags, strict=True)]
+    right = sum(token in seen and seen[token].most_common(1)[0][0] == tag for token, tag in pairs)
+    assert right / len(pairs) < limit
