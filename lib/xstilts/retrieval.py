@@ -120,7 +120,7 @@ def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> tuple[np
     k = min(k, len(candidates))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     index = np.empty((len(queries), k), dtype=np.int64)
-    cosines = np.empty((len(queries), k), dtype=np.float32)
+    cosines = np.empty((len(queries), k), dtype=queries.dtype)
     columns = torch.from_numpy(candidates).to(device).T
     height = max(1, BLOCK_CELLS // len(candidates))
     for start in range(0, len(queries), height):

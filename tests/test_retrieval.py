@@ -1,0 +1,260 @@
+"""Pooled states against one text at a time; search, mining and thresholds against their definitions."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from datasets import Dataset
+
+from toy import TEXT, build_checkpoint
+from xstilts import metrics, retrieval
+from xstilts.errors import UserError
+from xstilts.study import LengthSettings, RetrievalSettings
+from xstilts.tasks import get
+
+TEXTS = [*TEXT, "308", "Punkte ab.", TEXT[0], "The Panthers " * 20]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return build_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def encoder(checkpoint):
+    return transformers.AutoModel.from_pretrained(checkpoint).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return transformers.AutoTokenizer.from_pretrained(checkpoint)
+
+
+# --- pooled states --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("layer", [0, 1, 2, -1])
+def test_states_are_those_of_each_text_alone(encoder, tokenizer, layer, pooling):
+    found = retrieval.embed(encoder, tokenizer, TEXTS, layer, pooling, max_length=24, batch_tokens=60)
+    assert found.shape == (len(TEXTS), 32) and found.dtype == np.float32
+    for text, vector in zip(TEXTS, found, strict=True):
+        one = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
+        with torch.no_grad():
+            states = encoder(**one, output_hidden_states=True).hidden_states[layer][0]
+        expected = states[0] if pooling == "cls" else states.mean(dim=0)  # special tokens included
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+    assert (found[0] == found[TEXTS.index(TEXT[0], 1)]).all()  # equal texts, equal states, to the bit
+
+
+def test_a_layer_that_there_is_not(encoder, tokenizer):
+    with pytest.raises(UserError, match=r"retrieval.layer is 3; the encoder has 2 layers"):
+        retrieval.embed(encoder, tokenizer, TEXTS, 3, "mean", 24)
+    with pytest.raises(UserError, match=r"retrieval.layer is -4"):
+        retrieval.embed(encoder, tokenizer, TEXTS, -4, "mean", 24)
+
+
+def test_a_diverged_encoder_is_no_score_of_zero(checkpoint, tokenizer):
+    diverged = transformers.AutoModel.from_pretrained(checkpoint)
+    torch.nn.init.constant_(diverged.get_input_embeddings().weight, float("nan"))
+    with pytest.raises(ValueError, match="diverged"):
+        retrieval.embed(diverged, tokenizer, TEXTS, -1, "mean", 24)
+
+
+# --- search and mining ----------------------------------------------------------------------------------
+
+
+def unit_rows(rng, rows: int, width: int = 6, shift: float = 0.8) -> np.ndarray:
+    return retrieval.normalise(rng.normal(size=(rows, width)) + shift)
+
+
+@pytest.mark.parametrize("cells", [7, 100, 2**25])
+def test_neighbours_are_those_of_the_sorted_similarities(monkeypatch, cells):
+    monkeypatch.setattr(retrieval, "BLOCK_CELLS", cells)
+    rng = np.random.default_rng(0)
+    queries, candidates = unit_rows(rng, 23), unit_rows(rng, 17)
+    index, cosines = retrieval.nearest(queries, candidates, 5)
+    similar = queries @ candidates.T
+    assert (index == np.argsort(-similar, axis=1)[:, :5]).all()
+    np.testing.assert_allclose(cosines, -np.sort(-similar, axis=1)[:, :5], atol=1e-12)
+    assert retrieval.nearest(queries, candidates[:3], 5)[0].shape == (23, 3)
+    assert (retrieval.nearest(queries, np.repeat(candidates[:1], 4, axis=0))[0] == 0).all()  # the first of equals
+
+
+def mined_by_definition(foreign: np.ndarray, source: np.ndarray, k: int = 4) -> list[tuple[float, int, int]]:
+    """Ratio margin mining, sentence by sentence."""
+    cosine = {(i, j): float(x @ y) for i, x in enumerate(foreign) for j, y in enumerate(source)}
+    near_foreign = {i: sorted(range(len(source)), key=lambda j: -cosine[i, j])[:k] for i in range(len(foreign))}
+    near_source = {j: sorted(range(len(foreign)), key=lambda i: -cosine[i, j])[:k] for j in range(len(source))}
+
+    def margin(i, j):
+        around = [cosine[i, other] for other in near_foreign[i]], [cosine[other, j] for other in near_source[j]]
+        return cosine[i, j] / sum(sum(cosines) / (2 * len(cosines)) for cosines in around)
+
+    proposed = [max((margin(i, j), i, j) for j in near) for i, near in near_foreign.items()]
+    proposed += [max((margin(i, j), i, j) for i in near) for j, near in near_source.items()]
+    kept = []
+    for score, i, j in sorted(proposed, reverse=True):
+        if score > 0 and all(i != left and j != right for _, left, right in kept):
+            kept.append((score, i, j))
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("sizes", [(30, 25), (3, 12), (1, 1)])
+def test_mining_follows_its_definition(monkeypatch, seed, sizes):
+    monkeypatch.setattr(retrieval, "BLOCK_CELLS", 150)
+    rng = np.random.default_rng(seed)
+    foreign, source = unit_rows(rng, sizes[0]), unit_rows(rng, sizes[1])
+    found, expected = retrieval.mine(foreign, source), mined_by_definition(foreign, source)
+    assert [pair[1:] for pair in found] == [pair[1:] for pair in expected]
+    np.testing.assert_allclose([pair[0] for pair in found], [pair[0] for pair in expected], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_threshold_does_better_than_the_chosen_one(seed):
+    rng = np.random.default_rng(seed)
+    margins = np.sort(rng.normal(1, 0.2, 40))[::-1].tolist()
+    mined = [(margin, f"f{number}", f"s{number}") for number, margin in enumerate(margins)]
+    gold = {f"f{n}": [f"s{n}"] if rng.random() < 1.2 - n / 40 else [] for n in range(45)}
+
+    def f1(threshold):
+        pairs = {(foreign, home) for margin, foreign, home in mined if margin >= threshold}
+        right = {(foreign, home) for foreign, homes in gold.items() for home in homes}
+        return 2 * len(pairs & right) / (len(pairs) + len(right))
+
+    threshold = retrieval.best_threshold(mined, gold)
+    assert f1(threshold) == max(map(f1, margins))
+    above = min(margin for margin in margins if margin >= threshold)
+    below = max((margin for margin in margins if margin < threshold), default=above)  # none where all are taken
+    assert threshold == pytest.approx((below + above) / 2, abs=1e-9)
+
+
+def test_thresholds_at_the_ends():
+    mined = [(1.2, "f0", "s0"), (1.1, "f1", "s1")]
+    assert retrieval.best_threshold(mined, {"f0": ["s0"], "f1": ["s1"]}) == 1.1  # all are right: the last one's margin
+    assert retrieval.best_threshold(mined, {"f0": ["s9"], "f1": []}) == 0  # none is: all are taken, as in the script
+
+
+# --- whole targets --------------------------------------------------------------------------------------
+
+
+class Sets:
+    """A source of given rows: split -> rows, the same for every language."""
+
+    def __init__(self, **splits):
+        self.splits = splits
+
+    def load(self, task, split, language):
+        return Dataset.from_list(self.splits[split])
+
+
+@pytest.fixture
+def retrieve(checkpoint, monkeypatch):
+    """Retrieve with the vectors of a table, text -> vector, in place of an encoder's states."""
+
+    def run(task, source, vectors, languages=("xx",), split="test", seen=None, **settings):
+        def embed(model, tokenizer, texts, layer, pooling, max_length):
+            if seen is not None:
+                seen.extend(texts)
+            return np.array([vectors[text] for text in texts], dtype=np.float32)
+
+        monkeypatch.setattr(retrieval, "embed", embed)
+        study = SimpleNamespace(
+            retrieval=RetrievalSettings(**settings), training=SimpleNamespace(max_length=LengthSettings())
+        )
+        return retrieval.retrieve(get(task), source, list(languages), split, checkpoint, study)
+
+    return run
+
+
+def percent(stats) -> list[float]:
+    return metrics.score(stats).iloc[:, 0].tolist()
+
+
+def parallel_rows(count: int) -> list[dict]:
+    return [{"id": str(n), "query": f"e{n}", "candidate": f"f{n}"} for n in range(count)]
+
+
+def test_gold_states_find_every_parallel_sentence(retrieve):
+    meanings, seen = np.eye(12), []
+    vectors = {f"{side}{n}": meanings[n] for side in "ef" for n in range(12)}
+    stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(12)), vectors, ("xx", "yy"), seen=seen)
+    assert percent(stats) == [100, 100] and len(stats) == 24
+    assert (predictions["prediction"] == predictions["id"]).all()
+    assert len(seen) == 3 * 12  # the source-language side is the same for both languages
+
+
+def test_the_source_language_asks_and_the_foreign_sentence_is_found(retrieve):
+    """Asked the other way round, all three foreign sentences would find the first English one."""
+    english = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]])
+    foreign = np.array([[1, 0], [0.98, 0.199], [0.96, 0.28]])
+    right_way, wrong_way = (english @ foreign.T).argmax(1), (english @ foreign.T).argmax(0)
+    assert right_way.tolist() == [0, 2, 2] and wrong_way.tolist() == [0, 0, 0]
+    vectors = {f"e{n}": row for n, row in enumerate(english)} | {f"f{n}": row for n, row in enumerate(foreign)}
+    stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(3)), vectors)
+    assert predictions["prediction"].tolist() == ["0", "2", "2"]
+    assert stats["numerator"].tolist() == [1, 0, 1]
+
+
+def test_centring_takes_away_what_a_language_has_in_common(retrieve):
+    meanings = np.random.default_rng(0).normal(size=(40, 2))
+    vectors = {f"{side}{n}": row + (side == "f") * 2 for n, row in enumerate(meanings) for side in "ef"}
+    rows = Sets(test=parallel_rows(40))
+    plain, centred = (percent(retrieve("tatoeba", rows, vectors, centre=centre)[0])[0] for centre in (False, True))
+    assert centred == 100 and plain < 50
+
+
+def mining_rows(name: str, foreign: int, source: int, pairs: int) -> list[dict]:
+    return [
+        {"id": f"{name}-{side[0]}{n}", "text": f"{name} {side} {n}", "side": side,
+         "gold": [f"{name}-{other[0]}{n}"] if n < pairs else []}
+        for side, other, count in (("foreign", "source", foreign), ("source", "foreign", source))
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def mining_vectors(rows: list[dict], rng, noise: float = 0.0) -> dict[str, np.ndarray]:
+    """Paired sentences share a meaning; every other one has its own."""
+    meanings: dict[str, np.ndarray] = {}
+    for row in rows:
+        key = min([row["id"], *row["gold"]])
+        meanings.setdefault(key, rng.normal(size=24) + 1)
+    return {row["text"]: meanings[min([row["id"], *row["gold"]])] + noise * rng.normal(size=24) for row in rows}
+
+
+def test_gold_states_mine_every_pair(retrieve):
+    rng = np.random.default_rng(0)
+    dev, test = mining_rows("dev", 20, 25, 10), mining_rows("test", 60, 50, 30)
+    vectors = mining_vectors(dev, rng) | mining_vectors(test, rng)
+    stats, predictions = retrieve("bucc", Sets(dev=dev, test=test), vectors)
+    assert percent(stats) == [100]
+    found = predictions[predictions["prediction"] != ""]
+    assert list(zip(found["id"], found["prediction"], strict=True)) == [(f"test-f{n}", f"test-s{n}") for n in range(30)]
+    assert len(stats) == len(predictions) == 60  # a row per foreign sentence
+
+
+def test_the_threshold_is_the_development_sets(retrieve):
+    rng = np.random.default_rng(3)
+    dev, test = mining_rows("dev", 40, 40, 35), mining_rows("test", 80, 80, 10)
+    vectors = mining_vectors(dev, rng, 0.6) | mining_vectors(test, rng, 0.6)
+    elsewhere = percent(retrieve("bucc", Sets(dev=dev, test=test), vectors)[0])[0]
+    its_own = percent(retrieve("bucc", Sets(dev=test, test=test), vectors)[0])[0]
+    assert 0 < elsewhere < its_own
+    alone = percent(retrieve("bucc", Sets(dev=test), vectors, split="dev")[0])[0]
+    assert alone == its_own
+
+
+def test_a_sentence_that_stands_twice_is_never_mined(retrieve):
+    rows = mining_rows("test", 12, 12, 10)
+    vectors = mining_vectors(rows, np.random.default_rng(0))
+    first, last, other, last_other = rows[0], rows[11], rows[12 + 1], rows[12 + 11]
+    last["text"] = first["text"] + " "  # the official script compares without outer white space
+    vectors[last["text"]] = vectors[first["text"]]
+    last_other["text"] = other["text"]
+    stats, predictions = retrieve("bucc", Sets(dev=rows, test=rows), vectors)
+    found = predictions.set_index("id")["prediction"]
+    assert (found[["test-f0", "test-f1", "test-f11"]] == "").all()
+    assert percent(stats)[0] == pytest.approx(100 * 2 * 8 / (8 + 10), abs=1e-9)  # the two pairs stay in the gold
