@@ -50,7 +50,7 @@ test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist worksteal
 
 lab: $(STAMP) ## JupyterLab in notebooks/
-	@cd notebooks && $(BIN)python -m jupyterlab
+	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) # in containers one is root
 
 lint: $(STAMP) ## check style, and that notebooks hold no outputs
 	@$(BIN)ruff check . && $(BIN)ruff format --check .

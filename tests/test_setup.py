@@ -261,16 +261,18 @@ def test_study_passes_its_settings_on_and_help_lists_every_target(sandbox):
     assert listed == phony.split()
 
 
-def test_python3_means_this_environment(tmp_path):
-    """A kernel named python3 in the user's home folder must not be taken for this environment's."""
+def test_python3_means_this_environment(tmp_path, sandbox):
+    """A kernel named python3 in the user's home folder or JUPYTER_PATH must not be taken for this environment's."""
     foreign = tmp_path / "home" / ".local" / "share" / "jupyter" / "kernels" / "python3"
     foreign.mkdir(parents=True)
     command = [shutil.which("false"), "-f", "{connection_file}"]
     (foreign / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "other", "language": "python"}))
     cell = nbformat.v4.new_code_cell("import sys\nprint(sys.prefix)")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "in.ipynb")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "XDG_"))}
-    environment |= {"HOME": str(tmp_path / "home"), "JUPYTER_PREFER_ENV_PATH": "1"}  # as the Makefile sets it
+    (sandbox.folder / "probe.mk").write_text("include Makefile\nprobe:\n\t@env | grep ^JUPYTER_\n")
+    hostile = {"HOME": str(tmp_path / "home"), "JUPYTER_PATH": str(foreign.parents[1]), "JUPYTER_PREFER_ENV_PATH": "0"}
+    given, _ = sandbox.make("-f", "probe.mk", "probe", CONDA_DEFAULT_ENV="xstilts", CONDA_PREFIX=sys.prefix, **hostile)
+    environment = os.environ | hostile | dict(line.split("=", 1) for line in given.stdout.splitlines())
     subprocess.run(
         [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3", "--no-progress-bar"],
         cwd=tmp_path,
