@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
+from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked, with_interval
 from .study import NONE
 from .tasks import TASKS
 
@@ -59,6 +59,9 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     ax.set_yticks([y + 0.5 for y in top.values()], ["none (score)" if run == NONE else run for run in top])
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
+    over = "all languages" if language == MEAN else "languages other than the source"
+    note = f"mean over {over}; {_seeds(seeds)}; bold with *: the 95% interval excludes zero"
+    ax.set_xlabel(note, loc="left", fontsize=7, color="0.3")
     above = ax.secondary_xaxis(1.0)
     middles = [(left[targets[0]] + left[targets[-1]] + 1) / 2 for _, targets in groups]
     above.set_xticks(middles, [f"{name}\n\n" for name, _ in groups], fontstyle="italic", color=NEUTRAL)
@@ -90,9 +93,14 @@ def colour_limit(values: pd.Series) -> float:
 def _groups(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Targets by kind, in the order of ``GROUPS``; the averages last."""
     targets = list(table["target"].unique())
-    groups = [(name, [t for t in targets if t in TASKS and GROUPS[TASKS[t].kind] == name]) for name in dict.fromkeys(GROUPS.values())]
-    groups.append(("average", [target for target in targets if target not in TASKS]))
+    group = {target: GROUPS[TASKS[target].kind] if target in TASKS else "average" for target in targets}
+    names = dict.fromkeys([*GROUPS.values(), "average"])
+    groups = [(name, [target for target in targets if group[target] == name]) for name in names]
     return [(name, members) for name, members in groups if members]
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seeds" if count > 1 else "one seed: intervals cover test examples alone"
 
 
 def _title(target: str) -> str:
@@ -108,11 +116,11 @@ def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: in
     colour = colours(norm(row.value))
     ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
     star = row.quantity == "gain" and bool(row.low > 0 or row.high < 0)
-    text = f"{row.value:.1f}" if row.quantity == "score" else f"{row.value:+.1f}{'*' if star else ''}"
+    text = with_interval(row).split()[0] + ("*" if star else "")
     dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
-    few = f"\n{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds < seeds else ""
+    few = f"\n{row.seeds} of {seeds} seeds" if row.seeds < seeds else ""
     ax.text(
-        x + 0.5, y + 0.5, text.replace("-", "−") + few, ha="center", va="center", fontsize=5.5 if few else 7,
+        x + 0.5, y + 0.5, text + few, ha="center", va="center", fontsize=5 if few else 7,
         color="white" if dark else "black", fontweight="bold" if star else "normal",
     )  # fmt: skip
 
@@ -139,60 +147,63 @@ def language_dots(table: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:
     ax.vlines(place, rows["low"], rows["high"], colors=colours, linewidth=0.9, zorder=2)
     ax.scatter(place, rows["value"], s=13, facecolors=faces, edgecolors=colours, linewidths=0.8, zorder=3)
     for position in place[rows["value"].isna()]:
-        ax.text(position, 0.5, "missing", transform=ax.get_xaxis_transform(), rotation=90, ha="center", va="center", fontsize=5.5, color="0.4")
+        look = {"rotation": 90, "ha": "center", "va": "center", "fontsize": 5.5, "color": "0.4"}
+        ax.text(position, 0.5, "missing", transform=ax.get_xaxis_transform(), **look)
     ax.set(xlim=(-0.6, len(order) - 0.4))
     ax.set_xticks(place, order)
     ax.grid(axis="y")
     return ax
 
 
-def language_breakdown(table: pd.DataFrame, languages: pd.DataFrame, target: str, runs: list[str] | None = None) -> Figure:
+def language_breakdown(
+    table: pd.DataFrame, languages: pd.DataFrame, target: str, runs: list[str] | None = None
+) -> Figure:
     """One target language by language: the score of ``none``, then the gain of each run (all, or ``runs``).
 
-    ``languages``: the source's ``language_table()``. Languages stand nearest first. Gains share one scale, set
-    by the values and cut where the widest intervals would flatten it.
+    ``languages``: the source's ``language_table()``. Languages stand nearest first. Gains share one scale;
+    the few widest intervals may leave it (a line that reaches the edge).
     """
     table = table[table["target"] == target]
     order = by_distance(table, languages)
     runs = runs or [run for run in table["intermediate"].unique() if run != NONE]
-    columns = max(1, min(4, 40 // len(order), len(runs) + 1))
-    lines = -(-(len(runs) + 1) // columns)
-    width = max(7.0, 0.19 * len(order) * columns + 0.5)
-    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.15 * lines), squeeze=False)
-    axes = list(grid.flat)
-    parts = {run: table[(table["intermediate"] == run) & (table["quantity"] == ("score" if run == NONE else "gain"))] for run in [NONE, *runs]}
-    low, high = _gain_limits(pd.concat([parts[run] for run in runs]))
-    for number, (ax, run) in enumerate(zip(axes, parts, strict=False)):
-        language_dots(parts[run], ax, order)
-        mean = parts[run][parts[run]["language"] == MEAN].iloc[0]
-        sign = "" if run == NONE else "+"
-        text = f"{mean.value:{sign}.1f} [{mean.low:.1f}, {mean.high:.1f}]".replace("-", "−") if np.isfinite(mean.value) else "missing"
-        ax.set_title(f"{'none: score' if run == NONE else run}", loc="left", fontweight="bold", fontsize=7)
-        ax.set_title(f"mean {text}", loc="right", fontsize=6, color="0.3")
-        if run == NONE:
-            ax.set_ylim(0, 100)
-        else:
-            ax.set_ylim(low, high)
-        ax.yaxis.set_major_locator(MaxNLocator(4))
-        bottom = number + columns > len(runs)
-        ax.tick_params(axis="x", rotation=90 if len(order) > 10 else 0, labelsize=6, labelbottom=bottom)
+    wanted = [NONE, *runs]
+    quantity = np.where(table["intermediate"] == NONE, "score", "gain")
+    parts = {run: table[(table["intermediate"] == run) & (table["quantity"] == quantity)] for run in wanted}
+    columns = max(1, min(5, 40 // len(order), len(wanted)))
+    lines = -(-len(wanted) // columns)
+    width = max(7.2, 0.19 * len(order) * columns + 0.5)
+    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.25 * lines), squeeze=False)
+    limits = _gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
+    for number, (ax, (run, part)) in enumerate(zip(grid.flat, parts.items(), strict=False)):
+        language_dots(part, ax, order)
+        ax.set_title(run if run != NONE else "none (score)", loc="left", fontweight="bold", fontsize=7, pad=11)
+        ax.annotate(
+            f"mean {with_interval(part[part['language'] == MEAN].iloc[0])}", (0, 1), (0, 3), xycoords="axes fraction",
+            textcoords="offset points", fontsize=6, color="0.3",
+        )  # fmt: skip
+        ax.set_ylim(*((0, 100) if run == NONE else limits))
+        ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        upright = len(order) > 8 or max(map(len, order)) > 3
+        last_in_column = number + columns >= len(wanted)
+        ax.tick_params(axis="x", rotation=90 if upright else 0, labelsize=5.5, labelbottom=last_in_column)
+        ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
         if number % columns == 0:
             ax.set_ylabel("score" if run == NONE else "gain")
-    for ax in axes[len(parts):]:
+    for ax in list(grid.flat)[len(wanted) :]:
         ax.remove()
-    seeds = int(table["seeds"].max())
-    figure.suptitle(f"{_title(target)}: transfer to each language ({seeds} seed{'s' if seeds > 1 else ''}, 95% intervals)", fontsize=9)
-    figure.supxlabel(_axis_text(order, languages), fontsize=8)
+    figure.suptitle(f"{_title(target)} (95% intervals, {_seeds(table['seeds'].max())})", fontsize=9)
+    figure.supxlabel(f"{_axis_text(order, languages)}\nfilled: the interval excludes zero", fontsize=7.5)
     return figure
 
 
 def _gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
-    """All values and zero, and intervals as far as three times the largest value."""
-    reach = 3 * max(gain["value"].abs().max(), 0.5)
-    low, high = min(0, gain["low"].clip(-reach).min()), max(0, gain["high"].clip(upper=reach).max())
-    if not np.isfinite([low, high]).all():
+    """Zero, all values and nine tenths of the ends of the intervals."""
+    gain = gain.dropna(subset="value")
+    if gain.empty:
         return -1.0, 1.0
-    edge = 0.06 * (high - low)
+    low = min(-0.5, gain["value"].min(), gain["low"].quantile(0.1))
+    high = max(0.5, gain["value"].max(), gain["high"].quantile(0.9))
+    edge = 0.08 * (high - low)
     return low - edge, high + edge
 
 
@@ -210,8 +221,7 @@ def distance_panels(table: pd.DataFrame, languages: pd.DataFrame, rho: pd.DataFr
     ``rho``: as ``results.correlations`` gives it. Up to six families have a marker each.
     """
     rows = table[(table["intermediate"] == NONE) & table["target"].isin(TASKS)]
-    rows = rows.assign(distance=rows["language"].map(languages["distance"]), family=rows["language"].map(languages["family"]))
-    rows = rows[rows["distance"] > 0]
+    rows = rows.join(languages[["distance", "family"]], on="language").query("distance > 0")
     targets = list(rho["target"])
     columns = min(5, len(targets))
     lines = -(-len(targets) // columns)
@@ -226,45 +236,80 @@ def distance_panels(table: pd.DataFrame, languages: pd.DataFrame, rho: pd.DataFr
         text = f"ρ = {found.rho:.2f}".replace("-", "−") if np.isfinite(found.rho) else "ρ: too few"
         ax.set_title(_title(target), loc="left", fontweight="bold", fontsize=7)
         ax.set_title(text, loc="right", fontsize=7)
-    for ax in list(grid.flat)[len(targets):]:
+    for ax in list(grid.flat)[len(targets) :]:
         ax.remove()
     figure.supxlabel("distance from the source language", fontsize=8)
     figure.supylabel("zero-shot score of none", fontsize=8)
     if 1 < len(families) <= 6:
-        handles = [plt.Line2D([], [], marker=markers[name], linestyle="", color=NEUTRAL, markersize=4, label=name) for name in families]
+        look = {"linestyle": "", "color": "0.3", "markersize": 4}
+        handles = [plt.Line2D([], [], marker=markers[name], label=name, **look) for name in families]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(families))
     return figure
 
 
 def distance_dots(table: pd.DataFrame, ax: Axes, markers: dict[str, str]) -> Axes:
     """Score against distance with intervals; columns language, family, distance, value, low, high."""
-    ax.vlines(table["distance"], table["low"], table["high"], colors="0.6", linewidth=0.8)
+    ax.vlines(table["distance"], table["low"], table["high"], colors="0.7", linewidth=0.7)
+    size = 14 if len(table) <= 12 else 7
     for family, part in table.groupby("family", sort=False):
-        ax.scatter(part["distance"], part["value"], marker=markers[family], s=14, color=NEUTRAL, zorder=3)
-    if len(table) <= 12:
-        for number, row in enumerate(table.sort_values("distance").itertuples()):
-            offset = (0, 5) if number % 2 == 0 else (0, -5)
-            ax.annotate(row.language, (row.distance, row.high if number % 2 == 0 else row.low), offset, textcoords="offset points", ha="center", va="bottom" if number % 2 == 0 else "top", fontsize=5.5)
+        ax.scatter(part["distance"], part["value"], marker=markers[family], s=size, color="0.3", linewidths=0, zorder=3)
+    if len(table) <= 12:  # names of more would overlap; language_breakdown names them all
+        for number, row in enumerate(table.dropna(subset="value").sort_values("distance").itertuples()):
+            end, side, place = (row.high, 3, "bottom") if number % 2 == 0 else (row.low, -3, "top")
+            ax.annotate(
+                row.language, (row.distance, end), (0, side), textcoords="offset points", ha="center", va=place,
+                fontsize=5.5,
+            )  # fmt: skip
     ax.set(ylim=(0, 100))
+    ax.margins(x=0.12)
     ax.grid(axis="y")
     return ax
 
 
-def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str) -> Axes:
-    """Values with intervals: a line of the axes per value of the column ``row``, a marker per ``series``."""
-    lines, names = list(table[row].unique()), list(table[series].unique())
+def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list[str] | None = None) -> Axes:
+    """Values with intervals: a line of the axes per value of the column ``row`` (or those of ``lines``), a
+    marker per value of the column ``series``."""
+    lines, names = lines or list(table[row].unique()), list(table[series].unique())
     for number, name in enumerate(names):
         part = table[table[series] == name].set_index(row).reindex(lines)
         place = np.arange(len(lines)) + (number - (len(names) - 1) / 2) * 0.7 / max(len(names), 2)
-        shade = str(0.15 + 0.5 * number / max(len(names) - 1, 1))
+        shade = str(0.15 + 0.45 * number / max(len(names) - 1, 1))
         ax.hlines(place, part["low"], part["high"], colors=shade, linewidth=1)
-        ax.scatter(part["value"], place, s=14, color=shade, marker="oD^sv"[number % 5], label=LABELS.get(name, name).replace("\n", " "), zorder=3)
-    ax.set_yticks(range(len(lines)), [_title(name) if name in TASKS or name in LABELS else name for name in lines])
+        label = LABELS.get(name, name).replace("\n", " ")
+        ax.scatter(part["value"], place, s=14, color=shade, marker="oD^sv"[number % 5], label=label, zorder=3)
+        gaps = part["value"].isna() & part["quantity"].notna()  # a line without a row is none's own gain
+        for position in place[gaps]:
+            at = ax.get_yaxis_transform()
+            ax.text(0.02, position, "missing", transform=at, va="center", fontsize=5.5, color=shade)
+    ax.set_yticks(range(len(lines)), [_title(line) if row == "target" else line for line in lines])
+    if (table["quantity"] == "gain").any():
+        ax.axvline(0, color="0.3", linewidth=0.6)
     ax.set(ylim=(len(lines) - 0.5, -0.5))
     ax.grid(axis="x")
-    if len(names) > 1:
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
+
+
+def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
+    """Averages over targets, with and without retrieval: scores of every run, and gains over ``none``."""
+    table = table[table["target"].isin(LABELS) & (table["language"] == language)]
+    runs = list(table["intermediate"].unique())
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 0.8 + 0.24 * len(runs)), sharey=True)
+    for ax, quantity in zip(axes, ("score", "gain"), strict=True):
+        score_dots(table[table["quantity"] == quantity], ax, "intermediate", "target", runs)
+        ax.set_xlabel({"score": "mean score", "gain": "mean gain over none (points)"}[quantity])
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2)
+    return figure
+
+
+def study_panel(table: pd.DataFrame) -> Figure:
+    """Scores of ``none`` per target in a study and its controls. ``table``: as ``results.controls`` gives it."""
+    targets, studies = table["target"].nunique(), table["study"].nunique()
+    figure, ax = plt.subplots(figsize=(5.5, 0.9 + (0.12 + 0.1 * studies) * targets))
+    score_dots(table, ax, "target", "study")
+    ax.set(xlabel="zero-shot score of none", xlim=(0, 100))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(studies, 4))
+    return figure
 
 
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> Path:

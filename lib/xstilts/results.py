@@ -224,7 +224,8 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
         cells |= {(target, name): [(target, group)] for name, group in groups.items()}
     for macro, targets in macros.items():
         for name in (MEAN, ZERO_SHOT):
-            cells[macro, name] = [part for target in targets for part in cells.get((target, name), [])]
+            averaged = [part for target in targets for part in cells.get((target, name), [])]
+            cells |= {(macro, name): averaged} if averaged else {}
     rows = []
     for (target, language), parts in cells.items():
         number = (len({code for _, group in parts for code in group}), len(parts))
@@ -269,7 +270,7 @@ def marked(table: pd.DataFrame) -> pd.Series:
 def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
     macro = table[table["target"].isin([MACRO, MACRO_TRAINED])].copy()
-    macro["text"] = [_with_interval(row) for row in macro.itertuples()]
+    macro["text"] = [with_interval(row) for row in macro.itertuples()]
     macro["shown"] = (macro["intermediate"] == NONE) | (macro["quantity"] == "gain")
     order = macro["intermediate"].unique()
     wide = macro[macro["shown"]].pivot(index="intermediate", columns=["target", "language"], values="text")
@@ -283,22 +284,23 @@ def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
     gain, base = mean[mean["quantity"] == "gain"], mean[mean["intermediate"] == NONE].set_index("target")
     single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
     macro, seeds = gain[gain["target"] == MACRO].dropna(subset="value"), int(table["seeds"].max())
-    lines = [_setting(table, study, seeds) + f" With `none` the average score is {_with_interval(base.loc[MACRO])}."]
+    lines = [_setting(table, study, seeds) + f" With `none` the average score is {with_interval(base.loc[MACRO])}."]
     if len(macro):
         lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
     lines += [""] + [_run_line(run, part) for run, part in single.groupby("intermediate", sort=False)] + [""]
     there = single.dropna(subset="value")
-    lines.append(
-        f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any effect, "
-        f"about {0.05 * len(there):.0f} would by chance."
-    )
+    if len(there):
+        lines.append(
+            f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any "
+            f"effect, about {0.05 * len(there):.0f} would by chance."
+        )
     known = rho.dropna()
     if len(known):
-        falls = int((known["high"] < 0).sum())
+        span = f"{known['rho'].min():.2f} to {known['rho'].max():.2f}".replace("-", "−")
         lines.append(
-            f"Zero-shot scores of `none` fall with distance from the source language in {falls} of {len(known)} targets "
-            f"(Spearman's ρ from {known['rho'].min():.2f} to {known['rho'].max():.2f}; "
-            f"{_range(known['languages'])} languages each, interval below zero)."
+            f"Zero-shot scores of `none` fall with distance from the source language, interval below zero, in "
+            f"{int((known['high'] < 0).sum())} of {len(known)} targets (Spearman's ρ {span}; "
+            f"{_range(known['languages'])} languages)."
         )
     return "\n".join(lines)
 
@@ -307,7 +309,10 @@ def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
     languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
     targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
     runs = table["intermediate"].nunique() - 1
-    where = "In the generated micro-world (constructed languages; not XTREME)" if study.source == "micro" else "Measured"
+    micro = study.source == "micro"
+    where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
+    if seeds == 2:
+        where = "Two seeds say little of how much seeds differ: intervals are wide. " + where
     covers = (
         "one seed: the intervals cover the draw of test examples, not that of seeds"
         if seeds == 1
@@ -325,8 +330,8 @@ def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:
     for word, part in (("helps", ordered[ordered["low"] > 0]), ("hurts", ordered[ordered["high"] < 0][::-1])):
         if len(part):
             found = [
-                f"`{row.intermediate}` {_with_interval(row)}"
-                + (f" (without retrieval {_with_interval(without.loc[row.intermediate])})" if len(without) else "")
+                f"`{row.intermediate}` {with_interval(row)}"
+                + (f" (without retrieval {with_interval(without.loc[row.intermediate])})" if len(without) else "")
                 for row in part.itertuples()
             ]
             sentences.append(f"On average over the targets, {word}: {'; '.join(found)}.")
@@ -341,22 +346,25 @@ def _run_line(run: str, part: pd.DataFrame) -> str:
     for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
         if len(chosen):
             ordered = chosen.sort_values("value", key=abs, ascending=False)
-            words.append(f"{word} " + ", ".join(f"{get(r.target).title} {_with_interval(r)}" for r in ordered.itertuples()))
+            found = [f"{get(row.target).title} {with_interval(row)}" for row in ordered.itertuples()]
+            words.append(f"{word} {', '.join(found)}")
     gap = int(part["value"].isna().sum())
     unclear = len(part) - int(marked(part).sum()) - gap
     if unclear:
-        words.append(f"no evidence for {f'the other {unclear}' if words else f'any of {unclear}'} targets")
+        among = f"{'the other' if words else 'any of the'} {unclear}" if unclear > 1 else "the one other"
+        words.append(f"no evidence for {among} target{'s' if unclear > 1 else ''}")
     if gap:
         words.append(f"{gap} missing")
     return f"- `{run}`: {'; '.join(words)}"
 
 
-def _with_interval(row) -> str:
-    """``+1.2 [0.3, 2.1]``; a score has no sign."""
+def with_interval(row) -> str:
+    """A row of :func:`estimates` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
     if not np.isfinite(row.value):
         return "missing"
     sign = "+" if row.quantity == "gain" else ""
-    return f"{row.value:{sign}.1f} [{row.low:.1f}, {row.high:.1f}]".replace("-", "−")
+    value, low, high = (round(number, 1) + 0.0 for number in (row.value, row.low, row.high))  # no -0.0
+    return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
 
 
 def _range(numbers: pd.Series) -> str:
@@ -371,8 +379,9 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
     Columns as :func:`estimates`, and study. Only this study's rows where no control has run.
     """
     tables = []
-    others = [path for path in sorted(study.folder.parent.glob(f"{study.name}-*")) if any(path.glob("targets/none"))]
-    for folder in [study.folder, *others]:
+    others = sorted(study.folder.parent.glob(f"{study.name}-*"))
+    done = [folder for folder in others if any(folder.glob(f"targets/{NONE}/*/seed*/run.json"))]
+    for folder in [study.folder, *done]:
         stats = read_stats(folder, [NONE], study.targets, study.seed_numbers)
         here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
         found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
@@ -385,9 +394,12 @@ def run_log(study: Study) -> pd.DataFrame:
     rows = []
     for path in sorted(study.folder.glob("**/run.json")):
         record, phase = read_record(path), path.relative_to(study.folder).parts[0]
-        trained = [get(name) for name in study.targets if get(name).kind not in RETRIEVAL_KINDS]
-        done = {study.training_task(task).name: read_record(path.parent / task.name / "scored.json") for task in trained}
-        tokens = sum(part.get("tokens", 0) for part in [record.get("training", {}), *done.values()])
+        tuned = {  # targets that share a training set share its training, too
+            study.training_task(task).name: read_record(path.parent / task.name / "scored.json")
+            for task in map(get, study.targets)
+            if task.kind not in RETRIEVAL_KINDS
+        }
+        tokens = sum(part.get("tokens", 0) for part in [record.get("training", {}), *tuned.values()])
         rows.append((phase, record.get("seconds", 0) / 3600, tokens))
     table = pd.DataFrame(rows, columns=["phase", "hours", "tokens"]).groupby("phase", sort=False)
     return table.agg(runs=("hours", "size"), hours=("hours", "sum"), tokens=("tokens", "sum"))

@@ -1,0 +1,60 @@
+"""Made-up statistics of a study's target runs, quickly and at any size."""
+
+import numpy as np
+import pandas as pd
+
+from xstilts.results import task_metrics
+from xstilts.tasks import get
+
+
+def statistics(runs, targets, languages, seeds, examples=100, rng=None, gain=None, spread=0.3):
+    """Statistics with known truth: a logit per target, falling with the language's position, plus
+    ``gain[run, target]`` and a normal seed effect of sd ``spread``; one and the same examples in every run.
+
+    ``languages``: nearest first, source language first; retrieval targets lack the source.
+    """
+    rng = rng or np.random.default_rng(0)
+    tables = []
+    for target in targets:
+        task = get(target)
+        codes = languages[1:] if task.kind in ("parallel", "mining") else languages
+        hardness = rng.normal(0, 1, examples)
+        for seed in seeds:
+            for run in runs:
+                shift = (gain or {}).get((run, target), 0) + rng.normal(0, spread)
+                for language in codes:
+                    logit = 1.5 - 2.5 * languages.index(language) / len(languages) + shift + hardness
+                    for metric in task_metrics(task):
+                        right = rng.random(examples) < 1 / (1 + np.exp(-logit))
+                        tables.append(
+                            pd.DataFrame(
+                                {
+                                    "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
+                                    "training_language": "source", "language": language, "seed": seed,
+                                    "metric": metric, "id": [f"{target}-{i}" for i in range(examples)],
+                                    "numerator": right.astype(float), "denominator": 1.0,
+                                }
+                            )
+                        )  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
+
+
+def wanted(runs, targets, languages, seeds):
+    """What a finished study of :func:`statistics` has, as ``results.expected`` gives it."""
+    rows = [
+        (run, target, language, seed)
+        for run in runs
+        for target in targets
+        for language in (languages[1:] if get(target).kind in ("parallel", "mining") else languages)
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
+
+
+def write(stats, folder):
+    """Lay ``stats`` out as finished run folders below ``folder``."""
+    for (run, seed), part in stats.groupby(["intermediate", "seed"]):
+        here = folder / "targets" / run / "all" / f"seed{seed}"
+        here.mkdir(parents=True)
+        part.to_parquet(here / "stats.parquet", index=False)
+        (here / "run.json").write_text("{}")
