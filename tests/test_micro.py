@@ -17,7 +17,9 @@ from xstilts.tasks import TASKS, UPOS, WIKIANN, get
 
 SIZES = Sizes(train=3000, dev=600, test=90)
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
-TESTED = [(get(name).training_set, name) for name in EXAMPLES if EXAMPLES[name][1][-1] == "test" and name not in RETRIEVAL]
+TESTED = [
+    (get(name).training_set, name) for name in EXAMPLES if EXAMPLES[name][1][-1] == "test" and name not in RETRIEVAL
+]
 CASES = [(name, split) for name in EXAMPLES for split in EXAMPLES[name][1]]
 
 
@@ -59,7 +61,7 @@ def test_languages_source_first(source):
 def test_what_is_not_there_is_said_to_be_missing(source):
     with pytest.raises(UserError, match='no train split of task "xnli" in language "qaa"'):
         source.load(get("xnli"), "train", "qaa")
-    with pytest.raises(UserError, match="known|languages that have it: qaa, qab"):
+    with pytest.raises(UserError, match="languages that have it: qaa, qab"):
         source.load(get("xnli"), "test", "de")
     with pytest.raises(UserError, match='unknown language "qax"'):
         MicroSource(MicroSettings(languages=("qaa", "qax")))
@@ -298,7 +300,11 @@ def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choic
 
     def flat(data):
         texts = [(choice,) for choices in data["choices"] for choice in choices]
-        return texts, [i == label for choices, label in zip(data["choices"], data["label"], strict=True) for i in range(len(choices))]
+        return texts, [
+            i == label
+            for choices, label in zip(data["choices"], data["label"], strict=True)
+            for i in range(len(choices))
+        ]
 
     counts = CountVectorizer(token_pattern=r"[^\s.?]+", ngram_range=(1, 2))
     texts, gold = flat(train)
@@ -329,7 +335,7 @@ def test_unanswerable_questions_look_like_answerable_ones(source):
     assert found < 2 / 3 + 0.03
 
 
-@pytest.mark.parametrize(("name", "limit"), [("udpos", 0.99), ("panx", 0.93), ("ccg", 0.86)])
+@pytest.mark.parametrize(("name", "limit"), [("udpos", 0.995), ("panx", 0.93), ("ccg", 0.86)])
 def test_tags_are_not_a_function_of_the_word(source, name, limit):
     """The most frequent tag of each word is wrong often enough: context is needed."""
     train, dev = columns(source, name, "train"), columns(source, name, "dev")

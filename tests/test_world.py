@@ -33,15 +33,9 @@ def glossed(world, code, say):
 
 
 def test_the_same_clause_in_the_source_and_in_the_farthest_language(world):
-    assert glossed(world, "qaa", Say(CLAUSE)) == (
-        "name1 not give-past the red apple to name2 in place3 at month1 ."
-    )
-    assert glossed(world, "qah", Say(CLAUSE)) == (
-        "name1 month1-loc place3-loc name2-dat apple-acc red give-past not ."
-    )
-    assert glossed(world, "qac", Say(CLAUSE)) == (
-        "give-past not name1 the apple red to name2 in place3 at month1 ."
-    )
+    assert glossed(world, "qaa", Say(CLAUSE)) == ("name1 not give-past the red apple to name2 in place3 at month1 .")
+    assert glossed(world, "qah", Say(CLAUSE)) == ("name1 month1-loc place3-loc name2-dat apple-acc red give-past not .")
+    assert glossed(world, "qac", Say(CLAUSE)) == ("give-past not name1 the apple red to name2 in place3 at month1 .")
 
 
 def test_voices_and_questions(world):
@@ -50,7 +44,9 @@ def test_voices_and_questions(world):
     )
     assert glossed(world, "qaa", Say(CLAUSE, "fronted")).startswith("in place3 name1 not give-past")
     assert glossed(world, "qaa", Say(CLAUSE, ask="object")) == "what name1 not give-past to name2 in place3 at month1 ?"
-    assert glossed(world, "qah", Say(CLAUSE, ask="object")) == "name1 month1-loc place3-loc name2-dat what give-past not ?"
+    assert (
+        glossed(world, "qah", Say(CLAUSE, ask="object")) == "name1 month1-loc place3-loc name2-dat what give-past not ?"
+    )
     assert "=give-past" in glossed(world, "qaa", Say(CLAUSE, synonym=True))
 
 

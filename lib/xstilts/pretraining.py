@@ -5,6 +5,7 @@ padding, neither of which ``transformers.Trainer`` does, and at this size both c
 The result is a plain Hugging Face checkpoint folder.
 """
 
+import json
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers
-from tokenizers import Regex, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from .settings import PretrainSettings
 
@@ -45,11 +46,12 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
         tokenizer = tokenizers.Tokenizer(models.Unigram())
         tokenizer.normalizer = normalizers.NFKC()
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = tokenizers.decoders.Metaspace()
         trainer = trainers.UnigramTrainer(
-            vocab_size=settings.vocab_size, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
+            vocab_size=settings.vocab_size - 256, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
         )
     tokenizer.train_from_iterator(batches, trainer)
+    if settings.tokenizer == "unigram":
+        _add_bytes(tokenizer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
@@ -57,6 +59,15 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
         tokenizer_object=tokenizer, model_max_length=settings.positions - 2, bos_token="<s>", eos_token="</s>",
         cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
     )  # fmt: skip
+
+
+def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
+    """Give a trained unigram model its 256 bytes (which its trainer cannot), less likely than any piece."""
+    pieces = [tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    lowest = min(score for _, score in pieces)
+    pieces += [(f"<0x{byte:02X}>", lowest - 10) for byte in range(256)]
+    tokenizer.model = models.Unigram(pieces, unk_id=UNK, byte_fallback=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
 
 
 def encode(

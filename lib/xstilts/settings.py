@@ -46,7 +46,7 @@ class PretrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     tokenizer: Literal["word", "unigram"] = Field("word", description="word: micro-world; unigram: real text")
-    vocab_size: int = Field(8000, ge=100, description="unigram only; the word tokenizer takes every word it sees")
+    vocab_size: int = Field(8000, ge=300, description="unigram only; the word tokenizer takes every word it sees")
     steps: int = Field(6000, ge=0, description="0 gives the untrained control encoder")
     batch_tokens: int = Field(1024, ge=16)
     learning_rate: float = Field(5e-3, gt=0, description="1e-2 collapses")

@@ -493,4 +493,3 @@ def near_miss(world: World, rng: random.Random, parts: list[Say]) -> list[Say]:
     else:
         clause = clause._replace(place=Phrase(rng.choice(PLACES), "", entity="LOC"))
     return [parts[0]._replace(clause=clause)]
-

@@ -109,7 +109,8 @@ class MicroSource:
         if language not in self.languages(task, split):
             known = ", ".join(self.languages(task, split)) or "none"
             raise UserError(
-                f'micro: no {split} split of task "{task.name}" in language "{language}"; languages that have it: {known}'
+                f'micro: no {split} split of task "{task.name}" in language "{language}"; '
+                f"languages that have it: {known}"
             )
         voice, home = self.world.voices[language], self.world.voices[self.source_language]
         plans = self.plans(task.name, task.kind, split)
@@ -160,8 +161,12 @@ class MicroSource:
                 "label": plan["label"]}  # fmt: skip
 
     def _choice(self, plan: dict, voice: Voice, name: str) -> dict:
-        return {"context": self._text(voice, plan["context"]), "question": self._text(voice, plan["question"]),
-                "choices": [self._text(voice, choice) for choice in plan["choices"]], "label": plan["label"]}  # fmt: skip
+        return {
+            "context": self._text(voice, plan["context"]),
+            "question": self._text(voice, plan["question"]),
+            "choices": [self._text(voice, choice) for choice in plan["choices"]],
+            "label": plan["label"],
+        }
 
     def _tagging(self, plan: dict, voice: Voice, name: str) -> dict:
         tokens = self.world.voice_parts(voice, plan["tokens"])
@@ -252,4 +257,3 @@ def supertags(tokens: list[Token]) -> list[str]:
         else:
             tags.append("N" if determined else f"NP[{token.form}]")
     return tags
-

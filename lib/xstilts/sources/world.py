@@ -79,9 +79,7 @@ class World:
         head = self.likes[kind][agent] if rng.random() < sharp else rng.choice(concepts.KINDS[kind])
         return Phrase(head)
 
-    def event(
-        self, rng: random.Random, sharp: float = 0.0, kind: str = "", agent: str = "", verb: str = ""
-    ) -> Clause:
+    def event(self, rng: random.Random, sharp: float = 0.0, kind: str = "", agent: str = "", verb: str = "") -> Clause:
         """A random event; ``sharp``: probability that each part follows habit. Names carry no
         determiner; place, time and adjectives are each there about half of the time."""
         agent = agent or (self.agent(rng) if sharp else rng.choice(NAMES))
@@ -218,7 +216,7 @@ class World:
         return Phrase(name, "", "", family, "PER") if rng.random() < 0.6 else Phrase(family, "", entity="PER")
 
     def organisation(self, rng: random.Random) -> Phrase:
-        """"Family bank", "place bank", or a family name that means the firm."""
+        """ "Family bank", "place bank", or a family name that means the firm."""
         namesake = rng.choice(concepts.FAMILIES) if rng.random() < 0.6 else rng.choice(PLACES)
         if namesake in concepts.FAMILIES and rng.random() < 0.4:
             return Phrase(namesake, "", entity="ORG")
