@@ -22,7 +22,7 @@ from .tasks import TASKS
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
-DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7", "#67a9cf", GAIN])
+DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7", "#67a9cf", GAIN], 257)
 SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
 GROUPS = {
     "classification": "sentence pairs", "choice": "choice", "tagging": "tagging", "span": "question answering",
@@ -45,7 +45,7 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     for number, (_, targets) in enumerate(groups):
         left |= {target: len(left) + place + number * GAP for place, target in enumerate(targets)}
     runs = [run for run in table["intermediate"].unique() if run != NONE]
-    top = {run: 1 + GAP + place for place, run in enumerate(runs)} | {NONE: 0.0}
+    top = {NONE: 0.0} | {run: 1 + GAP + place for place, run in enumerate(runs)}
     gain = table[table["quantity"] == "gain"]
     limit = colour_limit(gain["value"])
     scales = {"score": (SEQUENTIAL, Normalize(0, 100)), "gain": (DIVERGING, Normalize(-limit, limit))}
@@ -60,19 +60,21 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     over = "all languages" if language == MEAN else "languages other than the source"
-    note = f"mean over {over}; {_seeds(seeds)}; bold with *: the 95% interval excludes zero"
-    ax.set_xlabel(note, loc="left", fontsize=7, color="0.3")
+    what = "gain over none in points (bold with *: its 95% interval excludes zero), " if runs else ""
+    ax.set_xlabel(f"{what}mean over {over}; {_seeds(seeds)}", loc="left", fontsize=7, color="0.3")
     above = ax.secondary_xaxis(1.0)
     middles = [(left[targets[0]] + left[targets[-1]] + 1) / 2 for _, targets in groups]
-    above.set_xticks(middles, [f"{name}\n\n" for name, _ in groups], fontstyle="italic", color=NEUTRAL)
-    above.tick_params(length=0, pad=8)
+    above.set_xticks(middles, [name for name, _ in groups], fontstyle="italic", color=NEUTRAL)
+    above.tick_params(length=0, pad=27)  # above two lines of titles
     above.spines[:].set_visible(False)
-    for bounds, quantity, label in (((0.0, 0.42), "gain", "gain over none (points)"), ((0.58, 0.42), "score", "score")):
+    bars = [("score", "score", 0.58)] + ([("gain", "gain", 0.0)] if runs else [])
+    for quantity, label, foot in bars:
         colours, norm = scales[quantity]
-        bar = ax.inset_axes([1.02, bounds[0], 0.018, bounds[1]])
+        bar = ax.inset_axes([1.02, foot if runs else 0.0, 0.018, 0.42 if runs else 1.0])
         mappable = plt.cm.ScalarMappable(norm, colours)
         beyond = quantity == "gain" and gain["value"].abs().max() > limit
-        ax.figure.colorbar(mappable, cax=bar, extend="both" if beyond else "neither", label=label)
+        extend, ticks = "both" if beyond else "neither", MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True)
+        ax.figure.colorbar(mappable, cax=bar, extend=extend, label=label, ticks=ticks)
         bar.spines[:].set_visible(False)
     return ax
 
@@ -80,7 +82,7 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
 def heatmap_size(table: pd.DataFrame) -> tuple[float, float]:
     """Figure size in inches for :func:`transfer_heatmap`."""
     columns, rows = table.loc[table["language"] == MEAN, "target"].nunique(), table["intermediate"].nunique()
-    return 2.0 + 0.56 * columns, 1.0 + 0.27 * rows
+    return 2.0 + 0.56 * columns, 1.1 + max(0.27 * rows, 1.4 if rows > 1 else 0.0)
 
 
 def colour_limit(values: pd.Series) -> float:
@@ -192,7 +194,8 @@ def language_breakdown(
     for ax in list(grid.flat)[len(wanted) :]:
         ax.remove()
     figure.suptitle(f"{_title(target)} (95% intervals, {_seeds(table['seeds'].max())})", fontsize=9)
-    figure.supxlabel(f"{_axis_text(order, languages)}\nfilled: the interval excludes zero", fontsize=7.5)
+    note = "\nfilled: the interval excludes zero" if runs else ""
+    figure.supxlabel(_axis_text(order, languages) + note, fontsize=7.5)
     return figure
 
 
@@ -284,7 +287,7 @@ def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list
     ax.set_yticks(range(len(lines)), [_title(line) if row == "target" else line for line in lines])
     if (table["quantity"] == "gain").any():
         ax.axvline(0, color="0.3", linewidth=0.6)
-    ax.set(ylim=(len(lines) - 0.5, -0.5))
+    ax.set(ylim=(max(len(lines), 1) - 0.5, -0.5))
     ax.grid(axis="x")
     return ax
 
@@ -293,8 +296,11 @@ def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
     """Averages over targets, with and without retrieval: scores of every run, and gains over ``none``."""
     table = table[table["target"].isin(LABELS) & (table["language"] == language)]
     runs = list(table["intermediate"].unique())
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 0.8 + 0.24 * len(runs)), sharey=True)
-    for ax, quantity in zip(axes, ("score", "gain"), strict=True):
+    quantities = [name for name in ("score", "gain") if name in set(table["quantity"])]
+    size = (0.8 + 3.2 * len(quantities), 0.9 + 0.24 * len(runs))
+    figure, axes = plt.subplots(1, len(quantities), figsize=size, sharey=True, squeeze=False)
+    axes = list(axes.flat)
+    for ax, quantity in zip(axes, quantities, strict=True):
         score_dots(table[table["quantity"] == quantity], ax, "intermediate", "target", runs)
         ax.set_xlabel({"score": "mean score", "gain": "mean gain over none (points)"}[quantity])
     handles, names = axes[0].get_legend_handles_labels()

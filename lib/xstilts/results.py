@@ -201,8 +201,9 @@ def _resampled_sums(part: pd.DataFrame, column: np.ndarray, columns: int, rng: n
     for start in range(0, len(ids), CHUNK):
         weights = rng.poisson(1.0, (resamples, min(CHUNK, len(ids) - start))).astype(np.float32)
         for there, values, sums in tables.values():
-            chosen = slice(*np.searchsorted(there, [start, start + CHUNK]))
-            sums[:, 1:] += weights[:, there[chosen] - start] @ values[:, chosen]
+            first, last = np.searchsorted(there, [start, start + CHUNK])
+            if first < last:
+                sums[:, 1:] += weights[:, there[first:last] - start] @ values[:, first:last]
     for language, (_, _, (numerator, denominator)) in tables.items():
         yield language, numerator, denominator
 
@@ -274,8 +275,8 @@ def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     macro["shown"] = (macro["intermediate"] == NONE) | (macro["quantity"] == "gain")
     order = macro["intermediate"].unique()
     wide = macro[macro["shown"]].pivot(index="intermediate", columns=["target", "language"], values="text")
-    seeds = macro[macro["shown"]].groupby("intermediate")["seeds"].min()
-    return wide.loc[order].assign(seeds=seeds[order])
+    wide["seeds", ""] = macro[macro["shown"]].groupby("intermediate")["seeds"].min()
+    return wide.loc[order]
 
 
 def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
@@ -351,8 +352,8 @@ def _run_line(run: str, part: pd.DataFrame) -> str:
     gap = int(part["value"].isna().sum())
     unclear = len(part) - int(marked(part).sum()) - gap
     if unclear:
-        among = f"{'the other' if words else 'any of the'} {unclear}" if unclear > 1 else "the one other"
-        words.append(f"no evidence for {among} target{'s' if unclear > 1 else ''}")
+        among = f"{'the' if words else 'any of the'} {unclear}" if unclear > 1 else "the one"
+        words.append(f"no evidence for {among}{' other' if words else ''} target{'s' if unclear > 1 else ''}")
     if gap:
         words.append(f"{gap} missing")
     return f"- `{run}`: {'; '.join(words)}"

@@ -1,0 +1,320 @@
+"""Scores, gains, gaps and intervals against numbers worked by hand, and coverage by simulation."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synthetic import statistics, wanted, write
+from xstilts import results
+from xstilts.errors import UserError
+from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
+
+LANGUAGES = ["qaa", "qab", "qac"]
+T_95 = {2: 4.302652729911275, 4: 2.7764451051977987}  # Student's t, 97.5%, by degrees of freedom (tables)
+
+
+def table(rows, target="xnli", metric="accuracy"):
+    """Statistics from (run, language, seed, [numerators]) with denominators of 1."""
+    parts = [
+        pd.DataFrame(
+            {
+                "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
+                "training_language": "source", "language": language, "seed": seed, "metric": metric,
+                "id": [str(number) for number in range(len(values))], "numerator": np.array(values, float),
+                "denominator": 1.0,
+            }
+        )
+        for run, language, seed, values in rows
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def estimate(stats, want, level=0.95, resamples=500, seed=0):
+    return results.estimates(results.resample(stats, np.random.default_rng(seed), resamples), want, "qaa", level)
+
+
+def pick(estimates, **where):
+    rows = estimates[np.logical_and.reduce([estimates[key] == value for key, value in where.items()])]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_a_score_is_a_ratio_of_sums_and_a_task_score_the_mean_of_its_xtreme_metrics():
+    f1 = table([("none", "qaa", 1, [1, 1])], "xquad", "f1").assign(numerator=[1.0, 0.5])
+    exact = table([("none", "qaa", 1, [1, 0])], "xquad", "exact_match")
+    tags = table([("none", "qaa", 1, [2, 0])], "udpos", "f1").assign(denominator=[3.0, 1.0])
+    words = table([("none", "qaa", 1, [5, 1])], "udpos", "accuracy").assign(denominator=[5.0, 3.0])
+    scores = results.scores(pd.concat([f1, exact, tags, words]))
+    assert list(scores.columns) == [*results.KEYS, "metric", "value", "n"]
+    assert scores["value"].tolist() == [75.0, 50.0, 50.0, 75.0]
+    assert scores["n"].tolist() == [2, 2, 2, 2]
+    # (75 + 50) / 2 for spans; entity F1 alone for tagging, as XTREME scores UDPOS
+    assert results.task_scores(scores).set_index("target")["value"].to_dict() == {"xquad": 62.5, "udpos": 50.0}
+    alone = results.task_scores(results.scores(f1))
+    assert alone["value"].isna().all(), "half a task's metrics are no score"
+
+
+def test_gains_pair_the_same_seed_and_language():
+    rows = [("none", "qaa", 1, [1, 0]), ("none", "qaa", 2, [1, 1]), ("none", "qab", 1, [0, 0])]
+    rows += [
+        ("mnli", "qaa", 1, [1, 1]),
+        ("mnli", "qaa", 2, [1, 0]),
+        ("mnli", "qab", 1, [1, 0]),
+        ("mnli", "qab", 2, [1, 0]),
+    ]
+    gains = results.gains(results.task_scores(results.scores(table(rows))))
+    found = gains.set_index(["language", "seed"])["gain"]
+    assert found.drop(("qab", 2)).to_dict() == {("qaa", 1): 50.0, ("qaa", 2): -50.0, ("qab", 1): 50.0}
+    assert np.isnan(found["qab", 2]), "no baseline, no gain"
+
+
+def test_values_of_cells_and_averages_by_hand():
+    parts = [
+        table([("none", "qaa", 1, [1, 1, 1, 0]), ("none", "qab", 1, [1, 0, 0, 0])]),
+        table([("mnli", "qaa", 1, [1, 1, 1, 1]), ("mnli", "qab", 1, [1, 1, 0, 0])]),
+        table([("none", "qab", 1, [1, 0, 0, 0]), ("mnli", "qab", 1, [0, 0, 0, 0])], "tatoeba"),
+    ]
+    want = wanted(["none", "mnli"], ["xnli", "tatoeba"], ["qaa", "qab"], [1])
+    found = estimate(pd.concat(parts), want).set_index(["intermediate", "target", "language", "quantity"])["value"]
+    assert found["none", "xnli", MEAN, "score"] == 50.0  # (75 + 25) / 2
+    assert found["none", "xnli", ZERO_SHOT, "score"] == 25.0
+    assert found["mnli", "xnli", MEAN, "gain"] == 25.0
+    assert found["mnli", "tatoeba", MEAN, "gain"] == -25.0
+    assert found["none", MACRO, MEAN, "score"] == 37.5  # (50 + 25) / 2: over targets, not over languages
+    assert found["mnli", MACRO, MEAN, "gain"] == 0.0
+    assert found["mnli", MACRO_TRAINED, MEAN, "gain"] == 25.0
+
+
+def test_an_average_with_a_part_missing_is_empty_not_smaller():
+    runs, targets, seeds = ["none", "mnli"], ["xnli", "pawsx", "tatoeba"], [1, 2, 3]
+    stats, want = statistics(runs, targets, LANGUAGES, seeds, 30), wanted(runs, targets, LANGUAGES, seeds)
+    mnli = stats["intermediate"] == "mnli"
+    gone = mnli & (stats["target"] == "tatoeba")  # everywhere
+    gone |= mnli & (stats["target"] == "pawsx") & (stats["seed"] == 2) & (stats["language"] == "qac")  # one seed
+    missing = results.missing(want, results.task_scores(results.scores(stats[~gone])))
+    assert missing.groupby("target").size().to_dict() == {"tatoeba": 6, "pawsx": 1}
+    assert missing[missing["target"] == "pawsx"].values.tolist() == [["mnli", "pawsx", "qac", 2]]
+
+    found = estimate(stats[~gone], want)
+    for name in ("tatoeba", MACRO):
+        cell = pick(found, intermediate="mnli", target=name, language=MEAN, quantity="gain")
+        assert np.isnan([cell["value"], cell["low"], cell["high"]]).all() and cell["seeds"] == 0
+    assert pick(found, intermediate="mnli", target="pawsx", language="qac", quantity="gain")["seeds"] == 2
+    assert pick(found, intermediate="mnli", target="pawsx", language=MEAN, quantity="gain")["seeds"] == 2
+    trained = pick(found, intermediate="mnli", target=MACRO_TRAINED, language=MEAN, quantity="gain")
+    per_seed = results.gains(results.task_scores(results.scores(stats))).query("target != 'tatoeba' and seed != 2")
+    assert trained["seeds"] == 2
+    assert trained["value"] == pytest.approx(per_seed.groupby("target")["gain"].mean().mean())
+    assert pick(found, intermediate="none", target=MACRO, language=MEAN, quantity="score")["seeds"] == 3
+
+
+def test_one_target_kind_has_one_average():
+    stats, want = statistics(["none"], ["xnli"], LANGUAGES, [1], 10), wanted(["none"], ["xnli"], LANGUAGES, [1])
+    assert MACRO_TRAINED not in set(estimate(stats, want)["target"])
+
+
+def test_one_seed_interval_is_the_bootstrap_of_the_examples():
+    right = np.arange(400) < 300
+    found = estimate(table([("none", "qaa", 1, right)]), wanted(["none"], ["xnli"], ["qaa"], [1]), resamples=4000)
+    cell = pick(found, target="xnli", language="qaa")
+    half = 100 * 1.959964 * np.sqrt(0.75 * 0.25 / 400)  # the normal interval of a proportion
+    assert cell["value"] == 75.0
+    assert (cell["high"] - cell["low"]) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_runs_are_paired_on_examples():
+    rng = np.random.default_rng(0)
+    rows = [(run, "qaa", seed, rng.random(100) < 0.5) for seed in (1, 2, 3) for run in ("none",)]
+    rows += [("mnli", language, seed, values) for _, language, seed, values in rows]
+    found = estimate(table(rows), wanted(["none", "mnli"], ["xnli"], ["qaa"], [1, 2, 3]))
+    gain = pick(found, intermediate="mnli", target="xnli", language="qaa", quantity="gain")
+    assert (gain["value"], gain["low"], gain["high"]) == (0.0, 0.0, 0.0)
+
+
+def test_languages_that_share_examples_are_resampled_together():
+    right = np.random.default_rng(0).random(200) < 0.5
+    shared = table([("none", language, 1, right) for language in LANGUAGES])
+    apart = shared.assign(id=shared["language"] + shared["id"])
+    want = wanted(["none"], ["xnli"], LANGUAGES, [1])
+    widths = []
+    for stats in (shared, apart):
+        cell = pick(estimate(stats, want, resamples=4000), target="xnli", language=MEAN)
+        widths.append(cell["high"] - cell["low"])
+    assert widths[0] / widths[1] == pytest.approx(np.sqrt(3), rel=0.08)  # three copies of one set are one set
+
+
+def test_chunks_of_examples_do_not_change_a_score_or_its_spread(monkeypatch):
+    stats = statistics(["none", "mnli"], ["xnli", "xquad"], LANGUAGES, [1, 2], 150)
+    want = wanted(["none", "mnli"], ["xnli", "xquad"], LANGUAGES, [1, 2])
+    whole = estimate(stats, want, resamples=2000)
+    monkeypatch.setattr(results, "CHUNK", 37)
+    parts = estimate(stats, want, resamples=2000)
+    assert parts["value"].tolist() == whole["value"].tolist()
+    # 97.5% quantiles of 2,000 resamples each: 3 standard errors apart at most, near enough
+    assert np.allclose((parts["high"] - parts["low"]) / (whole["high"] - whole["low"]), 1, atol=0.15)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_without_example_noise_the_interval_is_students(seeds):
+    """Every example right or wrong alike leaves only seeds: half-width close to t * s / sqrt(n)."""
+    values = np.linspace(40, 60, seeds)
+    drawn = np.zeros((seeds, 20_000))
+    found = results.Replicates({}, {}, list(range(seeds)), 20_000, np.random.default_rng(0))
+    value, low, high, count = found.interval(values, drawn, 0.95)
+    half = T_95[seeds - 1] * values.std(ddof=1) / np.sqrt(seeds)
+    assert (value, count) == (pytest.approx(50.0), seeds)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.12)
+    assert results.widening(5) == pytest.approx(np.sqrt(5 / 4) * 2.7764451 / 1.9599640)
+
+
+@pytest.mark.parametrize(("seeds", "sd"), [(2, 0.04), (3, 0.04), (5, 0.0), (5, 0.04)])
+def test_intervals_cover_the_true_gain(seeds, sd):
+    """Simulated studies with a true gain of 10 points, seed effects of ``sd`` per run, paired examples.
+
+    Each study is a language with examples of its own, so that one call resamples them all.
+    """
+    worlds, examples, rng = 300, 200, np.random.default_rng(seeds)
+    axes = {"language": worlds, "intermediate": 2, "seed": seeds, "id": examples}
+    base, shift = rng.uniform(0.3, 0.6, (worlds, 1, 1, examples)), np.array([0, 0.1])[:, None, None]
+    chance = np.clip(base + shift + rng.normal(0, sd, (worlds, 2, seeds, 1)), 0, 1)
+    where = np.indices(tuple(axes.values())).reshape(4, -1)
+    stats = pd.DataFrame(dict(zip(axes, where, strict=True))).assign(target="xnli", metric="accuracy", denominator=1.0)
+    stats["intermediate"] = np.array(["none", "mnli"])[where[1]]
+    stats["id"] = stats["language"] * examples + stats["id"]
+    stats["numerator"] = (rng.random(chance.shape) < chance).ravel().astype(float)
+    found = results.resample(stats, rng, 400)
+
+    hits = {}
+    for factor in (results.widening(seeds), 1.0):
+        covered = 0
+        for world in range(worlds):
+            ours, theirs = (found.of(run, "xnli", [world]) for run in ("mnli", "none"))
+            _, low, high, _ = found.interval(ours[0] - theirs[0], ours[1] - theirs[1], 0.95)
+            covered += low <= 10 <= high
+        hits[factor] = covered / worlds
+        found._draws[seeds] = found._draws[seeds] / factor  # undoes the widening for the second round
+    widened, bare = hits.values()
+    assert widened >= 0.93  # 0.95 less 1.6 standard errors of 300 simulations
+    if sd and seeds < 5:
+        assert bare < 0.92, "without widening the same intervals are too narrow"
+
+
+def test_same_generator_same_intervals():
+    study = ["none", "mnli"], ["xnli"], LANGUAGES, [1, 2]
+    stats, want = statistics(*study), wanted(*study)
+    pd.testing.assert_frame_equal(estimate(stats, want), estimate(stats, want))
+    assert not estimate(stats, want, seed=1)["low"].equals(estimate(stats, want)["low"])
+
+
+def test_runs_scored_on_different_examples_are_refused():
+    stats = table([("none", "qaa", 1, [1, 0, 1]), ("mnli", "qaa", 1, [1, 0])])
+    with pytest.raises(UserError, match="xnli, qaa: runs or seeds were scored on different examples"):
+        results.resample(stats, np.random.default_rng(0))
+
+
+def test_rank_correlation_with_distance():
+    rows = [("none", f"q{number}", 1, np.arange(100) < right) for number, right in enumerate([95, 90, 60, 70, 30])]
+    codes = [f"q{number}" for number in range(5)]
+    distance = pd.Series([0.0, 0.1, 0.2, 0.3, 0.4], codes)
+    found = results.resample(table(rows), np.random.default_rng(0), 200)
+    rho = results.correlations(found, wanted(["none"], ["xnli"], codes, [1]), distance).iloc[0]
+    # without the source: ranks 1 2 3 4 against 4 2 3 1: 1 - 6 * (9 + 0 + 0 + 9) / 60
+    assert rho["rho"] == pytest.approx(-0.8)
+    assert rho["languages"] == 4 and rho["low"] >= -1 and rho["high"] < 0
+    distance["q4"] = np.nan
+    few = results.correlations(found, wanted(["none"], ["xnli"], codes[:4], [1]), distance[:3]).iloc[0]
+    assert np.isnan(few["rho"]) and few["languages"] == 2
+
+
+def answer_table(cells, seeds=5):
+    """Estimates over one language from {(run, target): (value, low, high)}, ``none`` scoring 50."""
+    rows = [(run, target, MEAN, "gain", *numbers, seeds, 8, 1) for (run, target), numbers in cells.items()]
+    rows += [("none", target, MEAN, "score", 50, 49, 51, seeds, 8, 1) for target in {target for _, target in cells}]
+    return pd.DataFrame(rows, columns=estimate_columns())
+
+
+def estimate_columns():
+    return ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
+
+
+def test_the_answer_says_what_the_numbers_say():
+    gap = (np.nan, np.nan, np.nan)
+    cells = {
+        ("mnli", "xnli"): (7.14, 5, 9.3), ("mnli", "xquad"): (-3, -4, -2), ("mnli", "udpos"): (0.2, -1, 1.4),
+        ("mnli", MACRO): (1.5, 0.4, 2.5), ("ccg", "xnli"): (-0.04, -2, 2), ("ccg", "xquad"): (1, -1, 3),
+        ("ccg", "udpos"): gap, ("ccg", MACRO): gap, ("qqp", "xnli"): (-1, -2, 1), ("qqp", "xquad"): (1, -1, 3),
+        ("qqp", "udpos"): (1, -1, 2), ("qqp", MACRO): (0.3, -1, 1),
+    }  # fmt: skip
+    rho = pd.DataFrame(
+        {"target": ["xnli", "xquad"], "rho": [-0.9, -0.2], "low": -1.0, "high": [-0.5, 0.4], "languages": 7}
+    )
+    study = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""))
+    text = results.answer(answer_table(cells), rho, study)
+    assert text.startswith("In the generated micro-world (constructed languages; not XTREME): 3 intermediate runs")
+    assert "5 seeds, each with an encoder of its own" in text
+    assert "On average over the targets, helps: `mnli` +1.5 [0.4, 2.5]." in text
+    assert "No evidence of an average effect either way: `qqp`." in text
+    lines = text.splitlines()
+    found = "helps XNLI +7.1 [5.0, 9.3]; hurts XQuAD −3.0 [−4.0, −2.0]; no evidence for the one other target"
+    assert f"- `mnli`: {found}" in lines
+    assert "- `ccg`: no evidence for any of the 2 targets; 1 missing" in lines
+    assert "- `qqp`: no evidence for any of the 3 targets" in lines
+    assert "2 of 8 intervals exclude zero" in text
+    assert "interval below zero, in 1 of 2 targets (Spearman's ρ −0.90 to −0.20; 7 languages)" in text
+    alone = results.answer(answer_table(cells, 1), rho, study)
+    assert "one seed: the intervals cover the draw of test examples" in alone
+    assert results.answer(answer_table(cells, 2), rho, study).startswith("Two seeds say little")
+
+
+def test_intervals_read_well():
+    row = {"quantity": "gain", "value": -0.04, "low": -1.26, "high": 1.0}
+    assert results.with_interval(SimpleNamespace(**row)) == "+0.0 [−1.3, 1.0]"
+    assert results.with_interval(SimpleNamespace(**(row | {"quantity": "score", "value": 61.25}))) == "61.2 [−1.3, 1.0]"
+
+
+def test_only_finished_runs_of_the_study_are_read(tmp_path):
+    with pytest.raises(UserError, match="no finished target run"):
+        results.read_stats(tmp_path)
+    stats = statistics(["none", "mnli", "qqp"], ["xnli", "pawsx"], ["qaa"], [1, 2, 3], 5)
+    write(stats, tmp_path)
+    (tmp_path / "targets/mnli/all/seed2/run.json").unlink()
+    found = results.read_stats(tmp_path, ["none", "mnli"], ["xnli"], range(1, 3))
+    assert set(zip(found["intermediate"], found["seed"], strict=True)) == {("none", 1), ("none", 2), ("mnli", 1)}
+    assert set(found["target"]) == {"xnli"}
+
+
+def test_controls_are_studies_named_after_this_one(tmp_path):
+    targets, want = ["xnli", "tatoeba"], wanted(["none"], ["xnli", "tatoeba"], LANGUAGES, [1, 2])
+    write(statistics(["none"], targets, LANGUAGES, [1, 2], 20), tmp_path / "toy")
+    write(statistics(["none"], ["xnli"], LANGUAGES, [1], 20), tmp_path / "toy-untrained")
+    (tmp_path / "toy-unfinished/targets/none").mkdir(parents=True)
+    study = SimpleNamespace(
+        name="toy", folder=tmp_path / "toy", targets=targets, seed_numbers=range(1, 3), source_language="qaa"
+    )
+    found = results.controls(study, want, np.random.default_rng(0))
+    means = found[(found["language"] == ZERO_SHOT) & found["target"].isin(targets)]
+    assert means[["study", "target", "seeds"]].values.tolist() == [
+        ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["toy-untrained", "xnli", 1],
+    ]  # fmt: skip
+
+
+def test_log_adds_up_hours_and_tokens(tmp_path):
+    study = SimpleNamespace(
+        folder=tmp_path,
+        targets=["xquad", "mlqa", "tatoeba"],
+        training_task=lambda task: SimpleNamespace(name="squad1"),
+    )
+    for name, record in {
+        "encoder/seed1/run.json": '{"seconds": 1800, "training": {"tokens": 100}}',
+        "encoder/seed2/run.json": '{"seconds": 1800, "training": {"tokens": 50}}',
+        "targets/none/all/seed1/run.json": '{"seconds": 36, "training": {}}',
+        "targets/none/all/seed1/xquad/scored.json": '{"tokens": 7}',
+        "targets/none/all/seed1/mlqa/scored.json": '{"tokens": 7}',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(record)
+    log = results.run_log(study)
+    assert log.loc["encoder"].tolist() == [2, 1.0, 150]
+    assert log.loc["targets"].tolist() == [1, 0.01, 7]  # XQuAD and MLQA share one training
