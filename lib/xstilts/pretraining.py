@@ -8,7 +8,6 @@ The result is a plain Hugging Face checkpoint folder.
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -28,7 +27,6 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, 
 PAD, UNK, MASK = 1, 3, 4
 # A word; a suffix with its hyphen; a number; a single sign.
 WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
-SENTENCE_END = re.compile(r"(?<=[.?!。।؟]) ")
 CHUNK = 20_000  # documents tokenized at a time
 
 
@@ -70,31 +68,14 @@ def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
 
 
-def encode(
-    texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Token ids of every document with its special tokens. Half of the documents of several sentences
-    are cut into two segments, in either order, written as fine-tuning writes pairs; documents longer
-    than the model's inputs are cut into several rows: nothing is dropped."""
+def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast) -> list[np.ndarray]:
+    """Token ids of every document with <s> and </s>; one longer than the model's inputs becomes several
+    rows: nothing is dropped."""
+    room = tokenizer.model_max_length - 2
     rows = []
     for start in range(0, len(texts), CHUNK):
-        firsts, seconds = [], []
-        for text in texts[start : start + CHUNK]["text"]:
-            ends = [match.end() for match in SENTENCE_END.finditer(text)]
-            if ends and rng.random() < 0.5:
-                at = ends[rng.integers(len(ends))]
-                halves = (text[: at - 1], text[at:])
-                first, second = halves if rng.random() < 0.5 else halves[::-1]
-            else:
-                first, second = text, ""
-            firsts.append(first)
-            seconds.append(second)
-        parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in (firsts, seconds)]
-        for first, second in zip(*parts, strict=True):
-            if second and len(first) + len(second) + 4 <= tokenizer.model_max_length:
-                rows.append(np.array([0, *first, 2, 2, *second, 2]))
-                continue
-            ids, room = first + second, tokenizer.model_max_length - 2
+        batch = tokenizer(texts[start : start + CHUNK]["text"], add_special_tokens=False, verbose=False)
+        for ids in batch["input_ids"]:
             rows += [np.array([0, *ids[cut : cut + room], 2]) for cut in range(0, len(ids), room)]
     return rows
 
@@ -207,7 +188,7 @@ def pretrain(
     model = new_model(len(tokenizer), settings)
     result = {"tokens": 0, "loss": []}
     if settings.steps:
-        result = train(model, encode(texts, tokenizer, np.random.default_rng(seed)), settings, seed)
+        result = train(model, encode(texts, tokenizer), settings, seed)
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     model.eval().save_pretrained(aside)
