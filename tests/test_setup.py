@@ -185,7 +185,8 @@ class Sandbox:
         """What make did: the process, and the commands that Python was given."""
         log = self.folder / "log"
         log.write_text("")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("CONDA", "MAKE", "MFLAGS"))}
+        outer = ("CONDA", "MAKE", "MFLAGS", "PYTHON", "STUDY", "SEEDS", "CORES")  # of the make that runs these tests
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
         done = subprocess.run(
             ["make", f"PYTHON={self.folder / 'recorder'}", *arguments],
             cwd=self.folder,
