@@ -47,7 +47,7 @@ study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES
 	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
 
 test: $(STAMP) ## run every test: CORES=n
-	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadgroup
 
 lab: $(STAMP) ## JupyterLab in notebooks/
 	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) # in containers one is root

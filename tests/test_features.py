@@ -3,8 +3,8 @@
 import pytest
 import torch
 from datasets import Dataset
-from toy import TEXT, build_tokenizer
 
+from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
 from xstilts.study import LengthSettings
@@ -40,7 +40,13 @@ def test_answer_tokens_cover_the_answer(tokenizer, answer):
     context = next(text for text in TEXT if answer in text)
     answers = {"text": [answer], "answer_start": [context.index(answer)]}
     data = Dataset.from_dict(
-        {"id": ["0"], "context": [context * 2], "question": ["How many points?"], "answers": [answers], "is_impossible": [False]}
+        {
+            "id": ["0"],
+            "context": [context * 2],
+            "question": ["How many points?"],
+            "answers": [answers],
+            "is_impossible": [False],
+        }
     )
     windows = features.encode(get("squad1"), data, tokenizer, LENGTHS)
     held = [window for window in windows if window["start_positions"]]
@@ -76,7 +82,9 @@ def test_unanswerable_points_at_the_first_token(tokenizer):
             "answers": [{"text": [], "answer_start": []}], "is_impossible": [True],
         }
     )  # fmt: skip
-    assert {(w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)} == {(0, 0)}
+    assert {
+        (w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)
+    } == {(0, 0)}
 
 
 def test_collate_pads_choices_and_refuses_ragged_ones(tokenizer):

@@ -15,6 +15,7 @@ import yaml
 from xstilts.runs import list_runs, read_record
 from xstilts.study import load_study
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
 SMALL = {"train": 200, "dev": 30, "test": 30}
 STUDY = {
     "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@qab"],

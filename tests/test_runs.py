@@ -66,7 +66,9 @@ def test_target_settings_leave_phase_two_and_retrieval_alone(study):
     training = study().training.model_dump()
     slower = training | {"target": training["target"] | {"learning_rate": 1e-4}}
     touched = changed(study(), study(training=slower))
-    assert touched == {f"targets/{run}/{target}/seed1" for run in study().intermediate for target in ("xnli", "xquad")} | {"transfer"}
+    assert touched == {
+        f"targets/{run}/{target}/seed1" for run in study().intermediate for target in ("xnli", "xquad")
+    } | {"transfer"}
 
 
 def test_mix_touches_only_mixed_runs(study):

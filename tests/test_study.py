@@ -90,7 +90,10 @@ def test_bad_run_names(name, message):
     ("change", "message"),
     [
         ({"tagets": ["xnli"]}, 'tagets: unknown key; did you mean "targets"'),
-        ({"training": {"target": {"lerning_rate": 1e-5}}}, 'training.target.lerning_rate: unknown key; did you mean "learning_rate"'),
+        (
+            {"training": {"target": {"lerning_rate": 1e-5}}},
+            'training.target.lerning_rate: unknown key; did you mean "learning_rate"',
+        ),
         ({"training": {"target": {"steps": "many"}}}, "training.target.steps: .*found 'many'"),
         ({"seeds": 0}, "seeds: .*greater than 0"),
         ({"intermediate": ["none", "mnlli"]}, 'intermediate.1: .*unknown task "mnlli"; did you mean "mnli"'),
@@ -100,10 +103,14 @@ def test_bad_run_names(name, message):
         ({"targets": ["xnli", "xnli"]}, "a name stands twice"),
         ({"languages": ["qaa", "qaz"]}, 'languages: unknown language "qaz"'),
         ({"training_sets": {"xnli": "squad1"}}, '"squad1" is a span task, xnli needs a classification one'),
+        ({"training_sets": {"xnli": "rte"}}, 'the labels of "rte" are'),
         ({"training_sets": {"mnli": "sick"}}, "training_sets.mnli: not a target"),
         ({"name": "../elsewhere"}, "name: "),
         ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
-        ({"training": {**micro()["training"], "overrides": {"mnlli": {}}}}, 'training.overrides: .*did you mean "mnli"'),
+        (
+            {"training": {**micro()["training"], "overrides": {"mnlli": {}}}},
+            'training.overrides: .*did you mean "mnli"',
+        ),
     ],
 )
 def test_bad_parameters_name_the_key(write, change, message):
@@ -111,6 +118,17 @@ def test_bad_parameters_name_the_key(write, change, message):
     with pytest.raises(UserError, match=message) as raised:
         load_study(path)
     assert "study.yaml" in str(raised.value)
+
+
+def test_a_set_is_not_trained_on_and_scored(write):
+    """SQuAD v2.0's development articles are XQuAD's."""
+    files = yaml.safe_load((ROOT / "params" / "files.yaml").read_text())
+    splits = files["files"]["splits"] | {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}
+    files |= {"files": files["files"] | {"splits": splits}, "intermediate": ["none", "squad2"]}
+    with pytest.raises(UserError, match="squad2.*xquad"):
+        load_study(write(files))
+    files |= {"targets": ["xnli", "tydiqa"], "training_sets": {"xnli": "sick"}}
+    assert load_study(write(files)).targets == ("xnli", "tydiqa")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "name: [", "42"])
@@ -125,7 +143,9 @@ def test_unknown_study_suggests():
 
 
 def test_runs_in_order(write):
-    study = load_study(write(micro() | {"intermediate": ["none", "mnli"], "targets": ["xnli", "tatoeba"], "bundle": "each"}))
+    study = load_study(
+        write(micro() | {"intermediate": ["none", "mnli"], "targets": ["xnli", "tatoeba"], "bundle": "each"})
+    )
     names = [run.name for run in list_runs(study)]
     assert names[:2] == ["encoder/seed1", "encoder/seed2"]
     assert "intermediate/none/seed1" not in names

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from datasets import Dataset
-from toy import build_checkpoint
 from transformers import AutoModel, AutoTokenizer
 
+from toy import build_checkpoint
 from xstilts import training
 from xstilts.evaluation import predict
 from xstilts.features import encode, encode_text
@@ -86,7 +86,9 @@ def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
             training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
         ]
         phase = PHASE.model_copy(update={"steps": 20})
-        return torch.cat([w.flatten() for w in tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0].parameters()])
+        return torch.cat(
+            [w.flatten() for w in tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0].parameters()]
+        )
 
     first = weights(1)
     assert torch.equal(first, weights(1))
@@ -102,7 +104,13 @@ def test_frozen_embeddings_stay(checkpoint, tokenizer, tmp_path):
 
 
 def test_saved_encoder_is_a_plain_checkpoint(checkpoint, tokenizer, tmp_path):
-    data = {"id": ["0", "1"], "context": ["dog", "cat"], "question": ["", ""], "choices": [["red", "blue"]] * 2, "label": [0, 1]}
+    data = {
+        "id": ["0", "1"],
+        "context": ["dog", "cat"],
+        "question": ["", ""],
+        "choices": [["red", "blue"]] * 2,
+        "label": [0, 1],
+    }
     sets = [training_set("hellaswag", Dataset.from_dict(data), tokenizer)]
     model, _ = tune(checkpoint, sets, tokenizer, tmp_path, PHASE.model_copy(update={"steps": 3}))
     training.save_encoder(model, tokenizer, tmp_path / "saved")

@@ -24,7 +24,10 @@ def build_tokenizer(family: str, text=TEXT) -> PreTrainedTokenizerFast:
         trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>")
     elif family == "wordpiece":
         core = Tokenizer(models.WordPiece(unk_token="<unk>"))
-        core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(lowercase=False), pre_tokenizers.BertPreTokenizer()
+        core.normalizer, core.pre_tokenizer = (
+            normalizers.BertNormalizer(lowercase=False),
+            pre_tokenizers.BertPreTokenizer(),
+        )
         trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special)
     else:
         core = Tokenizer(models.BPE())

@@ -44,23 +44,31 @@ def run_study(study: Study, cores: int) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f'study "{study.name}" is already running in {study.folder}; wait for it or stop it') from None
+            raise UserError(
+                f'study "{study.name}" is already running in {study.folder}; wait for it or stop it'
+            ) from None
         resolved = study.resolve()
         left = _discard_stale(study)
         if not left:
             print(f'study "{study.name}" is up to date: nothing to do.')
         else:
-            print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do on {cores} cores', flush=True)
+            print(
+                f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do on {cores} cores', flush=True
+            )
             _snakemake(study, resolved, left, cores, lock)
     failed = [run for run in left if not (run.folder(study) / "run.json").is_file()]
     for run in failed:
-        print(f"  {'failed' if (run.folder(study) / 'log.txt').is_file() else 'not run'}: {run.name}{_reason(study, run)}")
+        print(
+            f"  {'failed' if (run.folder(study) / 'log.txt').is_file() else 'not run'}: {run.name}{_reason(study, run)}"
+        )
     if failed:
         print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
         return 1
     if left:
         print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
-    print(f"figures: {_short(study.figures_folder)}\nnotebook: {_short(Run('transfer').folder(study) / 'notebook.ipynb')}")
+    print(
+        f"figures: {_short(study.figures_folder)}\nnotebook: {_short(Run('transfer').folder(study) / 'notebook.ipynb')}"
+    )
     return 0
 
 

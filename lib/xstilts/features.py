@@ -28,7 +28,9 @@ def label_names(task: Task, dataset: Dataset) -> list[str]:
     return list(task.labels)
 
 
-def encode(task: Task, dataset: Dataset, tokenizer, lengths: LengthSettings, labels: Sequence[str] = ()) -> list[Feature]:
+def encode(
+    task: Task, dataset: Dataset, tokenizer, lengths: LengthSettings, labels: Sequence[str] = ()
+) -> list[Feature]:
     """Features of ``dataset`` for the head of ``task.kind``; ``labels`` as from :func:`label_names`."""
     if task.kind == "classification":
         return _pairs(dataset, tokenizer, lengths.classification)
@@ -122,7 +124,9 @@ def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[
     longest = max(map(len, tokenizer(questions, add_special_tokens=False)["input_ids"]))
     room = max_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
     if room < 2:
-        raise UserError(f"max_length.span: {max_length} tokens leave no room for a passage beside {longest} of question")
+        raise UserError(
+            f"max_length.span: {max_length} tokens leave no room for a passage beside {longest} of question"
+        )
     batch = tokenizer(
         questions,
         contexts,

@@ -22,11 +22,12 @@ from .runs import (
     evaluation_split,
     read_record,
     write_record,
+    written_whole,
 )
 from .sources import Source
 from .study import NONE, Study, parse_run
 from .tasks import RETRIEVAL_KINDS, Task, get
-from .training import TrainingSet, fine_tune, save_encoder
+from .training import HEADS, TrainingSet, fine_tune, save_encoder
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -92,7 +93,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         languages = parsed.training_languages(study.source_language, source.languages(task, "train"))
         sets.append(_training_set(study, source, task, languages, phase.examples, seed, tokenizer))
     if parsed.mlm:
-        texts = source.text(seed).shuffle(seed).select(range(study.training.mix.mlm_documents))["text"]
+        texts = source.text(seed).shuffle(seed)["text"][: study.training.mix.mlm_documents]
         sets.append(TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm)))
     model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, folder / "trainer")
     save_encoder(model, tokenizer, folder / "checkpoint")
@@ -133,7 +134,6 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     fingerprints = Fingerprints(study)
     start = encoder_of(study, name, seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    trained = _Trained(study, source, start, tokenizer, seed, folder)
     for target in study.bundles()[bundle]:
         fingerprint = fingerprints.target(run, target)
         done = read_record(folder / target / "scored.json")
@@ -146,39 +146,42 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
                 record = {}
             else:
                 data = {language: source.load(task, split, language) for language in languages}
-                model, labels, record = trained.on(study.training_task(task))
+                trained = study.training_task(task)
+                model, record = _fine_tuned(
+                    study, source, trained, start, tokenizer, seed, folder / "models" / trained.name,
+                    fingerprints.trained(run, trained),
+                )  # fmt: skip
+                labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
                 found = predict(model, task, data, tokenizer, study.training.max_length, labels)
                 stats, predictions = evaluate(task, data, found), prediction_table(data, found)
             stats.insert(0, "target", target)
             _write_parquet(stats, folder / target / "stats.parquet")
             _write_parquet(predictions, folder / target / "predictions.parquet")
-            write_record(folder / target / "scored.json", {"fingerprint": fingerprint, "split": split, **record})
+            write_record(folder / target / "scored.json", {**record, "fingerprint": fingerprint, "split": split})
         yield target, score(pd.read_parquet(folder / target / "stats.parquet"))
     _gather(study, run, folder)
+    if not study.keep_models:
+        shutil.rmtree(folder / "models", ignore_errors=True)
 
 
-class _Trained:
-    """The one fine-tuned model in memory: targets that share a training set follow each other."""
-
-    def __init__(self, study, source, start, tokenizer, seed, folder):
-        self.study, self.source, self.start, self.tokenizer = study, source, start, tokenizer
-        self.seed, self.folder = seed, folder
-        self.models: dict[str, tuple] = {}
-
-    def on(self, task: Task) -> tuple:
-        """(model, labels, training record) fine-tuned on the source-language training split of ``task``."""
-        if task.name not in self.models:
-            phase = self.study.phase("target", task.name)
-            languages = [self.study.source_language]
-            item = _training_set(
-                self.study, self.source, task, languages, phase.examples, self.seed, self.tokenizer
-            )
-            model, record = fine_tune(
-                self.start, [item], self.tokenizer, phase, self.study.training.mix, self.seed, self.folder / "trainer"
-            )
-            shutil.rmtree(self.folder / "trainer", ignore_errors=True)
-            self.models = {task.name: (model.heads[task.name], list(item.labels), record)}
-        return self.models[task.name]
+def _fine_tuned(
+    study: Study, source: Source, task: Task, start: Path, tokenizer, seed: int, folder: Path, fingerprint: str
+) -> tuple[transformers.PreTrainedModel, dict]:
+    """The model fine-tuned on the source-language training split of ``task``, and its record. It is saved
+    before anything is scored, and found again by the next target with the same training set."""
+    record = read_record(folder / "training.json")
+    if record.get("fingerprint") != fingerprint:
+        phase = study.phase("target", task.name)
+        item = _training_set(study, source, task, [study.source_language], phase.examples, seed, tokenizer)
+        trainer = folder.with_name(f"{folder.name}.trainer")
+        model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer)
+        shutil.rmtree(trainer, ignore_errors=True)
+        record = {"fingerprint": fingerprint, **record}
+        with written_whole(folder) as aside:
+            model.heads[task.name].save_pretrained(aside)
+            write_record(aside / "training.json", record)
+    model = HEADS[task.kind].from_pretrained(folder)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), record
 
 
 def _gather(study: Study, run: Run, folder: Path) -> None:

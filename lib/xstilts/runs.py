@@ -16,7 +16,7 @@ from typing import Any
 
 from .sources import open_source
 from .study import NONE, ROOT, Study, parse_run
-from .tasks import RETRIEVAL_KINDS, TASKS
+from .tasks import RETRIEVAL_KINDS, TASKS, Task
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -146,28 +146,35 @@ class Fingerprints:
     def target(self, run: Run, name: str) -> str:
         """Fingerprint of one target of a bundle, so that a bundle interrupted half-way keeps its first half."""
         study, task = self.study, TASKS[name]
-        before = (
-            Run("encoder", run.seed) if run.intermediate == NONE else Run("intermediate", run.seed, run.intermediate)
-        )
-        inputs = [self.of(before), name, _code_hash("targets"), _code_hash("intermediate")]
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
-        inputs += [
+        data = [
             self._data(name, split, language)
             for split in splits
             for language in evaluation_languages(study, self.source, task)
         ]
         if task.kind in RETRIEVAL_KINDS:
-            return _digest([inputs, study.retrieval.model_dump(), study.training.max_length.retrieval])
-        trained = study.training_task(task)
-        settings = [study.phase("target", trained.name).model_dump(), study.training.max_length.model_dump()]
-        return _digest([inputs, settings, self._data(trained.name, "train", study.source_language)])
+            start = [self._before(run), study.retrieval.model_dump(), study.training.max_length.retrieval]
+        else:
+            start = self.trained(run, study.training_task(task))
+        return _digest([name, _code_hash("targets"), data, start])
+
+    def trained(self, run: Run, task: Task) -> str:
+        """Fingerprint of the model that phase 3 fine-tunes on ``task``."""
+        settings = [self.study.phase("target", task.name).model_dump(), self.study.training.max_length.model_dump()]
+        data = self._data(task.name, "train", self.study.source_language)
+        return _digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
+
+    def _before(self, run: Run) -> str:
+        """Fingerprint of the encoder that phase 3 starts from."""
+        started = run.intermediate != NONE
+        return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
 
     def _transfer(self, run: Run) -> list:
         return [self.of(other) for other in list_runs(self.study) if other.phase == "targets"]
 
 
 def evaluation_split(source, task) -> str:
-    """"test" where the source has one with gold labels, else "dev"."""
+    """ "test" where the source has one with gold labels, else "dev"."""
     return "test" if source.languages(task, "test") else "dev"
 
 
@@ -178,7 +185,7 @@ def evaluation_languages(study: Study, source, task) -> list[str]:
 
 
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
-    """"done", "stale" (its inputs, settings, code or notebook changed since) or "missing"."""
+    """ "done", "stale" (its inputs, settings, code or notebook changed since) or "missing"."""
     record = read_record(run.folder(study) / "run.json")
     if not record:
         return "missing"

@@ -103,6 +103,7 @@ class Study(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
+    keep_models: bool = False  # keep each target's fine-tuned model after it is scored
     controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one where they were run
     runs: str = "runs"  # folder for everything a run makes; relative to the project
     figures: str = "figures"
@@ -252,13 +253,18 @@ def _check(study: Study, path: Path) -> None:
             raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
     for target, name in study.training_sets.items():
         if target not in study.targets:
-            raise UserError(f'{path}: training_sets.{target}: not a target{nearest(target, study.targets)}')
+            raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.targets)}")
         if name not in TASKS:
             raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
         if TASKS[name].kind != TASKS[target].kind:
             raise UserError(
                 f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
                 f"a {TASKS[target].kind} one"
+            )
+        if TASKS[name].kind == "classification" and TASKS[name].labels != TASKS[target].labels:
+            raise UserError(
+                f'{path}: training_sets.{target}: the labels of "{name}" are {", ".join(TASKS[name].labels)}, '
+                f"those of {target} {', '.join(TASKS[target].labels)}"
             )
     _check_languages(study, path, "languages", study.languages)
     _check_languages(study, path, "source_language", [study.source_language])
@@ -279,7 +285,7 @@ def _check(study: Study, path: Path) -> None:
         if bool(settings.steps) == bool(settings.epochs):
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
     if study.source == "files":
-        refused = refused_pairs(sorted(trained), study.targets)
+        refused = refused_pairs(sorted(trained), study.targets, study.files.trained_from())
         if refused:
             raise UserError(f"{path}: " + "; ".join(refused))
 

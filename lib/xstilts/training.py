@@ -104,7 +104,9 @@ class Batches(Sampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         rng = np.random.default_rng(self.seed)
-        streams = [self._stream(item, np.random.default_rng((self.seed, number))) for number, item in enumerate(self.sets)]
+        streams = [
+            self._stream(item, np.random.default_rng((self.seed, number))) for number, item in enumerate(self.sets)
+        ]
         for step in range(self.steps):
             due = self.text is not None and int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
             number = self.text if due else int(rng.choice(self.tasks, p=self.shares))
