@@ -15,7 +15,7 @@ from xstilts.sources.micro import EXAMPLES, RETRIEVAL, MicroSource
 from xstilts.sources.world import split_of
 from xstilts.tasks import TASKS, UPOS, WIKIANN, get
 
-SIZES = Sizes(train=3000, dev=600, test=90)
+SIZES = Sizes(train=2400, dev=480, test=90)
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 TESTED = [
     (get(name).training_set, name) for name in EXAMPLES if EXAMPLES[name][1][-1] == "test" and name not in RETRIEVAL
@@ -109,7 +109,7 @@ def test_answers_stand_where_they_are_said_to(source, name):
     if name != "squad2":
         assert not any(columns(source, name, "dev")["is_impossible"])
     else:
-        assert sum(columns(source, name, "dev")["is_impossible"]) == 200
+        assert sum(columns(source, name, "dev")["is_impossible"]) == SIZES.dev // 3
 
 
 def test_passages_have_three_to_five_sentences(source):
@@ -236,8 +236,8 @@ def test_bucc_has_pairs_distractors_and_gold_both_ways(source):
     data = columns(source, "bucc", "dev", "qah")
     by_id = dict(zip(data["id"], data["gold"], strict=True))
     sides = dict(zip(data["id"], data["side"], strict=True))
-    assert Counter(data["side"]) == {"foreign": 600, "source": 600}
-    assert sum(bool(gold) for gold in data["gold"]) == 600  # half of each side
+    assert Counter(data["side"]) == {"foreign": SIZES.dev, "source": SIZES.dev}
+    assert sum(bool(gold) for gold in data["gold"]) == SIZES.dev  # half of each side
     for key, gold in by_id.items():
         assert all(by_id[other] == [key] and sides[other] != sides[key] for other in gold)
     assert not set(columns(source, "bucc", "test", "qah")["text"]) & set(data["text"])
@@ -296,7 +296,7 @@ def test_paws_pairs_have_the_same_words_whatever_their_label(source):
 def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choices(source, name):
     train, dev = columns(source, name, "train"), columns(source, name, "dev")
     count = len(train["choices"][0])
-    assert max(Counter(train["label"]).values()) < 3000 / count * 1.15
+    assert max(Counter(train["label"]).values()) < SIZES.train / count * 1.15
 
     def flat(data):
         texts = [(choice,) for choices in data["choices"] for choice in choices]
@@ -316,9 +316,9 @@ def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choic
 
 def test_cosmosqa_and_copa_need_the_question(source):
     """With "cause" for "effect" another choice is right: both are asked equally often."""
-    for name, size in (("cosmosqa", 600), ("copa", 600)):
+    for name in ("cosmosqa", "copa"):
         words = Counter(question.split("?")[0].split()[0] for question in columns(source, name, "dev")["question"])
-        assert len(words) == 2 and set(words.values()) == {size // 2}
+        assert len(words) == 2 and set(words.values()) == {SIZES.dev // 2}
 
 
 @pytest.mark.parametrize("name", ["squad1", "tydiqa"])

@@ -16,19 +16,20 @@ from xstilts.runs import list_runs, read_record
 from xstilts.study import load_study
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
+KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 SMALL = {"train": 200, "dev": 30, "test": 30}
 STUDY = {
     "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@qab"],
     "targets": ["xnli", "udpos", "xquad", "mlqa", "xcopa", "bucc", "tatoeba"],
-    "micro": {"documents": 1500} | {kind: SMALL for kind in ("classification", "choice", "tagging", "span", "parallel", "mining")},
+    "micro": {"documents": 1500} | dict.fromkeys(KINDS, SMALL),
     "encoder": {"pretrain": {"steps": 30, "log_every": 10}},
     "training": {
         "intermediate": {"steps": 12, "learning_rate": 0.001},
         "target": {"steps": 12, "learning_rate": 0.001},
-        "max_length": {"classification": 158, "choice": 158, "tagging": 158, "span": 158, "stride": 64, "retrieval": 158, "mlm": 158},
+        "max_length": dict.fromkeys((*KINDS[:4], "retrieval", "mlm"), 158) | {"stride": 64},
         "mix": {"mlm_documents": 100},
     },
-}  # fmt: skip
+}
 
 
 def write(folder: Path, name: str, **changes) -> Path:
@@ -70,7 +71,8 @@ def test_every_notebook_ran_and_left_its_proof(finished):
         cells = nbformat.read(job.folder(study) / "notebook.ipynb", 4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
         assert job.name in result.stdout
-    for name in ("transfer", "languages"):
+    drawn = [f"languages-{target}" for target in study.targets]
+    for name in ("heatmap-mean", "heatmap-zero-shot", "macro", "distance", "controls", *drawn):
         for kind in ("png", "svg", "csv"):
             assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 1000
     assert "notebook.ipynb" in result.stdout

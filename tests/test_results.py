@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from synthetic import statistics, wanted, write
-from xstilts import results
+from xstilts import findings, results
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 
@@ -251,7 +251,7 @@ def test_the_answer_says_what_the_numbers_say():
         {"target": ["xnli", "xquad"], "rho": [-0.9, -0.2], "low": -1.0, "high": [-0.5, 0.4], "languages": 7}
     )
     study = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""))
-    text = results.answer(answer_table(cells), rho, study)
+    text = findings.answer(answer_table(cells), rho, study)
     assert text.startswith("In the generated micro-world (constructed languages; not XTREME): 3 intermediate runs")
     assert "5 seeds, each with an encoder of its own" in text
     assert "On average over the targets, helps: `mnli` +1.5 [0.4, 2.5]." in text
@@ -263,15 +263,17 @@ def test_the_answer_says_what_the_numbers_say():
     assert "- `qqp`: no evidence for any of the 3 targets" in lines
     assert "2 of 8 intervals exclude zero" in text
     assert "interval below zero, in 1 of 2 targets (Spearman's ρ −0.90 to −0.20; 7 languages)" in text
-    alone = results.answer(answer_table(cells, 1), rho, study)
+    alone = findings.answer(answer_table(cells, 1), rho, study)
     assert "one seed: the intervals cover the draw of test examples" in alone
-    assert results.answer(answer_table(cells, 2), rho, study).startswith("Two seeds say little")
+    assert findings.answer(answer_table(cells, 2), rho, study).startswith("Two seeds say little")
 
 
 def test_intervals_read_well():
     row = {"quantity": "gain", "value": -0.04, "low": -1.26, "high": 1.0}
-    assert results.with_interval(SimpleNamespace(**row)) == "+0.0 [−1.3, 1.0]"
-    assert results.with_interval(SimpleNamespace(**(row | {"quantity": "score", "value": 61.25}))) == "61.2 [−1.3, 1.0]"
+    assert findings.with_interval(SimpleNamespace(**row)) == "+0.0 [−1.3, 1.0]"
+    assert (
+        findings.with_interval(SimpleNamespace(**(row | {"quantity": "score", "value": 61.25}))) == "61.2 [−1.3, 1.0]"
+    )
 
 
 def test_only_finished_runs_of_the_study_are_read(tmp_path):

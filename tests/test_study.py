@@ -125,7 +125,7 @@ def test_a_set_is_not_trained_on_and_scored(write):
     files = yaml.safe_load((ROOT / "params" / "files.yaml").read_text())
     splits = files["files"]["splits"] | {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}
     files |= {"files": files["files"] | {"splits": splits}, "intermediate": ["none", "squad2"]}
-    with pytest.raises(UserError, match="squad2.*xquad"):
+    with pytest.raises(UserError, match=r"squad2.*xquad"):
         load_study(write(files))
     files |= {"targets": ["xnli", "tydiqa"], "training_sets": {"xnli": "sick"}}
     assert load_study(write(files)).targets == ("xnli", "tydiqa")
@@ -133,7 +133,7 @@ def test_a_set_is_not_trained_on_and_scored(write):
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "name: [", "42"])
 def test_not_a_parameter_file(write, text):
-    with pytest.raises(UserError, match="study.yaml"):
+    with pytest.raises(UserError, match=r"study\.yaml"):
         load_study(write(text))
 
 

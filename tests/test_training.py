@@ -59,7 +59,8 @@ def training_set(name, data, tokenizer):
     return training.TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
 
 
-def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=MixSettings()):
+def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None):
+    mix = mix or MixSettings()
     return training.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder)
 
 

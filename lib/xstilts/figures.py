@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked, with_interval
+from .findings import with_interval
+from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from .study import NONE
 from .tasks import TASKS
 

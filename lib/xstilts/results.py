@@ -1,4 +1,4 @@
-"""From per-example statistics to what a study found: scores, gains over ``none`` with intervals, gaps, an answer.
+"""From per-example statistics to scores, gains over ``none`` with intervals, and gaps.
 
 How the intervals are made. A score is a ratio of sums, so a resample of the test set is a set of weights.
 Two things were drawn at random, test examples and seeds, and they are crossed: every seed is scored on the
@@ -266,111 +266,6 @@ def correlations(found: Replicates, wanted: pd.DataFrame, distance: pd.Series, l
 def marked(table: pd.DataFrame) -> pd.Series:
     """Whether each interval of ``table`` excludes zero."""
     return (table["low"] > 0) | (table["high"] < 0)
-
-
-def macro_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
-    macro = table[table["target"].isin([MACRO, MACRO_TRAINED])].copy()
-    macro["text"] = [with_interval(row) for row in macro.itertuples()]
-    macro["shown"] = (macro["intermediate"] == NONE) | (macro["quantity"] == "gain")
-    order = macro["intermediate"].unique()
-    wide = macro[macro["shown"]].pivot(index="intermediate", columns=["target", "language"], values="text")
-    wide["seeds", ""] = macro[macro["shown"]].groupby("intermediate")["seeds"].min()
-    return wide.loc[order]
-
-
-def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
-    """What the study found, in Markdown, from :func:`estimates` and :func:`correlations` alone."""
-    mean = table[table["language"] == MEAN]
-    gain, base = mean[mean["quantity"] == "gain"], mean[mean["intermediate"] == NONE].set_index("target")
-    single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
-    macro, seeds = gain[gain["target"] == MACRO].dropna(subset="value"), int(table["seeds"].max())
-    lines = [_setting(table, study, seeds) + f" With `none` the average score is {with_interval(base.loc[MACRO])}."]
-    if len(macro):
-        lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
-    lines += [""] + [_run_line(run, part) for run, part in single.groupby("intermediate", sort=False)] + [""]
-    there = single.dropna(subset="value")
-    if len(there):
-        lines.append(
-            f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any "
-            f"effect, about {0.05 * len(there):.0f} would by chance."
-        )
-    known = rho.dropna()
-    if len(known):
-        span = f"{known['rho'].min():.2f} to {known['rho'].max():.2f}".replace("-", "−")
-        lines.append(
-            f"Zero-shot scores of `none` fall with distance from the source language, interval below zero, in "
-            f"{int((known['high'] < 0).sum())} of {len(known)} targets (Spearman's ρ {span}; "
-            f"{_range(known['languages'])} languages)."
-        )
-    return "\n".join(lines)
-
-
-def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
-    languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
-    targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
-    runs = table["intermediate"].nunique() - 1
-    micro = study.source == "micro"
-    where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
-    if seeds == 2:
-        where = "Two seeds say little of how much seeds differ: intervals are wide. " + where
-    covers = (
-        "one seed: the intervals cover the draw of test examples, not that of seeds"
-        if seeds == 1
-        else f"{seeds} seeds{', each with an encoder of its own' if not study.encoder.checkpoint else ''}: "
-        "the intervals (95%) cover test examples and seeds"
-    )
-    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers}."
-
-
-def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:
-    """Which runs help or hurt on average over targets; with and without retrieval where both are there."""
-    ordered = macro.sort_values("value", ascending=False)
-    without = trained.set_index("intermediate")
-    sentences = []
-    for word, part in (("helps", ordered[ordered["low"] > 0]), ("hurts", ordered[ordered["high"] < 0][::-1])):
-        if len(part):
-            found = [
-                f"`{row.intermediate}` {with_interval(row)}"
-                + (f" (without retrieval {with_interval(without.loc[row.intermediate])})" if len(without) else "")
-                for row in part.itertuples()
-            ]
-            sentences.append(f"On average over the targets, {word}: {'; '.join(found)}.")
-    rest = ordered[~marked(ordered)]["intermediate"]
-    if len(rest):
-        sentences.append(f"No evidence of an average effect either way: {', '.join(f'`{name}`' for name in rest)}.")
-    return " ".join(sentences)
-
-
-def _run_line(run: str, part: pd.DataFrame) -> str:
-    words = []
-    for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
-        if len(chosen):
-            ordered = chosen.sort_values("value", key=abs, ascending=False)
-            found = [f"{get(row.target).title} {with_interval(row)}" for row in ordered.itertuples()]
-            words.append(f"{word} {', '.join(found)}")
-    gap = int(part["value"].isna().sum())
-    unclear = len(part) - int(marked(part).sum()) - gap
-    if unclear:
-        among = f"{'the' if words else 'any of the'} {unclear}" if unclear > 1 else "the one"
-        words.append(f"no evidence for {among}{' other' if words else ''} target{'s' if unclear > 1 else ''}")
-    if gap:
-        words.append(f"{gap} missing")
-    return f"- `{run}`: {'; '.join(words)}"
-
-
-def with_interval(row) -> str:
-    """A row of :func:`estimates` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
-    if not np.isfinite(row.value):
-        return "missing"
-    sign = "+" if row.quantity == "gain" else ""
-    value, low, high = (round(number, 1) + 0.0 for number in (row.value, row.low, row.high))  # no -0.0
-    return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
-
-
-def _range(numbers: pd.Series) -> str:
-    low, high = int(numbers.min()), int(numbers.max())
-    return str(low) if low == high else f"{low}–{high}"
 
 
 def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import UserError, nearest
 from ..settings import MicroSettings
 from ..tasks import Task
-from . import meanings
+from . import meanings, pairs
 from .grammar import LANGUAGES, Say, Token, Voice, render
 from .world import World
 
@@ -23,9 +23,9 @@ from .world import World
 # has no training split of its own.
 _ALL, _TRAIN, _TEST = ("train", "dev", "test"), ("train", "dev"), ("dev", "test")
 EXAMPLES = {
-    "anli": (meanings.anli, _TRAIN),
-    "mnli": (meanings.mnli, _TRAIN),
-    "qqp": (meanings.qqp, _TRAIN),
+    "anli": (pairs.anli, _TRAIN),
+    "mnli": (pairs.mnli, _TRAIN),
+    "qqp": (pairs.qqp, _TRAIN),
     "squad1": (meanings.squad1, _TRAIN),
     "squad2": (meanings.squad2, _TRAIN),
     "hellaswag": (meanings.hellaswag, _TRAIN),
@@ -33,8 +33,8 @@ EXAMPLES = {
     "cosmosqa": (meanings.cosmosqa, _TRAIN),
     "csqa": (meanings.csqa, _TRAIN),
     "copa": (meanings.copa, _TRAIN),
-    "xnli": (meanings.mnli, _TEST),
-    "pawsx": (meanings.pawsx, _ALL),
+    "xnli": (pairs.mnli, _TEST),
+    "pawsx": (pairs.pawsx, _ALL),
     "udpos": (meanings.udpos, _ALL),
     "panx": (meanings.panx, _ALL),
     "xquad": (meanings.squad1, _TEST),
@@ -46,7 +46,7 @@ EXAMPLES = {
 }
 RETRIEVAL = ("bucc", "tatoeba")
 BUCC_PAIRED = 0.5  # share of the sentences of each side that have a translation on the other
-_CODE = ("concepts.py", "grammar.py", "world.py", "meanings.py", "micro.py")
+_CODE = ("concepts.py", "grammar.py", "world.py", "pairs.py", "meanings.py", "micro.py")
 
 
 @lru_cache
