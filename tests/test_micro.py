@@ -181,12 +181,19 @@ def test_fingerprints_tell_settings_tasks_and_splits_apart(source):
         source.fingerprint(task, "test", "qaa"),
         source.fingerprint(task, "test", "qab"),
         source.fingerprint(get("pawsx"), "test", "qaa"),
-        MicroSource(MicroSettings(code_mixing=0)).fingerprint(task, "test", "qaa"),
+        MicroSource(MicroSettings(sharpness=0.5)).fingerprint(task, "dev", "qaa"),
+        MicroSource(MicroSettings(code_mixing=0)).text_fingerprint(1),
+        MicroSource(MicroSettings(sharpness=0.5)).text_fingerprint(1),
         source.text_fingerprint(1),
         source.text_fingerprint(2),
     }
-    assert len(prints) == 7
-    assert source.fingerprint(task, "dev", "qaa") == MicroSource(source.settings).fingerprint(task, "dev", "qaa")
+    assert len(prints) == 9
+    # what does not go into a set leaves it current: other sets' sizes, and how the text was mixed
+    changed = {"code_mixing": 0, "span": Sizes(test=7)}
+    same = MicroSource(source.settings.model_copy(update=changed))
+    assert source.fingerprint(task, "dev", "qaa") == same.fingerprint(task, "dev", "qaa")
+    same = MicroSource(source.settings.model_copy(update={"span": Sizes(test=7)}))
+    assert source.text_fingerprint(1) == same.text_fingerprint(1)
 
 
 @pytest.mark.parametrize(("name", "split"), [case for case in CASES if case[0] not in (*RETRIEVAL, "csqa")])

@@ -287,18 +287,22 @@ def test_only_finished_runs_of_the_study_are_read(tmp_path):
     assert set(found["target"]) == {"xnli"}
 
 
-def test_controls_are_studies_named_after_this_one(tmp_path):
+def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monkeypatch):
     targets, want = ["xnli", "tatoeba"], wanted(["none"], ["xnli", "tatoeba"], LANGUAGES, [1, 2])
     write(statistics(["none"], targets, LANGUAGES, [1, 2], 20), tmp_path / "toy")
-    write(statistics(["none"], ["xnli"], LANGUAGES, [1], 20), tmp_path / "toy-untrained")
-    (tmp_path / "toy-unfinished/targets/none").mkdir(parents=True)
-    study = SimpleNamespace(
-        name="toy", folder=tmp_path / "toy", targets=targets, seed_numbers=range(1, 3), source_language="qaa"
+    write(statistics(["none"], ["xnli"], LANGUAGES, [1, 2], 20), tmp_path / "untrained")
+    (tmp_path / "unfinished/targets/none").mkdir(parents=True)
+    study, untrained, unfinished = (
+        SimpleNamespace(
+            name=name, folder=tmp_path / name, targets=targets, seed_numbers=range(1, 3), source_language="qaa"
+        )
+        for name in ("toy", "untrained", "unfinished")
     )
+    monkeypatch.setattr(results, "finished_controls", lambda _: [(untrained, [1]), (unfinished, [])])
     found = results.controls(study, want, np.random.default_rng(0))
     means = found[(found["language"] == ZERO_SHOT) & found["target"].isin(targets)]
     assert means[["study", "target", "seeds"]].values.tolist() == [
-        ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["toy-untrained", "xnli", 1],
+        ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1],
     ]  # fmt: skip
 
 

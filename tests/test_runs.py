@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from xstilts import runs
+from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run, list_runs, read_record, state, write_record, written_whole
 from xstilts.study import ROOT, load_study
 
@@ -79,7 +80,7 @@ def test_mix_touches_only_mixed_runs(study):
 
 
 def test_retrieval_settings_touch_retrieval_only(study):
-    touched = changed(study(), study(retrieval={"layer": 1}))
+    touched = changed(study(), study(retrieval={"layer": 2}))
     assert touched == {f"targets/{run}/tatoeba/seed1" for run in study().intermediate} | {"transfer"}
 
 
@@ -132,3 +133,40 @@ def test_half_written_is_never_there(tmp_path):
         (aside / "model").write_text("whole")
     assert (tmp_path / "checkpoint" / "model").read_text() == "whole"
     assert read_record(tmp_path / "no.json") == {}
+
+
+def test_a_control_counts_once_it_is_done_and_while_it_is_not_stale(study, tmp_path):
+    control = tmp_path / "control.yaml"
+    values = {"based_on": str(tmp_path / "study.yaml"), "name": "control", "encoder": {"pretrain": {"steps": 0}}}
+    control.write_text(yaml.safe_dump(values))
+    plain, beside = study(), study(controls=[str(control)])
+    final = Run("transfer")
+    assert changed(plain, beside) == {final.name}
+    before = Fingerprints(beside).of(final)
+    shown = load_study(control)
+    for run in list_runs(shown):
+        if run.phase == "targets" and run.intermediate == "none":
+            assert runs.finished_controls(beside)[0][1] == []  # one of three targets is not enough
+            record = {"fingerprint": Fingerprints(shown).of(run), "notebook": runs.notebook_hash(run.notebook)}
+            write_record(run.folder(shown) / "run.json", record)
+    assert runs.finished_controls(beside)[0][1] == [1] and Fingerprints(beside).of(final) != before
+    control.write_text(yaml.safe_dump(values | {"encoder": {"pretrain": {"steps": 1}}}))
+    assert runs.finished_controls(beside)[0][1] == [] and Fingerprints(beside).of(final) == before
+
+
+def test_a_target_or_a_language_without_data_is_named_before_anything_runs(study, tmp_path):
+    runs.check_data(study())
+    with pytest.raises(UserError, match=r'no data with gold labels for "tatoeba" in qaa'):
+        runs.check_data(study(languages=["qaa"]))
+    files = {
+        "source": "files", "source_language": "en", "targets": ["xnli"], "intermediate": ["none"], "micro": {},
+        "training_sets": {"xnli": "sick"}, "controls": [], "training": {}, "files": {"root": str(tmp_path)},
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r'targets: no data with gold labels for "xnli"'):
+        runs.check_data(study(**files))
+    (tmp_path / "xnli").mkdir()
+    for language in ("en", "de"):
+        (tmp_path / "xnli" / f"dev-{language}.tsv").write_text("a\tb\tneutral\n")
+    runs.check_data(study(**files))
+    with pytest.raises(UserError, match=r'languages: "dee" is in no target.*did you mean "de"'):
+        runs.check_data(study(**files, languages=["en", "dee"]))

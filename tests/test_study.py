@@ -38,6 +38,20 @@ def test_every_shipped_study_is_valid(path):
     assert list_runs(study)[-1].phase == "transfer"
 
 
+def test_a_study_based_on_another_states_only_what_it_changes(write):
+    micro_study, control = load_study("micro"), load_study("micro-untrained")
+    assert micro_study.encoder.pretrain.steps and not control.encoder.pretrain.steps
+    assert control.intermediate == ("none",) and control.controls == () and control.name == "micro-untrained"
+    kept = {"targets", "micro", "training", "retrieval", "seeds"}
+    assert control.model_dump(include=kept) == micro_study.model_dump(include=kept)
+    mixed = load_study(write({"based_on": "micro", "name": "mixed", "micro": {"code_mixing": 0.5}}))
+    assert mixed.micro == micro_study.micro.model_copy(update={"code_mixing": 0.5})
+    with pytest.raises(UserError, match="itself based on another"):
+        load_study(write({"based_on": "micro-untrained", "name": "grandchild"}))
+    with pytest.raises(UserError, match='did you mean "micro"'):
+        load_study(write({"based_on": "mirco", "name": "child"}))
+
+
 @pytest.mark.parametrize(
     ("name", "tasks", "mlm", "languages"),
     [

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from .errors import UserError
-from .runs import Fingerprints, Run, list_runs, notebook_hash, provenance, read_record, state, write_record
+from .runs import Fingerprints, Run, check_data, list_runs, notebook_hash, provenance, read_record, state, write_record
 from .study import ROOT, Study, load_study
 
 
@@ -39,6 +39,7 @@ def main() -> int:
 def run_study(study: Study, cores: int) -> int:
     """Bring every run of the study up to date through Snakemake; print one line per finished run."""
     started = time.monotonic()
+    check_data(study)
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import pandas as pd
-from seqeval.metrics.sequence_labeling import get_entities
 
 COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
 
@@ -146,6 +145,8 @@ def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence,
 
 def _chunks(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
     """(type, first, last word) of every chunk; words are numbered through the corpus, one O after each sentence."""
+    from seqeval.metrics.sequence_labeling import get_entities  # brings all of scikit-learn: only where tags are scored
+
     with warnings.catch_warnings(action="ignore"):  # "NOUN seems not to be NE tag"
         return set(get_entities([list(tags) for tags in sentences]))
 

@@ -93,7 +93,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         languages = parsed.training_languages(study.source_language, source.languages(task, "train"))
         sets.append(_training_set(study, source, task, languages, phase.examples, seed, tokenizer))
     if parsed.mlm:
-        texts = source.text(seed).shuffle(seed)["text"][: study.training.mix.mlm_documents]
+        texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
         sets.append(TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm)))
     model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, folder / "trainer")
     save_encoder(model, tokenizer, folder / "checkpoint")
@@ -116,7 +116,7 @@ def _training_set(
     for number, language in enumerate(languages):
         part = source.load(task, "train", language)
         share = (examples or len(part) * len(languages)) // len(languages)
-        parts.append(part.shuffle(seed=seed + number).select(range(min(share, len(part)))))
+        parts.append(part.shuffle(seed=seed + number, keep_in_memory=True).select(range(min(share, len(part)))))
     dataset: Dataset = concatenate_datasets(parts)
     labels = label_names(task, dataset)
     features = encode(task, dataset, tokenizer, study.training.max_length, labels)

@@ -24,7 +24,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from .errors import UserError
-from .runs import evaluation_languages, read_record
+from .runs import evaluation_languages, finished_controls, read_record
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, Task, get
 
@@ -271,17 +271,15 @@ def marked(table: pd.DataFrame) -> pd.Series:
 def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Scores of ``none`` in this study and in its controls, for the targets that each has.
 
-    A control is a study of its own whose name begins with this one's and a dash (``micro-untrained``).
     Columns as :func:`estimates`, and study. Only this study's rows where no control has run.
     """
     tables = []
-    others = sorted(study.folder.parent.glob(f"{study.name}-*"))
-    done = [folder for folder in others if any(folder.glob(f"targets/{NONE}/*/seed*/run.json"))]
-    for folder in [study.folder, *done]:
-        stats = read_stats(folder, [NONE], study.targets, study.seed_numbers)
-        here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
-        found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
-        tables.append(found.assign(study=folder.name))
+    for one, seeds in [(study, list(study.seed_numbers)), *finished_controls(study)]:
+        if seeds:
+            stats = read_stats(one.folder, [NONE], study.targets, seeds)
+            here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
+            found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
+            tables.append(found.assign(study=one.name))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .errors import UserError, nearest
 from .sources import open_source
-from .study import NONE, ROOT, Study, parse_run
+from .study import NONE, ROOT, Study, load_study, parse_run
 from .tasks import RETRIEVAL_KINDS, TASKS, Task
 
 NOTEBOOKS = {
@@ -29,7 +30,7 @@ CODE = {
     "encoder": ("pretraining", "sources/"),
     "intermediate": ("features", "training", "phases"),
     "targets": ("evaluation", "metrics", "retrieval"),
-    "transfer": ("results", "figures"),
+    "transfer": ("results", "findings", "figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -170,7 +171,11 @@ class Fingerprints:
         return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
 
     def _transfer(self, run: Run) -> list:
-        return [self.of(other) for other in list_runs(self.study) if other.phase == "targets"]
+        controls = [
+            [Fingerprints(control).of(other) for other in _scored_alone(control) if other.seed in seeds]
+            for control, seeds in finished_controls(self.study)
+        ]
+        return [[self.of(other) for other in list_runs(self.study) if other.phase == "targets"], controls]
 
 
 def evaluation_split(source, task) -> str:
@@ -184,6 +189,23 @@ def evaluation_languages(study: Study, source, task) -> list[str]:
     return [language for language in available if not study.languages or language in study.languages]
 
 
+def check_data(study: Study) -> None:
+    """UserError where a target has no data, or a language of the study is in none of its targets."""
+    source = open_source(study)
+    there: set[str] = set()
+    for name in study.targets:
+        found = evaluation_languages(study, source, TASKS[name])
+        if not found:
+            asked = f" in {', '.join(study.languages)}" if study.languages else ""
+            raise UserError(
+                f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
+            )
+        there.update(source.languages(TASKS[name], evaluation_split(source, TASKS[name])))
+    for language in study.languages:
+        if language not in there:
+            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+
+
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
     """ "done", "stale" (its inputs, settings, code or notebook changed since) or "missing"."""
     record = read_record(run.folder(study) / "run.json")
@@ -191,6 +213,21 @@ def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
         return "missing"
     current = (fingerprints.of(run), notebook_hash(run.notebook))
     return "done" if (record["fingerprint"], record["notebook"]) == current else "stale"
+
+
+def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:
+    """The study's controls, and the seeds of each for which ``none`` is done and not stale."""
+    controls = []
+    for name in study.controls:
+        control = load_study(name, seeds=study.seeds)
+        fingerprints = Fingerprints(control)
+        open_runs = [run.seed for run in _scored_alone(control) if state(control, run, fingerprints) != "done"]
+        controls.append((control, [seed for seed in control.seed_numbers if seed not in open_runs]))
+    return controls
+
+
+def _scored_alone(study: Study) -> list[Run]:
+    return [run for run in list_runs(study) if run.phase == "targets" and run.intermediate == NONE]
 
 
 def read_record(path: Path) -> dict:

@@ -104,7 +104,7 @@ class Study(Section):
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
     keep_models: bool = False  # keep each target's fine-tuned model after it is scored
-    controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one where they were run
+    controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one once they have run
     runs: str = "runs"  # folder for everything a run makes; relative to the project
     figures: str = "figures"
     _path: Path = PrivateAttr(default=Path())  # the file it was read from
@@ -198,19 +198,17 @@ def parse_run(name: str) -> IntermediateRun:
 def load_study(study: str | Path, **changes: Any) -> Study:
     """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
 
+    A file with ``based_on: <study>`` states only what it changes of that one; lists are replaced whole.
     Raises UserError naming the file and the key for anything a study cannot be run with.
     """
-    path = Path(study)
-    path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
-    if not path.is_file():
-        names = [found.stem for found in sorted((ROOT / "params").glob("*.yaml"))]
-        raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")
+    path = _path(study)
+    values = _read(path)
+    if "based_on" in values:
+        base = _path(values.pop("based_on"))
+        basis = _read(base)
+        if "based_on" in basis:
+            raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
+        values = _merged(basis | {"controls": []}, values)
     values |= {key: value for key, value in changes.items() if value is not None}
     try:
         loaded = Study.model_validate(values)
@@ -219,6 +217,34 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     loaded._path = path
     _check(loaded, path)
     return loaded
+
+
+def _path(study: str | Path) -> Path:
+    path = Path(study)
+    path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
+    if not path.is_file():
+        names = [found.stem for found in sorted((ROOT / "params").glob("*.yaml"))]
+        raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
+    return path
+
+
+def _read(path: Path) -> dict:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")
+    return values
+
+
+def _merged(basis: dict, changes: dict) -> dict:
+    """``changes`` over ``basis``, section by section."""
+    sections = {
+        key: _merged(basis[key], value) if isinstance(value, dict) and isinstance(basis.get(key), dict) else value
+        for key, value in changes.items()
+    }
+    return basis | sections
 
 
 def _explain(item: dict) -> str:

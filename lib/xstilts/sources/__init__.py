@@ -37,21 +37,25 @@ class Source(Protocol):
         """Text of every language for masked LM."""
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
-        """Hash of all that ``load`` would read or generate; cheap."""
+        """Hash of all that ``load`` would read or generate from, its code excepted; cheap."""
 
     def text_fingerprint(self, seed: int) -> str:
-        """Hash of all that ``text`` would read or generate; cheap."""
+        """Hash of all that ``text`` would read or generate from, its code excepted; cheap."""
 
     def language_table(self) -> "pandas.DataFrame":
         """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
 
 
 def open_source(study: "Study") -> Source:
-    """The source a study names."""
+    """The source a study names; what it loads is kept in the study's folder."""
+    from .kept import KeptSource
+
     if study.source == "micro":
         from .micro import MicroSource
 
-        return MicroSource(study.micro)
-    from .files import FilesSource
+        source = MicroSource(study.micro)
+    else:
+        from .files import FilesSource
 
-    return FilesSource(study.files, study.source_language)
+        source = FilesSource(study.files, study.source_language)
+    return KeptSource(source, study.folder / "data")

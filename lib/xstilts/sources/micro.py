@@ -6,8 +6,6 @@ transfer between controlled languages; they are not results on XTREME or any nat
 
 import hashlib
 import random
-from functools import lru_cache
-from pathlib import Path
 
 import datasets
 import pandas as pd
@@ -44,16 +42,10 @@ EXAMPLES = {
     "bucc": (meanings.sentence, _TEST),
     "tatoeba": (meanings.sentence, _TEST),
 }
+# settings that every set depends on; those that only the pretraining text depends on
+WORLD, TEXT = {"languages", "world_seed", "sharpness", "order_freedom"}, {"documents", "source_share", "code_mixing"}
 RETRIEVAL = ("bucc", "tatoeba")
 BUCC_PAIRED = 0.5  # share of the sentences of each side that have a translation on the other
-_CODE = ("concepts.py", "grammar.py", "world.py", "pairs.py", "meanings.py", "micro.py")
-
-
-@lru_cache
-def _generator_hash() -> str:
-    """Hash of the code that decides what is generated."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _CODE)).hexdigest()
 
 
 class MicroSource:
@@ -69,6 +61,7 @@ class MicroSource:
         self.settings = settings
         self.source_language = settings.languages[0]
         self.world = World(settings)
+        self._plans: dict[tuple[str, str], list] = {}  # the same for all languages
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Codes that have the split, source language first; retrieval has no source-language set."""
@@ -78,13 +71,16 @@ class MicroSource:
         return others if task.name in RETRIEVAL else [self.source_language, *others]
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
-        """Hash of settings, generator code and what is asked for."""
-        parts = (self.settings.model_dump_json(), _generator_hash(), task.name, split, language)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        """Hash of the world and of what is asked for."""
+        size = getattr(getattr(self.settings, task.kind), split)
+        return self._hash(WORLD, task.name, split, str(size), language)
 
     def text_fingerprint(self, seed: int) -> str:
         """Hash of what :meth:`text` is made from."""
-        parts = (self.settings.model_dump_json(), _generator_hash(), str(seed))
+        return self._hash(WORLD | TEXT, str(seed))
+
+    def _hash(self, fields: set[str], *asked: str) -> str:
+        parts = (self.settings.model_dump_json(include=fields), *asked)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def language_table(self) -> pd.DataFrame:
@@ -129,6 +125,11 @@ class MicroSource:
 
     def plans(self, name: str, kind: str, split: str) -> list[tuple[str, dict | list]]:
         """(id, meaning) of every example of a split, the same for all languages."""
+        if (name, split) not in self._plans:
+            self._plans[name, split] = self._make_plans(name, kind, split)
+        return self._plans[name, split]
+
+    def _make_plans(self, name: str, kind: str, split: str) -> list[tuple[str, dict | list]]:
         make = EXAMPLES[name][0]
         size = getattr(getattr(self.settings, kind), split)
         rng = random.Random(f"{name} {split} {self.settings.world_seed}")

@@ -1,0 +1,52 @@
+"""Sets generated or read once are kept as Arrow files: every run of a study loads the same ones."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from ..tasks import Task
+from . import Source
+
+datasets.disable_progress_bars()
+
+
+class KeptSource:
+    """A :class:`Source` with a folder for what it loads. A set is found again by a hash of its task, its
+    :meth:`Source.fingerprint` and the code that makes it; the folder can be deleted at any time."""
+
+    def __init__(self, source: Source, folder: Path):
+        self.source, self.folder = source, folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def load(self, task: Task, split: str, language: str) -> datasets.Dataset:
+        asked = (repr(task), split, language, self.source.fingerprint(task, split, language))
+        return self._kept(asked, lambda: self.source.load(task, split, language))
+
+    def text(self, seed: int) -> datasets.Dataset:
+        return self._kept(("text", self.source.text_fingerprint(seed)), lambda: self.source.text(seed))
+
+    def _kept(self, asked: tuple[str, ...], make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
+        name = hashlib.sha256("\n".join((_code_hash(), *asked)).encode()).hexdigest()[:24]
+        folder = self.folder / name
+        if not folder.is_dir():
+            aside = folder.with_name(f".{name}.{os.getpid()}")
+            make().save_to_disk(aside)
+            try:
+                aside.rename(folder)
+            except OSError:  # another run was first
+                shutil.rmtree(aside)
+        return datasets.load_from_disk(folder)
+
+
+@cache
+def _code_hash() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

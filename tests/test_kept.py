@@ -1,0 +1,63 @@
+"""Sets are made once per study, and made again when anything they depend on changes."""
+
+import datasets
+import pytest
+
+from xstilts.settings import MicroSettings, Sizes
+from xstilts.sources import kept
+from xstilts.sources.kept import KeptSource
+from xstilts.sources.micro import MicroSource
+from xstilts.tasks import get
+
+SMALL = MicroSettings(classification=Sizes(test=5), span=Sizes(test=5), documents=20)
+
+
+class Counting(MicroSource):
+    loads = 0
+
+    def load(self, task, split, language):
+        self.loads += 1
+        return super().load(task, split, language)
+
+    def text(self, seed):
+        self.loads += 1
+        return super().text(seed)
+
+
+@pytest.mark.parametrize("name", ["xnli", "xquad"])
+def test_a_set_is_made_once_and_stays_as_it_was(tmp_path, name):
+    made = Counting(SMALL)
+    one, again = KeptSource(made, tmp_path), KeptSource(made, tmp_path)
+    task = get(name)
+    assert one.languages(task, "test") == made.languages(task, "test")
+    rows = one.load(task, "test", "qad")
+    assert again.load(task, "test", "qad")[:] == rows[:] == MicroSource(SMALL).load(task, "test", "qad")[:]
+    assert made.loads == 1
+    assert one.text(1)[:] == again.text(1)[:] and made.loads == 2
+    assert one.text(2)[:] != one.text(1)[:] and made.loads == 3
+
+
+def test_what_changes_a_set_makes_it_again(tmp_path, monkeypatch):
+    task = get("xnli")
+    first = KeptSource(Counting(SMALL), tmp_path).load(task, "test", "qad")
+    other = Counting(SMALL.model_copy(update={"world_seed": 1}))
+    assert KeptSource(other, tmp_path).load(task, "test", "qad")[:] != first[:] and other.loads == 1
+    longer = Counting(SMALL.model_copy(update={"classification": Sizes(test=6)}))
+    assert len(KeptSource(longer, tmp_path).load(task, "test", "qad")) == 6
+    monkeypatch.setattr(kept, "_code_hash", lambda: "edited")
+    edited = Counting(SMALL)
+    KeptSource(edited, tmp_path).load(task, "test", "qad")
+    assert edited.loads == 1
+
+
+def test_two_runs_that_make_the_same_set_at_once_both_get_it(tmp_path):
+    class Overtaken(Counting):
+        def load(self, task, split, language):
+            if not self.loads:  # while this one is busy, another run begins and ends
+                self.loads += 1
+                KeptSource(self, tmp_path).load(task, split, language)
+            return super().load(task, split, language)
+
+    rows = KeptSource(Overtaken(SMALL), tmp_path).load(get("xnli"), "test", "qad")
+    assert isinstance(rows, datasets.Dataset) and len(rows) == 5
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,93 @@
+"""What the README says is so: its commands, its worked example, its links, its numbers."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import toy
+from xstilts.results import read_stats
+from xstilts.study import ROOT, load_study
+
+NLI = ("entailment", "neutral", "contradiction")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_links_and_pictures_are_there():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).is_file(), target
+
+
+def test_commands_are_targets_of_the_makefile_and_name_studies_there_are():
+    commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    assert len(commands) > 5
+    for make, target, *variables in commands:
+        assert make == "make" and re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        given = dict(variable.split("=") for variable in variables)
+        assert set(given) <= {"STUDY", "SEEDS"}
+        if given.get("STUDY") != "params/mine.yaml":  # the worked example, run below
+            study = load_study(given.get("STUDY", "micro"), seeds=int(given["SEEDS"]) if "SEEDS" in given else None)
+            assert study.controls or study.name != "micro"
+
+
+def test_the_answer_is_that_of_the_committed_figures():
+    said = re.search(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL)[1]
+    assert said.strip() and said == (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("study", ["micro", "files"])
+def test_committed_figures_are_of_the_whole_study(study):
+    folder = ROOT / "figures" / study
+    table = pd.read_csv(folder / "heatmap-mean.csv", keep_default_na=False, na_values=[""])
+    gains = table[(table["quantity"] == "gain")]
+    expected = load_study(study)
+    assert set(table["intermediate"]) == set(expected.intermediate)
+    assert set(expected.targets) < set(table["target"])
+    assert gains["value"].notna().all() and (gains["low"] <= gains["value"]).all()
+    assert set(table["seeds"]) == {5 if study == "micro" else expected.seeds}
+    for name in expected.targets:
+        languages = pd.read_csv(folder / f"languages-{name}.csv", keep_default_na=False)
+        assert not languages.empty, name
+
+
+def test_the_worked_example_runs(tmp_path):
+    data = tmp_path / "data"
+    for folder in ("xnli", "sick", "mrpc"):
+        (data / folder).mkdir(parents=True)
+    lines = [f"the {a} sees a {b}\tthe {b} runs\t{label}" for a in "abcdefgh" for b in "ijk" for label in NLI]
+    for language in ("en", "de"):
+        (data / "xnli" / f"dev-{language}.tsv").write_text("\n".join(lines) + "\n")
+    head = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment"
+    rows = [line.split("\t") for line in lines]
+    for name in ("SICK_train", "SICK_trial"):
+        sick = [f"{n}\t{name} {a}\t{b}\t4.5\t{label.upper()}" for n, (a, b, label) in enumerate(rows)]
+        (data / "sick" / f"{name}.txt").write_text("\n".join([head, *sick]) + "\n")
+    mrpc = [f"{n % 2}\t{n}1\t{n}2\t{a} {n}\t{b}" for n, (a, b, _) in enumerate(rows)]
+    mrpc.insert(0, "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String")
+    (data / "mrpc" / "msr_paraphrase_train.txt").write_text("\n".join(mrpc) + "\n")
+    toy.build_checkpoint(tmp_path / "encoder")
+
+    example = yaml.safe_load(blocks("yaml")[0])
+    assert example["files"]["root"] == "/path/to/data" and example["encoder"]["checkpoint"] == "/path/to/encoder"
+    example["files"]["root"], example["encoder"]["checkpoint"] = str(data), str(tmp_path / "encoder")
+    example |= {"runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures")}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(example))
+    outer = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "STUDY", "SEEDS"))
+    }
+    command = ["make", "study", f"STUDY={path}", "SEEDS=1"]
+    done = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stats = read_stats(tmp_path / "runs" / "mine")
+    assert set(stats["intermediate"]) == {"none", "sick", "mrpc"} and set(stats["language"]) == {"en", "de"}
+    assert Path(tmp_path / "figures" / "mine" / "heatmap-mean.png").is_file()
