@@ -128,6 +128,8 @@ def _short(path: Path) -> str:
 
 def run_notebook(study: Study, name: str) -> int:
     """Execute one run's notebook with papermill and, when all went well, write its ``run.json``."""
+    # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from traitlets.config import Config
 

@@ -63,7 +63,7 @@ def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]
     rows = [
         (language, example, " ".join(value) if isinstance(value, list) else str(value))
         for language, dataset in data.items()
-        for example, value in zip(dataset["id"], predictions[language], strict=True)
+        for example, value in zip(dataset["id"][:], predictions[language], strict=True)
     ]
     return pd.DataFrame(rows, columns=["language", "id", "prediction"])
 
@@ -83,7 +83,7 @@ def _batches(keyed: list[tuple[str, Feature]]) -> Iterator[list[tuple[str, Featu
 
 def _blank(task: Task, dataset: Dataset) -> list[Any]:
     if task.kind == "tagging":
-        return [[""] * len(tokens) for tokens in dataset["tokens"]]
+        return [[""] * len(tokens) for tokens in dataset["tokens"][:]]
     return [None] * len(dataset)
 
 
@@ -130,8 +130,8 @@ def _place(task: Task, results: list[Any], feature: Feature, prediction: Any) ->
 
 def _answers(results: list[tuple], dataset: Dataset) -> list[str]:
     """Answer strings; no answer is a choice only in sets that hold unanswerable questions (SQuAD v2.0)."""
-    may_be_empty = any(dataset["is_impossible"])
+    may_be_empty = any(dataset["is_impossible"][:])
     return [
         "" if may_be_empty and null > score else context[start:end]
-        for (score, start, end, null), context in zip(results, dataset["context"], strict=True)
+        for (score, start, end, null), context in zip(results, dataset["context"][:], strict=True)
     ]

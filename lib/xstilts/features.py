@@ -24,7 +24,7 @@ Feature = dict[str, Any]
 def label_names(task: Task, dataset: Dataset) -> list[str]:
     """Labels in the order of the head: the task's own, else (supertags) those of the training data, sorted."""
     if task.kind == "tagging" and not task.labels:
-        return sorted({tag for tags in dataset["tags"] for tag in tags})
+        return sorted({tag for tags in dataset["tags"][:] for tag in tags})
     return list(task.labels)
 
 
@@ -47,21 +47,22 @@ def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
     ids = tokenizer(dataset["text_a"][:], dataset["text_b"][:], truncation=True, max_length=max_length)["input_ids"]
     return [
         {"input_ids": row, "labels": label, "example": index}
-        for index, (row, label) in enumerate(zip(ids, dataset["label"], strict=True))
+        for index, (row, label) in enumerate(zip(ids, dataset["label"][:], strict=True))
     ]
 
 
 def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
     """``input_ids`` is a list per choice: context and question, then the choice."""
     prompts, choices, sizes = [], [], []
-    for context, question, options in zip(dataset["context"], dataset["question"], dataset["choices"], strict=True):
+    rows = zip(dataset["context"][:], dataset["question"][:], dataset["choices"][:], strict=True)
+    for context, question, options in rows:
         prompts += [f"{context} {question}".strip()] * len(options)
         choices += options
         sizes.append(len(options))
     ids = iter(tokenizer(prompts, choices, truncation=True, max_length=max_length)["input_ids"])
     return [
         {"input_ids": [next(ids) for _ in range(size)], "labels": label, "example": index}
-        for index, (size, label) in enumerate(zip(sizes, dataset["label"], strict=True))
+        for index, (size, label) in enumerate(zip(sizes, dataset["label"][:], strict=True))
     ]
 
 
@@ -74,8 +75,8 @@ def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) 
     """
     label_ids = {label: index for index, label in enumerate(labels)}
     # some "words" of real treebanks are white space or control characters that a tokenizer drops
-    blank = {word for word in {word for row in dataset["tokens"] for word in row} if not tokenizer.tokenize(word)}
-    sentences = [[tokenizer.unk_token if word in blank else word for word in row] for row in dataset["tokens"]]
+    blank = {word for word in {word for row in dataset["tokens"][:] for word in row} if not tokenizer.tokenize(word)}
+    sentences = [[tokenizer.unk_token if word in blank else word for word in row] for row in dataset["tokens"][:]]
     room = max_length - tokenizer.num_special_tokens_to_add()
     widths = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
     pieces, origin = [], []

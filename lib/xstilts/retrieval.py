@@ -186,7 +186,7 @@ def _mined(data: Dataset, foreign_states: Callable, source_states: Callable) -> 
     its own and drops out afterwards, as in the official script (which counts it without outer white space)."""
     texts: dict[str, dict[str, str]] = {"foreign": {}, "source": {}}
     times: Counter[tuple[str, str]] = Counter()
-    for example, text, side in zip(data["id"], data["text"], data["side"], strict=True):
+    for example, text, side in zip(data["id"][:], data["text"][:], data["side"][:], strict=True):
         texts[side][text] = example
         times[side, text.strip()] += 1
     foreign, home = list(texts["foreign"]), list(texts["source"])
@@ -199,5 +199,5 @@ def _mined(data: Dataset, foreign_states: Callable, source_states: Callable) -> 
 
 def _gold(data: Dataset) -> dict[str, list[str]]:
     """Foreign id -> ids of its translations."""
-    sides = zip(data["id"], data["gold"], data["side"], strict=True)
+    sides = zip(data["id"][:], data["gold"][:], data["side"][:], strict=True)
     return {example: gold for example, gold, side in sides if side == "foreign"}
