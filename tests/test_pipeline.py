@@ -9,11 +9,12 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 import yaml
 
 from xstilts.runs import list_runs, read_record
-from xstilts.study import load_study
+from xstilts.study import ROOT, load_study
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
@@ -134,3 +135,21 @@ def test_a_second_study_on_the_folder_is_told(finished, tmp_path):
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+
+
+@pytest.mark.parametrize("study", ["small", "files"])
+def test_the_opening_notebook_runs_on_both_sources(tmp_path, study):
+    """No run of a study needs notebook 0; the others ran above."""
+    if study == "files" and not (ROOT / load_study("files").files.root).is_dir():
+        pytest.skip("no real data here")
+    changes = {"based_on": "files", "name": "looked-at", "runs": str(tmp_path / "runs")}
+    path = write(tmp_path, study)
+    if study == "files":
+        path.write_text(yaml.safe_dump(changes))
+    done = papermill.execute_notebook(
+        ROOT / "notebooks" / "0-tasks.ipynb", tmp_path / "0.ipynb", {"study": str(path)}, kernel_name="python3",
+        cwd=ROOT / "notebooks", progress_bar=False,
+    )  # fmt: skip
+    shown = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    tables = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]
+    assert len(tables) == 3 + len(load_study(path).targets)  # languages, targets, runs; an example of each target

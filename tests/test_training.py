@@ -1,6 +1,7 @@
 """Fine-tuning: what it must learn, that seeds decide it, that tasks share one encoder."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ from datasets import Dataset
 from transformers import AutoModel, AutoTokenizer
 
 from toy import build_checkpoint
-from xstilts import training
-from xstilts.evaluation import predict
+from xstilts import metrics, training
+from xstilts.evaluation import evaluate, predict
 from xstilts.features import encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings
 from xstilts.tasks import get
@@ -54,6 +55,27 @@ def tags(n: int) -> Dataset:
     )
 
 
+def guesses(n: int) -> Dataset:
+    """The right one of four choices is the one that says yes."""
+    right = [i * 7 % 4 for i in range(n)]
+    choices = [[f"{WORDS[3 + (i + k) % 6]} {'yes' if k == right[i] else 'no'}" for k in range(4)] for i in range(n)]
+    columns = {"context": [WORDS[3 + i % 9] for i in range(n)], "question": [""] * n, "choices": choices}
+    return Dataset.from_dict({"id": [str(i) for i in range(n)], **columns, "label": right})
+
+
+def passages(n: int) -> Dataset:
+    """The answer is the one colour that the passage names, wherever that stands."""
+    rng, rows = random.Random(0), []
+    for i in range(n):
+        words = rng.sample(WORDS[3:], 5)
+        colour = rng.choice(WORDS[:3])
+        words.insert(rng.randrange(6), colour)
+        text = " ".join(words)
+        answers = {"text": [colour], "answer_start": [text.index(colour)]}
+        rows.append({"id": str(i), "context": text, "question": "maybe", "answers": answers, "is_impossible": False})
+    return Dataset.from_list(rows)
+
+
 def training_set(name, data, tokenizer):
     labels = get(name).labels
     return training.TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
@@ -77,6 +99,22 @@ def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
     labels = list(get("udpos").labels)
     found = predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels)["en"]
     assert found == tags(20)["tags"][:]
+
+
+@pytest.mark.parametrize(("name", "data"), [("hellaswag", guesses), ("squad1", passages)])
+def test_choices_and_spans_are_learned(checkpoint, tokenizer, tmp_path, name, data):
+    """The other two kinds beside those above; an untrained head is far from it."""
+    task, unseen = get(name), {"en": data(240).select(range(200, 240))}
+
+    def score(steps: int) -> float:
+        phase = PHASE.model_copy(update={"steps": steps})
+        item = training_set(name, data(200), tokenizer)
+        model, _ = tune(checkpoint, [item], tokenizer, tmp_path, phase)
+        found = predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels))
+        return metrics.score(evaluate(task, unseen, found)).loc["en", task.metrics[-1]]
+
+    assert score(1) < 50
+    assert score(PHASE.steps) > 90
 
 
 def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
