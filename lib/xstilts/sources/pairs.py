@@ -61,14 +61,19 @@ def add_detail(world: World, rng: random.Random, clause: Clause, taken: tuple[st
     return clause._replace(object=clause.object._replace(head=hyponym, det="the"))
 
 
-def drop_detail(rng: random.Random, clause: Clause) -> tuple[Clause, str]:
-    """The clause with one detail less, and which: a place, time, adjective, or hypernym for hyponym."""
+def details(clause: Clause) -> list[str]:
+    """What a clause can lose or change: place, time, the object's adjective, the object with a hypernym."""
     options = [slot for slot in ("place", "time") if getattr(clause, slot)]
     if clause.object and clause.object.adjective:
         options.append("adjective")
     if clause.object and clause.object.head in concepts.HYPERNYM:
         options.append("object")
-    option = rng.choice(options)
+    return options
+
+
+def drop_detail(rng: random.Random, clause: Clause) -> tuple[Clause, str]:
+    """The clause with one detail less, and which: a place, time, adjective, or hypernym for hyponym."""
+    option = rng.choice(details(clause))
     if option in ("place", "time"):
         return clause._replace(**{option: None}), option
     if option == "adjective":
@@ -79,12 +84,7 @@ def drop_detail(rng: random.Random, clause: Clause) -> tuple[Clause, str]:
 
 def change_detail(rng: random.Random, clause: Clause) -> Clause:
     """The clause with one detail that cannot hold together with the old one."""
-    options = [slot for slot in ("place", "time") if getattr(clause, slot)]
-    if clause.object and clause.object.adjective:
-        options.append("adjective")
-    if clause.object and clause.object.head in concepts.HYPERNYM:
-        options.append("object")
-    option = rng.choice(options)
+    option = rng.choice(details(clause))
     if option == "place":
         return clause._replace(place=Phrase(other(rng, PLACES, clause.place.head), "", entity="LOC"))
     if option == "time":
