@@ -1,6 +1,7 @@
 """The study through its own command: notebooks, Snakemake, papermill; killed and resumed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,9 @@ def test_every_notebook_ran_and_left_its_proof(finished):
     for name in ("heatmap-mean", "heatmap-zero-shot", "macro", "distance", "controls", *drawn):
         for kind in ("png", "svg", "csv"):
             assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
+    page = (study.figures_folder / "4-transfer.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64") >= len(drawn) + 4
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
     assert "notebook.ipynb" in result.stdout
 
 

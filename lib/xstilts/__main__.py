@@ -155,6 +155,8 @@ def run_notebook(study: Study, name: str) -> int:
             log_output=True,
             config=kernel,
         )
+    if run.phase == "transfer":
+        _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
     record = {
         "run": run.name,
         "fingerprint": Fingerprints(study).of(run),
@@ -166,6 +168,18 @@ def run_notebook(study: Study, name: str) -> int:
     }
     write_record(folder / "run.json", record)
     return 0
+
+
+def _render(notebook: Path, page: Path) -> None:
+    """The executed notebook as one HTML file that needs no network."""
+    from nbconvert import HTMLExporter
+
+    nowhere = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), "")
+    html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, **nowhere).from_filename(
+        str(notebook)
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(html, encoding="utf-8")
 
 
 def _find(study: Study, name: str) -> Run:
