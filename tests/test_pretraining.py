@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from xstilts.errors import UserError
 from xstilts.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
 from xstilts.settings import MicroSettings, PretrainSettings
 from xstilts.sources.micro import MicroSource
@@ -48,6 +49,17 @@ def test_unigram_tokenizer_loses_no_character():
     ids = tokenizer(unseen, add_special_tokens=False)["input_ids"]
     assert tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids) == unseen
+
+
+def test_rare_characters_are_left_to_bytes_and_a_vocabulary_without_room_is_refused():
+    lines = ["the cat sat on the mat in the sun"] * 400 + ["鷗"]
+    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 300})
+    tokenizer = train_tokenizer(Dataset.from_dict({"text": lines}), settings)
+    assert "鷗" not in tokenizer.get_vocab() and {"t", "▁"} <= set(tokenizer.get_vocab())
+    assert tokenizer.decode(tokenizer("鷗 sat", add_special_tokens=False)["input_ids"]) == "鷗 sat"
+    letters = ["".join(chr(start + n) for n in range(60)) for start in (0x430, 0x4E00, 0x5000)] * 10
+    with pytest.raises(UserError, match=r"encoder\.pretrain\.vocab_size: 300 .* characters"):
+        train_tokenizer(Dataset.from_dict({"text": letters}), settings)
 
 
 def test_encoding_drops_nothing(texts, word_tokenizer):

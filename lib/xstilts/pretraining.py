@@ -10,6 +10,10 @@ import logging
 import os
 import shutil
 import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import datasets
@@ -19,6 +23,7 @@ import torch
 import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from .errors import UserError
 from .settings import PretrainSettings
 
 log = logging.getLogger(__name__)
@@ -28,11 +33,13 @@ PAD, UNK, MASK = 1, 3, 4
 # A word; a suffix with its hyphen; a number; a single sign.
 WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
 CHUNK = 20_000  # documents tokenized at a time
+COVERAGE = 0.9995  # of the text's characters get pieces, as in XLM-R's SentencePiece; the rarest are left to bytes
 
 
 def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> transformers.PreTrainedTokenizerFast:
     """A tokenizer from the column ``text``. ``word``: every word and suffix of the text is a token;
-    ``unigram``: sub-words with byte fall-back, so that no character of real text is lost."""
+    ``unigram``: sub-words with byte fall-back, so that no character of real text is lost. UserError where
+    ``vocab_size`` has no room for the characters of the text."""
     batches = (texts[i : i + CHUNK]["text"] for i in range(0, len(texts), CHUNK))
     if settings.tokenizer == "word":
         tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
@@ -42,6 +49,12 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
         trainer = trainers.WordLevelTrainer(special_tokens=list(SPECIAL), vocab_size=1_000_000, show_progress=False)
     else:
         tokenizer = tokenizers.Tokenizer(models.Unigram())
+        batches, characters = _without_rare(batches)
+        if characters + 256 + len(SPECIAL) > settings.vocab_size:
+            raise UserError(
+                f"encoder.pretrain.vocab_size: {settings.vocab_size} has no room for the {characters} characters of "
+                f"the text, 256 bytes and {len(SPECIAL)} special tokens; make it larger"
+            )
         tokenizer.normalizer = normalizers.NFKC()
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         trainer = trainers.UnigramTrainer(
@@ -57,6 +70,17 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
         tokenizer_object=tokenizer, model_max_length=settings.positions - 2, bos_token="<s>", eos_token="</s>",
         cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
     )  # fmt: skip
+
+
+def _without_rare(batches: Iterable[list[str]]) -> tuple[list[list[str]], int]:
+    """The texts, normalised, with their rarest characters blanked out; how many characters are left."""
+    batches = [[unicodedata.normalize("NFKC", text) for text in batch] for batch in batches]
+    counts = Counter(chain.from_iterable(chain.from_iterable(batches)))
+    ranked = counts.most_common()
+    covered = np.cumsum([count for _, count in ranked])
+    kept = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1
+    rare = str.maketrans(dict.fromkeys((character for character, _ in ranked[kept:]), " "))
+    return [[text.translate(rare) for text in batch] for batch in batches], min(kept, len(ranked))
 
 
 def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
