@@ -249,7 +249,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     study = SimpleNamespace(
         name="toy", title="", folder=tmp_path / "toy", figures_folder=tmp_path / "figures", source="micro",
         source_language=codes[0], intermediate=runs, targets=targets, seed_numbers=range(1, 3),
-        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task,
+        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task, controls=(),
     )  # fmt: skip
     monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
     monkeypatch.setattr("xstilts.sources.open_source", lambda study: SimpleNamespace(language_table=lambda: languages))
@@ -261,7 +261,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
             exec("".join(cell["source"]), space)
     # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
     assert "35 of 42 scores are there" in capsys.readouterr().out
-    stems = "controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
+    stems = "answer controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
     assert sorted({path.stem for path in (tmp_path / "figures").iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]

@@ -56,6 +56,17 @@ def test_a_score_is_a_ratio_of_sums_and_a_task_score_the_mean_of_its_xtreme_metr
     assert alone["value"].isna().all(), "half a task's metrics are no score"
 
 
+def test_nothing_to_find_and_nothing_found_is_0_as_for_the_scorers_and_no_data_is_a_gap():
+    rows = [("none", "qaa", 1, [1, 0]), ("none", "qab", 1, [0, 0]), ("mnli", "qaa", 1, [1, 1])]
+    stats = table(rows, "panx", "f1")
+    stats.loc[stats["language"] == "qab", "denominator"] = 0.0
+    assert results.scores(stats)["value"].tolist() == [50.0, 0.0, 100.0]
+    found = estimate(stats, wanted(["none", "mnli"], ["panx"], ["qaa", "qab"], [1]))
+    assert pick(found, intermediate="none", language="qab")["value"] == 0.0
+    gap = pick(found, intermediate="mnli", language="qab", quantity="score")
+    assert np.isnan(gap["value"]) and gap["seeds"] == 0
+
+
 def test_gains_pair_the_same_seed_and_language():
     rows = [("none", "qaa", 1, [1, 0]), ("none", "qaa", 2, [1, 1]), ("none", "qab", 1, [0, 0])]
     rows += [

@@ -55,7 +55,7 @@ def scores(stats: pd.DataFrame) -> pd.DataFrame:
     """The tidy table: ``KEYS``, metric, value (percent), n (examples); one row per score."""
     grouped = stats.groupby([*KEYS, "metric"], sort=False, observed=True)
     sums = grouped.agg(numerator=("numerator", "sum"), denominator=("denominator", "sum"), n=("id", "size"))
-    sums["value"] = 100 * sums["numerator"] / sums["denominator"]
+    sums["value"] = 100 * sums["numerator"] / sums["denominator"].where(sums["denominator"] > 0, 1)  # 0/0 is 0
     return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
 
 
@@ -170,9 +170,13 @@ def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
         shape = (len(runs), len(seeds), len(metrics))
         parts = [("intermediate", runs), ("seed", seeds), ("metric", metrics)]
         column = np.ravel_multi_index([pd.Index(names).get_indexer(part[name]) for name, names in parts], shape)
-        for language, numerator, denominator in _resampled_sums(part, column, int(np.prod(shape)), rng, resamples):
+        for language, there, numerator, denominator in _resampled_sums(
+            part, column, int(np.prod(shape)), rng, resamples
+        ):
             with np.errstate(invalid="ignore"):
-                values = (100 * numerator / denominator).reshape(-1, *shape).mean(axis=-1)
+                values = 100 * numerator / denominator
+            values[0, there] = np.nan_to_num(values[0, there])  # 0/0 is 0, as for the scorers; without data it is a gap
+            values = values.reshape(-1, *shape).mean(axis=-1)
             score, deviation = values[0], np.nan_to_num(values[1:] - values[0]).astype(np.float32)
             for number, run in enumerate(runs):
                 found.score[run, target, language] = score[number]
@@ -181,8 +185,8 @@ def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
 
 
 def _resampled_sums(part: pd.DataFrame, column: np.ndarray, columns: int, rng: np.random.Generator, resamples: int):
-    """Per language: (language, numerators, denominators), each [1 + resamples, columns]; row 0 is the data
-    as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
+    """Per language: (language, which columns have data, numerators, denominators), sums [1 + resamples, columns];
+    row 0 is the data as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
     example, ids = pd.factorize(part["id"])
     tables = {}
     for language, rows in part.groupby("language", sort=True, observed=True).indices.items():
@@ -197,15 +201,15 @@ def _resampled_sums(part: pd.DataFrame, column: np.ndarray, columns: int, rng: n
             values[number, position, column[rows]] = part[name].to_numpy()[rows]
         sums = np.zeros((2, 1 + resamples, columns))
         sums[:, 0] = values.sum(axis=1, dtype=float)
-        tables[language] = (there, values, sums)
+        tables[language] = (there, values, sums, np.bincount(column[rows], minlength=columns) > 0)
     for start in range(0, len(ids), CHUNK):
         weights = rng.poisson(1.0, (resamples, min(CHUNK, len(ids) - start))).astype(np.float32)
-        for there, values, sums in tables.values():
+        for there, values, sums, _ in tables.values():
             first, last = np.searchsorted(there, [start, start + CHUNK])
             if first < last:
                 sums[:, 1:] += weights[:, there[first:last] - start] @ values[:, first:last]
-    for language, (_, _, (numerator, denominator)) in tables.items():
-        yield language, numerator, denominator
+    for language, (_, _, (numerator, denominator), found) in tables.items():
+        yield language, found, numerator, denominator
 
 
 def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, level: float = 0.95) -> pd.DataFrame:
