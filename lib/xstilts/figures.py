@@ -264,7 +264,7 @@ def distance_dots(table: pd.DataFrame, ax: Axes, markers: dict[str, str]) -> Axe
                 row.language, (row.distance, end), (0, side), textcoords="offset points", ha="center", va=place,
                 fontsize=5.5,
             )  # fmt: skip
-    ax.set(ylim=(0, 100))
+    ax.set(ylim=(-13, 113), yticks=range(0, 101, 20))  # room for a name above 100 and below 0
     ax.margins(x=0.12)
     ax.grid(axis="y")
     return ax

@@ -237,7 +237,9 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
         base = _mean([found.of(NONE, *part) for part in parts])
         for run in wanted["intermediate"].unique():
             here = base if run == NONE else _mean([found.of(run, *part) for part in parts])
-            rows.append((run, target, language, "score", *found.interval(*here, level), *number))
+            value, low, high, seeds = found.interval(*here, level)
+            bounds = np.clip([low, high], 0, 100)  # what a score can be
+            rows.append((run, target, language, "score", value, *bounds, seeds, *number))
             if run != NONE:
                 gain = here[0] - base[0], here[1] - base[1]
                 rows.append((run, target, language, "gain", *found.interval(*gain, level), *number))
