@@ -79,6 +79,28 @@ def test_mix_touches_only_mixed_runs(study):
     assert {name.split("/")[1] for name in touched if "/" in name} == {"hellaswag+mlm"}
 
 
+def test_choosing_checkpoints_depends_on_the_development_set(study, monkeypatch):
+    training = study().training.model_dump()
+    chosen = study(training=training | {"overrides": {"intermediate/squad1": {"evaluate_every": 5}}})
+    sizes = study().micro.span.model_dump() | {"dev": 50}
+    more = (
+        study(training=training, micro={"span": sizes}),
+        study(training=chosen.training.model_dump(), micro={"span": sizes}),
+    )
+    before = study(training=training), chosen
+    run = Run("intermediate", 1, "squad1")
+    assert [Fingerprints(a).of(run) != Fingerprints(b).of(run) for a, b in zip(before, more, strict=True)] == [
+        False,
+        True,
+    ]
+    real = runs._code_hash
+    monkeypatch.setattr(runs, "_code_hash", lambda phase: "edited" if phase == "selection" else real(phase))
+    assert Fingerprints(chosen).of(run) != Fingerprints(chosen).of(Run("intermediate", 1, "mnli"))
+    edited = [Fingerprints(one).of(run) for one in before]
+    monkeypatch.undo()
+    assert [a != Fingerprints(b).of(run) for a, b in zip(edited, before, strict=True)] == [False, True]
+
+
 def test_retrieval_settings_touch_retrieval_only(study):
     touched = changed(study(), study(retrieval={"layer": 2}))
     assert touched == {f"targets/{run}/tatoeba/seed1" for run in study().intermediate} | {"transfer"}

@@ -165,7 +165,7 @@ def test_bad_run_names(name, message):
         ({"training": {"target": {"steps": 5, "patience": 3}}}, "training.target: patience .* need evaluate_every"),
         (
             {"training": {"target": {"steps": 5, "precision": "fp8"}}},
-            "training.target.precision: .*'bf16'.*found 'fp8'",
+            "target.precision: .*'bf16'.*found 'fp8'",
         ),
         ({"training": {"target": {"steps": 5, "accumulate": 0}}}, "training.target.accumulate: .*greater than 0"),
         ({"training": {"target": {"steps": 5, "adam_epsilon": 0}}}, "training.target.adam_epsilon: .*greater than 0"),
