@@ -79,26 +79,22 @@ def test_mix_touches_only_mixed_runs(study):
     assert {name.split("/")[1] for name in touched if "/" in name} == {"hellaswag+mlm"}
 
 
-def test_choosing_checkpoints_depends_on_the_development_set(study, monkeypatch):
-    training = study().training.model_dump()
-    chosen = study(training=training | {"overrides": {"intermediate/squad1": {"evaluate_every": 5}}})
-    sizes = study().micro.span.model_dump() | {"dev": 50}
-    more = (
-        study(training=training, micro={"span": sizes}),
-        study(training=chosen.training.model_dump(), micro={"span": sizes}),
-    )
-    before = study(training=training), chosen
-    run = Run("intermediate", 1, "squad1")
-    assert [Fingerprints(a).of(run) != Fingerprints(b).of(run) for a, b in zip(before, more, strict=True)] == [
-        False,
-        True,
-    ]
+def test_choosing_checkpoints_depends_on_the_development_set_and_its_scorer(study, monkeypatch):
+    base = study().training.model_dump()
+    chosen = base | {"overrides": {"intermediate/squad1": {"evaluate_every": 5}}}
+    trained = Run("intermediate", 1, "squad1")
+
+    def of(training, **changes):
+        return Fingerprints(study(training=training, **changes)).of(trained)
+
+    plain, watched = of(base | {"overrides": {}}), of(chosen)
+    assert plain != watched
+    more = {"micro": {"span": study().micro.span.model_dump() | {"dev": 50}}}
+    less = {"micro": {"span": study().micro.span.model_dump()}}
+    assert of(base, **more) == of(base, **less) and of(chosen, **more) != of(chosen, **less)
     real = runs._code_hash
-    monkeypatch.setattr(runs, "_code_hash", lambda phase: "edited" if phase == "selection" else real(phase))
-    assert Fingerprints(chosen).of(run) != Fingerprints(chosen).of(Run("intermediate", 1, "mnli"))
-    edited = [Fingerprints(one).of(run) for one in before]
-    monkeypatch.undo()
-    assert [a != Fingerprints(b).of(run) for a, b in zip(edited, before, strict=True)] == [False, True]
+    monkeypatch.setattr(runs, "_code_hash", lambda name: "edited" if name == "selection" else real(name))
+    assert of(base | {"overrides": {}}) == plain and of(chosen) != watched
 
 
 def test_retrieval_settings_touch_retrieval_only(study):
