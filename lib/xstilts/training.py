@@ -47,18 +47,18 @@ class SharedEncoder(torch.nn.Module):
         super().__init__()
         self.heads = torch.nn.ModuleDict()
         self.kinds = {item.name: item.kind for item in sets}
+        # multiple choice reads the pooler, which only that head's encoder is sure to have
+        owner = next((item for item in sets if item.kind == "choice"), sets[0])
         for item in sets:
             # said for every head: a checkpoint's configuration may remember another head's labels
             names = dict(enumerate(item.labels)) or {0: "start", 1: "end"}
             options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
             self.heads[item.name] = HEADS[item.kind].from_pretrained(checkpoint, **options)
-        # multiple choice reads the pooler, which only that head's encoder is sure to have
-        owner = next((item.name for item in sets if item.kind == "choice"), sets[0].name)
-        self.encoder = self.heads[owner].base_model
-        for item in sets:
-            head = self.heads[item.name]
-            setattr(head, head.base_model_prefix, self.encoder)
-            head.tie_weights()
+            if item is sets[0] or item is owner:
+                self.encoder = self.heads[item.name].base_model
+            for head in self.heads.values():  # at once: ten encoders as large as XLM-R need not fit in memory
+                setattr(head, head.base_model_prefix, self.encoder)
+                head.tie_weights()
         if freeze_embeddings:
             self.encoder.embeddings.requires_grad_(False)
 
@@ -252,6 +252,8 @@ def fine_tune(
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
     )
+    # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = MixtureTrainer(
         Batches(sets, phase, mix, steps, seed), tokenizer, mix.mlm_probability, development, model=model, args=arguments
     )
