@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from .findings import with_interval
 from .published import AVERAGES, BEST, COLUMNS, UNSTATED, metric_of
 from .results import MACRO, MACRO_TRAINED, MEAN
 from .runs import evaluation_split
@@ -183,57 +182,10 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
         "gain": compared["kind"] == "gain",
         "single": compared["language"] != MEAN,
         "place": compared["target"].map(place),
+        "tuned": compared["intermediate"] != NONE,
     }
     ordered = compared.assign(**keys).sort_values([*keys, "language"], kind="stable").drop(columns=list(keys))
     return ordered[ordered["status"] != LEFT_OUT].reset_index(drop=True)
-
-
-def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
-    """How many published numbers are compared, and why the others are not."""
-    counts = compared["status"].value_counts()
-    out = compared[compared["status"] == LEFT_OUT].groupby("why", sort=False)["target"]
-    reasons = "; ".join(f"{why}: {len(part)} ({', '.join(part.unique())})" for why, part in out)
-    if counts.get(LEFT_OUT, 0) == len(compared):
-        reasons = "; ".join(f"{why}: {len(part)}" for why, part in out)
-        return f"No published number has the task, split, metric and language of one of ours ({reasons})."
-    return (
-        f"{counts.get(COMPARED, 0)} published numbers are compared with ours, {counts.get(ALONE, 0)} stand beside them "
-        f"without a difference. Ours are of {checkpoint or 'an encoder pretrained here'}.\nLeft out: {reasons or 'none'}."
-    )
-
-
-def readable(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of :func:`shown` as a person reads them; a dagger marks a number that was not checked."""
-    rows = []
-    for row in part.rename(columns={"kind": "quantity"}).itertuples():
-        difference, ours = row.why, "–"
-        if row.status == COMPARED:
-            difference, ours = f"{row.difference:+.1f}", with_interval(row._replace(value=row.ours))
-        elif np.isfinite(row.low):
-            ours = f"{row.low:.1f} to {row.high:.1f} over our runs"
-        rows.append(
-            {
-                "target": get(row.target).title if row.target in TASKS else row.target,
-                "language": row.language,
-                "run": row.intermediate,
-                "what": f"{row.quantity}, {row.metric}, {row.split}",
-                "published": f"{row.value:.1f}{dagger(row.provenance)}",
-                "ours": ours,
-                "difference": difference,
-                "system": row.system,
-                "protocol": row.note,
-                "source": row.source + (" († recalled, not checked)" if dagger(row.provenance) else ""),
-            }
-        )
-    table = pd.DataFrame(rows)
-    numbers = [name for name in ("published", "ours", "difference") if len(table)]
-    table[numbers] = table[numbers].replace("-(?=[0-9])", "−", regex=True)
-    return table
-
-
-def dagger(provenance: str) -> str:
-    """The mark of a number that nobody checked."""
-    return "†" if provenance == "recalled" else ""
 
 
 def with_gains(rows: pd.DataFrame) -> pd.DataFrame:
@@ -269,9 +221,7 @@ def agreement(
                 signs = (np.sign(cells["ours"]) == np.sign(cells["value"])).mean()
                 tau = kendall(cells["ours"].to_numpy(), cells["value"].to_numpy(), rng, resamples)
                 recalled = int((cells["provenance"] == "recalled").sum())
-                sources = "; ".join(cells["source"].unique()) + (
-                    f" († {recalled} recalled, not checked)" * (recalled > 0)
-                )
+                sources = "; ".join(cells["source"].unique()) + f" († {recalled} recalled)" * (recalled > 0)
                 parts.append((system, target, len(cells), on_ours, signs, *tau, sources))
     head = ["system", "target", "gains", "same_split", "equal_signs", "tau", "low", "high", "source"]
     return pd.DataFrame(parts, columns=head)

@@ -87,10 +87,10 @@ def test_scores(folder: Path) -> list[dict]:
     """``phang2020_test.csv``; exact match and F1 of one cell become their mean. The rest is recalled."""
     rows, spans = [], {}
     for found in collected(folder, "phang2020_test.csv"):
-        system, name = found["system"], found["target"]
+        system, name = found["system"].replace("large", "Large"), found["target"]
         if name not in TARGETS:
             continue
-        run = NONE if system == "XLM-R large (XTREME)" else BEST
+        run = NONE if system == "XLM-R Large (XTREME)" else BEST
         target, note = TARGETS[name], XTREME_RETRIEVAL.get(name, NOTES.get(system, ""))
         if name == "AVG_9":
             note = "nine targets, XTREME's retrieval baselines among them"

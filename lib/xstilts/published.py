@@ -38,6 +38,7 @@ CHOICES = {
     "split": ("dev", "test"), "kind": ("score", "gain"), "pooling": ("", "mean", "cls"),
     "provenance": ("seen", "recalled", "derived", "missing"),
 }  # fmt: skip
+IDENTITY = ("system", "intermediate", "target", "language", "split", "metric", "kind")  # of a number
 AVERAGES = (MACRO, MACRO_TRAINED)  # over XTREME's nine targets; over the seven that are trained
 
 
@@ -48,11 +49,17 @@ def metric_of(task: Task) -> str:
 
 def read(study: Study) -> pd.DataFrame:
     """Every published number: those shipped, and those of the file that the study names."""
-    return pd.concat([shipped(), read_table(ROOT / study.published)] if study.published else [shipped()])
+    if not study.published:
+        return shipped()
+    own = ROOT / study.published
+    if not own.is_file():
+        raise UserError(f"{study.path}: published: no file {own}; name a CSV of published numbers or drop the key")
+    return pd.concat([shipped(), read_table(own)], ignore_index=True)
 
 
 @cache
 def shipped() -> pd.DataFrame:
+    """The numbers that come with the package; see ``make_published.py``."""
     folder = Path(__file__).with_suffix("")
     return pd.concat([read_table(path) for path in sorted(folder.glob("*.csv"))], ignore_index=True)
 
@@ -80,9 +87,7 @@ def read_table(path: Path) -> pd.DataFrame:
             if len(cells) != len(header):
                 raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} as in the first line")
             row = _row(dict(zip(header, (cell.strip() for cell in cells), strict=True)), where, path.stem)
-            key = tuple(
-                row[name] for name in ("system", "intermediate", "target", "language", "split", "metric", "kind")
-            )
+            key = tuple(row[name] for name in IDENTITY)
             if key in seen:
                 raise UserError(f"{where}: the same number as in line {seen[key]} ({', '.join(key)})")
             seen[key] = reader.line_num
