@@ -263,7 +263,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "35 of 42 scores are there" in printed
     assert "No published number has the task, split, metric and language of one of ours" in printed
-    stems = "controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
+    stems = "answer controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
     assert sorted({path.stem for path in (tmp_path / "figures").iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]

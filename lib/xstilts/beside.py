@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from .comparison import ALONE, COMPARED, LEFT_OUT, MEMBERS
 from .figures import NEUTRAL
 from .findings import with_interval
-from .results import MEAN
+from .results import MACRO_TRAINED, MEAN
 from .tasks import TASKS, get
 
 
@@ -23,12 +23,12 @@ def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
     counts = compared["status"].value_counts()
     out = compared[compared["status"] == LEFT_OUT]
     if len(out) == len(compared):
-        reasons = "; ".join(out["why"].unique())
+        reasons = "; ".join(out["why"].value_counts().index[:3])
         return f"No published number has the task, split, metric and language of one of ours ({reasons})."
-    left = [
-        f"{len(part)} of {target} ({'; '.join(part['why'].unique())})"
-        for target, part in out.groupby("target", sort=False)
-    ]
+    left = []
+    for target, part in out.groupby("target", sort=False):
+        reasons = part["why"].value_counts().index  # the most frequent first
+        left.append(f"{len(part)} of {target} ({'; '.join(reasons[:2])}{'; …' if len(reasons) > 2 else ''})")
     return (
         f"{counts.get(COMPARED, 0)} published numbers are compared with ours, {counts.get(ALONE, 0)} stand beside "
         f"them without a difference. Ours are of {checkpoint or 'an encoder pretrained here'}.\n"
@@ -67,7 +67,9 @@ def readable(part: pd.DataFrame) -> pd.DataFrame:
 
 def title(target: str) -> str:
     """A target as a person reads it."""
-    return get(target).title if target in TASKS else f"mean of {len(MEMBERS[target])} targets"
+    if target in TASKS:
+        return get(target).title
+    return f"mean of {len(MEMBERS[target])} targets" + (", no retrieval" if target == MACRO_TRAINED else "")
 
 
 def printed(value: float) -> str:
@@ -103,7 +105,8 @@ def published_panel(table: pd.DataFrame) -> Figure:
         alike = [ax for name, ax in axes.items() if (panels[name]["kind"] == kind).all()]
         if alike:
             low, high = min(ax.get_xlim()[0] for ax in alike), max(ax.get_xlim()[1] for ax in alike)
-            plt.setp(alike, xlim=(max(low, -3), min(high, 103)) if kind == "score" else (low, high))
+            limits = (max(low, -3), min(high, 103)) if kind == "score" else (min(low, -0.5), max(high, 0.5))
+            plt.setp(alike, xlim=limits)
             alike[-1].set_xlabel(label)
         for ax in alike[:-1]:
             ax.tick_params(labelbottom=False)
