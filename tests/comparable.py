@@ -34,7 +34,7 @@ def whole(targets):
         for code in get(target).languages
     }
     examples |= {("tydiqa", code): 564 + (code == "ar") for code in get("tydiqa").languages if "tydiqa" in targets}
-    return Setting(False, splits, examples, {}, (14, "mean"))
+    return Setting(False, splits, examples, {}, {}, (14, "mean"))
 
 
 def one(target="xnli", run="mnli", value=75.0, **more):

@@ -55,10 +55,15 @@ XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
         (one(), without(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
         (one("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
         (one("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa: 4,789 of 5,077 examples"),
-        (one("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}), "size of copa test in en not known"),
+        (
+            one("copa"),
+            Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}),
+            "size of copa test in en not known",
+        ),
         (one(MACRO), XNLI, "averages other targets"),
         (one(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
         (one(run="ccg"), XNLI, "no score of ours with ccg"),
+        (one(), without(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
     ],
 )
 def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
@@ -116,11 +121,12 @@ def test_setting_of_a_study():
     )  # fmt: skip
     study = load_study(
         "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
-        retrieval={"layer": 14}, intermediate=["none"],
+        retrieval={"layer": 14}, intermediate=["none", "anli", "hellaswag"],
     )  # fmt: skip
     found = comparison.setting(study, source, stats)
     assert found.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
     assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (14, "mean")
+    assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
     assert found.splits["xnli"] == "test"
     cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": study.files.limits.model_copy(
         update={"train": 10})})})  # fmt: skip

@@ -17,7 +17,7 @@ from scipy import stats as distributions
 from .published import AVERAGES, BEST, COLUMNS, UNSTATED, metric_of
 from .results import MACRO, MACRO_TRAINED, MEAN
 from .runs import evaluation_split
-from .study import NONE, Study
+from .study import NONE, Study, parse_run
 from .tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
@@ -40,14 +40,15 @@ class Setting:
     """What decides whether a study's scores are on a published set and by a published protocol.
 
     ``splits``: target -> the split it is scored on; ``examples``: (target, language) -> how many (BUCC: gold
-    pairs); ``training``: target -> in what its training set is not the published one; ``retrieval``: layer and
-    pooling, None where states are changed after pooling.
+    pairs); ``training``: target -> in what its training set is not the published one; ``runs``: the same of
+    intermediate runs; ``retrieval``: layer and pooling, None where states are changed after pooling.
     """
 
     constructed: bool = False
     splits: dict[str, str] | None = None
     examples: dict[tuple[str, str], int] | None = None
     training: dict[str, str] | None = None
+    runs: dict[str, str] | None = None
     retrieval: tuple[int, str] | None = None
 
 
@@ -58,7 +59,7 @@ def setting(study: Study, source, stats: pd.DataFrame) -> Setting:
     tasks = [get(target) for target in study.targets]
     splits = {task.name: evaluation_split(source, task) for task in tasks}
     examples = stats.groupby(["target", "language"], observed=True)["id"].nunique().to_dict()
-    training = {}
+    training, runs = {}, {}
     for task in tasks:
         if task.kind == "mining":
             for name, code in [key for key in examples if key[0] == task.name]:
@@ -68,12 +69,20 @@ def setting(study: Study, source, stats: pd.DataFrame) -> Setting:
         trained = study.training_task(task).name
         if trained != task.training_set:
             training[task.name] = f"trained on {trained}, not {task.training_set}"
-        elif study.phase("target", trained).examples or (
-            study.source == "files" and (study.files.limits.train or trained in study.files.splits)
-        ):
+        elif study.phase("target", trained).examples or _cut(study, trained):
             training[task.name] = f"trained on part of {trained}"
+    for name in study.intermediate:
+        cut = [task for task in parse_run(name).tasks if _cut(study, task)]
+        if cut or study.phase("intermediate", name).examples:
+            runs[name] = f"{name} trained on part of {', '.join(cut) or 'its sets'}"
     how = study.retrieval
-    return Setting(False, splits, examples, training, None if how.centre else (how.layer, how.pooling))
+    return Setting(False, splits, examples, training, runs, None if how.centre else (how.layer, how.pooling))
+
+
+def _cut(study: Study, task: str) -> bool:
+    """Whether a study takes less, or other rows, than the training file of a task holds."""
+    settings = getattr(study, study.source)
+    return bool(settings.limits.train) or task in getattr(settings, "splits", {})
 
 
 def _gold_pairs(data) -> int:
@@ -101,6 +110,8 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
         elif not why and row.intermediate in OPEN:
             cell |= {"low": values["value"].min(), "high": values["value"].max()}
             why = OPEN[row.intermediate]
+        elif not why and row.intermediate in setting.runs:
+            status, why = LEFT_OUT, setting.runs[row.intermediate]
         elif not why:
             estimate = values[values["intermediate"] == row.intermediate].dropna(subset="value")
             status, why = (COMPARED, "") if len(estimate) else (LEFT_OUT, f"no score of ours with {row.intermediate}")
@@ -145,7 +156,7 @@ def _averaged(setting: Setting, average: str) -> set[str]:
 
 def _only_split(task: Task) -> str:
     """The split of a task with a single evaluation set, which goes as "dev" and as "test" in print."""
-    splits = [split for split in task.files if split != "train"]
+    splits = [split for split in ("dev", "test") if split in task.files]
     return splits[0] if len(splits) == 1 else ""
 
 
