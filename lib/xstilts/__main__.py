@@ -40,6 +40,10 @@ def run_study(study: Study, cores: int) -> int:
     """Bring every run of the study up to date through Snakemake; print one line per finished run."""
     started = time.monotonic()
     check_data(study)
+    if study.published:
+        from .published import read  # not at the start of every job
+
+        read(study)
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:

@@ -31,7 +31,7 @@ CODE = {
     "intermediate": ("features", "training", "phases"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval"),
-    "transfer": ("results", "findings", "figures"),
+    "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -186,7 +186,10 @@ class Fingerprints:
             [Fingerprints(control).of(other) for other in _scored_alone(control) if other.seed in seeds]
             for control, seeds in finished_controls(self.study)
         ]
-        return [[self.of(other) for other in list_runs(self.study) if other.phase == "targets"], controls]
+        tables = [*sorted(Path(__file__).parent.glob("published/*.csv")), Path(__file__).with_name("set_sizes.csv")]
+        tables += [ROOT / self.study.published] if self.study.published else []
+        published = [hashlib.sha256(path.read_bytes()).hexdigest() for path in tables]
+        return [[self.of(other) for other in list_runs(self.study) if other.phase == "targets"], controls, published]
 
 
 def evaluation_split(source, task) -> str:

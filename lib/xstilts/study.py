@@ -86,6 +86,7 @@ class Study(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
+    published: str = ""  # a table of published numbers to compare with, see published.py; relative to the project
     keep_models: bool = False  # keep each target's fine-tuned model after it is scored
     controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one once they have run
     runs: str = "runs"  # folder for everything a run makes; relative to the project

@@ -1,0 +1,216 @@
+"""Which published numbers are compared with ours, and how far a whole table agrees with our gains."""
+
+import re
+from itertools import combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import Dataset
+from scipy.stats import kendalltau
+
+from comparable import NINE, RUNS, estimates, one, resized, whole, without
+from xstilts import comparison
+from xstilts.comparison import Setting, compare
+from xstilts.published import shipped
+from xstilts.results import MACRO, MACRO_TRAINED, MEAN
+from xstilts.study import load_study
+from xstilts.tasks import get
+
+# --- what agrees ---------------------------------------------------------------------------------------------
+
+
+def judged(row, setting, target="xnli", language=MEAN, **options):
+    values = {("mnli", target, "score"): 77.5, ("none", target, "score"): 70.0, ("mnli", target, "gain"): 7.5}
+    return compare(row, estimates(values, language), setting, **options).iloc[0]
+
+
+def test_a_number_that_agrees_is_compared():
+    found = judged(one(), whole(["xnli"]))
+    assert (found["status"], found["why"], found["seeds"]) == ("compared", "", 3)
+    assert (found["ours"], found["low"], found["high"], found["difference"]) == (77.5, 76.5, 78.5, 2.5)
+    assert judged(one(kind="gain", value=9.0), whole(["xnli"]))["difference"] == -1.5
+    assert judged(one(language="sw", languages=np.nan), whole(["xnli"]), language="sw")["difference"] == 2.5
+    for target, split in (("xquad", "dev"), ("xquad", "test"), ("tydiqa", "dev"), ("tydiqa", "test")):
+        assert judged(one(target, split=split), whole([target]), target)["difference"] == 2.5, "there is one set only"
+
+
+XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
+
+
+@pytest.mark.parametrize(
+    ("row", "setting", "why"),
+    [
+        (one(), Setting(constructed=True), "constructed languages"),
+        (one("pawsx"), XNLI, "not a target here"),
+        (one(split="dev"), XNLI, "xnli on dev, ours on test"),
+        (one(), without(XNLI, splits={"xnli": "dev"}), "xnli on test, ours on dev"),
+        (one(metric="f1"), XNLI, "f1, ours is accuracy"),
+        (one("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
+        (one(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
+        (one(), resized(XNLI, {("xnli", "ja"): 5010}), "other languages"),
+        (one(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
+        (one(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
+        (one(), without(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
+        (one("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
+        (one("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa: 4,789 of 5,077 examples"),
+        (
+            one("copa"),
+            Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}),
+            "size of copa test in en not known",
+        ),
+        (one(MACRO), XNLI, "averages other targets"),
+        (one(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
+        (one(run="ccg"), XNLI, "no score of ours with ccg"),
+        (one(), without(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
+    ],
+)
+def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
+    found = judged(row, setting, row["target"][0], row["language"][0])
+    assert found["status"] == "left out" and re.match(why, found["why"]) and np.isnan(found["difference"])
+    assert comparison.shown(pd.DataFrame([found])).empty
+
+
+def test_tatoebas_three_baselines_follow_three_protocols():
+    rows = shipped().query("target == 'tatoeba' and language == @MEAN and provenance != 'recalled' or value == 77.3")
+    ours = estimates({("none", "tatoeba", "score"): 33.0, ("squad1", "tatoeba", "score"): 60.0})
+    setting = whole(["tatoeba"])
+    found = compare(rows, ours, setting).set_index("value")
+    assert sorted(round(value, 1) for value in found.index) == [31.0, 57.3, 77.3]
+    assert found["note"].nunique() == 3 and found["note"].str.len().min() > 20, "each says its protocol"
+    assert found.loc[31.022, ["status", "difference"]].tolist() == ["compared", pytest.approx(33 - 31.022)]
+    assert found.loc[57.3, ["status", "why"]].tolist() == ["alone", "retrieval protocol not known"]
+    assert found.loc[77.3, ["status", "why"]].tolist() == ["alone", "mean of 41 languages"]
+    for retrieval in ((13, "mean"), (14, "cls"), (-1, "mean"), None):
+        other = compare(rows, ours, without(setting, retrieval=retrieval))
+        assert other["difference"].isna().all() and set(other["status"]) == {"alone"}
+    alone = shipped().query("target == 'tatoeba' and language == 'af'")
+    elsewhere = without(setting, retrieval=(13, "mean"))
+    assert compare(alone, ours, elsewhere)["status"].tolist() == ["left out"], "the mean says enough"
+
+
+def test_a_run_that_is_not_known_gets_the_span_of_ours_and_no_difference():
+    for run, why in (("best", "run chosen per target"), ("unstated", "run not stated")):
+        found = judged(one(run=run), XNLI)
+        assert (found["status"], found["why"], found["low"], found["high"]) == ("alone", why, 70.0, 77.5)
+        assert np.isnan(found["ours"]) and np.isnan(found["difference"])
+
+
+def test_averages_over_targets_need_the_same_nine():
+    ours = estimates({("mnli", MACRO, "gain"): 6.0, ("none", MACRO_TRAINED, "score"): 71.0})
+    rows = shipped()[shipped()["target"].isin([MACRO, MACRO_TRAINED])]
+    on_test = compare(rows, ours, whole(NINE)).query("status == 'compared'")
+    assert on_test[["target", "value", "difference"]].values.tolist() == [[MACRO_TRAINED, 70.1, pytest.approx(0.9)]]
+    dev = whole(NINE)
+    dev = without(dev, splits={target: comparison._only_split(get(target)) or "dev" for target in NINE})
+    sizes = {key: comparison.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
+    dev = without(dev, examples={key: sizes[key] or count for key, count in dev.examples.items()})
+    found = compare(rows, ours, dev).query("value == 7.5").iloc[0]
+    assert found["why"] == "size of udpos dev in kk not known", "UD has no development set there"
+
+
+def test_setting_of_a_study():
+    assert comparison.setting(SimpleNamespace(source="micro"), None, None) == Setting(constructed=True)
+    gold = Dataset.from_dict({"side": ["foreign", "foreign", "source"], "gold": [["a"], [], ["b"]]})
+    source = SimpleNamespace(languages=lambda task, split: ["en"], load=lambda task, split, language: gold)
+    stats = pd.DataFrame(
+        [("xnli", "en", "1", "accuracy"), ("xnli", "en", "2", "accuracy"), ("xquad", "en", "1", "f1"),
+         ("xquad", "en", "1", "exact_match"), ("bucc", "zh", "1", "f1"), ("bucc", "zh", "2", "f1")],
+        columns=["target", "language", "id", "metric"],
+    )  # fmt: skip
+    study = load_study(
+        "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
+        retrieval={"layer": 14}, intermediate=["none", "anli", "hellaswag"],
+    )  # fmt: skip
+    found = comparison.setting(study, source, stats)
+    assert found.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
+    assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (14, "mean")
+    assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
+    assert found.splits["xnli"] == "test"
+    cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": study.files.limits.model_copy(
+        update={"train": 10})})})  # fmt: skip
+    assert comparison.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
+    centred = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"centre": True})})
+    assert comparison.setting(centred, source, stats).retrieval is None
+
+
+# --- agreement of a whole table ------------------------------------------------------------------------------
+
+
+def tau_by_hand(x, y):
+    """Kendall's tau-b: (concordant - discordant) / sqrt(pairs not tied in x * pairs not tied in y)."""
+    signs = [(np.sign(a - b), np.sign(c - d)) for (a, c), (b, d) in combinations(list(zip(x, y, strict=True)), 2)]
+    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
+    return sum(a * b for a, b in signs) / np.sqrt(untied[0] * untied[1])
+
+
+def test_kendall_by_hand_and_against_scipy():
+    x, y = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 3, 5, 4])  # 8 pairs concordant, 2 discordant
+    tau, low, high = comparison.kendall(x, y, np.random.default_rng(0), 500)
+    assert tau == pytest.approx(0.6) and tau == pytest.approx(tau_by_hand(x, y))
+    assert -1 <= low < tau < high <= 1
+    rng = np.random.default_rng(1)
+    for _ in range(5):  # with ties
+        x, y = rng.integers(0, 5, 12), rng.integers(0, 5, 12)
+        tau = comparison.kendall(x, y, rng, 20)[0]
+        assert tau == pytest.approx(kendalltau(x, y).statistic) and tau == pytest.approx(tau_by_hand(x, y))
+
+
+def test_interval_of_tau_equals_an_independent_bootstrap_and_shrinks():
+    rng = np.random.default_rng(2)
+    widths = []
+    for count in (10, 60):
+        x = rng.normal(size=count)
+        y = x + rng.normal(size=count)
+        _, low, high = comparison.kendall(x, y, np.random.default_rng(3), 400)
+        draws = np.random.default_rng(4).integers(0, count, (400, count))
+        again = np.quantile([kendalltau(x[draw], y[draw]).statistic for draw in draws], [0.025, 0.975])
+        assert [low, high] == pytest.approx(again, abs=0.06)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 1.5
+
+
+def gains_table(values, target="xnli", split="test", provenance="seen"):
+    parts = [one(target, run, value, kind="gain", split=split, provenance=provenance) for run, value in values.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_agreement_by_hand():
+    ours = {"mnli": 3.0, "squad1": 2.0, "hellaswag": 1.0, "multi": 4.0, "ccg": -1.0}
+    paper = {"mnli": 2.0, "squad1": 3.0, "hellaswag": -1.0, "multi": 5.0, "ccg": -2.0, "qqp": 9.0}
+    table = estimates({(run, "xnli", "gain"): value for run, value in ours.items()})
+    found = comparison.agreement(gains_table(paper), table, XNLI, np.random.default_rng(0))
+    assert found["target"].tolist() == ["all", "xnli"] and (found["gains"] == 5).all(), "qqp has no gain of ours"
+    assert found["equal_signs"].tolist() == [0.8, 0.8], "hellaswag differs in sign"
+    # one of ten pairs, mnli and squad1, is discordant: (9 - 1) / 10
+    assert found["tau"].tolist() == pytest.approx([0.8, 0.8]) and (found["low"] < 0.8).all()
+    assert found["source"].tolist() == ["there", "there"] and found["same_split"].tolist() == [5, 5]
+
+
+def test_agreement_says_on_which_split_and_what_is_recalled():
+    values = {run: float(number) for number, run in enumerate(RUNS[1:], 1)}
+    table = estimates({(run, "xnli", "gain"): value for run, value in values.items()})
+    rows = gains_table(values, split="dev", provenance="recalled")
+    assert set(compare(rows, table, XNLI)["status"]) == {"left out"}, "no difference between splits"
+    found = comparison.agreement(rows, table, XNLI, np.random.default_rng(0)).iloc[0]
+    assert found[["gains", "same_split", "equal_signs"]].tolist() == [5, 0, 1.0] and found["tau"] == pytest.approx(1)
+    assert found["source"] == "there († 5 recalled)"
+    short = gains_table({run: values[run] for run in RUNS[1:5]})
+    assert comparison.agreement(short, table, XNLI, np.random.default_rng(0)).empty, "too few to rank"
+    part = resized(XNLI, {("xnli", "sw"): 1200})
+    assert comparison.agreement(rows, table, part, np.random.default_rng(0)).empty, "not the published set"
+    assert comparison.agreement(shipped(), table, XNLI, np.random.default_rng(0)).empty
+
+
+def test_gains_follow_from_scores_and_their_own_none():
+    rows = pd.concat([one(run="none", value=70.0), one(run="mnli", value=72.5), one("pawsx", "mnli", 80.0)])
+    found = comparison.with_gains(rows).query("kind == 'gain'")
+    derived = found[["intermediate", "target", "value", "provenance"]].values.tolist()
+    assert derived == [["mnli", "xnli", 2.5, "derived"]], "PAWS-X has no none"
+    typed = pd.concat([rows, one(run="mnli", value=2.4, kind="gain")])
+    assert comparison.with_gains(typed).query("kind == 'gain'")["value"].tolist() == [2.4], "what was printed counts"
+    unsure = pd.concat([one(run="none", value=70.0, provenance="recalled"), one(run="mnli", value=72.5)])
+    assert comparison.with_gains(unsure).query("kind == 'gain'")["provenance"].tolist() == ["recalled"]
+    elsewhere = pd.concat([one(run="none", value=70.0, source="another"), one(run="mnli", value=72.5)])
+    assert comparison.with_gains(elsewhere).query("kind == 'gain'").empty
