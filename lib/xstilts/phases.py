@@ -25,7 +25,7 @@ from .runs import (
     written_whole,
 )
 from .sources import Source
-from .study import NONE, Study, parse_run
+from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, Task, get
 from .training import HEADS, TrainingSet, fine_tune, save_encoder
 
@@ -84,7 +84,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     record = read_record(folder / "training.json")
     if record.get("fingerprint") == fingerprint:
         return record
-    parsed = parse_run(name)
+    parsed = study.intermediate_run(name)
     start = encoder_of(study, NONE, seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     phase = study.phase("intermediate", name)
