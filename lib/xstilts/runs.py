@@ -195,14 +195,6 @@ def check_data(study: Study) -> None:
     none of its targets."""
     source = open_source(study)
     sets = _needed(study, source)
-    for task, split, languages in sets:
-        known = source.languages(task, split)
-        absent = [language for language in languages if language not in known]
-        if absent:
-            raise UserError(
-                f'{study.path}: no {split} set of "{task.name}" in {", ".join(absent)}; there is: '
-                f"{', '.join(known) or 'none'}"
-            )
     mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
     source.check(sets, text=mlm or not study.encoder.checkpoint)
     there: set[str] = set()
@@ -217,6 +209,14 @@ def check_data(study: Study) -> None:
     for language in study.languages:
         if language not in there:
             raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+    for task, split, languages in sets:
+        known = source.languages(task, split)
+        absent = [language for language in languages if language not in known]
+        if absent:
+            raise UserError(
+                f'{study.path}: no {split} set of "{task.name}" in {", ".join(absent)}; there is: '
+                f"{', '.join(known) or 'none'}"
+            )
 
 
 def _needed(study: Study, source) -> list[tuple[Task, str, list[str]]]:
