@@ -47,6 +47,14 @@ def build(folder: Path, rows: int = 6) -> Path:
     return folder
 
 
+def build_all(folder: Path, rows: int = 6) -> Path:
+    """``mirror``, ``bucc`` and ``ccgbank`` below ``folder``: all that a study on the hub source may name."""
+    build(folder / "mirror", rows)
+    build_bucc(folder / "bucc", rows)
+    build_ccgbank(folder / "ccgbank", rows)
+    return folder
+
+
 def build_bucc(folder: Path, rows: int = 6) -> Path:
     """BUCC 2018 as XTREME's script leaves it: in both splits every second sentence has its translation."""
     folder.mkdir(parents=True)
