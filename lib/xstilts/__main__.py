@@ -44,6 +44,8 @@ def run_study(study: Study, cores: int) -> int:
         from .published import read  # not at the start of every job
 
         read(study)
+    if study.absence:
+        print(study.absence, flush=True)
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:

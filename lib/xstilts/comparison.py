@@ -17,7 +17,7 @@ from scipy import stats as distributions
 from .published import AVERAGES, BEST, COLUMNS, UNSTATED, metric_of
 from .results import MACRO, MACRO_TRAINED, MEAN
 from .runs import evaluation_split
-from .study import NONE, Study, parse_run
+from .study import MULTI, NONE, Study, parse_run
 from .tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
@@ -72,7 +72,8 @@ def setting(study: Study, source, stats: pd.DataFrame) -> Setting:
         elif study.phase("target", trained).examples or _cut(study, trained):
             training[task.name] = f"trained on part of {trained}"
     for name in study.intermediate:
-        cut = [task for task in parse_run(name).tasks if _cut(study, task)]
+        without = study.absent if name.startswith(MULTI) else ()
+        cut = [task for task in parse_run(name).tasks if task in without or _cut(study, task)]
         if cut or study.phase("intermediate", name).examples:
             runs[name] = f"{name} trained on part of {', '.join(cut) or 'its sets'}"
     how = study.retrieval
