@@ -47,8 +47,9 @@ class SharedEncoder(torch.nn.Module):
             names = dict(enumerate(item.labels)) or {0: "start", 1: "end"}
             options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
             self.heads[item.name] = HEADS[item.kind].from_pretrained(checkpoint, **options)
-        # multiple choice reads the pooler, which only that head's encoder is sure to have
-        owner = next((item.name for item in sets if item.kind == "choice"), sets[0].name)
+        # some heads read the encoder's pooler (BERT's of pairs, XLM-R's of choices), and only theirs is built with one
+        pooled = [item.name for item in sets if getattr(self.heads[item.name].base_model, "pooler", None) is not None]
+        owner = (pooled or [sets[0].name])[0]
         self.encoder = self.heads[owner].base_model
         for item in sets:
             head = self.heads[item.name]
