@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex, to_rgba
 from synthetic import statistics, wanted, write
 from xstilts import figures, results
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
-from xstilts.study import ROOT, RetrievalSettings
+from xstilts.study import ROOT
 
 RUNS = ["none", "mnli", "ccg", "hellaswag+mlm"]
 TARGETS = ["tatoeba", "xquad", "xnli"]
@@ -249,7 +249,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     study = SimpleNamespace(
         name="toy", title="", folder=tmp_path / "toy", figures_folder=tmp_path / "figures", source="micro",
         source_language=codes[0], intermediate=runs, targets=targets, seed_numbers=range(1, 3),
-        encoder=SimpleNamespace(checkpoint=""), retrieval=RetrievalSettings(), training_task=lambda task: task,
+        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task,
     )  # fmt: skip
     monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
     monkeypatch.setattr("xstilts.sources.open_source", lambda study: SimpleNamespace(language_table=lambda: languages))

@@ -309,28 +309,28 @@ def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
     return figure
 
 
-def layer_panels(table: pd.DataFrame) -> Figure:
-    """Retrieval score by hidden layer, a panel per target and a line per run (``none`` black), mean over seeds.
+def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
+    """Retrieval score of one run by hidden layer, a panel per target: a line per language, their mean in black.
 
-    ``table``: as ``results.read_layers`` gives it; of each target its main metric.
+    ``layers``: target -> its ``layers.parquet`` (language, layer, metric, score); of each its main metric.
     """
-    targets, runs = list(table["target"].unique()), list(table["intermediate"].unique())
-    figure, axes = plt.subplots(1, len(targets), figsize=(0.9 + 2.8 * len(targets), 2.6), sharex=True, squeeze=False)
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, max(len(runs) - 1, 1)))
-    look = dict(zip([run for run in runs if run != NONE], colours, strict=False)) | {NONE: "black"}
-    for ax, target in zip(axes.flat, targets, strict=True):
-        part = table[(table["target"] == target) & (table["metric"] == TASKS[target].metrics[0])]
-        for number, run in enumerate(runs):
-            line = part[part["intermediate"] == run].groupby("layer")["score"].mean()
-            style = {"marker": "osD^vP"[number % 6], "markersize": 3, "linewidth": 1.6 if run == NONE else 0.9}
-            ax.plot(line.index, line, color=look[run], label=run, zorder=3 if run == NONE else 2, **style)
+    size = (0.7 + 2.8 * len(layers), 2.5)
+    figure, axes = plt.subplots(1, len(layers), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax, (target, table) in zip(axes.flat, layers.items(), strict=True):
+        main = table[table["metric"] == TASKS[target].metrics[0]]
+        curves = main.pivot(index="layer", columns="language", values="score")
+        ax.plot(curves.index, curves, color="0.75", linewidth=0.7)
+        ax.plot(curves.index, curves.mean(axis=1, skipna=False), color="black", marker="o", markersize=3)
+        for language, score in curves.iloc[-1].items():
+            ax.annotate(
+                language, (curves.index[-1], score), (3, 0), textcoords="offset points", fontsize=5.5, va="center"
+            )
         ax.set_title(_title(target), loc="left", fontweight="bold")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(ylim=(0, 100))
         ax.grid(axis="y")
-    figure.supxlabel(f"hidden layer (0: embeddings); {_seeds(table['seed'].nunique()).partition(':')[0]}", fontsize=8)
-    figure.supylabel("score, mean over languages", fontsize=8)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right center")
+    figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
+    figure.supylabel("score", fontsize=8)
     return figure
 
 

@@ -16,7 +16,6 @@ Adding them, instead of resampling both at once, counts the examples-by-seeds in
 three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
 """
 
-import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,24 +57,6 @@ def scores(stats: pd.DataFrame) -> pd.DataFrame:
     sums = grouped.agg(numerator=("numerator", "sum"), denominator=("denominator", "sum"), n=("id", "size"))
     sums["value"] = 100 * sums["numerator"] / sums["denominator"]
     return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
-
-
-def read_layers(study: Study) -> pd.DataFrame:
-    """Retrieval scores by hidden layer: a row per run, target, layer, metric and seed, mean over the languages.
-
-    Columns: intermediate, target, layer, metric, seed, score (percent); no rows without a retrieval target.
-    """
-    keys = ["intermediate", "target", "layer", "metric", "seed"]
-    found = [
-        pd.read_parquet(path).assign(intermediate=run, target=path.parent.name, seed=seed)
-        for run in study.intermediate
-        for seed in study.seed_numbers
-        for path in sorted(study.folder.glob(f"targets/{glob.escape(run)}/*/seed{seed}/*/layers.parquet"))
-        if path.parent.name in study.targets and (path.parents[1] / "run.json").is_file()
-    ]
-    if not found:
-        return pd.DataFrame(columns=[*keys, "score"])
-    return pd.concat(found).groupby(keys, sort=False, as_index=False)["score"].mean()
 
 
 def task_metrics(task: Task) -> tuple[str, ...]:

@@ -62,10 +62,10 @@ def retrieve(
             score = partial(_search, data["id"][:], language)
         else:
             splits = [split] if split == "dev" else [split, "dev"]  # the set that is scored, then that of the threshold
-            sets = [MiningSet.of(source.load(task, name, language)) for name in splits]
-            sides = []
-            for name, part in zip(splits, sets, strict=True):
-                sides += [states(part.texts("foreign")), source_states(part.texts("source"), name)]
+            sets, sides = [], []
+            for name in splits:
+                sets.append(MiningSet.of(source.load(task, name, language)))
+                sides += [states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
             score = partial(_mined, sets, language)
         for number, layer in enumerate(layers):
             found_stats, found = score(*(_vectors(side[number], settings.centre) for side in sides))
