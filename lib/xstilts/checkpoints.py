@@ -5,6 +5,7 @@ Python files could do anything.
 """
 
 import hashlib
+import textwrap
 from pathlib import Path
 
 from .errors import UserError
@@ -77,11 +78,9 @@ def fetch(study: Study, folder: Path) -> dict:
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     try:
         model = transformers.AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, **options)
-        # words of a tagged sentence come one by one: byte-level tokenizers must mark the start of each
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, add_prefix_space=True, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        # of transformers' messages the first paragraph says what is wrong
-        reason = " ".join(str(error).strip().split("\n\n")[0].split())
+        reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     _check(study, model, tokenizer)
     model.save_pretrained(folder)

@@ -132,6 +132,6 @@ def _answers(results: list[tuple], dataset: Dataset) -> list[str]:
     """Answer strings; no answer is a choice only in sets that hold unanswerable questions (SQuAD v2.0)."""
     may_be_empty = any(dataset["is_impossible"][:])
     return [
-        "" if may_be_empty and null > score else context[start:end]
+        "" if may_be_empty and null > score else context[start:end].strip()  # some tokens hold the blank before them
         for (score, start, end, null), context in zip(results, dataset["context"][:], strict=True)
     ]

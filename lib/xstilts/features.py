@@ -83,7 +83,11 @@ def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) 
     label_ids = {label: index for index, label in enumerate(labels)}
     # some "words" of real treebanks are white space or control characters that a tokenizer drops
     blank = {word for word in {word for row in dataset["tokens"][:] for word in row} if not tokenizer.tokenize(word)}
-    sentences = [[tokenizer.unk_token if word in blank else word for word in row] for row in dataset["tokens"][:]]
+    # a blank before each word but the first, as in running text: byte-level tokenizers read it, others pass over it
+    sentences = [
+        [tokenizer.unk_token if word in blank else " " * (place > 0) + word for place, word in enumerate(row)]
+        for row in dataset["tokens"][:]
+    ]
     room = max_length - tokenizer.num_special_tokens_to_add()
     widths = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
     pieces, origin = [], []
