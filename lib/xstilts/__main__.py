@@ -86,18 +86,12 @@ def run_study(study: Study, cores: int) -> int:
 def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
     """Write a run's predictions as XTREME's scorer reads them; one line per target."""
     from .sources import open_source
-    from .submission import FOLDERS, default_folder, write_submission
+    from .submission import default_folder, write_submission
 
     written = write_submission(study, open_source(study), name, seed, folder)
     print(f"{name}, seed {seed}: {_short(folder or default_folder(study, name, seed))}")
     for one in written:
-        if one.left_out:
-            print(f"  {one.target}: left out: {one.left_out}")
-            continue
-        print(f"  {FOLDERS[one.target]}: {len(one.languages)} languages")
-        for scorer, codes in (("XTREME's", one.absent), ("XTREME-R's", one.absent + one.absent_r)):
-            if codes and (scorer == "XTREME's" or one.absent_r):
-                print(f"    {scorer} scorer stops without {', '.join(codes)}: not in this study's data")
+        print(f"  {one.described()}")
     return 0
 
 

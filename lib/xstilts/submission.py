@@ -43,6 +43,18 @@ class Written:
     absent_r: tuple[str, ...] = ()
     left_out: str = ""
 
+    def described(self) -> str:
+        """One line: how far the scorers get with it."""
+        if self.left_out:
+            return f"{self.target}: left out: {self.left_out}"
+        wanted = get(self.target).languages
+        text = f"{FOLDERS[self.target]}: {len(wanted) - len(self.absent)} of XTREME's {len(wanted)} languages"
+        if len(self.absent) == len(wanted):
+            return f"{text} ({len(self.languages)} others)"
+        if self.absent:
+            text += f": its scorer stops without {', '.join(self.absent)}"
+        return f"{text}; XTREME-R also wants {', '.join(self.absent_r)}" if self.absent_r else text
+
 
 def write_submission(study: Study, source: Source, name: str, seed: int, folder: Path | None = None) -> list[Written]:
     """Write the predictions of every target of intermediate run ``name`` to ``folder`` (by default the study's
