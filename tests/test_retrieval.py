@@ -11,8 +11,9 @@ from datasets import Dataset
 from toy import TEXT, build_checkpoint
 from xstilts import metrics, retrieval
 from xstilts.errors import UserError
+from xstilts.findings import tatoeba_protocol
 from xstilts.results import task_metrics
-from xstilts.study import LengthSettings, RetrievalSettings
+from xstilts.study import EncoderSettings, LengthSettings, RetrievalSettings
 from xstilts.tasks import get
 
 TEXTS = [*TEXT, "308", "Punkte ab.", TEXT[0], "The Panthers " * 20]
@@ -81,6 +82,27 @@ def test_a_diverged_encoder_is_no_score_of_zero(checkpoint, tokenizer):
     torch.nn.init.constant_(diverged.get_input_embeddings().weight, float("nan"))
     with pytest.raises(ValueError, match="diverged"):
         retrieval.embed(diverged, tokenizer, TEXTS, [2], RetrievalSettings(), 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "checkpoint", "said"),
+    [
+        ({"layer": 14}, "FacebookAI/xlm-roberta-large", "`none` follows that of Phang et al.'s code, 31.0"),
+        ({"layer": -11}, "models/xlm-roberta-large", "`none` follows that of Phang et al.'s code, 31.0"),
+        ({"layer": 8}, "FacebookAI/xlm-roberta-large", "none of them: hidden layer 8, not hidden layer 14."),
+        (
+            {"layer": 14, "special_tokens": False, "centre": True}, "FacebookAI/xlm-roberta-large",
+            "none of them: mean over all tokens but <s> and </s>, not mean over all tokens; centring by language, not no",
+        ),
+        ({"layer": 1}, "", "none of them: an encoder of the study's own, not xlm-roberta-large; hidden layer 1, not"),
+    ],
+)  # fmt: skip
+def test_the_sentence_on_protocols_follows_the_settings(settings, checkpoint, said):
+    study = SimpleNamespace(
+        retrieval=RetrievalSettings(**settings), encoder=EncoderSettings(checkpoint=checkpoint), intermediate=("none",)
+    )
+    sentence = tatoeba_protocol(study)
+    assert said in sentence and all(number in sentence for number in ("31.0", "57.3", "77.3"))
 
 
 # --- search and mining ----------------------------------------------------------------------------------

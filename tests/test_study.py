@@ -171,3 +171,16 @@ def test_resolved_study_reads_back_the_same(write, tmp_path):
     study = load_study(write(micro() | {"runs": str(tmp_path / "runs")}), seeds=3)
     study.folder.mkdir(parents=True)
     assert load_study(study.resolve()).model_dump() == study.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retrieval": {"pooling": "cls", "special_tokens": False}}, "special_tokens: false leaves nothing to pool"),
+        ({"retrieval": {"layer": 4}}, r"retrieval.layer: 4, and the encoder has 3 layers: 0 \(embeddings\) to 3"),
+        ({"retrieval": {"layers": "every"}}, "retrieval.layers"),
+    ],
+)
+def test_layers_and_pooling_that_cannot_be(write, changes, message):
+    with pytest.raises(UserError, match=message):
+        load_study(write({"based_on": "micro", "name": "pooled", **changes}))
