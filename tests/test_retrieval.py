@@ -92,7 +92,7 @@ def test_a_diverged_encoder_is_no_score_of_zero(checkpoint, tokenizer):
         ({"layer": 8}, "FacebookAI/xlm-roberta-large", "none of them: hidden layer 8, not hidden layer 14."),
         (
             {"layer": 14, "special_tokens": False, "centre": True}, "FacebookAI/xlm-roberta-large",
-            "none of them: mean over all tokens but <s> and </s>, not mean over all tokens; centring by language, not no",
+            "none of them: mean over all tokens but <s> and </s>, not mean over all tokens; centring by",
         ),
         ({"layer": 1}, "", "none of them: an encoder of the study's own, not xlm-roberta-large; hidden layer 1, not"),
     ],
