@@ -36,15 +36,18 @@ PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBSTRIPOUT := $(BIN)nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 
-.PHONY: help setup study test lab lint format clean
+.PHONY: help setup study submission test lab lint format clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## create or renew the environment, nothing else
 
 study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n
 	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
+
+submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
+	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
 
 test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadgroup

@@ -206,6 +206,18 @@ def test_score_dots_by_hand():
     assert [text.get_text() for text in ax.texts] == ["missing"]
 
 
+def test_layer_panels_draw_every_language_and_their_mean_of_the_main_metric():
+    rows = [("de", 0, 10), ("de", 2, 50), ("zh", 0, 20), ("zh", 2, 30), ("de", 1, 40), ("zh", 1, 60)]
+    table = pd.DataFrame(rows, columns=["language", "layer", "score"]).assign(metric="accuracy")
+    reverse = table.assign(metric="reverse_accuracy", score=99.0)
+    figure = figures.layer_panels({"tatoeba": pd.concat([table, reverse]), "bucc": table.assign(metric="f1")})
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Tatoeba", "BUCC"]
+    for ax in figure.axes:
+        drawn = [line.get_ydata().tolist() for line in ax.lines]
+        assert drawn == [[10, 40, 50], [20, 60, 30], [15, 50, 40]]
+        assert [text.get_text() for text in ax.texts] == ["de", "zh"]
+
+
 def test_save_writes_three_files_the_same_each_time(tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure, ax = plt.subplots()

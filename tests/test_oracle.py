@@ -100,10 +100,10 @@ def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatc
             return data
 
     monkeypatch.setattr(
-        retrieval, "embed", lambda model, tokenizer, texts, *settings: np.array([vectors[text] for text in texts])
+        retrieval, "embed", lambda model, tokenizer, texts, *settings: np.array([[vectors[text] for text in texts]])
     )
     study = SimpleNamespace(retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()))
     checkpoint = build_checkpoint(tmp_path)
     for split, language in sets(source, task):
-        stats, _ = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
+        stats, _, _ = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
         assert metrics.score(stats).loc[language, task.metrics[0]] == pytest.approx(100, abs=1e-9), (split, language)

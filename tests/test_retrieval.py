@@ -11,7 +11,9 @@ from datasets import Dataset
 from toy import TEXT, build_checkpoint
 from xstilts import metrics, retrieval
 from xstilts.errors import UserError
-from xstilts.study import LengthSettings, RetrievalSettings
+from xstilts.findings import tatoeba_protocol
+from xstilts.results import task_metrics
+from xstilts.study import EncoderSettings, LengthSettings, RetrievalSettings
 from xstilts.tasks import get
 
 TEXTS = [*TEXT, "308", "Punkte ab.", TEXT[0], "The Panthers " * 20]
@@ -35,32 +37,72 @@ def tokenizer(checkpoint):
 # --- pooled states --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
-@pytest.mark.parametrize("layer", [0, 1, 2, -1])
-def test_states_are_those_of_each_text_alone(encoder, tokenizer, layer, pooling):
-    found = retrieval.embed(encoder, tokenizer, TEXTS, layer, pooling, max_length=24, batch_tokens=60)
-    assert found.shape == (len(TEXTS), 32) and found.dtype == np.float32
-    for text, vector in zip(TEXTS, found, strict=True):
+POOLED = {  # of one text's states, <s> first and </s> last
+    ("mean", True): lambda states: states.mean(dim=0),
+    ("mean", False): lambda states: states[1:-1].mean(dim=0) if len(states) > 2 else states.mean(dim=0),
+    ("cls", True): lambda states: states[0],
+}
+
+
+@pytest.mark.parametrize(("pooling", "special"), POOLED)
+def test_states_are_those_of_each_text_alone(encoder, tokenizer, pooling, special):
+    """Every layer in one pass; an unknown sign is a token of the text's own, an empty text has none."""
+    texts, layers, passes = [*TEXTS, "☃ 308", ""], [2, 0, 1], []
+    assert tokenizer.unk_token_id in tokenizer("☃ 308")["input_ids"]
+    settings = RetrievalSettings(pooling=pooling, special_tokens=special)
+    with encoder.register_forward_pre_hook(lambda *_: passes.append(1)):
+        found = retrieval.embed(encoder, tokenizer, texts, layers, settings, max_length=24, batch_tokens=60)
+    assert found.shape == (3, len(texts), 32) and found.dtype == np.float32 and len(passes) < len(texts)
+    for number, text in enumerate(texts):
         one = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
         with torch.no_grad():
-            states = encoder(**one, output_hidden_states=True).hidden_states[layer][0]
-        expected = states[0] if pooling == "cls" else states.mean(dim=0)  # special tokens included
-        np.testing.assert_allclose(vector, expected, atol=1e-5)
-    assert (found[0] == found[TEXTS.index(TEXT[0], 1)]).all()  # equal texts, equal states, to the bit
+            states = encoder(**one, output_hidden_states=True).hidden_states
+        for place, layer in enumerate(layers):
+            np.testing.assert_allclose(found[place, number], POOLED[pooling, special](states[layer][0]), atol=1e-5)
+    assert (found[:, 0] == found[:, texts.index(TEXT[0], 1)]).all()  # equal texts, equal states, to the bit
 
 
-def test_a_layer_that_there_is_not(encoder, tokenizer):
-    with pytest.raises(UserError, match=r"retrieval.layer is 3; the encoder has 2 layers"):
-        retrieval.embed(encoder, tokenizer, TEXTS, 3, "mean", 24)
-    with pytest.raises(UserError, match=r"retrieval.layer is -4"):
-        retrieval.embed(encoder, tokenizer, TEXTS, -4, "mean", 24)
+def test_states_of_many_layers_lie_in_a_file(encoder, tokenizer):
+    found = retrieval.embed(encoder, tokenizer, TEXT, [0, 1, 2], RetrievalSettings(), 24)
+    assert isinstance(found, np.memmap)
+    assert not isinstance(retrieval._vectors(found[0], centre=False), np.memmap)
+
+
+def test_layers_are_counted_from_either_end():
+    assert RetrievalSettings(layer=-1, layers=(0, 3, -2)).indices(3) == [3, 0, 2]
+    assert RetrievalSettings(layer=1, layers="all").indices(3) == [1, 0, 2, 3]
+    with pytest.raises(UserError, match=r"retrieval.layer: 3, and the encoder has 2 layers"):
+        RetrievalSettings(layer=3).indices(2)
+    with pytest.raises(UserError, match=r"retrieval.layers: -4, and"):
+        RetrievalSettings(layers=(1, -4)).indices(2)
 
 
 def test_a_diverged_encoder_is_no_score_of_zero(checkpoint, tokenizer):
     diverged = transformers.AutoModel.from_pretrained(checkpoint)
     torch.nn.init.constant_(diverged.get_input_embeddings().weight, float("nan"))
     with pytest.raises(ValueError, match="diverged"):
-        retrieval.embed(diverged, tokenizer, TEXTS, -1, "mean", 24)
+        retrieval.embed(diverged, tokenizer, TEXTS, [2], RetrievalSettings(), 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "checkpoint", "said"),
+    [
+        ({"layer": 14}, "FacebookAI/xlm-roberta-large", "`none` follows that of Phang et al.'s code, 31.0"),
+        ({"layer": -11}, "models/xlm-roberta-large", "`none` follows that of Phang et al.'s code, 31.0"),
+        ({"layer": 8}, "FacebookAI/xlm-roberta-large", "none of them: hidden layer 8, not hidden layer 14."),
+        (
+            {"layer": 14, "special_tokens": False, "centre": True}, "FacebookAI/xlm-roberta-large",
+            "none of them: mean over all tokens but <s> and </s>, not mean over all tokens; centring by",
+        ),
+        ({"layer": 1}, "", "none of them: an encoder of the study's own, not xlm-roberta-large; hidden layer 1, not"),
+    ],
+)  # fmt: skip
+def test_the_sentence_on_protocols_follows_the_settings(settings, checkpoint, said):
+    study = SimpleNamespace(
+        retrieval=RetrievalSettings(**settings), encoder=EncoderSettings(checkpoint=checkpoint), intermediate=("none",)
+    )
+    sentence = tatoeba_protocol(study)
+    assert said in sentence and all(number in sentence for number in ("31.0", "57.3", "77.3"))
 
 
 # --- search and mining ----------------------------------------------------------------------------------
@@ -153,25 +195,32 @@ class Sets:
 
 @pytest.fixture
 def retrieve(checkpoint, monkeypatch):
-    """Retrieve with the vectors of a table, text -> vector, in place of an encoder's states."""
+    """Retrieve with the vectors of a table, text -> vector, in place of an encoder's states at the last layer;
+    at the others all texts are alike."""
 
-    def run(task, source, vectors, languages=("xx",), split="test", seen=None, **settings):
-        def embed(model, tokenizer, texts, layer, pooling, max_length):
+    def run(task, source, vectors, languages=("xx",), split="test", seen=None, curve=None, **settings):
+        def embed(model, tokenizer, texts, layers, settings, max_length):
             if seen is not None:
                 seen.extend(texts)
-            return np.array([vectors[text] for text in texts], dtype=np.float32)
+            last = np.array([vectors[text] for text in texts], dtype=np.float32)
+            return np.array([last if layer == 2 else np.ones_like(last) for layer in layers])
 
         monkeypatch.setattr(retrieval, "embed", embed)
         study = SimpleNamespace(
             retrieval=RetrievalSettings(**settings), training=SimpleNamespace(max_length=LengthSettings())
         )
-        return retrieval.retrieve(get(task), source, list(languages), split, checkpoint, study)
+        stats, predictions, layers = retrieval.retrieve(get(task), source, list(languages), split, checkpoint, study)
+        if curve is not None:
+            curve.append(layers)
+        return stats, predictions
 
     return run
 
 
 def percent(stats) -> list[float]:
-    return metrics.score(stats).iloc[:, 0].tolist()
+    """The main metric of every language."""
+    scores = metrics.score(stats)
+    return scores["accuracy" if "accuracy" in scores else "f1"].tolist()
 
 
 def parallel_rows(count: int) -> list[dict]:
@@ -182,7 +231,7 @@ def test_gold_states_find_every_parallel_sentence(retrieve):
     meanings, seen = np.eye(12), []
     vectors = {f"{side}{n}": meanings[n] for side in "ef" for n in range(12)}
     stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(12)), vectors, ("xx", "yy"), seen=seen)
-    assert percent(stats) == [100, 100] and len(stats) == 24
+    assert percent(stats) == [100, 100] and len(stats) == 2 * 24  # both ways
     assert (predictions["prediction"] == predictions["id"]).all()
     assert len(seen) == 3 * 12  # the source-language side is the same for both languages
 
@@ -196,7 +245,30 @@ def test_the_source_language_asks_and_the_foreign_sentence_is_found(retrieve):
     vectors = {f"e{n}": row for n, row in enumerate(english)} | {f"f{n}": row for n, row in enumerate(foreign)}
     stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(3)), vectors)
     assert predictions["prediction"].tolist() == ["0", "2", "2"]
-    assert stats["numerator"].tolist() == [1, 0, 1]
+    both = stats.groupby("metric")["numerator"].apply(list).to_dict()
+    assert both == {"accuracy": [1, 0, 1], "reverse_accuracy": [1, 0, 0]}
+    assert task_metrics(get("tatoeba")) == ("accuracy",)  # the other way enters no score
+
+
+def test_every_layer_asked_for_has_its_score(retrieve):
+    meanings, curve = np.eye(4), []
+    vectors = {f"{side}{n}": meanings[n] for side in "ef" for n in range(4)}
+    retrieve("tatoeba", Sets(test=parallel_rows(4)), vectors, ("xx", "yy"), curve=curve, layers="all")
+    retrieve("tatoeba", Sets(test=parallel_rows(4)), vectors, curve=curve)
+    rows = [(language, layer, score) for language, layer, metric, score in curve[0].values if metric == "accuracy"]
+    found = [("xx", 2, 100), ("xx", 0, 25), ("xx", 1, 25), ("yy", 2, 100), ("yy", 0, 25), ("yy", 1, 25)]
+    assert rows == found  # where all are alike the first candidate is found: right once in four
+    assert set(curve[0]["metric"]) == {"accuracy", "reverse_accuracy"} and set(curve[1]["layer"]) == {2}
+
+
+def test_every_layer_of_a_mining_set_has_its_own_threshold(retrieve):
+    rng, curve = np.random.default_rng(0), []
+    dev, test = mining_rows("dev", 20, 25, 10), mining_rows("test", 60, 50, 30)
+    vectors = mining_vectors(dev, rng) | mining_vectors(test, rng)
+    stats, _ = retrieve("bucc", Sets(dev=dev, test=test), vectors, curve=curve, layers=(0, -1))
+    scores = curve[0].set_index("layer")["score"]
+    assert scores[2] == percent(stats)[0] == 100
+    assert scores[0] == pytest.approx(100 * 2 / (1 + 30))  # all alike: of 30 pairs the first alone is found
 
 
 def test_centring_takes_away_what_a_language_has_in_common(retrieve):

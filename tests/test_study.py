@@ -296,3 +296,16 @@ def test_length_of_the_training(sizes, mlm, steps):
     phase = PhaseSettings(epochs=3, batch_size=4, accumulate=8)
     assert phase.total_steps(sizes, MixSettings(), mlm) == steps
     assert phase.model_copy(update={"steps": 7}).total_steps(sizes, MixSettings(), mlm) == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retrieval": {"pooling": "cls", "special_tokens": False}}, "special_tokens: false leaves nothing to pool"),
+        ({"retrieval": {"layer": 4}}, r"retrieval.layer: 4, and the encoder has 3 layers: 0 \(embeddings\) to 3"),
+        ({"retrieval": {"layers": "every"}}, "retrieval.layers"),
+    ],
+)
+def test_layers_and_pooling_that_cannot_be(write, changes, message):
+    with pytest.raises(UserError, match=message):
+        load_study(write({"based_on": "micro", "name": "pooled", **changes}))

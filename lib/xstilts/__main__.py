@@ -1,4 +1,4 @@
-"""Command line: ``python -m xstilts study [STUDY]`` and, for the Snakefile, ``run``."""
+"""Command line: ``python -m xstilts study [STUDY]``, ``submission STUDY RUN`` and, for the Snakefile, ``run``."""
 
 import argparse
 import fcntl
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .checkpoints import locate
 from .errors import UserError
 from .runs import Fingerprints, Run, check_data, list_runs, notebook_hash, provenance, read_record, state, write_record
 from .study import ROOT, Study, load_study
@@ -26,8 +27,15 @@ def main() -> int:
     run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")
     run.add_argument("study")
     run.add_argument("name", help="the run, as messages name it: targets/mnli/all/seed1")
+    submission = commands.add_parser("submission", help="a finished run's predictions in XTREME's formats")
+    submission.add_argument("study", help="name in params/ or path of a parameter file")
+    submission.add_argument("name", metavar="run", help="intermediate run: none, mnli, …")
+    submission.add_argument("--seed", type=int, default=1, help="which seed's predictions (default: 1)")
+    submission.add_argument("--folder", type=Path, help="new folder to write (default: in the study's runs)")
     options = parser.parse_args()
     try:
+        if options.command == "submission":
+            return submit(load_study(options.study), options.name, options.seed, options.folder)
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores)
         return run_notebook(load_study(options.study), options.name)
@@ -39,6 +47,8 @@ def main() -> int:
 def run_study(study: Study, cores: int) -> int:
     """Bring every run of the study up to date through Snakemake; print one line per finished run."""
     started = time.monotonic()
+    if study.encoder.checkpoint:
+        locate(study)
     check_data(study)
     if study.published:
         from .published import read  # not at the start of every job
@@ -76,6 +86,18 @@ def run_study(study: Study, cores: int) -> int:
     print(
         f"figures: {_short(study.figures_folder)}\nnotebook: {_short(Run('transfer').folder(study) / 'notebook.ipynb')}"
     )
+    return 0
+
+
+def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
+    """Write a run's predictions as XTREME's scorer reads them; one line per target."""
+    from .sources import open_source
+    from .submission import default_folder, write_submission
+
+    written = write_submission(study, open_source(study), name, seed, folder)
+    print(f"{name}, seed {seed}: {_short(folder or default_folder(study, name, seed))}")
+    for one in written:
+        print(f"  {one.described()}")
     return 0
 
 

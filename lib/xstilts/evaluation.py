@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from . import metrics
-from .features import Feature, collate, encode, size
+from .features import INPUTS, Feature, collate, encode, size
 from .study import LengthSettings
 from .tasks import Task
 
@@ -34,7 +34,7 @@ def predict(
     for batch in _batches(keyed):
         rows = [feature for _, feature in batch]
         tensors = collate(rows, tokenizer.pad_token_id)
-        output = model(**{key: tensors[key].to(device) for key in ("input_ids", "attention_mask")})
+        output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
         for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
             _place(task, results[language], feature, prediction)
     if task.kind == "span":
@@ -132,6 +132,6 @@ def _answers(results: list[tuple], dataset: Dataset) -> list[str]:
     """Answer strings; no answer is a choice only in sets that hold unanswerable questions (SQuAD v2.0)."""
     may_be_empty = any(dataset["is_impossible"][:])
     return [
-        "" if may_be_empty and null > score else context[start:end]
+        "" if may_be_empty and null > score else context[start:end].strip()  # some tokens hold the blank before them
         for (score, start, end, null), context in zip(results, dataset["context"][:], strict=True)
     ]

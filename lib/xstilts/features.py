@@ -1,11 +1,13 @@
 """Canonical columns -> token features, one function per kind.
 
-A feature is a dict of plain lists (``input_ids`` and labels) with ``example``, the row it came from.
+A feature is a dict of plain lists (``input_ids`` and labels) with ``example``, the row it came from, and
+``token_type_ids`` where the tokenizer tells first texts from second ones (BERT's does).
 Pairs are cut, taggings are split into windows of whole words, passages into overlapping windows:
 no tag and no answer is lost to a length limit.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from .study import LengthSettings
 from .tasks import Task
 
 IGNORED = -100  # torch's ignore_index: no loss at this position
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads; the rest of a batch is gold
 MAX_QUESTION = 64  # tokens (official BERT/jiant scripts' max_query_length)
 
 Feature = dict[str, Any]
@@ -60,11 +63,15 @@ def encode(
 
 
 def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
-    ids = tokenizer(dataset["text_a"][:], dataset["text_b"][:], truncation=True, max_length=max_length)["input_ids"]
+    batch = tokenizer(dataset["text_a"][:], dataset["text_b"][:], truncation=True, max_length=max_length)
     return [
-        {"input_ids": row, "labels": label, "example": index}
-        for index, (row, label) in enumerate(zip(ids, dataset["label"][:], strict=True))
+        {**_inputs(batch, index), "labels": label, "example": index} for index, label in enumerate(dataset["label"][:])
     ]
+
+
+def _inputs(batch, rows: int | slice) -> Feature:
+    """``input_ids`` (and ``token_type_ids``) of one row of a tokenized batch, or of several as lists of lists."""
+    return {key: batch[key][rows] for key in ("input_ids", "token_type_ids") if key in batch}
 
 
 def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
@@ -75,10 +82,10 @@ def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
         prompts += [f"{context} {question}".strip()] * len(options)
         choices += options
         sizes.append(len(options))
-    ids = iter(tokenizer(prompts, choices, truncation=True, max_length=max_length)["input_ids"])
+    batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
     return [
-        {"input_ids": [next(ids) for _ in range(size)], "labels": label, "example": index}
-        for index, (size, label) in enumerate(zip(sizes, dataset["label"][:], strict=True))
+        {**_inputs(batch, slice(end - size, end)), "labels": label, "example": index}
+        for index, (size, end, label) in enumerate(zip(sizes, ends, dataset["label"][:], strict=True))
     ]
 
 
@@ -92,7 +99,11 @@ def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) 
     label_ids = {label: index for index, label in enumerate(labels)}
     # some "words" of real treebanks are white space or control characters that a tokenizer drops
     blank = {word for word in {word for row in dataset["tokens"][:] for word in row} if not tokenizer.tokenize(word)}
-    sentences = [[tokenizer.unk_token if word in blank else word for word in row] for row in dataset["tokens"][:]]
+    # a blank before each word but the first, as in running text: byte-level tokenizers read it, others pass over it
+    sentences = [
+        [tokenizer.unk_token if word in blank else " " * (place > 0) + word for place, word in enumerate(row)]
+        for row in dataset["tokens"][:]
+    ]
     room = max_length - tokenizer.num_special_tokens_to_add()
     widths = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
     pieces, origin = [], []
@@ -162,7 +173,7 @@ def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[
         start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
         features.append(
             {
-                "input_ids": batch["input_ids"][window],
+                **_inputs(batch, window),
                 "start_positions": start,
                 "end_positions": end,
                 "example": index,
@@ -209,20 +220,25 @@ def size(feature: Feature) -> tuple[int, int]:
 
 
 def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad to the longest row. ``input_ids`` and ``attention_mask`` are (batch, length), for choices
-    (batch, choices, length); labels as the head of the kind wants them."""
+    """Pad to the longest row. ``input_ids``, ``attention_mask`` and, where the features have them,
+    ``token_type_ids`` are (batch, length), for choices (batch, choices, length); labels as the head wants them."""
     choices, length = max(size(feature)[0] for feature in features), max(size(feature)[1] for feature in features)
     nested = isinstance(features[0]["input_ids"][0], list)
     if nested and any(len(feature["input_ids"]) != choices for feature in features):
         raise UserError("choice examples of one task differ in their number of choices; expected the same for all")
-    rows = [row for feature in features for row in (feature["input_ids"] if nested else [feature["input_ids"]])]
-    ids = torch.full((len(rows), length), pad_token_id)
-    mask = torch.zeros((len(rows), length), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        mask[index, : len(row)] = 1
-    shape: Callable = (lambda x: x.view(len(features), choices, length)) if nested else (lambda x: x)
-    batch = {"input_ids": shape(ids), "attention_mask": shape(mask)}
+
+    def padded(key: str, filling: int) -> torch.Tensor:
+        rows = [row for feature in features for row in (feature[key] if nested else [feature[key]])]
+        table = torch.full((len(rows), length), filling)
+        for index, row in enumerate(rows):
+            table[index, : len(row)] = torch.tensor(row)
+        return table.view(len(features), choices, length) if nested else table
+
+    batch = {"input_ids": padded("input_ids", pad_token_id)}
+    lengths = torch.tensor([len(row) for f in features for row in (f["input_ids"] if nested else [f["input_ids"]])])
+    batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long().view(batch["input_ids"].shape)
+    if "token_type_ids" in features[0]:
+        batch["token_type_ids"] = padded("token_type_ids", 0)
     for key in ("labels", "start_positions", "end_positions"):
         if key not in features[0]:
             continue

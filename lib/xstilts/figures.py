@@ -309,6 +309,31 @@ def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
     return figure
 
 
+def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
+    """Retrieval score of one run by hidden layer, a panel per target: a line per language, their mean in black.
+
+    ``layers``: target -> its ``layers.parquet`` (language, layer, metric, score); of each its main metric.
+    """
+    size = (0.7 + 2.8 * len(layers), 2.5)
+    figure, axes = plt.subplots(1, len(layers), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax, (target, table) in zip(axes.flat, layers.items(), strict=True):
+        main = table[table["metric"] == TASKS[target].metrics[0]]
+        curves = main.pivot(index="layer", columns="language", values="score")
+        ax.plot(curves.index, curves, color="0.75", linewidth=0.7)
+        ax.plot(curves.index, curves.mean(axis=1, skipna=False), color="black", marker="o", markersize=3)
+        for language, score in curves.iloc[-1].items():
+            ax.annotate(
+                language, (curves.index[-1], score), (3, 0), textcoords="offset points", fontsize=5.5, va="center"
+            )
+        ax.set_title(_title(target), loc="left", fontweight="bold")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(ylim=(0, 100))
+        ax.grid(axis="y")
+    figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
+    figure.supylabel("score", fontsize=8)
+    return figure
+
+
 def study_panel(table: pd.DataFrame) -> Figure:
     """Scores of ``none`` per target in a study and its controls. ``table``: as ``results.controls`` gives it."""
     targets, studies = table["target"].nunique(), table["study"].nunique()

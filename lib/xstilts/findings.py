@@ -7,6 +7,8 @@ from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from .study import NONE, Study
 from .tasks import get
 
+LARGE = "xlm-roberta-large"
+
 
 def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
@@ -108,6 +110,35 @@ def with_interval(row) -> str:
     sign = "+" if row.quantity == "gain" else ""
     value, low, high = (round(number, 1) + 0.0 for number in (row.value, row.low, row.high))  # no -0.0
     return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+
+
+def tatoeba_protocol(study: Study) -> str:
+    """One sentence: which of the three published Tatoeba baselines of XLM-R Large this study's settings follow.
+
+    31.0: the authors' code (jiant-dev pull request 128); 57.3: XTREME, as in VECO's table; 77.3: XTREME-R, recalled
+    and unchecked. The first two name one layer and pooling; why they differ is not known.
+    """
+    settings, name = study.retrieval, study.encoder.checkpoint
+    large = name.rsplit("/", 1)[-1] == LARGE
+    pooling = "mean over all tokens" if settings.special_tokens else "mean over all tokens but <s> and </s>"
+    ours = {
+        LARGE: LARGE if large else name or "an encoder of the study's own",
+        "hidden layer 14": f"hidden layer {settings.indices(24)[0] if large else settings.layer}",
+        "mean over all tokens": "the first token" if settings.pooling == "cls" else pooling,
+        "no centring": "centring by language" if settings.centre else "no centring",
+    }
+    other = [f"{here}, not {there}" for there, here in ours.items() if here != there]
+    if other:
+        return (
+            "Tatoeba's published baselines of XLM-R Large, 31.0 (Phang et al.'s code), 57.3 (XTREME) and 77.3 "
+            f"(XTREME-R, recalled), are three protocols, and this study follows none of them: {'; '.join(other)}."
+        )
+    tuned = "`squad1` starts from" if "squad1" in study.intermediate else "a run `squad1` would start from"
+    return (
+        "Of Tatoeba's published baselines of XLM-R Large, `none` follows that of Phang et al.'s code, 31.0 "
+        f"({', '.join(ours)}); XTREME's script names the same, yet 57.3 is published from it, for reasons unknown; "
+        f"{tuned} the SQuAD-tuned encoder of XTREME-R's 77.3 (recalled; that mean has five more languages)."
+    )
 
 
 def _range(numbers: pd.Series) -> str:

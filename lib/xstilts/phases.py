@@ -10,6 +10,7 @@ import torch
 import transformers
 from datasets import Dataset, concatenate_datasets
 
+from .checkpoints import fetch
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
 from .features import encode, encode_text, label_names, learnable
@@ -43,26 +44,13 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     if record.get("fingerprint") == fingerprint:
         return record
     if study.encoder.checkpoint:
-        record = _fetch(study, folder / "checkpoint")
+        record = fetch(study, folder / "checkpoint")
     else:
         threads = torch.get_num_threads()
         record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, threads)
     record = {"fingerprint": fingerprint, **record}
     write_record(folder / "training.json", record)
     return record
-
-
-def _fetch(study: Study, folder: Path) -> dict:
-    """Copy a pretrained checkpoint (folder or hub id) as it is."""
-    name, revision = study.encoder.checkpoint, study.encoder.revision or None
-    try:
-        model = transformers.AutoModelForMaskedLM.from_pretrained(name, revision=revision, use_safetensors=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f'encoder.checkpoint "{name}": not a masked-LM checkpoint that loads: {error}') from None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return {"checkpoint": name, "revision": study.encoder.revision, "steps": 0, "tokens": 0, "loss": []}
 
 
 def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
@@ -183,7 +171,8 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             split = evaluation_split(source, task)
             languages = evaluation_languages(study, source, task)
             if task.kind in RETRIEVAL_KINDS:
-                stats, predictions = retrieve(task, source, languages, split, start, study)
+                stats, predictions, layers = retrieve(task, source, languages, split, start, study)
+                _write_parquet(layers, folder / target / "layers.parquet")
                 record = {}
             else:
                 data = {language: source.load(task, split, language) for language in languages}

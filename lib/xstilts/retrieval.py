@@ -1,7 +1,9 @@
 """Retrieval with the encoder as it is: pooled states, then nearest neighbours (Tatoeba) or mining (BUCC)."""
 
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,12 @@ import pandas as pd
 import torch
 import transformers
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 
 from . import metrics
-from .errors import UserError
 from .features import collate
 from .sources import Source
-from .study import Study
+from .study import RetrievalSettings, Study
 from .tasks import Task
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
@@ -26,84 +28,126 @@ Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
 
 def retrieve(
     task: Task, source: Source, languages: list[str], split: str, checkpoint: Path, study: Study
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Per-example statistics and predictions (language, id, prediction) of a retrieval target.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the study's main
+    layer, and the scores of every layer asked for (language, layer, metric, score in percent).
 
-    A mining threshold is chosen on the development set; where that is all there is, on the set it is
-    scored on, as BUCC's script does there.
+    All layers are pooled in one pass over the text, and one at a time is held in memory. A mining threshold is
+    chosen on the development set, for each layer its own; where that is all there is, on the set it is scored on,
+    as BUCC's script does there.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = transformers.AutoModel.from_pretrained(checkpoint).eval().to(device)
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    settings = study.retrieval
+    layers = settings.indices(model.config.num_hidden_layers)
 
     def states(texts: list[str]) -> np.ndarray:
-        settings = study.retrieval
-        found = embed(model, tokenizer, texts, settings.layer, settings.pooling, study.training.max_length.retrieval)
-        return normalise(found - found.mean(axis=0) if settings.centre else found)
+        return embed(model, tokenizer, texts, layers, settings, study.training.max_length.retrieval)
 
     known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def source_states(texts: list[str], split: str) -> np.ndarray:
         """Source-language sides are often the same for every language: the last one of each split is kept."""
         if split not in known or known[split][0] != texts:
+            known.pop(split, None)  # gives its file back before the next one is written
             known[split] = (texts, states(texts))
         return known[split][1]
 
-    stats, predictions = [], []
+    stats, predictions, curve = [], [], []
     for language in languages:
-        data = source.load(task, split, language)
         if task.kind == "parallel":
-            ids = data["id"][:]
-            found = nearest(source_states(data["query"][:], split), states(data["candidate"][:]))[0][:, 0].tolist()
-            stats.append(metrics.classification(ids, range(len(ids)), found, language))
-            found = [ids[index] for index in found]
+            data = source.load(task, split, language)
+            sides = [source_states(data["query"][:], split), states(data["candidate"][:])]
+            score = partial(_search, data["id"][:], language)
         else:
-            mined = _mined(data, states, lambda texts: source_states(texts, split))
-            tuning, tuning_mined = data, mined
-            if split != "dev":
-                tuning = source.load(task, "dev", language)
-                tuning_mined = _mined(tuning, states, lambda texts: source_states(texts, "dev"))
-            threshold = best_threshold(tuning_mined, _gold(tuning))
-            pairs = {foreign: home for margin, foreign, home in mined if margin >= threshold}
-            gold = _gold(data)
-            ids = list(gold)
-            found = [pairs.get(example, "") for example in ids]
-            stats.append(metrics.mining(ids, list(gold.values()), [[pair] if pair else [] for pair in found], language))
-        predictions.append(pd.DataFrame({"language": language, "id": ids, "prediction": found}))
-    return pd.concat(stats, ignore_index=True), pd.concat(predictions, ignore_index=True)
+            splits = [split] if split == "dev" else [split, "dev"]  # the set that is scored, then that of the threshold
+            sets, sides = [], []
+            for name in splits:
+                sets.append(MiningSet.of(source.load(task, name, language)))
+                sides += [states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
+            score = partial(_mined, sets, language)
+        for number, layer in enumerate(layers):
+            found_stats, found = score(*(_vectors(side[number], settings.centre) for side in sides))
+            percent = metrics.score(found_stats).melt(var_name="metric", value_name="score", ignore_index=False)
+            curve.append(percent.reset_index().assign(layer=layer))
+            if number == 0:  # the main layer
+                stats.append(found_stats)
+                predictions.append(found.assign(language=language))
+    tables = [pd.concat(parts, ignore_index=True) for parts in (stats, predictions, curve)]
+    return tables[0], tables[1][["language", "id", "prediction"]], tables[2][["language", "layer", "metric", "score"]]
+
+
+def _search(ids: list[str], language: str, queries: np.ndarray, candidates: np.ndarray) -> tuple:
+    """Statistics and predictions of a parallel set. Tatoeba as XTREME scores it: the source-language sentence asks,
+    the foreign one is found; ``reverse_accuracy`` is that of asking the other way round."""
+    found, reverse = (nearest(*sides)[0][:, 0].tolist() for sides in ((queries, candidates), (candidates, queries)))
+    gold = range(len(ids))
+    there = metrics.classification(ids, gold, found, language)
+    back = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
+    predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in found]})
+    return pd.concat([there, back], ignore_index=True), predictions
+
+
+def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
+    """Statistics and predictions of the first of ``sets``, the threshold tuned on the last; ``sides`` are the
+    foreign and source-language vectors of each."""
+    mined = [part.candidates(*sides[2 * place : 2 * place + 2]) for place, part in enumerate(sets)]
+    threshold = best_threshold(mined[-1], sets[-1].gold)
+    pairs = {foreign: home for margin, foreign, home in mined[0] if margin >= threshold}
+    gold = sets[0].gold
+    found = [pairs.get(example, "") for example in gold]
+    predicted = [[pair] if pair else [] for pair in found]
+    stats = metrics.mining(list(gold), list(gold.values()), predicted, language)
+    return stats, pd.DataFrame({"id": list(gold), "prediction": found})
 
 
 @torch.no_grad()
 def embed(
-    model, tokenizer, texts: list[str], layer: int, pooling: str, max_length: int, batch_tokens: int = BATCH_TOKENS
+    model,
+    tokenizer,
+    texts: list[str],
+    layers: list[int],
+    settings: RetrievalSettings,
+    max_length: int,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> np.ndarray:
-    """Pooled states (texts, width) of hidden layer ``layer`` (0 = embeddings, -1 = last), float32.
+    """Pooled states (layers, texts, width) of the hidden states ``layers`` (0 = embeddings), float32.
 
-    "mean" is over the attention mask, special tokens included (jiant's MeanPoolerHead); "cls" is the
-    first token. Each text goes through once, sorted by length; only pooled states are kept. Raises
-    UserError for a layer that the encoder lacks, ValueError for states that are no numbers.
+    "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the
+    text's own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by
+    length. Only pooled states are kept, in a nameless file of the temporary folder (TMPDIR): those of many layers
+    of BUCC would not fit into memory. Raises ValueError for states that are no numbers.
     """
-    depth = model.config.num_hidden_layers
-    if not -depth - 1 <= layer <= depth:
-        raise UserError(
-            f"retrieval.layer is {layer}; the encoder has {depth} layers: 0 (embeddings) to {depth}, or -1 for the last"
-        )
     places = {text: index for index, text in enumerate(dict.fromkeys(texts))}  # equal texts, equal states
-    ids = tokenizer(list(places), truncation=True, max_length=max_length)["input_ids"]
+    encoded = tokenizer(list(places), truncation=True, max_length=max_length, return_special_tokens_mask=True)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-    pooled = np.empty((len(ids), model.config.hidden_size), dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="xstilts-") as file:  # lives as long as the array
+        pooled = np.memmap(file, np.float32, "w+", shape=(len(layers), len(ids), model.config.hidden_size))
     while order:
         count = max(1, batch_tokens // len(ids[order[0]]))
         rows, order = order[:count], order[count:]
         batch = collate([{"input_ids": ids[row]} for row in rows], tokenizer.pad_token_id)
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        states = model(**batch, output_hidden_states=True).hidden_states[layer].float()
-        mask = batch["attention_mask"].unsqueeze(-1)
-        vectors = states[:, 0] if pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
-        pooled[rows] = vectors.cpu().numpy()
-    if not np.isfinite(pooled).all():
-        raise ValueError("the encoder's states are not finite numbers: its training diverged")
-    return pooled[[places[text] for text in texts]]
+        states = model(**batch, output_hidden_states=True).hidden_states
+        own = [
+            [1] * len(special[row]) if settings.special_tokens or all(special[row]) else [1 - s for s in special[row]]
+            for row in rows
+        ]
+        mask = pad_sequence([torch.tensor(row) for row in own], batch_first=True).unsqueeze(-1).to(model.device)
+        for place, layer in enumerate(layers):
+            state = states[layer].float()
+            vectors = state[:, 0] if settings.pooling == "cls" else (state * mask).sum(1) / mask.sum(1)
+            if not torch.isfinite(vectors).all():
+                raise ValueError("the encoder's states are not finite numbers: its training diverged")
+            pooled[place, rows] = vectors.cpu().numpy()
+    return pooled if len(places) == len(texts) else pooled[:, [places[text] for text in texts]]
+
+
+def _vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:
+    """One layer's vectors of length 1, in memory."""
+    return normalise(pooled - pooled.mean(axis=0) if centre else np.asarray(pooled))
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
@@ -115,7 +159,6 @@ def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> tuple[np
     """Rows of the k most similar candidates of each query, best first, and their cosines: both (queries, k).
 
     Vectors have length 1. Of equally similar candidates the first counts. Fewer than k candidates: all.
-    Tatoeba as XTREME scores it: the source-language sentence asks, the foreign one is found.
     """
     k = min(k, len(candidates))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -181,23 +224,33 @@ def best_threshold(mined: list[Candidate], gold: dict[str, list[str]]) -> float:
     return threshold
 
 
-def _mined(data: Dataset, foreign_states: Callable, source_states: Callable) -> list[Candidate]:
-    """Candidates of a mining set, best first. Each text is mined once; one that stands twice has no id of
-    its own and drops out afterwards, as in the official script (which counts it without outer white space)."""
-    texts: dict[str, dict[str, str]] = {"foreign": {}, "source": {}}
-    times: Counter[tuple[str, str]] = Counter()
-    for example, text, side in zip(data["id"][:], data["text"][:], data["side"][:], strict=True):
-        texts[side][text] = example
-        times[side, text.strip()] += 1
-    foreign, home = list(texts["foreign"]), list(texts["source"])
-    return [
-        (margin, texts["foreign"][foreign[left]], texts["source"][home[right]])
-        for margin, left, right in mine(foreign_states(foreign), source_states(home))
-        if times["foreign", foreign[left].strip()] == times["source", home[right].strip()] == 1
-    ]
+@dataclass(frozen=True)
+class MiningSet:
+    """A mining set as the official script reads it. Each text is mined once; one that stands twice has no id of
+    its own and drops out afterwards (the script counts it without outer white space)."""
 
+    ids: dict[str, dict[str, str]]  # side -> text -> id
+    times: Counter[tuple[str, str]]  # (side, text without outer white space) -> how often it stands
+    gold: dict[str, list[str]]  # foreign id -> ids of its translations
 
-def _gold(data: Dataset) -> dict[str, list[str]]:
-    """Foreign id -> ids of its translations."""
-    sides = zip(data["id"][:], data["gold"][:], data["side"][:], strict=True)
-    return {example: gold for example, gold, side in sides if side == "foreign"}
+    @classmethod
+    def of(cls, data: Dataset) -> "MiningSet":
+        ids: dict[str, dict[str, str]] = {"foreign": {}, "source": {}}
+        times: Counter[tuple[str, str]] = Counter()
+        rows = list(zip(data["id"][:], data["text"][:], data["side"][:], data["gold"][:], strict=True))
+        for example, text, side, _ in rows:
+            ids[side][text] = example
+            times[side, text.strip()] += 1
+        return cls(ids, times, {example: gold for example, _, side, gold in rows if side == "foreign"})
+
+    def texts(self, side: str) -> list[str]:
+        return list(self.ids[side])
+
+    def candidates(self, foreign: np.ndarray, source: np.ndarray) -> list[Candidate]:
+        """Pairs of sentences, best first, from the vectors of :meth:`texts`."""
+        left, right = self.texts("foreign"), self.texts("source")
+        return [
+            (margin, self.ids["foreign"][left[row]], self.ids["source"][right[column]])
+            for margin, row, column in mine(foreign, source)
+            if self.times["foreign", left[row].strip()] == self.times["source", right[column].strip()] == 1
+        ]

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .checkpoints import identity
 from .errors import UserError, nearest
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
@@ -27,7 +28,7 @@ NOTEBOOKS = {
 }
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
-    "encoder": ("pretraining", "sources/"),
+    "encoder": ("pretraining", "checkpoints", "sources/"),
     "intermediate": ("features", "training", "phases"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval"),
@@ -126,7 +127,7 @@ class Fingerprints:
         settings = study.encoder.model_dump()
         if study.encoder.checkpoint:
             del settings["pretrain"]
-            return [settings]
+            return [settings, identity(study)]
         return [settings, self.source.text_fingerprint(run.seed)]
 
     def _intermediate(self, run: Run) -> list:

@@ -62,11 +62,28 @@ class TrainingSettings(Section):
 
 
 class RetrievalSettings(Section):
-    """``layer`` indexes the hidden states (0 = embeddings, -1 = last); ``centre`` subtracts each language's mean."""
+    """``layer`` indexes the hidden states (0 = embeddings, -1 = last) and gives the scores; ``layers`` are
+    scored beside it in the same pass, for the curve. ``special_tokens``: whether "mean" pools <s> and </s> too
+    (the authors do); ``centre`` subtracts each language's mean."""
 
     layer: int = -1
+    layers: tuple[int, ...] | Literal["all"] = ()
     pooling: Literal["mean", "cls"] = "mean"
+    special_tokens: bool = True
     centre: bool = False
+
+    def indices(self, depth: int) -> list[int]:
+        """Hidden states to pool of an encoder of ``depth`` layers, from 0, ``layer`` first, each once.
+        UserError for one that it lacks."""
+        further = range(depth + 1) if self.layers == "all" else self.layers
+        asked = [("layer", self.layer), *(("layers", layer) for layer in further)]
+        for key, layer in asked:
+            if not -depth - 1 <= layer <= depth:
+                raise UserError(
+                    f"retrieval.{key}: {layer}, and the encoder has {depth} layers: 0 (embeddings) to {depth}, "
+                    "or -1 for the last"
+                )
+        return list(dict.fromkeys(layer % (depth + 1) for _, layer in asked))
 
 
 class Study(Section):
@@ -353,6 +370,13 @@ def _check(study: Study, path: Path) -> None:
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
         if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
             raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
+    if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
+        raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
+    if not study.encoder.checkpoint and len(trainable) < len(study.targets):
+        try:
+            study.retrieval.indices(study.encoder.pretrain.layers)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     if study.source == "files":
         refused = refused_pairs(sorted(trained), study.targets, study.files.trained_from())
         if refused:

@@ -40,6 +40,11 @@ class TrainingSet:
     dropped: int = 0
 
 
+def pooler(encoder: torch.nn.Module) -> torch.nn.Module | None:
+    """The encoder's pooler, where it was built with one."""
+    return getattr(encoder, "pooler", None)
+
+
 class SharedEncoder(torch.nn.Module):
     """One encoder under one fresh head per task; a batch names its task."""
 
@@ -47,15 +52,18 @@ class SharedEncoder(torch.nn.Module):
         super().__init__()
         self.heads = torch.nn.ModuleDict()
         self.kinds = {item.name: item.kind for item in sets}
-        # multiple choice reads the pooler, which only that head's encoder is sure to have
-        owner = next((item for item in sets if item.kind == "choice"), sets[0])
+        self.encoder = None
         for item in sets:
             # said for every head: a checkpoint's configuration may remember another head's labels
             names = dict(enumerate(item.labels)) or {0: "start", 1: "end"}
             options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
             self.heads[item.name] = HEADS[item.kind].from_pretrained(checkpoint, **options)
-            if item is sets[0] or item is owner:
-                self.encoder = self.heads[item.name].base_model
+            base = self.heads[item.name].base_model
+            # some heads read the encoder's pooler (BERT's of pairs, XLM-R's of choices); only theirs is built with one
+            if item is sets[0] or (
+                getattr(base, "pooler", None) is not None and getattr(self.encoder, "pooler", None) is None
+            ):
+                self.encoder = base
             for head in self.heads.values():  # at once: ten encoders as large as XLM-R need not fit in memory
                 setattr(head, head.base_model_prefix, self.encoder)
                 head.tie_weights()

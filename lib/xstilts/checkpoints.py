@@ -1,0 +1,136 @@
+"""A pretrained encoder from a folder or the hub: checked, then copied to where phase 1 leaves its encoder.
+
+Weights are read from safetensors alone and no code of a repository is run: a pickle or a model's own
+Python files could do anything.
+"""
+
+import hashlib
+import textwrap
+from pathlib import Path
+
+from .errors import UserError
+from .study import ROOT, Study, parse_run
+from .tasks import RETRIEVAL_KINDS, get
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
+SAMPLE = 2**20  # bytes hashed at either end of a file: gigabytes would be read before every run
+
+
+def locate(study: Study) -> Path | str:
+    """The folder that ``encoder.checkpoint`` names (relative to the project), else its name on the hub.
+
+    UserError for a path where no folder is and for a folder that holds no checkpoint; nothing is loaded.
+    """
+    name = study.encoder.checkpoint
+    folder = ROOT / Path(name).expanduser()
+    if not folder.is_dir():
+        if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+            raise UserError(
+                f"{_key(study)}: no folder {folder}; name one, or a checkpoint on the hub such as "
+                "FacebookAI/xlm-roberta-large"
+            )
+        return name
+    if study.encoder.revision:
+        raise UserError(f"{study.path}: encoder.revision: a folder has no revisions ({folder}); leave it out")
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{_key(study)}: no config.json in {folder}; expected a checkpoint as save_pretrained writes it: "
+            "config.json, model.safetensors, tokenizer.json"
+        )
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        found = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
+        raise UserError(
+            f"{_key(study)}: {folder} holds {found}; expected model.safetensors: where the weights are trusted, load "
+            "them and save them again with save_pretrained"
+        )
+    if not any(list(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise UserError(f"{_key(study)}: no tokenizer in {folder}; expected tokenizer.json (or {TOKENIZERS[1]}, …)")
+    return folder
+
+
+def identity(study: Study) -> list:
+    """What tells a checkpoint folder from another: names, sizes and hashes of both ends of its files. The hub's
+    are known by name and revision."""
+    where = locate(study)
+    return [] if isinstance(where, str) else [_ends(path) for path in sorted(where.iterdir()) if path.is_file()]
+
+
+def _ends(path: Path) -> tuple[str, int, str]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        ends = file.read(SAMPLE)
+        file.seek(max(0, size - SAMPLE))
+        return path.name, size, hashlib.sha256(ends + file.read()).hexdigest()
+
+
+def fetch(study: Study, folder: Path) -> dict:
+    """Copy the study's checkpoint to ``folder`` as it is; returns the record of phase 1.
+
+    UserError for one that is no masked LM of a known architecture in safetensors, lacks its tokenizer, or
+    does not fit the study's layers and lengths.
+    """
+    import transformers  # heavy: locate() is asked before every study
+    from safetensors import SafetensorError
+
+    where = locate(study)
+    options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
+    try:
+        model = transformers.AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
+        raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
+    _check(study, model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    name, revision = study.encoder.checkpoint, study.encoder.revision
+    return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
+
+
+def _check(study: Study, model, tokenizer) -> None:
+    """What the study asks of an encoder and its tokenizer."""
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where files are missing
+        raise UserError(f"{_key(study)}: no tokenizer there; expected tokenizer.json beside the weights")
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{_key(study)}: its tokenizer ({type(tokenizer).__name__}) has no fast version, and only that says which "
+            "word and characters a token stands for; choose another encoder"
+        )
+    if len(tokenizer) > model.config.vocab_size:
+        raise UserError(
+            f"{_key(study)}: its tokenizer has {len(tokenizer)} tokens, the model "
+            f"{model.config.vocab_size} embeddings; expected those of one checkpoint"
+        )
+    if tokenizer.pad_token is None:
+        raise UserError(f"{_key(study)}: its tokenizer has no token for padding; choose another encoder")
+    targets = [get(name) for name in study.targets]
+    runs = [parse_run(name) for name in study.intermediate]
+    kinds = {task.kind for task in [*targets, *(get(name) for run in runs for name in run.tasks)]}
+    if kinds & set(RETRIEVAL_KINDS):
+        study.retrieval.indices(model.config.num_hidden_layers)
+        kinds.add("retrieval")
+    if any(run.mlm for run in runs):
+        if tokenizer.mask_token is None:
+            raise UserError(f"{_key(study)}: its tokenizer has no mask token, which +mlm needs; choose another encoder")
+        kinds.add("mlm")
+    longest = _positions(model)
+    for kind, length in study.training.max_length.model_dump().items():
+        if kind in kinds and longest and length > longest:
+            raise UserError(
+                f"{study.path}: training.max_length.{kind}: {length} tokens, and {study.encoder.checkpoint} takes "
+                f"{longest} at most"
+            )
+
+
+def _positions(model) -> int:
+    """Longest input in tokens, 0 where positions are relative alone. RoBERTa's count from after the padding's."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if table is None:
+        return 0
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+
+
+def _key(study: Study) -> str:
+    return f'{study.path}: encoder.checkpoint "{study.encoder.checkpoint}"'

@@ -1,0 +1,134 @@
+"""What is no checkpoint, or does not fit the study, is said in one message before anything is trained."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from encoders import build_encoder
+from test_encoders import write_study
+from xstilts import checkpoints, phases
+from xstilts.errors import UserError
+from xstilts.runs import Fingerprints, Run
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return build_encoder("bert", tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture
+def given(good, tmp_path):
+    return Path(shutil.copytree(good, tmp_path / "given"))
+
+
+def configured(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+def foreign_code(folder: Path) -> None:
+    configured(folder, model_type="mine", auto_map={"AutoConfig": "mine.Config", "AutoModelForMaskedLM": "mine.Model"})
+    (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+
+
+def slow_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, r"no folder \S+given; name one, or a checkpoint on the hub such as"),
+        (lambda folder: (folder / "config.json").unlink(), "no config.json in .*expected a checkpoint as save_pretr"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not a masked-LM checkpoint .* not a valid JSON"),
+        (pickled, "holds only pytorch_model.bin, which can run code as it is loaded; expected model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights; expected model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "not a masked-LM checkpoint that loads"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer in .*expected tokenizer.json"),
+        (slow_tokenizer, "no tokenizer there; expected tokenizer.json beside the weights"),
+        (foreign_code, "contains custom code"),
+        (lambda folder: configured(folder, model_type="gpt2"), "Unrecognized configuration class"),
+        (lambda folder: configured(folder, hidden_size=48), "not a masked-LM checkpoint that loads"),
+    ],
+)
+def test_what_is_no_checkpoint(given, tmp_path, spoil, message):
+    spoil(given)
+    study = write_study(tmp_path, given)
+    with pytest.raises(UserError, match=message) as error:
+        phases.encoder(study, None, 1)
+    assert str(error.value).startswith(f'{tmp_path}/mine.yaml: encoder.checkpoint "{given}": ')
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+    assert not (Run("encoder", 1).folder(study) / "checkpoint").exists() and not (given / "ran").exists()
+
+
+def test_a_tokenizer_of_another_model(given, tmp_path):
+    config = transformers.BertConfig.from_pretrained(given, vocab_size=50)
+    transformers.BertForMaskedLM(config).save_pretrained(given)
+    with pytest.raises(UserError, match=r"its tokenizer has \d+ tokens, the model 50 embeddings"):
+        phases.encoder(write_study(tmp_path, given), None, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"max_length": {"span": 600}}}, "training.max_length.span: 600 tokens, and .* takes 512 at most"),
+        ({"retrieval": {"layers": [0, 3]}}, "retrieval.layers: 3, and the encoder has 2 layers"),
+    ],
+)
+def test_an_encoder_too_small_for_the_study(given, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        phases.encoder(write_study(tmp_path, given, **changes), None, 1)
+    unused = {"targets": ["xnli"], "intermediate": ["none"]}
+    phases.encoder(write_study(tmp_path, given, **unused, **changes), None, 1)  # no span, no retrieval, nothing to fit
+
+
+def test_positions_are_counted_as_the_family_counts_them(tmp_path, good):
+    lengths = {"bert": 512, "xlmr": 512, "deberta": 0}  # 0: relative positions, no limit
+    for family, longest in lengths.items():
+        folder = build_encoder(family, tmp_path / family)
+        assert checkpoints._positions(transformers.AutoModelForMaskedLM.from_pretrained(folder)) == longest
+
+
+def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_path):
+    study = write_study(tmp_path, "someone/encoder")
+    assert checkpoints.locate(study) == "someone/encoder"
+    with pytest.raises(UserError, match='checkpoint "someone/encoder": not a masked-LM checkpoint that loads: We coul'):
+        phases.encoder(study, None, 1)
+    with pytest.raises(UserError, match=r"encoder.revision: a folder has no revisions"):
+        checkpoints.locate(write_study(tmp_path, given, encoder={"checkpoint": str(given), "revision": "main"}))
+
+
+def test_other_weights_in_the_same_folder_are_another_encoder(given, tmp_path):
+    study = write_study(tmp_path, given)
+    run, before = Run("encoder", 1), Fingerprints(study).of(Run("encoder", 1))
+    (given / "model.safetensors").touch()
+    assert Fingerprints(study).of(run) == before
+    weights = bytearray((given / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (given / "model.safetensors").write_bytes(weights)
+    assert Fingerprints(study).of(run) != before
+
+
+def test_the_command_says_so_at_once(given, tmp_path):
+    pickled(given)
+    write_study(tmp_path, given, source="micro")
+    done = subprocess.run(
+        [sys.executable, "-m", "xstilts", "study", str(tmp_path / "mine.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "safetensors" in done.stderr
+    assert not (tmp_path / "runs").exists()

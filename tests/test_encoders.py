@@ -1,0 +1,231 @@
+"""Any encoder: from a checkpoint folder through phase 1 to heads of every kind, with tokenizers of four families."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from datasets import Dataset
+from transformers import AutoModel, AutoTokenizer
+
+from encoders import FAMILIES, JAPANESE, build_encoder
+from toy import TEXT
+from xstilts import evaluation, metrics, phases, retrieval, training
+from xstilts.evaluation import evaluate, predict
+from xstilts.features import INPUTS, collate, encode, encode_text
+from xstilts.sources.files import FilesSource
+from xstilts.sources.files_settings import FilesSettings
+from xstilts.study import ROOT, LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
+from xstilts.tasks import get
+
+LENGTHS = LengthSettings(classification=40, choice=40, tagging=16, span=72, stride=24, retrieval=64, mlm=64)
+DATA = (ROOT / "../shared/data").resolve()
+
+
+def write_study(folder, checkpoint, **changes):
+    """A study of every kind that starts from the checkpoint."""
+    values = {
+        "name": "mine", "runs": str(folder / "runs"), "encoder": {"checkpoint": str(checkpoint)},
+        "intermediate": ["none", "mnli+mlm"], "targets": ["xnli", "xcopa", "udpos", "xquad", "tatoeba", "bucc"],
+        "training": {"max_length": LENGTHS.model_dump()},
+    }  # fmt: skip
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(values | changes))
+    return load_study(path)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def encoder(request, tmp_path_factory):
+    """(family, checkpoint that phase 1 left, its tokenizer)"""
+    folder = tmp_path_factory.mktemp(request.param)
+    study = write_study(folder, build_encoder(request.param, folder / "given"))
+    record = phases.encoder(study, None, 1)
+    assert record["checkpoint"] == str(folder / "given") and record["steps"] == 0
+    there = phases.encoder_of(study, "none", 1)
+    return request.param, there, AutoTokenizer.from_pretrained(there)
+
+
+PAIRS = [("308", "第六", 0), ("Punkte", "เพียง", 1), ("gab nur", "リーグ", 2)]
+ANSWERS = ["308", "sixth in the league", "第六", "308分", "เพียง", "Punkte", "リーグ6位", "失点"]
+
+
+def answered(text: str, answer: str, number: int) -> dict:
+    context = text * 2
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    row = {"id": str(number), "context": context, "question": f"How many points? {number}"}
+    return {**row, "answers": answers, "is_impossible": False}
+
+
+def example_sets() -> dict[str, Dataset]:
+    tokens = ["Die", "Verteidigung", "\u200b", "卡罗来纳", "リーグ6位", "แพนเธอร์ส", "308", "."]
+    tags = ["DET", "NOUN", "X", "PROPN", "NOUN", "PROPN", "NUM", "PUNCT"]
+    turned = [(tokens[start:] + tokens[:start], tags[start:] + tags[:start]) for start in range(8)]
+    rows = {
+        "mnli": [{"id": str(n), "text_a": a, "text_b": b, "label": y} for n, (a, b, y) in enumerate(PAIRS)],
+        "hellaswag": [
+            {"id": str(n), "context": a, "question": "", "choices": [b, "Punkte", "gab", "308"], "label": y}
+            for n, (a, b, y) in enumerate(PAIRS)
+        ],
+        "udpos": [{"id": str(n), "tokens": words * 2, "tags": right * 2} for n, (words, right) in enumerate(turned)],
+        "squad1": [
+            answered(next(text for text in (*TEXT, JAPANESE) if answer in text), answer, number)
+            for number, answer in enumerate(ANSWERS)
+        ],
+    }
+    return {name: Dataset.from_list(table) for name, table in rows.items()}
+
+
+class Gold(torch.nn.Module):
+    """A model that knows the gold of every input it is shown: what is lost after it is lost elsewhere."""
+
+    def __init__(self, features, classes):
+        super().__init__()
+        self.known, self.classes = {self._key(feature["input_ids"]): feature for feature in features}, classes
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    @staticmethod
+    def _key(ids) -> tuple:
+        return tuple(map(tuple, ids)) if isinstance(ids[0], list) else tuple(ids)
+
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        rows = []
+        for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
+            if isinstance(ids[0], list):
+                ids = [row[: sum(kept)] for row, kept in zip(ids, mask, strict=True)]
+            else:
+                ids = ids[: sum(mask)]
+            rows.append(self.known[self._key(ids)])
+        hot = torch.nn.functional.one_hot
+        if "start_positions" in rows[0]:
+            ends = [torch.tensor([row[f"{end}_positions"] for row in rows]) for end in ("start", "end")]
+            start, end = (hot(places, input_ids.shape[-1]).float() for places in ends)
+            return SimpleNamespace(start_logits=start, end_logits=end)
+        if isinstance(rows[0]["labels"], int):
+            return SimpleNamespace(logits=hot(torch.tensor([row["labels"] for row in rows]), self.classes).float())
+        labels = torch.zeros(input_ids.shape, dtype=torch.long)
+        for index, row in enumerate(rows):
+            labels[index, : len(row["labels"])] = torch.tensor(row["labels"]).clamp(min=0)
+        return SimpleNamespace(logits=hot(labels, self.classes).float())
+
+
+def gold_score(name, data, tokenizer, lengths=LENGTHS):
+    task = get(name)
+    labels = list(task.labels)
+    model = Gold(encode(task, data, tokenizer, lengths, labels), len(labels) or 4)
+    found = predict(model, task, {"xx": data}, tokenizer, lengths, labels)
+    return found["xx"], metrics.score(evaluate(task, {"xx": data}, found)).loc["xx"]
+
+
+@pytest.mark.parametrize("name", ["mnli", "hellaswag", "udpos", "squad1"])
+def test_gold_outputs_score_100_in_every_script(encoder, name):
+    data = example_sets()[name]
+    found, scores = gold_score(name, data, encoder[2])
+    if name != "squad1":
+        assert (scores == 100).all()
+    else:  # as much as the tokens that the answer touches, and no more
+        for row, answer in zip(data, found, strict=True):
+            first = row["answers"]["answer_start"][0]
+            last = first + len(row["answers"]["text"][0])
+            offsets = encoder[2](row["context"], add_special_tokens=False, return_offsets_mapping=True)
+            touched = [(start, end) for start, end in offsets["offset_mapping"] if start < last and end > first]
+            assert answer == row["context"][touched[0][0] : touched[-1][1]].strip()
+        exact = sum(answer == right for answer, right in zip(found, ANSWERS, strict=True))
+        assert scores["exact_match"] == 100 * exact / len(ANSWERS) >= 75
+
+
+def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
+    _, checkpoint, tokenizer = encoder
+    data, sets = example_sets(), []
+    for name in data:
+        labels = tuple(get(name).labels)
+        features = encode(get(name), data[name], tokenizer, LENGTHS, labels)
+        sets.append(training.TrainingSet(name, get(name).kind, features, labels))
+    sets.append(training.TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
+    sets = [sets[2], *sets[:2], *sets[3:]]  # the head of the first set reads no pooler, those of others do
+    phase = PhaseSettings(steps=40, batch_size=4, learning_rate=3e-3)
+    model, record = training.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")
+    assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
+    assert all(head.base_model is model.encoder for head in model.heads.values())
+    for name, head in list(model.heads.items())[:4]:
+        found = predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels))["xx"]
+        assert len(found) == len(data[name]) and None not in found
+        if name == "udpos":
+            assert [len(tags) for tags in found] == [len(words) for words in data[name]["tokens"]]
+    training.save_encoder(model, tokenizer, tmp_path / "encoder")  # what phase 3 starts from
+    again = AutoModel.from_pretrained(tmp_path / "encoder").eval()
+    states = retrieval.embed(
+        again, AutoTokenizer.from_pretrained(tmp_path / "encoder"), TEXT, [0, 2], RetrievalSettings(), 64
+    )
+    batch = collate([{"input_ids": tokenizer(TEXT[0])["input_ids"]}], tokenizer.pad_token_id)
+    with torch.no_grad():
+        expected = model.encoder.eval()(**batch).last_hidden_state[0].mean(0)
+    torch.testing.assert_close(torch.tensor(states[1, 0]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_second_texts_are_told_from_first_ones_where_the_encoder_was_pretrained_so(encoder):
+    family, checkpoint, tokenizer = encoder
+    data = example_sets()
+    batches = {
+        name: collate(encode(get(name), data[name], tokenizer, LENGTHS, get(name).labels), tokenizer.pad_token_id)
+        for name in ("mnli", "hellaswag", "squad1")
+    }
+    for name, batch in batches.items():
+        assert ("token_type_ids" in batch) == (family in ("bert", "deberta")), name
+    if family == "bert":
+        for batch in batches.values():
+            ids, types, mask = (batch[key].flatten(0, -2) for key in ("input_ids", "token_type_ids", "attention_mask"))
+            first = (ids == tokenizer.sep_token_id).int().argmax(dim=1)  # [CLS] first [SEP] second [SEP] padding
+            expected = (torch.arange(ids.shape[1]) > first[:, None]) & mask.bool()
+            assert torch.equal(types, expected.long())
+        model = AutoModel.from_pretrained(checkpoint).eval()
+        inputs = {key: batches["mnli"][key] for key in INPUTS}
+        with torch.no_grad():
+            told = model(**inputs).last_hidden_state
+            untold = model(**inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])}).last_hidden_state
+        assert not torch.allclose(told, untold)
+
+
+def test_words_of_a_sentence_are_read_as_in_running_text(encoder):
+    """RoBERTa's tokenizer, given them one by one, would read one long word."""
+    words = ["gab", "nur", "308", "Punkte"]
+    data = Dataset.from_list([{"id": "0", "tokens": words, "tags": ["VERB", "ADV", "NUM", "NOUN"]}])
+    features = encode(get("udpos"), data, encoder[2], LengthSettings(), get("udpos").labels)
+    assert [feature["input_ids"] for feature in features] == [encoder[2](" ".join(words))["input_ids"]]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real data here")
+def test_answers_of_every_xquad_language_are_recovered_from_windows(monkeypatch, tmp_path):
+    """Token by token a character, so that every answer has ends of tokens at its ends."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    source = FilesSource(FilesSettings())
+    task = get("xquad")
+    lengths = LengthSettings(span=256, stride=96)
+    monkeypatch.setattr(evaluation, "MAX_ANSWER", 256)  # in characters here
+    for language in source.languages(task, "test"):
+        data = source.load(task, "test", language)
+        data = data.select(range(0, len(data), 40))
+        letters = sorted(set("".join(data["context"][:] + data["question"][:])))
+        vocabulary = {name: index for index, name in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters])}
+        core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        )
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", unk_token="<unk>")
+        windows = encode(task, data, tokenizer, lengths)
+        assert len(windows) > 1.5 * len(data), language
+        _, scores = gold_score("xquad", data, tokenizer, lengths)
+        assert (scores == 100).all(), language
+
+
+def test_the_checkpoint_is_copied_bit_for_bit(encoder):
+    _, checkpoint, tokenizer = encoder
+    given = checkpoint.parents[4] / "given"
+    here, there = AutoModel.from_pretrained(checkpoint), AutoModel.from_pretrained(given)
+    pooler = "pooler."  # made up by each loading
+    for (name, one), (_, other) in zip(here.named_parameters(), there.named_parameters(), strict=True):
+        assert name.startswith(pooler) or torch.equal(one, other), name
+    assert AutoTokenizer.from_pretrained(given)(JAPANESE)["input_ids"] == tokenizer(JAPANESE)["input_ids"]
+    assert (checkpoint / "model.safetensors").is_file() and not list(checkpoint.glob("*.bin"))

@@ -1,0 +1,136 @@
+"""Submission files byte for byte, as XTREME's and XTREME-R's scorer reads them."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from datasets import Dataset
+
+from xstilts import __main__ as command
+from xstilts import submission
+from xstilts.errors import UserError
+from xstilts.study import load_study
+
+PREDICTIONS = {  # target -> (language, id, prediction) as phase 3 leaves them
+    "xnli": [
+        ("de", "1", "0"),
+        ("de", "2", "2"),
+        ("de", "3", "1"),
+        ("zh", "1", "1"),
+        ("zh", "2", "0"),
+        ("zh", "3", "0"),
+    ],
+    "pawsx": [("ja", "1", "1"), ("ja", "2", "0")],
+    "udpos": [("th", "a", "NOUN VERB PUNCT"), ("th", "b", "X"), ("th", "c", "DET NOUN")],
+    "panx": [("ar", "1", "B-PER I-PER O"), ("ar", "2", "O")],
+    "xquad": [("zh", "56be", "第六"), ("zh", "56bf", '"308" 分'), ("th", "56be", "เพียง")],
+    "mlqa": [("hi", "ba78", "")],
+    "tydiqa": [("ar", "arabic-1-2", "نعم")],
+    "xcopa": [("qu", "10", "1"), ("qu", "11", "0")],
+    "bucc": [("fr", "fr-1", "en-7"), ("fr", "fr-2", ""), ("fr", "fr-3", "en-4")],
+    "tatoeba": [("el", "1", "3"), ("el", "2", "2"), ("el", "3", "1"), ("el", "4", "2")],
+    "sick": [("en", "1", "0")],
+}
+FILES = {
+    "xnli/test-de.tsv": "entailment\ncontradiction\nneutral\n",
+    "xnli/test-zh.tsv": "neutral\nentailment\nentailment\n",
+    "pawsx/test-ja.tsv": "1\n0\n",
+    "udpos/test-th.tsv": "NOUN\nVERB\nPUNCT\n\nX\n\nDET\nNOUN\n",
+    "panx/test-ar.tsv": "B-PER\nI-PER\nO\n\nO\n",
+    "xquad/test-zh.json": {"56be": "第六", "56bf": '"308" 分'},
+    "xquad/test-th.json": {"56be": "เพียง"},
+    "mlqa/test-hi.json": {"ba78": ""},
+    "tydiqa/test-ar.json": {"arabic-1-2": "نعم"},
+    "xcopa/test-qu.jsonl": '{"label": 1}\n{"label": 0}\n',
+    "bucc2018/test-fr.tsv": "fr-1\ten-7\nfr-3\ten-4\n",
+    # sorted: "A cat." (3, found 1: line 0), "Rain." (1, found 3: line 2; 4, found 2: line 1), "Zoo." (2, found 2)
+    "tatoeba/test-el.tsv": "0\n2\n1\n1\n",
+}
+ENGLISH = ["Rain.", "Zoo.", "A cat.", "Rain. "]
+
+
+class Sentences:
+    def load(self, task, split, language):
+        assert (task.name, split, language) == ("tatoeba", "test", "el")
+        return Dataset.from_dict({"id": ["1", "2", "3", "4"], "query": ENGLISH, "candidate": ["α", "β", "γ", "δ"]})
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A study whose run of mnli, seed 2, is done: each target in a bundle of its own."""
+    targets = list(PREDICTIONS)
+    values = {
+        "name": "mine", "runs": str(tmp_path / "runs"), "intermediate": ["none", "mnli"], "targets": targets,
+        "bundle": "each",
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    study = load_study(tmp_path / "mine.yaml")
+    for target, rows in PREDICTIONS.items():
+        place = study.folder / "targets" / "mnli" / target / "seed2" / target
+        place.mkdir(parents=True)
+        pd.DataFrame(rows, columns=["language", "id", "prediction"]).to_parquet(place / "predictions.parquet")
+        (place / "scored.json").write_text(json.dumps({"split": "dev" if target == "tydiqa" else "test"}))
+    monkeypatch.setattr(submission, "Fingerprints", lambda study: None)
+    monkeypatch.setattr(
+        submission, "state", lambda study, run, _: "done" if (run.intermediate, run.seed) == ("mnli", 2) else "missing"
+    )
+    monkeypatch.setattr("xstilts.sources.open_source", lambda study: Sentences())
+    return study
+
+
+def test_every_format_to_the_byte(study, tmp_path):
+    written = submission.write_submission(study, Sentences(), "mnli", 2, tmp_path / "out")
+    there = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in there} == set(FILES)
+    for name, expected in FILES.items():
+        text = (tmp_path / "out" / name).read_bytes()
+        assert text.isascii()  # the scorer opens files in whatever encoding the machine has
+        assert (json.loads(text) if isinstance(expected, dict) else text.decode()) == expected, name
+    by_name = {one.target: one for one in written}
+    assert by_name["sick"].left_out == "no task of XTREME or XTREME-R"
+    assert by_name["bucc"].languages == ("fr",) and by_name["bucc"].absent == ("de", "ru", "zh")
+    assert by_name["xquad"].absent_r == ("ro",) and by_name["xcopa"].absent_r == ()
+
+
+def test_development_sets_are_not_submitted(study):
+    place = study.folder / "targets" / "mnli" / "xnli" / "seed2" / "xnli"
+    (place / "scored.json").write_text('{"split": "dev"}')
+    written = submission.write_submission(study, Sentences(), "mnli", 2)
+    assert "scored on its dev set" in next(one.left_out for one in written if one.target == "xnli")
+    folder = submission.default_folder(study, "mnli", 2)
+    assert not (folder / "xnli").exists() and (folder / "tydiqa").is_dir()  # XTREME tests TyDiQA on its dev set
+
+
+def test_the_default_folder_is_replaced_and_another_never(study, tmp_path):
+    for _ in range(2):
+        submission.write_submission(study, Sentences(), "mnli", 2)
+    (tmp_path / "full" / "udpos").mkdir(parents=True)
+    with pytest.raises(UserError, match="is there and not empty; name a new folder"):
+        submission.write_submission(study, Sentences(), "mnli", 2, tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnlli"], 'no intermediate run "mnlli"; did you mean "mnli"'),
+        (["mnli"], "targets/mnli/xnli/seed1: not finished; run the study first: make study STUDY="),
+        (["none", "--seed", "2"], "targets/none/xnli/seed2: not finished"),
+    ],
+)
+def test_mistakes_are_one_message(study, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["xstilts", "submission", study.path, *arguments])
+    assert command.main() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_the_command_says_what_is_there_and_what_the_scorer_lacks(study, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["xstilts", "submission", study.path, "mnli", "--seed", "2", "--folder",
+                                      str(tmp_path / "out")])  # fmt: skip
+    assert command.main() == 0
+    said = capsys.readouterr().out
+    assert "bucc2018: 1 of XTREME's 4 languages: its scorer stops without de, ru, zh" in said
+    assert "sick: left out: no task of XTREME or XTREME-R" in said
+    assert (tmp_path / "out" / "bucc2018" / "test-fr.tsv").is_file()
