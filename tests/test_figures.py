@@ -249,7 +249,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     study = SimpleNamespace(
         name="toy", title="", folder=tmp_path / "toy", figures_folder=tmp_path / "figures", source="micro",
         source_language=codes[0], intermediate=runs, targets=targets, seed_numbers=range(1, 3),
-        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task,
+        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task, absence="",
     )  # fmt: skip
     monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
     monkeypatch.setattr("xstilts.sources.open_source", lambda study: SimpleNamespace(language_table=lambda: languages))

@@ -250,7 +250,7 @@ def test_the_answer_says_what_the_numbers_say():
     rho = pd.DataFrame(
         {"target": ["xnli", "xquad"], "rho": [-0.9, -0.2], "low": -1.0, "high": [-0.5, 0.4], "languages": 7}
     )
-    study = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""))
+    study = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""), absence="")
     text = findings.answer(answer_table(cells), rho, study)
     assert text.startswith("In the generated micro-world (constructed languages; not XTREME): 3 intermediate runs")
     assert "5 seeds, each with an encoder of its own" in text

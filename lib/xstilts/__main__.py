@@ -40,6 +40,8 @@ def run_study(study: Study, cores: int) -> int:
     """Bring every run of the study up to date through Snakemake; print one line per finished run."""
     started = time.monotonic()
     check_data(study)
+    if study.absence:
+        print(study.absence, flush=True)
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:

@@ -73,6 +73,9 @@ class MicroSource:
         others = sorted(self.settings.languages[1:])
         return others if task.name in RETRIEVAL else [self.source_language, *others]
 
+    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
+        """Nothing to fetch."""
+
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the world and of what is asked for."""
         split = "train" if split == TRANSLATED else split

@@ -1,0 +1,299 @@
+"""The hub source: on a mirror of every dataset, on a small hub of our own, and where there is neither."""
+
+import logging
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from datasets import Dataset, Features
+
+import mirror
+from xstilts.errors import UserError
+from xstilts.places import REVISIONS, Folder, Hub
+from xstilts.sources.ccgbank import auto
+from xstilts.sources.hub import HubSource
+from xstilts.sources.hub_files import SIZES, records
+from xstilts.sources.hub_settings import HubSettings
+from xstilts.sources.readers import read
+from xstilts.study import load_study
+from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
+
+ROWS = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return mirror.build_all(tmp_path_factory.mktemp("hub"), ROWS)
+
+
+def settings(folder: Path, **changes) -> HubSettings:
+    values = {name: str(folder / name) for name in ("mirror", "bucc", "ccgbank")}
+    return HubSettings(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    return HubSource(settings(folder), languages=("de", "zh"))
+
+
+# --- what is declared --------------------------------------------------------------------------------
+
+
+def test_every_intermediate_task_and_every_target_of_the_paper_has_a_place():
+    study = load_study("xtreme")
+    assert set(study.intermediate) == {"none", "multi", *INTERMEDIATE}
+    for name in (*INTERMEDIATE, "copa", "socialiqa"):
+        assert {"train", "dev"} <= set(get(name).hub), name
+    assert all(get(name).hub for name in study.targets) and len(study.targets) == 9
+    places = [place for task in TASKS.values() for found in task.hub.values() for place in found]
+    for place in places:
+        assert isinstance(place, Folder) or place.repo in REVISIONS
+
+
+def test_every_known_size_is_of_a_set_that_some_task_reads():
+    """And the other way round: of every set that is read, the size is known."""
+    read_of = {
+        (place.repo, place.config_of(language), place.split)
+        for task in TASKS.values()
+        for found in task.hub.values()
+        for place in found
+        if isinstance(place, Hub)
+        for language in place.languages or task.languages
+    }
+    assert {key[:3] for key in SIZES} <= read_of
+    # what is declared and was never published: tagged sets of four small treebanks
+    assert {key[1] for key in read_of - {key[:3] for key in SIZES}} == {
+        "udpos.Kazakh", "udpos.Tagalog", "udpos.Thai", "udpos.Yoruba"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "count"),
+    [  # protocol: XNLI 15, PAWS-X 7, UDPOS 33 (dev 29), PANX 40, XQuAD 11, MLQA 7, TyDiQA 9, BUCC 4, Tatoeba 36
+        ("xnli", "test", 15), ("pawsx", "test", 7), ("udpos", "test", 33), ("udpos", "dev", 29), ("panx", "test", 40),
+        ("xquad", "test", 11), ("mlqa", "test", 7), ("tydiqa", "dev", 9), ("bucc", "test", 4), ("tatoeba", "test", 36),
+        ("xcopa", "test", 11), ("mnli", "train", 15), ("mnli", "dev", 1), ("anli", "train", 1), ("xquad", "train", 0),
+    ],
+)  # fmt: skip
+def test_languages(source, task, split, count):
+    found = source.languages(get(task), split)
+    assert len(found) == count and sorted(found[1:]) == found[1:]
+    assert found[:1] == ["en"] or "en" not in found
+
+
+def test_sizes_add_up_to_those_of_the_paper():
+    """Table 1 of the paper counts 1,104,934 training and 22,857 development examples of ANLI+ (785 and 158 rows
+    of SNLI have no gold label: its card)."""
+    totals = {
+        split: sum(SIZES[place.repo, place.config, place.split, ""] for place in get("anli").hub[split])
+        for split in ("train", "dev")
+    }
+    assert totals == {"train": 1_104_934 + 785, "dev": 22_857 + 158}
+    assert SIZES["google/xtreme", "XNLI", "test", ""] == 15 * 5010
+
+
+# --- every set of the mirror -------------------------------------------------------------------------
+
+
+def test_the_mirror_has_the_columns_of_the_hub(folder):
+    for known in mirror.sets():
+        names = [f"{known['config']}/{known['split']}-*.parquet", f"{known['config']}/{known['split']}/0000.parquet",
+                 f"data/{known['split']}-*.parquet"]  # fmt: skip
+        (path,) = [found for name in names for found in (folder / "mirror" / known["repo"]).glob(name)]
+        assert set(parquet.read_schema(path).names) == set(known["columns"].split("|"))
+
+
+COLUMNS = {
+    "classification": ["id", "text_a", "text_b", "label"],
+    "choice": ["id", "context", "question", "choices", "label"],
+    "tagging": ["id", "tokens", "tags"],
+    "span": ["id", "context", "question", "answers", "is_impossible"],
+    "parallel": ["id", "query", "candidate"],
+    "mining": ["id", "text", "side", "gold"],
+}
+
+
+def test_every_set_loads_in_the_columns_of_its_kind(source):
+    loaded = 0
+    for task in TASKS.values():
+        for split in task.hub:
+            for language in source.languages(task, split):
+                found = source.load(task, split, language)
+                assert found.column_names == COLUMNS[task.kind], task.name
+                assert len(set(found["id"])) == len(found)
+                loaded += 1
+                if task.labels and "label" in found.column_names:
+                    assert set(found["label"]) == set(range(len(task.labels))), task.name
+    assert loaded > 370
+
+
+EXPECTED = {
+    ("mnli", "train", "en"): {"id": "2", "text_a": "nyu-mll/multi_nli default 1", "text_b": "1", "label": 1},
+    ("mnli", "train", "sw"): {"id": "2", "text_a": "facebook/xnli sw 1", "text_b": "1", "label": 1},
+    ("xnli", "test", "zh"): {"id": "2", "text_a": "卡罗来纳黑豹队的防守只丢了1分。", "text_b": "zh 1", "label": 1},
+    ("pawsx", "dev", "ko"): {"id": "2", "text_a": "ko team 1 won the game", "text_b": "1", "label": 1},
+    ("qqp", "train", "en"): {"id": "2", "text_a": "Why 1?", "text_b": "How 1?", "label": 1},
+    ("udpos", "test", "yo"): {"id": "2", "tokens": ["Dogs", "bark1", "."], "tags": ["NOUN", "VERB", "PUNCT"]},
+    ("panx", "test", "my"): {
+        "id": "2", "tokens": ["Ada", "Byron1", "in", "London"], "tags": ["B-PER", "I-PER", "O", "B-LOC"]
+    },
+    ("tatoeba", "test", "zh"): {"id": "2", "query": "eng 1", "candidate": "cmn 1"},
+    ("hellaswag", "dev", "en"): {
+        "id": "2", "context": "A man 1", "question": "", "choices": ["runs.", "sits.", "eats.", "reads."], "label": 1
+    },
+    ("socialiqa", "train", "en"): {
+        "id": "2", "context": "Kai ran.", "question": "Why?", "choices": ["a", "b", "c"], "label": 1
+    },
+    ("xcopa", "test", "qu"): {
+        "id": "1", "context": "qu fell.", "question": "What was the effect?", "choices": ["It slipped.", "It hurt."],
+        "label": 1,
+    },
+    ("copa", "dev", "en"): {
+        "id": "1", "context": "copa fell.", "question": "What was the effect?", "choices": ["It slipped.", "It hurt."],
+        "label": 1,
+    },
+    ("csqa", "dev", "en"): {
+        "id": "q1", "context": "", "question": "Where do you read?",
+        "choices": ["bank", "library", "mall", "park", "pub"], "label": 1,
+    },
+    ("tydiqa", "train", "en"): {
+        "id": "english-1-0", "context": "english team 1 won the game 308 points.", "question": "How many? 1",
+        "answers": {"text": ["308"], "answer_start": [28]}, "is_impossible": False,
+    },
+    ("squad2", "dev", "en"): {
+        "id": "validation-1", "context": "squad_v2 team 1 won the game 308 points.", "question": "How many? 1",
+        "answers": {"text": [], "answer_start": []}, "is_impossible": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", EXPECTED, ids=lambda asked: "-".join(asked))
+def test_second_row(source, asked):
+    """By hand: labels as strings, as numbers with names, counted from 1; languages in a column or in the id;
+    English on the target side, line ends kept; questions without an answer."""
+    task, split, language = asked
+    assert source.load(get(task), split, language)[1] == EXPECTED[asked]
+
+
+def test_anli_plus_is_its_five_sets_less_the_rows_without_gold(source, caplog):
+    found = source.load(get("anli"), "train", "en")
+    parts = ["facebook/anli plain_text train_r1", "facebook/anli plain_text train_r2",
+             "facebook/anli plain_text train_r3", "nyu-mll/multi_nli default train"]  # fmt: skip
+    expected = [f"{part}:{n}" for part in parts for n in range(1, ROWS + 1)]
+    assert found["id"][:] == expected + [f"stanfordnlp/snli plain_text train:{n}" for n in range(1, ROWS)]
+    assert found["label"][:] == [0, 1, 2] * 9 + [0, 1]
+    assert "stanfordnlp/snli plain_text train: 1 of 6 rows left out" in caplog.text
+
+
+def test_another_size_than_the_published_one_is_said_once(folder, caplog):
+    source = HubSource(settings(folder))
+    for language in ("en", "fi", "en"):
+        source.load(get("tydiqa"), "train", language)
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert lines == [
+        "google/xtreme tydiqa train: 54 rows, 49881 expected (revision main): not the published set",
+        "google/xtreme tydiqa train (en): 6 rows, 3696 expected (revision main): not the published set",
+    ]
+
+
+def test_labels_without_names_are_numbers_of_the_tasks_labels(folder, tmp_path):
+    """A file whose metadata does not name its class labels, and one whose order is another."""
+    here = tmp_path / "nyu-mll/multi_nli/data"
+    here.mkdir(parents=True)
+    row = {"premise": "a", "hypothesis": "b"}
+    Dataset.from_list([{**row, "label": 2}]).to_parquet(here / "train-00000-of-00002.parquet")
+    features = Features(
+        dict.fromkeys(row, mirror.STRING) | {"label": mirror.ClassLabel(names=[*mirror.NLI.names[::-1]])}
+    )
+    turned = Dataset.from_list([{**row, "label": 0}, {**row, "label": 2}], features=features)
+    turned.to_parquet(here / "train-00001-of-00002.parquet")
+    source = HubSource(settings(folder, mirror=str(tmp_path)))
+    assert source.load(get("mnli"), "train", "en")["label"][:] == [2, 2, 0]
+    Dataset.from_list([{**row, "label": 3}]).to_parquet(here / "train-00000-of-00002.parquet")
+    with pytest.raises(UserError, match="nyu-mll/multi_nli default train, row 1: label 3, expected 0 to 2"):
+        source.load(get("mnli"), "train", "en")
+
+
+def test_training_questions_need_their_answer_in_place(folder, tmp_path, caplog):
+    """XTREME's script cut blanks before passages and left the offsets as they were."""
+    rows = [mirror._question(f"english-{n}", "en", n) for n in range(3)]
+    rows[1]["answers"]["answer_start"] = [rows[1]["answers"]["answer_start"][0] + 1]
+    for split in ("train", "validation"):
+        mirror._write(tmp_path / f"google/xtreme/tydiqa/{split}-00000-of-00001.parquet", rows, mirror.QUESTION)
+    source = HubSource(settings(folder, mirror=str(tmp_path)))
+    assert source.load(get("tydiqa"), "train", "en")["id"][:] == ["english-0", "english-2"]
+    assert "tydiqa train: 1 of 3 rows left out" in caplog.text
+    assert len(source.load(get("tydiqa"), "dev", "en")) == 3  # scored by their text
+
+
+def test_limits_and_text(folder):
+    few = HubSource(settings(folder, limits={"train": 2}, documents_per_language=3), languages=("de", "zh"))
+    assert len(few.load(get("anli"), "train", "en")) == 2 and len(few.load(get("mnli"), "dev", "en")) == ROWS
+    assert len(few.load(get("tatoeba"), "test", "de")) == ROWS
+    text = few.text(1)
+    assert sorted(text["id"]) == [f"{code}-{n}" for code in ("de", "en", "zh") for n in range(3)]
+    assert dict(zip(text["id"], text["text"], strict=True))["zh-1"] == "卡罗来纳黑豹队的防守只丢了1分。 zh"
+    assert text["id"][:] == few.text(1)["id"][:] != few.text(2)["id"][:]
+
+
+def test_fingerprints(folder, tmp_path):
+    whole, few = HubSource(settings(folder)), HubSource(settings(folder, limits={"train": 2}))
+    task, hashes = get("udpos"), set()
+    for split in SPLITS:
+        hashes |= {whole.fingerprint(task, split, code) for code in ("en", "de")}
+    assert len(hashes) == 6
+    assert few.fingerprint(task, "train", "en") not in hashes
+    assert few.fingerprint(task, "test", "en") == whole.fingerprint(task, "test", "en")
+    before = whole.fingerprint(get("ccg"), "dev", "en"), whole.text_fingerprint(1)
+    path = folder / "ccgbank/data/AUTO/00/wsj_0001.auto"
+    original = path.read_text()
+    path.write_text(original.replace("Vinken", "Pierre"))
+    try:
+        assert HubSource(settings(folder)).fingerprint(get("ccg"), "dev", "en") != before[0]
+    finally:
+        path.write_text(original)
+    assert whole.text_fingerprint(2) != before[1] == whole.text_fingerprint(1)
+    unmirrored = HubSource(HubSettings())  # no file is asked for
+    assert unmirrored.fingerprint(task, "test", "en") != whole.fingerprint(task, "test", "en")
+
+
+# --- CCGbank and BUCC --------------------------------------------------------------------------------
+
+AUTO = (
+    "ID=wsj_0001.2 PARSER=GOLD NUMPARSE=1\n"
+    "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 2> (<L N/N NNP NNP Mr. N_142/N_142>) (<L N NNP NNP Vinken N>) ) "
+    "(<T S[dcl]\\NP 0 2> (<L (S[dcl]\\NP)/NP VBZ VBZ is (S[dcl]\\NP_87)/NP_88>) (<T NP 0 1> (<L N NN NN chairman N>) ) "
+    ") ) (<L . . . . .>) ) \n"
+)
+
+
+def test_auto_file(tmp_path):
+    path = tmp_path / "wsj_0001.auto"
+    path.write_text(AUTO)
+    assert read("ccgbank", path) == [{
+        "id": "wsj_0001.2", "tokens": ["Mr.", "Vinken", "is", "chairman", "."],
+        "tags": ["N/N", "N", "(S[dcl]\\NP)/NP", "N", "."],
+    }]  # fmt: skip
+    path.write_text(AUTO.replace("NNP Vinken N>", "NNP N>"))
+    with pytest.raises(UserError, match=r"wsj_0001\.auto:2: expected ID=.* then, on the next line, a derivation"):
+        list(auto(path, ()))
+
+
+def test_sections_of_ccgbank(source):
+    found = {split: {row.split(".")[0] for row in source.load(get("ccg"), split, "en")["id"]} for split in SPLITS}
+    assert found == {"train": {"wsj_0201", "wsj_2101"}, "dev": {"wsj_0001"}, "test": {"wsj_2301"}}
+
+
+def test_supertags_in_columns(folder, tmp_path):
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("Vinken\tN\nreads\t(S[dcl]\\NP)/NP\n\nYes\tS\n")
+    source = HubSource(settings(folder, ccgbank=str(tmp_path)))
+    assert source.load(get("ccg"), "train", "en")["tags"][:] == [["N", "(S[dcl]\\NP)/NP"], ["S"]]
+    (tmp_path / "dev.tsv").unlink()
+    with pytest.raises(UserError, match=r"hub\.ccgbank: .* holds neither data/AUTO"):
+        source.load(get("ccg"), "dev", "en")
+
+
+def test_class_labels_have_their_names(folder):
+    path = folder / "mirror/stanfordnlp/snli/plain_text/train-00000-of-00001.parquet"
+    assert [record["label"] for record in records([path])] == [*mirror.NLI.names, *mirror.NLI.names[:2], None]

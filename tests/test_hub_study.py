@@ -1,0 +1,176 @@
+"""Studies on the hub source before anything runs: what is left out, refused, fetched, and not to be reached."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hub_server
+import mirror
+from xstilts.errors import UserError
+from xstilts.runs import check_data, list_runs
+from xstilts.sources.hub import HubSource
+from xstilts.sources.hub_settings import HubSettings
+from xstilts.study import load_study
+
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return mirror.build_all(tmp_path_factory.mktemp("hub"))
+
+
+def settings(folder: Path, **changes) -> HubSettings:
+    values = {name: str(folder / name) for name in ("mirror", "bucc", "ccgbank")}
+    return HubSettings(**values | changes)
+
+
+def study_file(folder: Path, tmp_path: Path, **changes) -> Path:
+    values = {
+        "name": "hub", "source": "hub", "source_language": "en", "hub": settings(folder).model_dump(),
+        "intermediate": ["none", "mnli"], "targets": ["xnli"], "encoder": {"checkpoint": "nowhere/at-all"},
+        "runs": str(tmp_path / "runs"),
+    } | changes  # fmt: skip
+    path = tmp_path / "hub.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_without_ccgbank_its_run_is_left_out_by_name(folder, tmp_path):
+    names = ["none", "ccg", "mnli", "multi", "squad1+ccg"]
+    values = settings(folder, ccgbank="").model_dump()
+    study = load_study(study_file(folder, tmp_path, hub=values, intermediate=names))
+    assert study.left_out == ("ccg", "squad1+ccg") and len(study.intermediate_run("multi").tasks) == 8
+    assert study.absence == (
+        "ccg is left out; squad1+ccg is left out; multi is trained without ccg: no CCGbank (LDC2005T13), whose folder "
+        "hub.ccgbank names"
+    )
+    assert {run.intermediate for run in list_runs(study) if run.intermediate} == {"none", "mnli", "multi"}
+    check_data(study)
+    whole = load_study(study_file(folder, tmp_path, intermediate=names))
+    assert not whole.left_out and not whole.absence and len(whole.intermediate_run("multi").tasks) == 9
+    assert {run.intermediate for run in list_runs(whole) if run.intermediate} == set(names)
+
+
+def test_a_run_that_is_left_out_is_missing_in_the_tables(folder, tmp_path):
+    from xstilts.results import expected, missing
+
+    study = load_study(
+        study_file(folder, tmp_path, hub=settings(folder, ccgbank="").model_dump(), intermediate=["none", "ccg"])
+    )
+    wanted = expected(study, HubSource(study.hub))
+    scored = wanted[wanted["intermediate"] == "none"].assign(value=50.0)
+    assert set(missing(wanted, scored)["intermediate"]) == {"ccg"}
+
+
+def test_bucc_lacks_its_sentences_on_the_hub(folder, tmp_path):
+    study = load_study(
+        study_file(folder, tmp_path, hub=settings(folder, bucc="").model_dump(), targets=["xnli", "bucc"])
+    )
+    with pytest.raises(UserError, match=r"bucc: the hub holds BUCC's gold pairs alone.*de-en\.dev\.gold.*hub\.bucc"):
+        check_data(study)
+
+
+# --- what is checked before anything runs -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"intermediate": ["none", "hellaswag@de"]}, "hellaswag: no train set in de on the hub; there is: en"),
+        ({"intermediate": ["none", "sick"]}, "sick: no train set in en on the hub; there is: none"),
+        ({"languages": ["en", "af"], "targets": ["xnli"]}, '"af" is in no target\'s data'),
+        ({"hub": {"mirror": "/nowhere"}}, "hub.mirror: no folder /nowhere"),
+        ({"hub": {"ccgbank": "/nowhere"}, "intermediate": ["none", "ccg"]}, "hub.ccgbank: no folder /nowhere"),
+        ({"hub": {"miror": ""}}, 'hub.miror: unknown key; did you mean "mirror"'),
+    ],
+)
+def test_refused(folder, tmp_path, changes, message):
+    changes = {**changes, "hub": settings(folder).model_dump() | changes.get("hub", {})}
+    with pytest.raises(UserError, match=message):
+        check_data(load_study(study_file(folder, tmp_path, **changes)))
+
+
+def test_every_language_of_an_intermediate_task(folder, tmp_path):
+    check_data(load_study(study_file(folder, tmp_path, intermediate=["none", "mnli@de", "mnli@all", "panx@sw,tl"])))
+
+
+def test_a_mirror_that_lacks_a_file(folder, tmp_path):
+    lacking = tmp_path / "mirror"
+    (lacking / "google").mkdir(parents=True)
+    (lacking / "nyu-mll").symlink_to(folder / "mirror/nyu-mll")
+    study = load_study(study_file(folder, tmp_path, hub=settings(folder, mirror=str(lacking)).model_dump()))
+    with pytest.raises(UserError, match=r"google/xtreme XNLI test: no such file in .*XNLI/test-\*\.parquet"):
+        check_data(study)
+
+
+# --- the hub itself ----------------------------------------------------------------------------------
+
+
+def command(path: Path | str, home: Path, **environment) -> subprocess.CompletedProcess:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return subprocess.run(
+        [sys.executable, "-m", "xstilts", "study", str(path)], env=kept | {"HF_HOME": str(home)} | environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_papers_study_stops_at_once_where_nothing_can_be_reached(tmp_path):
+    done = command("xtreme", tmp_path, **OFFLINE)
+    assert done.returncode == 2 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "Rowan/hellaswag (revision refs/convert/parquet) could not be reached on the hub" in line
+    assert "google/xtreme, nyu-mll/glue" in line and str(tmp_path / "hub") in line
+    for way_out in ("connect to the network", "fill the cache", "hub.mirror"):
+        assert way_out in line
+
+
+FETCH = """
+import sys
+from xstilts.runs import check_data
+from xstilts.sources import open_source
+from xstilts.study import load_study
+from xstilts.tasks import get
+study = load_study(sys.argv[1])
+check_data(study)
+check_data(study)
+source = open_source(study)
+print(source.load(get("xnli"), "test", "zh")[1]["text_b"], source.load(get("mnli"), "train", "en")[1]["id"])
+"""
+
+
+def test_the_hub_then_its_cache(folder, tmp_path):
+    """Fetched over HTTP as from the hub, only what is needed; then again without a network."""
+    path = study_file(folder, tmp_path, hub={})
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    outer |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+
+    def fetch(**environment) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", FETCH, str(path)],
+            env=outer | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with hub_server.serve(folder / "mirror") as (address, asked):
+        first = fetch(HF_ENDPOINT=address)
+        assert first.returncode == 0, first.stderr
+        assert first.stdout.splitlines() == [
+            "fetching google/xtreme (revision main) from the hub",
+            "fetching nyu-mll/multi_nli (revision main) from the hub",
+            "zh 1 2",
+        ]  # fmt: skip
+        assert {name.rpartition(hub_server.COMMIT)[2] for name in asked if "/resolve/" in name} == {
+            "/XNLI/test-00000-of-00001.parquet", "/data/train-00000-of-00001.parquet",
+            "/data/validation_matched-00000-of-00001.parquet",
+        }  # fmt: skip
+        # each repository's state, once to see that it is there and once to fetch; the second check asks for nothing
+        assert sum("/revision/" in name for name in asked) == 4
+    again = fetch(**OFFLINE)
+    assert again.returncode == 0 and again.stdout == "zh 1 2\n", again.stderr
