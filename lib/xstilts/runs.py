@@ -240,17 +240,16 @@ def _needed(study: Study, source) -> list[tuple[Task, str, list[str]]]:
     for name in study.intermediate:
         run = study.intermediate_run(name)
         for task in [] if name in study.left_out else map(get, run.tasks):
-            asked = run.training_sets(task, source)
-            sets += [
-                (task, split, [language for other, language in asked if other == split])
-                for split in dict.fromkeys(split for split, _ in asked)
-            ]
+            sets += [(task, split, [language]) for split, language in run.training_sets(task, source)]
             sets.append((task, "dev", own))
     for task in map(get, study.targets):
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
         sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
         if task.kind not in RETRIEVAL_KINDS:
-            sets.append((study.training_task(task), "train", own))
+            trained = study.training_task(task)
+            sets.append((trained, "train", own))
+            if study.phase("target", trained.name).evaluate_every:
+                sets.append((trained, "dev", own))
     return sets
 
 

@@ -13,9 +13,10 @@ from datasets import Dataset, Features
 from ..errors import UserError
 from ..places import TEXT, Folder, Hub
 from ..study import ROOT
-from ..tasks import RETRIEVAL_KINDS, Task
+from ..tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from . import ccgbank
-from .files import COLUMNS, STRING, digest, file_hash, natural_languages
+from .files import COLUMNS, STRING, FilesSource, digest, file_hash, natural_languages
+from .files_settings import FilesSettings
 from .hub_files import SIZES, Repositories, name_of, published, records
 from .hub_readers import READERS
 from .hub_settings import HubSettings
@@ -40,11 +41,19 @@ class HubSource:
         self.repositories = Repositories(settings.mirror)
         self.text_languages = sorted({source_language, *languages})
         self._measured: set[tuple] = set()
+        self.translated = None  # translations are released as files, on no hub
+        if settings.translations:
+            if not (ROOT / settings.translations).is_dir():
+                raise UserError(f"hub.translations: no folder {(ROOT / settings.translations).resolve()}")
+            files = FilesSettings(root=settings.translations, limits=settings.limits)
+            self.translated = FilesSource(files, source_language)
 
     # --- what there is ---------------------------------------------------------------------------------
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Languages that the split is published in; source language first, then sorted."""
+        if split == TRANSLATED:
+            return self.translated.languages(task, split) if self.translated else []
         declared = {code for place in task.hub.get(split, ()) for code in place.languages or task.languages}
         there = [code for code in declared if self._places(task, split, code)]
         return sorted(there, key=lambda code: (code != self.source_language, code))
@@ -69,6 +78,7 @@ class HubSource:
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         """Fetch from the hub what is not here. UserError, before anything is fetched, where a repository cannot
         be reached, a mirror lacks a file, or a folder that must be named is not."""
+        sets = [asked for asked in sets if asked[1] != TRANSLATED]
         wanted = [(TEXT, code) for code in self.text_languages] if text else []
         for task, split, codes in sets:
             places = [(place, code) for code in codes for place in self._found(task, split, code)]
@@ -88,6 +98,8 @@ class HubSource:
         """One split in one language in the canonical columns. Rows without gold are left out, and training
         questions whose answer is not where it is said to be; a line says how many. So does one where a set
         has not the published size."""
+        if split == TRANSLATED and self.translated:
+            return self.translated.load(task, split, language)
         rows = []
         places = self._found(task, split, language)
         for place in places:
@@ -174,6 +186,8 @@ class HubSource:
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of repository, revision, configuration and split, of the bytes of files in a mirror or folder, and
         of how many rows are taken."""
+        if split == TRANSLATED and self.translated:
+            return self.translated.fingerprint(task, split, language)
         parts = [self._identity(place, split, language) for place in self._found(task, split, language)]
         return digest([getattr(self.settings.limits, split), parts])
 

@@ -15,6 +15,9 @@ class HubSettings(BaseModel):
     limits: Limits = Limits()
     ccgbank: str = Field("", description="folder of LDC2005T13 (data/AUTO) or of train.tsv and dev.tsv: word, supertag")
     bucc: str = Field("", description="folder of de-en.dev.de, de-en.dev.en, de-en.dev.gold, de-en.test.de, …")
+    translations: str = Field(
+        "", description="folder of machine-translated training sets (xtreme_translations/, …), for runs named task@mt"
+    )
     documents_per_language: int = Field(
         5000, ge=1, description="leading Wikipedia articles of each language, as the text for masked LM"
     )
