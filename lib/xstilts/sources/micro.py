@@ -70,6 +70,10 @@ class MicroSource:
         others = sorted(self.settings.languages[1:])
         return others if task.name in RETRIEVAL else [self.source_language, *others]
 
+    def size(self, task: Task, split: str, language: str) -> int:
+        """Rows of a set, from the settings alone; a mining set has as many on either side."""
+        return getattr(getattr(self.settings, task.kind), split) * (2 if task.kind == "mining" else 1)
+
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the world and of what is asked for."""
         size = getattr(getattr(self.settings, task.kind), split)
