@@ -64,7 +64,8 @@ rule targets:
         str(FOLDER / "targets/{run}/{bundle}/seed{seed}/run.json"),
     log:
         str(FOLDER / "targets/{run}/{bundle}/seed{seed}/log.txt"),
-    priority: 1
+    # long jobs first; but where encoders go once they are scored, few should be there at a time
+    priority: 4 if STUDY.keep == "pretrained" else 1
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} "
         "targets/{wildcards.run:q}/{wildcards.bundle}/seed{wildcards.seed} >{log:q} 2>&1"

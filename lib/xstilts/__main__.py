@@ -1,4 +1,4 @@
-"""Command line: ``python -m xstilts study [STUDY]``, ``submission STUDY RUN`` and, for the Snakefile, ``run``."""
+"""Command line: ``python -m xstilts study [STUDY]``, ``plan``, ``submission`` and, for the Snakefile, ``run``."""
 
 import argparse
 import fcntl
@@ -13,7 +13,18 @@ from pathlib import Path
 
 from .checkpoints import locate
 from .errors import UserError
-from .runs import Fingerprints, Run, check_data, list_runs, notebook_hash, provenance, read_record, state, write_record
+from .runs import (
+    Fingerprints,
+    Run,
+    check_data,
+    list_runs,
+    notebook_hash,
+    provenance,
+    read_record,
+    remove_encoder,
+    state,
+    write_record,
+)
 from .study import ROOT, Study, load_study
 
 
@@ -24,6 +35,13 @@ def main() -> int:
     study.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
     study.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+    plan = commands.add_parser("plan", help="what a study costs and what of it is done; trains nothing")
+    plan.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    plan.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
+    plan.add_argument("--gpu", default="", help="A100-80GB, H100, …, or cpu (default: this machine, measured)")
+    plan.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "fp16", "bf16"])
+    plan.add_argument("--utilisation", type=float, default=0.4, help="share of the datasheet's peak (default: 0.4)")
+    plan.add_argument("--csv", type=Path, help="write every run here as well")
     run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")
     run.add_argument("study")
     run.add_argument("name", help="the run, as messages name it: targets/mnli/all/seed1")
@@ -38,6 +56,12 @@ def main() -> int:
             return submit(load_study(options.study), options.name, options.seed, options.folder)
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores)
+        if options.command == "plan":
+            from .plan import print_plan
+
+            study = load_study(options.study, seeds=options.seeds)
+            print_plan(study, options.gpu, options.precision, options.utilisation, options.csv)
+            return 0
         return run_notebook(load_study(options.study), options.name)
     except UserError as error:
         print(f"xstilts: {error}", file=sys.stderr)
@@ -111,6 +135,8 @@ def _discard_stale(study: Study) -> list[Run]:
             (run.folder(study) / "run.json").unlink()
         if now != "done":
             left.append(run)
+        elif run.phase == "intermediate":  # the study may have said only since that encoders go
+            remove_encoder(run, fingerprints)
     return left
 
 
@@ -118,7 +144,9 @@ def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) 
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
         "--workflow-profile", ROOT / "profiles" / "default", "--cores", str(cores),
-        "--config", f"study={resolved}",
+        "--config", f"study={resolved}", "--",
+        # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
+        *(run.folder(study) / "run.json" for run in left),
     ]  # fmt: skip
     with open(study.folder / "snakemake.log", "w") as log:
         # the lock goes along: while any job lives, a second study on this folder is told so

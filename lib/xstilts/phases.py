@@ -22,7 +22,10 @@ from .runs import (
     Run,
     evaluation_languages,
     evaluation_split,
+    lacks_encoder,
     read_record,
+    remove_encoder,
+    unscored,
     write_record,
     written_whole,
 )
@@ -70,9 +73,9 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     """
     run = Run("intermediate", seed, name)
     folder = run.folder(study)
-    fingerprint = Fingerprints(study).of(run)
+    fingerprints = Fingerprints(study)
     record = read_record(folder / "training.json")
-    if record.get("fingerprint") == fingerprint:
+    if record.get("fingerprint") == fingerprints.of(run) and not lacks_encoder(run, fingerprints):
         return record
     parsed = study.intermediate_run(name)
     start = encoder_of(study, NONE, seed)
@@ -93,7 +96,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     trained = [item for item in sets if item.kind != "text"]
     dev = {item.name: source.load(get(item.name), "dev", study.source_language) for item in trained}
     record = {
-        "fingerprint": fingerprint,
+        "fingerprint": fingerprints.of(run),
         **record,
         "examples": {item.name: len(item.features) for item in sets},
         "dropped": {item.name: item.dropped for item in trained},
@@ -161,12 +164,12 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     run = Run("targets", seed, name, bundle)
     folder = run.folder(study)
     fingerprints = Fingerprints(study)
-    start = encoder_of(study, name, seed)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    waiting = unscored(run, fingerprints)
+    if waiting:  # else the encoder may have been removed
+        start = encoder_of(study, name, seed)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     for target in study.bundles()[bundle]:
-        fingerprint = fingerprints.target(run, target)
-        done = read_record(folder / target / "scored.json")
-        if done.get("fingerprint") != fingerprint:
+        if target in waiting:
             task = get(target)
             split = evaluation_split(source, task)
             languages = evaluation_languages(study, source, task)
@@ -187,11 +190,14 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             stats.insert(0, "target", target)
             _write_parquet(stats, folder / target / "stats.parquet")
             _write_parquet(predictions, folder / target / "predictions.parquet")
-            write_record(folder / target / "scored.json", {**record, "fingerprint": fingerprint, "split": split})
+            record = {**record, "fingerprint": fingerprints.target(run, target), "split": split}
+            write_record(folder / target / "scored.json", record)
         yield target, score(pd.read_parquet(folder / target / "stats.parquet"))
     _gather(study, run, folder)
-    if not study.keep_models:
+    if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
+    if name != NONE:
+        remove_encoder(Run("intermediate", seed, name), fingerprints)
 
 
 def _fine_tuned(

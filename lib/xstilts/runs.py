@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -254,12 +254,49 @@ def _needed(study: Study, source) -> list[tuple[Task, str, list[str]]]:
 
 
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
-    """ "done", "stale" (its inputs, settings, code or notebook changed since) or "missing"."""
+    """ "done", "stale" (its inputs, settings, code or notebook changed since, or its encoder was removed
+    and a target waits for it) or "missing"."""
     record = read_record(run.folder(study) / "run.json")
     if not record:
         return "missing"
     current = (fingerprints.of(run), notebook_hash(run.notebook))
-    return "done" if (record["fingerprint"], record["notebook"]) == current else "stale"
+    if (record["fingerprint"], record["notebook"]) != current:
+        return "stale"
+    return "stale" if run.phase == "intermediate" and lacks_encoder(run, fingerprints) else "done"
+
+
+def unscored(run: Run, fingerprints: Fingerprints) -> list[str]:
+    """Targets of a bundle that are yet to be scored, with the settings, data and code of now."""
+    study = fingerprints.study
+    return [
+        target
+        for target in study.bundles()[run.bundle]
+        if read_record(run.folder(study) / target / "scored.json").get("fingerprint")
+        != fingerprints.target(run, target)
+    ]
+
+
+def _awaited(run: Run, fingerprints: Fingerprints) -> bool:
+    """Whether any target is yet to be scored from the encoder of an intermediate run."""
+    bundles = [Run("targets", run.seed, run.intermediate, bundle) for bundle in fingerprints.study.bundles()]
+    return any(unscored(bundle, fingerprints) for bundle in bundles)
+
+
+def lacks_encoder(run: Run, fingerprints: Fingerprints) -> bool:
+    """Whether the encoder of an intermediate run was removed and a target waits for it (again)."""
+    return not (run.folder(fingerprints.study) / "checkpoint").is_dir() and _awaited(run, fingerprints)
+
+
+def remove_encoder(run: Run, fingerprints: Fingerprints) -> None:
+    """Remove the encoder of an intermediate run that every target has been scored from, where the study
+    keeps no such encoders. What it was trained with and how it scored stays in ``training.json``."""
+    folder = run.folder(fingerprints.study)
+    if fingerprints.study.keep != "pretrained" or _awaited(run, fingerprints):
+        return
+    aside = folder / ".checkpoint.removed"  # a folder that is there is whole
+    with suppress(FileNotFoundError):  # not there (any more): another bundle that was the last was first
+        (folder / "checkpoint").rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:

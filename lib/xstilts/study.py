@@ -106,7 +106,9 @@ class Study(Section):
     files: FilesSettings = FilesSettings()
     hub: HubSettings = HubSettings()
     published: str = ""  # a table of published numbers to compare with, see published.py; relative to the project
-    keep_models: bool = False  # keep each target's fine-tuned model after it is scored
+    # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
+    # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
+    keep: Literal["all", "encoders", "pretrained"] = "encoders"
     controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one once they have run
     runs: str = "runs"  # folder for everything a run makes; relative to the project
     figures: str = "figures"

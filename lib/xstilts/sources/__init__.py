@@ -49,6 +49,10 @@ class Source(Protocol):
     def text_fingerprint(self, seed: int) -> str:
         """Hash of all that ``text`` would read or generate from, its code excepted; cheap."""
 
+    # Optional, for `make plan`; :class:`~xstilts.sources.kept.KeptSource` answers for a source that lacks them:
+    #   size(task, split, language) -> int      examples that load would give, known without loading
+    #   at_hand(task, split, language) -> bool  whether load (without arguments: text) needs no download
+
     def language_table(self) -> "pandas.DataFrame":
         """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
 

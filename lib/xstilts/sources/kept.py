@@ -30,6 +30,16 @@ class KeptSource:
         asked = (repr(task), split, language, self.source.fingerprint(task, split, language))
         return self._kept(asked, lambda: self.source.load(task, split, language))
 
+    def size(self, task: Task, split: str, language: str) -> int:
+        """Examples of a set: as the source knows them beforehand, else counted."""
+        known = getattr(self.source, "size", None)
+        return known(task, split, language) if known else len(self.load(task, split, language))
+
+    def at_hand(self, *asked: Any) -> bool:
+        """Whether ``load(*asked)``, or ``text`` where nothing is asked, reads only what is on this machine."""
+        known = getattr(self.source, "at_hand", None)
+        return known(*asked) if known else True
+
     def text(self, seed: int) -> datasets.Dataset:
         return self._kept(("text", self.source.text_fingerprint(seed)), lambda: self.source.text(seed))
 

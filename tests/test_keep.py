@@ -1,0 +1,104 @@
+"""Encoders that nobody waits for any more can go as the study does: neither missed nor trained for nothing."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from test_pipeline import command, results, write
+from xstilts.runs import Fingerprints, Run, list_runs, read_record, remove_encoder, state, write_record
+from xstilts.study import load_study
+
+pytestmark = pytest.mark.xdist_group("pipeline")
+MNLI = Run("intermediate", 1, "mnli")
+CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained"}
+
+
+def study(path: Path) -> list[str]:
+    """Names of the runs that the command did, in order."""
+    done = subprocess.run([*command(path), "--cores", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  [")]
+    assert bool(lines) != ("nothing to do" in done.stdout)
+    return [line[1] for line in lines]
+
+
+def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
+    path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba"])
+    assert len(study(path)) == 5
+    here = load_study(path)
+    folder = MNLI.folder(here)
+    assert not list(folder.glob("*checkpoint*")) and (folder / "training.json").is_file()
+    assert (Run("encoder", 1).folder(here) / "checkpoint").is_dir()
+
+    # killed between the removal of the encoder and the proof of the run: nothing is trained again
+    trained = (folder / "training.json").stat().st_mtime_ns
+    proof = Run("targets", 1, "mnli", "tatoeba").folder(here) / "run.json"
+    proof.unlink()
+    assert study(path) == ["targets/mnli/tatoeba/seed1"]
+    assert (folder / "training.json").stat().st_mtime_ns == trained
+
+    before = results(path)
+    path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba", "xnli"])
+    done = study(path)
+    assert set(done) == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
+    assert done.index(MNLI.name) < done.index("targets/mnli/xnli/seed1")
+    assert not list(folder.glob("*checkpoint*")) and study(path) == []
+    after = results(path)
+    assert after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """A study of two bundles, everything of `mnli` done but one target: (study, scores the other)."""
+
+    def build(**changes):
+        return load_study(write(tmp_path, "made-up", **CHANGES | changes, targets=["tatoeba", "xnli"]))
+
+    here = build()
+    fingerprints = Fingerprints(here)
+    (MNLI.folder(here) / "checkpoint").mkdir(parents=True)
+    write_record(MNLI.folder(here) / "run.json", {"fingerprint": fingerprints.of(MNLI), "notebook": NOTEBOOK})
+
+    def score(target):
+        run = Run("targets", 1, "mnli", target)
+        record = {"fingerprint": fingerprints.target(run, target)}
+        write_record(run.folder(here) / target / "scored.json", record)
+
+    score("tatoeba")
+    return build, score
+
+
+NOTEBOOK = None
+
+
+@pytest.fixture(autouse=True)
+def _notebook(monkeypatch):
+    monkeypatch.setattr("xstilts.runs.notebook_hash", lambda path: NOTEBOOK)
+
+
+@pytest.mark.parametrize("keep, there", [("all", True), ("encoders", True), ("pretrained", False)])
+def test_it_goes_after_its_last_target_and_where_the_study_says_so(scored, keep, there):
+    build, score = scored
+    here = build(keep=keep)
+    fingerprints, folder = Fingerprints(here), MNLI.folder(here)
+    remove_encoder(MNLI, fingerprints)
+    assert (folder / "checkpoint").is_dir()  # xnli waits for it
+    score("xnli")
+    remove_encoder(MNLI, fingerprints)
+    remove_encoder(MNLI, fingerprints)  # as two last bundles at once do
+    assert (folder / "checkpoint").is_dir() == there
+    assert state(here, MNLI, fingerprints) == "done"
+
+
+def test_a_missing_encoder_is_stale_as_long_as_a_target_waits(scored):
+    build, score = scored
+    here = build()
+    score("xnli")
+    remove_encoder(MNLI, Fingerprints(here))
+    slower = here.training.model_dump() | {"target": here.training.target.model_dump() | {"learning_rate": 1e-4}}
+    changed = build(training=slower)  # fine-tuning differs: xnli waits again, retrieval does not
+    assert state(changed, MNLI, Fingerprints(changed)) == "stale"
+    retrieval = build(training=slower).model_copy(update={"targets": ("tatoeba",)})
+    assert state(retrieval, MNLI, Fingerprints(retrieval)) == "done"
+    assert read_record(MNLI.folder(here) / "run.json") and MNLI in list_runs(here)

@@ -1,0 +1,262 @@
+"""A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
+
+import math
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+import transformers
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from xstilts import phases, plan, rates
+from xstilts.__main__ import main
+from xstilts.costs import SHAPES, Amount, Shape, shape_of
+from xstilts.errors import UserError
+from xstilts.runs import Run, read_record
+from xstilts.sources import open_source
+from xstilts.sources.kept import KeptSource
+from xstilts.sources.micro import MicroSource
+from xstilts.study import EncoderSettings, load_study
+from xstilts.tasks import get
+
+KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
+STUDY = {
+    "name": "tiny",
+    "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@qab", "ccg"],
+    "targets": ["xnli", "udpos", "xquad", "mlqa", "bucc", "tatoeba"],
+    "keep": "all",
+    "micro": {"documents": 1500, "languages": ["qaa", "qab", "qac"]}
+    | {kind: {"train": 200, "dev": 30, "test": 30} for kind in KINDS},
+    "encoder": {"pretrain": {"steps": 40}},
+    "training": {
+        "intermediate": {"epochs": 2, "batch_size": 20, "learning_rate": 0.001},
+        "target": {"steps": 12, "batch_size": 16, "accumulate": 2, "learning_rate": 0.001},
+        "overrides": {"udpos": {"steps": 0, "epochs": 1, "examples": 90}, "hellaswag+mlm": {"steps": 25}},
+        "max_length": dict.fromkeys((*KINDS[:4], "retrieval", "mlm"), 158) | {"stride": 64},
+        "mix": {"mlm_documents": 100, "cap": 200},
+    },
+}
+
+
+def write(folder, **changes):
+    path = folder / "tiny.yaml"
+    places = {"runs": str(folder / "runs"), "figures": str(folder / "figures")}
+    path.write_text(yaml.safe_dump(STUDY | places | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(the study, its plan's table before anything was run, the records of what then ran)."""
+    study = load_study(write(tmp_path_factory.mktemp("plan")))
+    before = plan.Plan(study).table().set_index("run")
+    source, records = open_source(study), {}
+    records["encoder/seed1"] = phases.encoder(study, source, 1)
+    for name in STUDY["intermediate"][1:]:
+        records[f"intermediate/{name}/seed1"] = phases.intermediate(study, source, name, 1)
+    list(phases.targets(study, source, "none", "all", 1))
+    folder = Run("targets", 1, "none", "all").folder(study)
+    models = [read_record(path) for path in folder.glob("models/*/training.json")]
+    records["targets/none/all/seed1"] = {key: sum(model[key] for model in models) for key in ("steps", "tokens")}
+    return study, before, records
+
+
+def test_steps_and_tokens_are_those_that_training_then_records(trained):
+    study, before, records = trained
+    after = plan.Plan(study).table().set_index("run")
+    for name, record in records.items():
+        for table in (before, after):  # with a tokenizer of a sample, and with the encoder's own
+            assert table.loc[name, "steps"] == record["steps"], name
+            assert table.loc[name, "training_tokens"] == pytest.approx(record["tokens"], rel=0.04), name
+        examples = sum(record.get("examples", {}).values())
+        assert not examples or after.loc[name, "examples"] == pytest.approx(examples), name
+    # two whole epochs of sets that the samples cover: nothing is left to estimate but which documents are drawn
+    for name, error in (("intermediate/mnli/seed1", 1e-9), ("intermediate/hellaswag+mlm/seed1", 0.005)):
+        assert after.loc[name, "training_tokens"] == pytest.approx(records[name]["tokens"], rel=error)
+    assert set(before["state"]) == {"missing"}
+
+
+def test_scored_tokens_are_those_of_every_language(trained):
+    study, _, _ = trained
+    costs, source = plan.Plan(study), open_source(study)
+    tokenizer = costs.samples.tokenizer
+    sets = [source.load(get("xnli"), "test", language) for language in study.micro.languages]
+    pairs = [len(ids) for rows in sets for ids in tokenizer(rows["text_a"][:], rows["text_b"][:])["input_ids"]]
+    found = costs.samples.evaluation(get("xnli"))
+    assert found.tokens == pytest.approx(sum(pairs))
+    assert found.squares == pytest.approx(sum(length**2 for length in pairs))
+    assert costs.samples.evaluation(get("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
+
+
+def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, monkeypatch):
+    study, _, _ = trained
+    csv = tmp_path / "plan.csv"
+    monkeypatch.setattr("sys.argv", ["xstilts", "plan", study.path, "--gpu", "a100-40gb", "--csv", str(csv)])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith("Already done: 0 of 10 runs") for line in lines)
+    assert sum(line.startswith("  all ") for line in lines) == 1  # five bundles of equal cost
+    table = pd.read_csv(csv, keep_default_na=False)
+    flops = table["flops"].sum()
+    assert len(table) == 11 and table["hours"].sum() == pytest.approx(flops / (0.4 * 19.5e12 * 3600), abs=1e-5)
+    total = next(line for line in lines if line.startswith("  total"))
+    assert total.endswith("0/10") and f"{flops:.1e}" in total
+
+
+def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
+    study, _, _ = trained
+    monkeypatch.setattr(plan, "state", lambda study, run, fingerprints: "done" if run.phase == "encoder" else "stale")
+    costs = plan.Plan(study)
+    table = costs.table()
+    table["hours"] = 2.0
+    text = "\n".join(plan.report(costs, table, rates.Rate(1.0, "H100", "as stated")))
+    assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
+
+
+@pytest.mark.parametrize("keep", ["all", "encoders", "pretrained"])
+def test_disk_is_what_stays(trained, keep, tmp_path):
+    study, _, _ = trained
+    table = plan.Plan(study.model_copy(update={"keep": keep})).table().groupby("phase")[["disk", "passing"]].first()
+    encoder = (Run("encoder", 1).folder(study) / "checkpoint" / "model.safetensors").stat().st_size
+    assert table.loc["encoder", "disk"] == pytest.approx(encoder, rel=0.15)  # with a tokenizer, without the LM head
+    assert (table.loc["intermediate", "disk"] > 0) == (keep != "pretrained")
+    kept = table.loc["targets"]["disk" if keep == "all" else "passing"]
+    assert kept == pytest.approx(3 * encoder, rel=0.15)  # of mnli, udpos and squad1
+
+
+class Paper(MicroSource):
+    """Sets as large as MNLI's (nyu-mll/multi_nli) and not on this machine."""
+
+    def size(self, task, split, language):
+        return {"train": 392_702, "dev": 9_815, "test": 5_010}[split]
+
+    def at_hand(self, *asked):
+        return False
+
+
+def test_xlmr_large_on_mnli_by_hand(tmp_path):
+    path = write(
+        tmp_path, intermediate=["none", "mnli"], targets=["xnli"],
+        encoder={"checkpoint": "FacebookAI/xlm-roberta-large"},
+        training={"intermediate": {"epochs": 3, "batch_size": 32}, "mix": {"cap": 1_000_000}},
+    )  # fmt: skip
+    study = load_study(path)
+    costs = plan.Plan(study, KeptSource(Paper(study.micro), tmp_path / "data"))
+    row = costs.table().set_index("run").loc["intermediate/mnli/seed1"]
+    # N: 24 layers of 4 * (1024^2 + 1024) + 2 * 1024 * 4096 + 4096 + 1024 + 4 * 1024
+    assert costs.shape.body == 302_309_376
+    assert row["steps"] == 36_816  # 3 * 392,702 / 32 = 36,815.8
+    assert row["training_tokens"] == 54_192_876  # 3 * 392,702 rows of 46 tokens (lengths.csv)
+    assert row["scoring_tokens"] == 451_490  # 9,815 rows
+    training = 6 * 302_309_376 * 54_192_876  # 9.83e16
+    attention = 12 * 24 * 1024 * 54_192_876 * 46 * 1.1  # 8.09e14
+    head = 6 * 1024 * (1024 + 3) * 1_178_106  # 7.43e12
+    scoring = 2 * 302_309_376 * 451_490 + 4 * 24 * 1024 * 451_490 * 46 * 1.1 + 2 * 1024 * 1027 * 9_815
+    assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
+    assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
+    assert "mnli" in costs.samples.assumed and not costs.samples.measured
+
+
+@pytest.mark.parametrize("length", [16, 64])
+def test_flops_are_those_that_torch_counts(length):
+    shape = Shape(width=64, layers=3, feed_forward=256, heads=4, vocabulary=500, positions=160)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=500, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256,
+        max_position_embeddings=160, type_vocab_size=1, num_labels=3, attn_implementation="eager",
+    )  # fmt: skip
+    model = transformers.XLMRobertaForSequenceClassification(config)
+    assert shape.parameters == sum(p.numel() for p in model.roberta.parameters())
+    ids, amount = torch.randint(5, 500, (4, length)), Amount(4, 4, 4, 4 * length, 4 * length**2)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model(ids)
+    with FlopCounterMode(display=False) as training:
+        model(ids, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
+    expected = shape.forward(amount) + shape.head("classification", amount, 3)
+    assert expected == pytest.approx(forward.get_total_flops(), rel=0.02)  # biases and norms are in N
+    assert shape.training("classification", amount, 3) == pytest.approx(training.get_total_flops(), rel=0.02)
+    masked = transformers.XLMRobertaForMaskedLM(config).lm_head
+    with FlopCounterMode(display=False) as logits, torch.no_grad():
+        masked(torch.zeros(length, 64))  # a quarter of the tokens
+    assert shape.head("text", amount, masked=0.25) == logits.get_total_flops()
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if "/" in name])
+def test_known_shapes_are_those_of_the_models(name):
+    shape = SHAPES[name]
+    kind = "deberta-v2" if "deberta" in name else "bert" if "bert-base" in name else "xlm-roberta"
+    more = {"position_biased_input": False, "relative_attention": True, "position_buckets": 256, "share_att_key": True,
+            "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"} if kind == "deberta-v2" else {}  # fmt: skip
+    config = transformers.AutoConfig.for_model(
+        kind, hidden_size=shape.width, num_hidden_layers=shape.layers, intermediate_size=shape.feed_forward,
+        num_attention_heads=shape.heads, vocab_size=shape.vocabulary, max_position_embeddings=shape.positions,
+        type_vocab_size=shape.types, **more,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.AutoModel.from_config(config)
+    counted = {key: value.numel() for key, value in model.named_parameters() if not key.startswith("pooler")}
+    assert sum(counted.values()) == pytest.approx(shape.parameters, rel=1e-4)
+    assert sum(size for key, size in counted.items() if ".layer." in key) == shape.body
+
+
+def test_the_shape_is_that_of_the_checkpoint_that_is_there(trained, tmp_path):
+    study, _, _ = trained
+    made = Run("encoder", 1).folder(study) / "checkpoint"
+    settings = EncoderSettings(checkpoint="FacebookAI/xlm-roberta-base")
+    assert shape_of(settings, 0, made).width == 64
+    assert shape_of(settings, 0, tmp_path).layers == 12
+    copy = tmp_path / "mine"
+    shutil.copytree(made, copy)
+    assert shape_of(EncoderSettings(checkpoint=str(copy)), 0, tmp_path).feed_forward == 256
+    with pytest.raises(UserError, match=r'encoder\.checkpoint "nobody/nothing".*FacebookAI/xlm-roberta-base'):
+        shape_of(EncoderSettings(checkpoint="nobody/nothing"), 0, tmp_path)
+
+
+SHAPE = Shape(64, 3, 256, 4, 500, 160)
+
+
+@pytest.mark.parametrize(
+    "gpu, precision, message",
+    [
+        ("H10", "fp32", 'unknown GPU "H10"; did you mean "H100"'),
+        ("V100", "bf16", "V100 has no bf16; it has fp32, fp16"),
+    ],
+)
+def test_a_wrong_gpu_is_one_message(gpu, precision, message):
+    with pytest.raises(UserError, match=message):
+        rates.rate(gpu, precision, 0.4, SHAPE, 32, 64)
+
+
+def test_every_gpu_has_a_peak_and_its_source():
+    table = pd.read_csv(rates.GPUS, index_col="gpu")
+    assert table["source"].str.contains("NVIDIA").all() and (table["fp16"] > table["fp32"]).all()
+    assert rates.rate("h100", "bf16", 0.5, SHAPE, 32, 64).flops == 0.5 * 989.5e12
+
+
+@pytest.mark.parametrize(
+    "gpu, device, same",
+    [
+        ("A100-80GB", "NVIDIA A100-SXM4-80GB", True), ("A100-40GB", "NVIDIA A100-SXM4-80GB", False),
+        ("H100", "NVIDIA H100 80GB HBM3", True), ("L4", "NVIDIA L40S", False), ("T4", "Tesla T4", True),
+        ("RTX-4090", "NVIDIA GeForce RTX 4090", True), ("V100", "Tesla V100-SXM2-16GB", True),
+    ],
+)  # fmt: skip
+def test_the_gpu_that_is_here_is_recognised(gpu, device, same):
+    assert rates.is_named(gpu, device) == same
+
+
+def test_probe_counts_its_steps_over_the_seconds_they_took(monkeypatch):
+    clock = iter([10.0, 12.0])
+    monkeypatch.setattr(rates, "_now", lambda device: next(clock))
+    threads = torch.get_num_threads()
+    small = Shape(64, 2, 256, 4, 500, 160)  # on a processor two layers do
+    expected = 3 * small.forward(Amount(tokens=8 * 64, squares=8 * 64**2)) * 5 / 2
+    assert math.isclose(rates.rate("cpu", "fp32", 0.4, SHAPE, 32, 64).flops, expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_utilisation_is_a_share(trained):
+    with pytest.raises(UserError, match="--utilisation: expected a share"):
+        plan.print_plan(trained[0], "H100", "fp32", 40, None)
