@@ -13,14 +13,14 @@ import papermill
 import pytest
 import yaml
 
-from xstilts.runs import list_runs, read_record
+from xstilts.runs import Run, list_runs, read_record
 from xstilts.study import ROOT, load_study
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 SMALL = {"train": 200, "dev": 30, "test": 30}
 STUDY = {
-    "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@qab"],
+    "intermediate": ["none", "mnli", "hellaswag+mlm", "mnli+squad1@mt"],
     "targets": ["xnli", "udpos", "xquad", "mlqa", "xcopa", "bucc", "tatoeba"],
     "micro": {"documents": 1500} | dict.fromkeys(KINDS, SMALL),
     "encoder": {"pretrain": {"steps": 30, "log_every": 10}},
@@ -29,6 +29,10 @@ STUDY = {
         "target": {"steps": 12, "learning_rate": 0.001},
         "max_length": dict.fromkeys((*KINDS[:4], "retrieval", "mlm"), 158) | {"stride": 64},
         "mix": {"mlm_documents": 100},
+        "overrides": {
+            "mnli+squad1@mt": {"evaluate_every": 5},
+            "target/mnli": {"evaluate_every": 4, "evaluate_examples": 10, "accumulate": 2},
+        },
     },
 }
 
@@ -88,6 +92,23 @@ def test_scores_cover_every_target_language_and_run(finished):
     assert languages["xnli"] == 8 and languages["tatoeba"] == 7
     assert (table.groupby(["intermediate", "target", "language", "metric"]).size() <= SMALL["test"]).all()
     assert table["denominator"].ge(0).all() and table["numerator"].le(table["denominator"]).all()
+
+
+def test_records_say_which_checkpoint_was_taken(finished):
+    study = load_study(finished[0])
+    run = read_record(Run("intermediate", 1, "mnli+squad1@mt").folder(study) / "run.json")
+    record, dev = run["training"], run["training"]["dev"]
+    assert [entry["step"] for entry in record["selection"]["curve"]] == [5, 10, 12]
+    best = {entry["step"]: entry for entry in record["selection"]["curve"]}[record["selection"]["best_step"]]
+    # the whole development set: the weights that were kept score there what they were chosen for
+    assert best["mnli"] == dev["mnli"]["accuracy"] and best["squad1"] == sum(dev["squad1"].values()) / 2
+    assert best["score"] == (best["mnli"] + best["squad1"]) / 2 == record["selection"]["best_score"]
+    assert record["dropped"] == {"mnli": 0, "squad1": 0} and record["examples"]["mnli"] == 7 * SMALL["train"]
+    targets = Run("targets", 1, "none", "all").folder(study)
+    scored = read_record(targets / "xnli" / "scored.json")
+    assert [entry["step"] for entry in scored["selection"]["curve"]] == [4, 8, 12]
+    assert {entry["score"] % 10 for entry in scored["selection"]["curve"]} == {0}  # of ten examples
+    assert "selection" not in read_record(targets / "udpos" / "scored.json")
 
 
 def test_a_second_run_does_nothing(finished):

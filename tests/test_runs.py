@@ -79,6 +79,24 @@ def test_mix_touches_only_mixed_runs(study):
     assert {name.split("/")[1] for name in touched if "/" in name} == {"hellaswag+mlm"}
 
 
+def test_choosing_checkpoints_depends_on_the_development_set_and_its_scorer(study, monkeypatch):
+    base = study().training.model_dump()
+    chosen = base | {"overrides": {"intermediate/squad1": {"evaluate_every": 5}}}
+    trained = Run("intermediate", 1, "squad1")
+
+    def of(training, **changes):
+        return Fingerprints(study(training=training, **changes)).of(trained)
+
+    plain, watched = of(base | {"overrides": {}}), of(chosen)
+    assert plain != watched
+    more = {"micro": {"span": study().micro.span.model_dump() | {"dev": 50}}}
+    less = {"micro": {"span": study().micro.span.model_dump()}}
+    assert of(base, **more) == of(base, **less) and of(chosen, **more) != of(chosen, **less)
+    real = runs._code_hash
+    monkeypatch.setattr(runs, "_code_hash", lambda name: "edited" if name == "selection" else real(name))
+    assert of(base | {"overrides": {}}) == plain and of(chosen) != watched
+
+
 def test_retrieval_settings_touch_retrieval_only(study):
     touched = changed(study(), study(retrieval={"layer": 2}))
     assert touched == {f"targets/{run}/tatoeba/seed1" for run in study().intermediate} | {"transfer"}

@@ -5,8 +5,9 @@ import yaml
 
 from xstilts.errors import UserError
 from xstilts.runs import list_runs
+from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.study import ROOT, load_study, parse_run
-from xstilts.tasks import INTERMEDIATE, TARGETS
+from xstilts.tasks import INTERMEDIATE, TARGETS, get
 
 
 def micro() -> dict:
@@ -62,6 +63,7 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
         ("multi+mlm", tuple(INTERMEDIATE), True, ()),
         ("mnli+squad1@de,zh", ("mnli", "squad1"), False, ("de", "zh")),
         ("squad1@all", ("squad1",), False, ("all",)),
+        ("hellaswag+mlm@mt", ("hellaswag",), True, ("mt",)),
     ],
 )
 def test_run_grammar(name, tasks, mlm, languages):
@@ -69,11 +71,36 @@ def test_run_grammar(name, tasks, mlm, languages):
     assert (run.name, run.tasks, run.mlm, run.languages) == (name, tasks, mlm, languages)
 
 
-def test_training_languages():
-    available = ["en", "de", "zh"]
-    assert parse_run("mnli").training_languages("en", available) == ["en"]
-    assert parse_run("mnli@zh,de").training_languages("en", available) == ["zh", "de"]
-    assert parse_run("mnli@all").training_languages("en", available) == available
+class Sets:
+    """A source with these training sets and these machine-translated ones."""
+
+    source_language = "en"
+
+    def __init__(self, train, mt=""):
+        self.codes = {"train": train.split(), "mt": mt.split()}
+
+    def languages(self, task, split):
+        return self.codes[split]
+
+
+@pytest.mark.parametrize(
+    ("name", "sets"),
+    [
+        ("mnli", "train-en"),
+        ("mnli@mt", "mt-de mt-zh"),
+        ("mnli@zh,fr", "mt-zh train-fr"),  # its own set where there is one
+        ("mnli@all", "train-en train-fr mt-de mt-zh"),
+        ("mnli@sw", "mt-sw"),  # in neither: the source says where it looked
+    ],
+)
+def test_training_sets_of_a_run(name, sets):
+    found = parse_run(name).training_sets(get("mnli"), Sets("en fr", "de zh"))
+    assert " ".join("-".join(pair) for pair in found) == sets
+
+
+def test_a_task_without_translations_is_named():
+    with pytest.raises(UserError, match=r'"multi@mt": no machine-translated training set of "ccg" is at hand'):
+        parse_run("multi@mt").training_sets(get("ccg"), Sets("en"))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +118,7 @@ def test_training_languages():
         ("mnli@all,de", "already holds"),
         ("multi+mnli", "already holds"),
         ("tatoeba", "nothing trains on it"),
-        ("mnli@mt", "machine-translated"),
+        ("mnli@mt,de", "already holds every translated language"),
         ("", "expected task"),
     ],
 )
@@ -123,8 +150,28 @@ def test_bad_run_names(name, message):
         ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
         (
             {"training": {**micro()["training"], "overrides": {"mnlli": {}}}},
-            'training.overrides: .*did you mean "mnli"',
+            'training.overrides.mnlli: .*did you mean "mnli"',
         ),
+        *(
+            ({"training": {**micro()["training"], "overrides": overrides}}, f"training.overrides.{message}")
+            for overrides, message in [
+                ({"mnli": {"learning_rate": 0}}, "mnli.learning_rate: .*greater than 0"),
+                ({"mnli": {"patiense": 1}}, 'mnli.patiense: unknown key; did you mean "patience"'),
+                ({"mnli": {"steps": 5, "epochs": 1}}, "mnli: set either steps or epochs"),
+                ({"target/xnli": {}}, "target/xnli: xnli is trained on mnli: name that set"),
+                ({"phase/mnli": {}}, "phase/mnli: .*expected task"),
+            ]
+        ),
+        ({"training": {"target": {"steps": 5, "patience": 3}}}, "training.target: patience .* need evaluate_every"),
+        (
+            {"training": {"target": {"steps": 5, "precision": "fp8"}}},
+            "target.precision: .*'bf16'.*found 'fp8'",
+        ),
+        ({"training": {"target": {"steps": 5, "accumulate": 0}}}, "training.target.accumulate: .*greater than 0"),
+        ({"training": {"target": {"steps": 5, "adam_epsilon": 0}}}, "training.target.adam_epsilon: .*greater than 0"),
+        ({"training": {"target": {"steps": 5, "max_grad_norm": -1}}}, "training.target.max_grad_norm: .*greater than"),
+        ({"training": {"target": {"steps": 5, "evaluate_every": -1}}}, "training.target.evaluate_every: .*greater"),
+        ({"training": {"mix": {"mlm_share": 1}}}, "training.mix.mlm_share: .*less than 1"),
     ],
 )
 def test_bad_parameters_name_the_key(write, change, message):
@@ -171,3 +218,46 @@ def test_resolved_study_reads_back_the_same(write, tmp_path):
     study = load_study(write(micro() | {"runs": str(tmp_path / "runs")}), seeds=3)
     study.folder.mkdir(parents=True)
     assert load_study(study.resolve()).model_dump() == study.model_dump()
+
+
+PAPER = """
+intermediate: {epochs: 3, learning_rate: 1.0e-5, evaluate_every: 1000, patience: 30, evaluate_examples: 500}
+target: {epochs: 2, learning_rate: 1.0e-5, batch_size: 4, accumulate: 8}
+overrides:
+  +mlm: {learning_rate: 5.0e-6}
+  target/squad1: {accumulate: 4}
+  pawsx: {epochs: 5}
+  udpos: {epochs: 10}
+  hellaswag: {batch_size: 8}
+  hellaswag+mlm: {steps: 700}
+"""
+
+
+def test_the_papers_rules_can_be_said(write):
+    """A learning rate for every run with masked LM; what holds for one task, in one phase or in both."""
+    runs = ["none", "mnli", "mnli+mlm", "squad1", "hellaswag+mlm", "multi+mlm@mt"]
+    study = load_study(write(micro() | {"training": yaml.safe_load(PAPER), "intermediate": runs}))
+    rates = {name: study.phase("intermediate", name).learning_rate for name in runs[1:]}
+    assert rates == {name: 5e-6 if "mlm" in name else 1e-5 for name in runs[1:]}
+    phase = study.phase("intermediate", "squad1")
+    assert (phase.epochs, phase.batch_size, phase.accumulate) == (3, 32, 1)
+    assert (phase.evaluate_every, phase.patience, phase.evaluate_examples) == (1000, 30, 500)
+    phase = study.phase("target", "squad1")
+    assert (phase.epochs, phase.batch_size, phase.accumulate, phase.evaluate_every) == (2, 4, 4, 0)
+    assert [study.phase("target", name).epochs for name in ("mnli", "pawsx", "udpos")] == [2, 5, 10]
+    mixed = study.phase("intermediate", "hellaswag+mlm")  # another run than hellaswag
+    assert (mixed.steps, mixed.epochs, mixed.batch_size) == (700, 0, 32)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mlm", "steps"),
+    [
+        ([392_702], False, 36_816),  # 3 x 392,702 / 32, rounded up: a set alone is not capped
+        ([392_702], True, 46_020),  # a fifth of these are masked-LM steps
+        ([392_702, 87_599], False, 20_501),  # 3 x (131,072 + 87,599) / 32
+    ],
+)
+def test_length_of_the_training(sizes, mlm, steps):
+    phase = PhaseSettings(epochs=3, batch_size=4, accumulate=8)
+    assert phase.total_steps(sizes, MixSettings(), mlm) == steps
+    assert phase.model_copy(update={"steps": 7}).total_steps(sizes, MixSettings(), mlm) == 7

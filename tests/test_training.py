@@ -1,15 +1,21 @@
 """Fine-tuning: what it must learn, that seeds decide it, that tasks share one encoder."""
 
+import functools
+import json
 import math
 import random
+import shutil
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModel, AutoTokenizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModel, AutoTokenizer, TrainingArguments
 
 from toy import build_checkpoint
 from xstilts import metrics, training
+from xstilts.errors import UserError
 from xstilts.evaluation import evaluate, predict
 from xstilts.features import encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings
@@ -81,9 +87,13 @@ def training_set(name, data, tokenizer):
     return training.TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
 
 
-def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None):
+def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None, development=None):
     mix = mix or MixSettings()
-    return training.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder)
+    return training.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder, development)
+
+
+def flat(model) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])
 
 
 def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
@@ -125,9 +135,7 @@ def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
             training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
         ]
         phase = PHASE.model_copy(update={"steps": 20})
-        return torch.cat(
-            [w.flatten() for w in tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0].parameters()]
-        )
+        return flat(tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0])
 
     first = weights(1)
     assert torch.equal(first, weights(1))
@@ -187,3 +195,200 @@ def test_an_epoch_sees_every_example_once(tokenizer):
     item = training_set("mnli", colours(31), tokenizer)  # 93 examples: the last batch is short
     batches = list(training.Batches([item], PHASE, MixSettings(), 6, seed=1))
     assert sorted(row for batch in batches for _, row, _ in batch) == list(range(93))
+
+
+# Published training-set sizes (Phang et al. 2020, table 1), anli to csqa, and their shares of the steps under the
+# cap of 2^17 = 131,072: the first three are cut to it, so that the sum is 724,057.
+SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_262, 9_741)
+SHARES = (0.181024, 0.181024, 0.181024, 0.179984, 0.120983, 0.055113, 0.052503, 0.034890, 0.013453)
+
+
+def test_shares_of_the_nine_tasks():
+    def shares(**mix):
+        sets = [training.TrainingSet(str(size), "span", [{}] * size) for size in SIZES]
+        return training.Batches(sets, PHASE, MixSettings(**mix), 1, seed=1).shares
+
+    assert np.allclose(shares(), SHARES, atol=1e-6)
+    assert math.isclose(shares(cap=10**9)[0] / shares(cap=10**9)[-1], 1_104_934 / 9_741)
+    assert math.isclose(shares(temperature=2)[0] / shares(temperature=2)[-1], math.sqrt(131_072 / 9_741))
+    assert np.allclose(shares(cap=1), 1 / 9)
+
+
+def test_the_batches_of_a_step_are_of_one_task_and_none_is_masked_twice_alike(tokenizer):
+    sets = [
+        training_set("mnli", colours(30), tokenizer),
+        training_set("udpos", tags(60), tokenizer),
+        training.TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
+    ]
+    phase = PHASE.model_copy(update={"batch_size": 4, "accumulate": 3})
+    batches = training.Batches(sets, phase, MixSettings(), 50, seed=3)
+    made = list(batches)
+    assert len(made) == len(batches) == 150
+    assert all(len({batch[0][0] for batch in made[i : i + 3]}) == 1 for i in range(0, 150, 3))
+    assert [batch[0][2] for batch in made] == list(range(150))  # what masks are seeded by
+    assert sum(batch[0][0] == 2 for batch in made) == 30
+
+
+def test_a_step_is_adamw_as_the_paper_has_it(checkpoint, tokenizer, tmp_path):
+    """Against a loop written out: gradients averaged over the batches of a step and clipped, linear warm-up and
+    decay, Adam's moments, weight decay on matrices alone. Each of the settings matters here."""
+    phase = PhaseSettings(
+        steps=6, batch_size=4, accumulate=3, learning_rate=1e-2, warmup=0.34, weight_decay=0.5, adam_epsilon=1e-3,
+        max_grad_norm=0.1,
+    )  # fmt: skip
+    item = training_set("mnli", colours(40), tokenizer)
+    trained = flat(tune(checkpoint, [item], tokenizer, tmp_path, phase)[0])
+
+    torch.manual_seed(1)
+    model = training.SharedEncoder(checkpoint, [item], False).train()
+    spared = {id(p) for m in model.modules() if isinstance(m, torch.nn.LayerNorm) for p in m.parameters()}
+    spared |= {id(m.bias) for m in model.modules() if isinstance(m, torch.nn.Linear)}
+    assert 0 < len(spared) < len(list(model.parameters()))
+    batches, moments = list(training.Batches([item], phase, MixSettings(), 6, seed=1)), {}
+    for step in range(6):
+        model.zero_grad()
+        for batch in batches[3 * step : 3 * step + 3]:
+            features = [item.features[row] for _, row, _ in batch]
+            (model("mnli", **training.collate(features, tokenizer.pad_token_id))["loss"] / 3).backward()
+        used = [p for p in model.parameters() if p.grad is not None]
+        norm = math.sqrt(sum(float((p.grad**2).sum()) for p in used))
+        assert norm > 0.1
+        rate = 1e-2 * (step / 3 if step < 3 else (6 - step) / 3)
+        for p in used:
+            gradient = p.grad * 0.1 / norm
+            first, second = moments.get(id(p), (0, 0))
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            moments[id(p)] = first, second
+            mean, spread = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+            p.data *= 1 - rate * (0 if id(p) in spared else 0.5)
+            p.data -= rate * mean / (spread.sqrt() + 1e-3)
+    assert torch.allclose(flat(model), trained, atol=2e-5)
+    for change in ({"weight_decay": 0.4}, {"adam_epsilon": 1e-8}, {"max_grad_norm": 0.0}, {"accumulate": 2}):
+        other = flat(tune(checkpoint, [item], tokenizer, tmp_path, phase.model_copy(update=change))[0])
+        assert (other - trained).abs().max() > 1e-3
+
+
+class Scripted:
+    """Development scores as written down, and the weights that each was asked for."""
+
+    def __init__(self, *scores):
+        self.scores, self.seen = scores, []
+
+    def __call__(self, model):
+        model.eval()  # as predict leaves it
+        self.seen.append(flat(model))
+        return self.scores[len(self.seen) - 1]
+
+
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(checkpoint, tokenizer, tmp_path):
+    sets = [training_set("mnli", colours(40), tokenizer), training_set("udpos", tags(60), tokenizer)]
+    phase = PHASE.model_copy(update={"steps": 40, "accumulate": 2, "evaluate_every": 3, "patience": 2})
+    pairs = [(30, 10), (40, 60), (70, 30), (0, 99), (99, 99)]  # means 20, 50, 50, 49.5
+    asked = Scripted(*({"mnli": a, "udpos": b} for a, b in pairs))
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase, development=asked)
+    assert record["steps"] == 12 and len(asked.seen) == 4
+    assert record["selection"]["best_step"] == 6 and record["selection"]["best_score"] == 50
+    assert [(entry["step"], entry["score"]) for entry in record["selection"]["curve"]] == [
+        (3, 20), (6, 50), (9, 50), (12, 49.5),
+    ]  # fmt: skip
+    assert record["selection"]["curve"][3] == {"step": 12, "score": 49.5, "mnli": 0, "udpos": 99}
+    assert torch.equal(flat(model), asked.seen[1]) and not torch.equal(asked.seen[1], asked.seen[3])
+    assert model.heads["mnli"].base_model is model.heads["udpos"].base_model is model.encoder
+    made = list(training.Batches(sets, phase, MixSettings(), 40, seed=1))[:24]
+    assert record["tokens"] == sum(len(sets[n].features[row]["input_ids"]) for batch in made for n, row, _ in batch)
+    json.dumps(record)
+
+
+def test_being_watched_changes_nothing(checkpoint, tokenizer, tmp_path):
+    """With dropout: asking for scores draws no random number, and training goes on in training mode. The last
+    step is asked for, too, and what a killed run left behind is not taken for a checkpoint."""
+    dropping = shutil.copytree(checkpoint, tmp_path / "dropping")
+    config = json.loads((dropping / "config.json").read_text())
+    (dropping / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.2}))
+    item = training_set("mnli", colours(40), tokenizer)
+    phase = PHASE.model_copy(update={"steps": 11})
+    plain, alone = tune(dropping, [item], tokenizer, tmp_path / "plain", phase)
+    (tmp_path / "watched" / "checkpoint-99").mkdir(parents=True)
+    asked = Scripted(*({"mnli": score} for score in (1, 2, 3)))
+    phase = phase.model_copy(update={"evaluate_every": 5})
+    watched, record = tune(dropping, [item], tokenizer, tmp_path / "watched", phase, development=asked)
+    assert record["selection"]["best_step"] == 11 and len(asked.seen) == 3
+    assert torch.equal(flat(plain), flat(watched))
+    assert record["loss"] == alone["loss"] and record["tokens"] == alone["tokens"]
+    assert "selection" not in alone
+    assert [path.name for path in (tmp_path / "watched").iterdir()] == ["checkpoint-11"]
+
+
+class Largest(TorchDispatchMode):
+    """The largest tensor that any operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+def test_masked_lm_makes_logits_at_masked_positions_alone(tmp_path, tokenizer):
+    """With a vocabulary that dwarfs all else, forward and backward make nothing larger than masked x vocabulary."""
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    config = XLMRobertaConfig(
+        vocab_size=20_000, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4,
+        max_position_embeddings=66, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    XLMRobertaForMaskedLM(config).save_pretrained(tmp_path)
+    item = training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS * 5)] * 16, tokenizer, 64))
+    model = training.SharedEncoder(tmp_path, [item], False)
+    batch = training.collate(item.features, tokenizer.pad_token_id)
+    batch = training.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(1))
+    masked = int((batch["labels"] != training.IGNORED).sum())
+    assert 100 < masked < 0.25 * batch["labels"].numel()
+    with Largest() as made:
+        loss = model("mlm", **batch)["loss"]
+        loss.backward()
+    assert made.elements == masked * 20_000
+    whole = model.heads["mlm"](**batch)  # every position's logits; the same loss
+    assert torch.allclose(loss, whole.loss, atol=1e-5) and whole.logits.numel() > 4 * made.elements
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpu", "bf16", "message"),
+    [
+        ("fp32", "", False, ""),
+        ("fp16", "Tesla V100", False, ""),
+        ("bf16", "A100", True, ""),
+        ("bf16", "Tesla V100", False, "needs a GPU that computes in it .*this machine has Tesla V100; set precision"),
+        ("bf16", "", True, "this machine has none"),
+        ("fp16", "", False, "precision fp16 needs a GPU, and this machine has none"),
+    ],
+)
+def test_precision_is_checked_against_the_hardware(monkeypatch, precision, gpu, bf16, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpu))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    if not message:
+        return training.check_precision(precision)
+    with pytest.raises(UserError, match=message):
+        training.check_precision(precision)
+
+
+def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(checkpoint, tokenizer, tmp_path, monkeypatch):
+    """On this processor, as far as that goes: Trainer must be told that no GPU is meant."""
+    monkeypatch.setattr(training, "TrainingArguments", functools.partial(TrainingArguments, use_cpu=True))
+    kinds = set()
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, _, output: kinds.add(output.dtype) if isinstance(module, torch.nn.Linear) else None
+    )
+    sets = [
+        training_set("mnli", colours(20), tokenizer),
+        training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
+    ]
+    phase = PHASE.model_copy(update={"steps": 5, "precision": "bf16"})
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase)
+    hook.remove()
+    assert kinds == {torch.bfloat16} and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(math.isfinite(entry["loss"]) for entry in record["loss"])

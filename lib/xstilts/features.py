@@ -28,6 +28,22 @@ def label_names(task: Task, dataset: Dataset) -> list[str]:
     return list(task.labels)
 
 
+def learnable(task: Task, dataset: Dataset) -> list[int]:
+    """Rows to train on: those with a label, for spans those whose answers stand at their offsets or that
+    have none to be found. Machine translation loses some: an answer, translated, need not be in its passage."""
+    if task.kind in ("classification", "choice"):
+        return [index for index, label in enumerate(dataset["label"][:]) if label >= 0]
+    if task.kind != "span":
+        return list(range(len(dataset)))
+    rows = zip(dataset["context"][:], dataset["answers"][:], dataset["is_impossible"][:], strict=True)
+    return [index for index, row in enumerate(rows) if row[2] or _found(row[0], row[1])]
+
+
+def _found(context: str, answers: dict) -> bool:
+    places = list(zip(answers["text"], answers["answer_start"], strict=True))
+    return bool(places) and all(text and start >= 0 and context.startswith(text, start) for text, start in places)
+
+
 def encode(
     task: Task, dataset: Dataset, tokenizer, lengths: LengthSettings, labels: Sequence[str] = ()
 ) -> list[Feature]:

@@ -19,6 +19,8 @@ from itertools import accumulate
 
 import pandas as pd
 
+from .tasks import Task
+
 COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
 
 
@@ -115,6 +117,11 @@ def score(stats: pd.DataFrame) -> pd.DataFrame:
     """
     sums = stats.groupby(["language", "metric"], sort=False)[["numerator", "denominator"]].sum()
     return (100 * sums["numerator"] / sums["denominator"].where(sums["denominator"] > 0, 1)).unstack("metric")
+
+
+def task_metrics(task: Task) -> tuple[str, ...]:
+    """Metrics averaged into a task's score, as XTREME does: F1 and exact match of spans, else the main one."""
+    return task.metrics if task.kind == "span" else task.metrics[:1]
 
 
 def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
 import torch
@@ -11,8 +12,8 @@ from datasets import Dataset, concatenate_datasets
 
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
-from .features import encode, encode_text, label_names
-from .metrics import score
+from .features import encode, encode_text, label_names, learnable
+from .metrics import score, task_metrics
 from .pretraining import pretrain
 from .retrieval import retrieve
 from .runs import (
@@ -28,9 +29,9 @@ from .runs import (
     written_whole,
 )
 from .sources import Source
-from .study import NONE, Study, parse_run
-from .tasks import RETRIEVAL_KINDS, Task, get
-from .training import HEADS, TrainingSet, fine_tune, save_encoder
+from .study import NONE, PhaseSettings, Study, parse_run
+from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
+from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -79,7 +80,8 @@ def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
 def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     """Phase 2: train one intermediate run, save its encoder, then score its tasks' development sets.
 
-    Returns the record (steps, tokens, loss, scores in the source language by task and metric).
+    Returns the record: steps, tokens, loss, selection (where checkpoints are compared), examples and dropped
+    rows of each set, and dev, scores in the source language by task and metric.
     """
     run = Run("intermediate", seed, name)
     folder = run.folder(study)
@@ -91,40 +93,78 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     start = encoder_of(study, NONE, seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     phase = study.phase("intermediate", name)
+    check_precision(phase.precision)
     sets = []
     for task in map(get, parsed.tasks):
-        languages = parsed.training_languages(study.source_language, source.languages(task, "train"))
-        sets.append(_training_set(study, source, task, languages, phase.examples, seed, tokenizer))
+        parts = parsed.training_sets(task, source)
+        sets.append(_training_set(study, source, task, parts, phase.examples, seed, tokenizer))
+    development = _development(study, source, sets, phase, tokenizer)
     if parsed.mlm:
         texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
         sets.append(TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm)))
-    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, folder / "trainer")
+    trainer = folder / "trainer"
+    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development)
     save_encoder(model, tokenizer, folder / "checkpoint")
-    scores = {}
-    for task, item in zip(map(get, parsed.tasks), sets, strict=False):
-        data = {study.source_language: source.load(task, "dev", study.source_language)}
-        found = predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels))
-        scores[task.name] = _score(evaluate(task, data, found))
-    examples = {item.name: len(item.features) for item in sets}
-    record = {"fingerprint": fingerprints.of(run), **record, "examples": examples, "dev": scores}
+    trained = [item for item in sets if item.kind != "text"]
+    dev = {item.name: source.load(get(item.name), "dev", study.source_language) for item in trained}
+    record = {
+        "fingerprint": fingerprints.of(run),
+        **record,
+        "examples": {item.name: len(item.features) for item in sets},
+        "dropped": {item.name: item.dropped for item in trained},
+        "dev": {item.name: _dev_scores(study, item, dev[item.name], model, tokenizer) for item in trained},
+    }
     write_record(folder / "training.json", record)
-    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    shutil.rmtree(trainer, ignore_errors=True)
     return record
 
 
 def _training_set(
-    study: Study, source: Source, task: Task, languages: list[str], examples: int, seed: int, tokenizer
+    study: Study, source: Source, task: Task, asked: list[tuple[str, str]], examples: int, seed: int, tokenizer
 ) -> TrainingSet:
-    """The training split in ``languages``, together at most ``examples`` rows, drawn with the seed."""
-    parts = []
-    for number, language in enumerate(languages):
-        part = source.load(task, "train", language)
-        share = (examples or len(part) * len(languages)) // len(languages)
+    """The training sets ``asked`` for, as (split, language): together at most ``examples`` rows, drawn with the
+    seed from those that something can be learned from."""
+    parts, dropped = [], 0
+    for number, (split, language) in enumerate(asked):
+        part = source.load(task, split, language)
+        if split == TRANSLATED:  # other sets were checked when they were read
+            whole = len(part)
+            part = part.select(learnable(task, part))
+            dropped += whole - len(part)
+        share = (examples or len(part) * len(asked)) // len(asked)
         parts.append(part.shuffle(seed=seed + number, keep_in_memory=True).select(range(min(share, len(part)))))
     dataset: Dataset = concatenate_datasets(parts)
+    if not len(dataset):
+        raise UserError(f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)")
     labels = label_names(task, dataset)
     features = encode(task, dataset, tokenizer, study.training.max_length, labels)
-    return TrainingSet(task.name, task.kind, features, tuple(labels))
+    return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
+
+
+def _development(
+    study: Study, source: Source, sets: list[TrainingSet], phase: PhaseSettings, tokenizer
+) -> Development | None:
+    """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
+    ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
+    if not phase.evaluate_every:
+        return None
+    data = {}
+    for item in sets:
+        rows = source.load(get(item.name), "dev", study.source_language)
+        data[item.name] = rows.select(range(min(phase.evaluate_examples or len(rows), len(rows))))
+
+    def scores(model: SharedEncoder) -> dict[str, float]:
+        found = {item.name: _dev_scores(study, item, data[item.name], model, tokenizer) for item in sets}
+        return {name: mean(found[name][metric] for metric in task_metrics(get(name))) for name in found}
+
+    return scores
+
+
+def _dev_scores(study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer) -> dict[str, float]:
+    """Metric -> percent on development rows in the source language."""
+    task, data = get(item.name), {study.source_language: rows}
+    found = predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels))
+    return score(evaluate(task, data, found)).iloc[0].to_dict()
 
 
 def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -179,9 +219,12 @@ def _fine_tuned(
     record = read_record(folder / "training.json")
     if record.get("fingerprint") != fingerprint:
         phase = study.phase("target", task.name)
-        item = _training_set(study, source, task, [study.source_language], phase.examples, seed, tokenizer)
+        check_precision(phase.precision)
+        own = [("train", study.source_language)]
+        item = _training_set(study, source, task, own, phase.examples, seed, tokenizer)
+        development = _development(study, source, [item], phase, tokenizer)
         trainer = folder.with_name(f"{folder.name}.trainer")
-        model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer)
+        model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer, development)
         shutil.rmtree(trainer, ignore_errors=True)
         record = {"fingerprint": fingerprint, **record}
         with written_whole(folder) as aside:
@@ -209,7 +252,3 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     aside = path.with_name(f".{path.name}")
     table.to_parquet(aside, index=False)
     aside.replace(path)
-
-
-def _score(stats: pd.DataFrame) -> dict[str, float]:
-    return score(stats).iloc[0].to_dict()

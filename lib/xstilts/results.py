@@ -24,9 +24,10 @@ import pandas as pd
 from scipy import stats as distributions
 
 from .errors import UserError
+from .metrics import task_metrics
 from .runs import evaluation_languages, finished_controls, read_record
 from .study import NONE, Study
-from .tasks import RETRIEVAL_KINDS, Task, get
+from .tasks import RETRIEVAL_KINDS, get
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
@@ -57,11 +58,6 @@ def scores(stats: pd.DataFrame) -> pd.DataFrame:
     sums = grouped.agg(numerator=("numerator", "sum"), denominator=("denominator", "sum"), n=("id", "size"))
     sums["value"] = 100 * sums["numerator"] / sums["denominator"]
     return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
-
-
-def task_metrics(task: Task) -> tuple[str, ...]:
-    """Metrics averaged into a task's score, as XTREME does: F1 and exact match of spans, else the main one."""
-    return task.metrics if task.kind == "span" else task.metrics[:1]
 
 
 def task_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .sources import open_source
-from .study import NONE, ROOT, Study, load_study, parse_run
+from .study import NONE, ROOT, PhaseSettings, Study, load_study, parse_run
 from .tasks import RETRIEVAL_KINDS, TASKS, Task
 
 NOTEBOOKS = {
@@ -29,6 +29,7 @@ NOTEBOOKS = {
 CODE = {
     "encoder": ("pretraining", "sources/"),
     "intermediate": ("features", "training", "phases"),
+    "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval"),
     "transfer": ("results", "findings", "figures"),
 }
@@ -130,14 +131,13 @@ class Fingerprints:
     def _intermediate(self, run: Run) -> list:
         study, parsed = self.study, parse_run(run.intermediate)
         data = [
-            self._data(task, "train", language)
+            self._data(task, split, language)
             for task in parsed.tasks
-            for language in parsed.training_languages(
-                study.source_language, self.source.languages(TASKS[task], "train")
-            )
+            for split, language in parsed.training_sets(TASKS[task], self.source)
         ]
         text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
-        settings = [study.phase("intermediate", run.intermediate).model_dump(), study.training.max_length.model_dump()]
+        phase = study.phase("intermediate", run.intermediate)
+        settings = [phase.model_dump(), study.training.max_length.model_dump(), self._selection(phase, parsed.tasks)]
         mix = study.training.mix.model_dump() if parsed.mlm or len(parsed.tasks) > 1 else {}
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
 
@@ -161,9 +161,20 @@ class Fingerprints:
 
     def trained(self, run: Run, task: Task) -> str:
         """Fingerprint of the model that phase 3 fine-tunes on ``task``."""
-        settings = [self.study.phase("target", task.name).model_dump(), self.study.training.max_length.model_dump()]
+        phase = self.study.phase("target", task.name)
+        settings = [
+            phase.model_dump(),
+            self.study.training.max_length.model_dump(),
+            self._selection(phase, [task.name]),
+        ]
         data = self._data(task.name, "train", self.study.source_language)
         return _digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
+
+    def _selection(self, phase: PhaseSettings, tasks: Iterable[str]) -> list[str]:
+        """What checkpoints are chosen by, where they are."""
+        if not phase.evaluate_every:
+            return []
+        return [_code_hash("selection"), *(self._data(task, "dev", self.study.source_language) for task in tasks)]
 
     def _before(self, run: Run) -> str:
         """Fingerprint of the encoder that phase 3 starts from."""

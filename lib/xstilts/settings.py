@@ -1,8 +1,10 @@
-"""What a study may set about the generated world and about pretraining.
+"""What a study may set about the generated world, pretraining and fine-tuning.
 
 Only pydantic is imported: a study is validated before anything heavy is loaded.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,3 +61,55 @@ class PretrainSettings(BaseModel):
     positions: int = Field(160, ge=8, description="longest input, special tokens included")
     initializer_range: float = Field(0.05, gt=0)
     log_every: int = Field(500, ge=1)
+
+
+class MixSettings(BaseModel):
+    """Several tasks in phase 2: examples-proportional up to ``cap``, flattened by ``temperature``;
+    ``mlm_share`` of the steps of a ``+mlm`` run are masked-LM steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cap: int = Field(2**17, gt=0)
+    temperature: float = Field(1.0, gt=0)
+    mlm_share: float = Field(0.2, gt=0, lt=1)
+    mlm_documents: int = Field(20_000, gt=0)
+    mlm_probability: float = Field(0.15, gt=0, lt=1)
+
+
+class PhaseSettings(BaseModel):
+    """Fine-tuning in phase 2 or 3 by AdamW: linear warm-up, then linear decay to zero.
+
+    One of ``steps`` and ``epochs`` sets the length. A step is ``accumulate`` batches of ``batch_size``.
+    With ``evaluate_every`` the checkpoint is the best, every so many steps, on the development set of the
+    *source* language (its first ``evaluate_examples``), and ``patience`` evaluations without a better one
+    end the training; 0 takes the last checkpoint. A target language has no part in this.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    steps: int = Field(0, ge=0)
+    epochs: float = Field(0, ge=0)
+    batch_size: int = Field(32, gt=0)
+    accumulate: int = Field(1, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    warmup: float = Field(0.1, ge=0, le=1, description="share of the steps")
+    weight_decay: float = Field(0.01, ge=0, description="none on biases and layer norms")
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, ge=0, description="0 = gradients are not clipped")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the training; scoring is always fp32")
+    examples: int = Field(0, ge=0, description="at most so many training examples; 0 = all")
+    freeze_embeddings: bool = False
+    evaluate_every: int = Field(0, ge=0, description="steps")
+    evaluate_examples: int = Field(0, ge=0, description="0 = all")
+    patience: int = Field(0, ge=0, description="evaluations; 0 = no early end")
+
+    def total_steps(self, sizes: Sequence[int], mix: MixSettings, mlm: bool = False) -> int:
+        """Optimizer steps on training sets of so many features (examples, windows, sentence pieces).
+
+        An epoch is one pass over the set; over several, as many features as they have together, each
+        counted up to ``mix.cap``. Masked-LM steps come on top: a run sees as much of its task with
+        ``+mlm`` as without.
+        """
+        if self.steps:
+            return self.steps
+        whole = sizes[0] if len(sizes) == 1 else sum(min(size, mix.cap) for size in sizes)
+        share = 1 - mix.mlm_share if mlm else 1
+        return math.ceil(self.epochs * whole / (self.batch_size * self.accumulate) / share)

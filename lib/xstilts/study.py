@@ -3,20 +3,25 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .errors import UserError, nearest
-from .settings import MicroSettings, PretrainSettings
+from .settings import MicroSettings, MixSettings, PhaseSettings, PretrainSettings
 from .sources.files_settings import FilesSettings
-from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, Task, refused_pairs
+from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 from .tasks import get as get_task
+
+if TYPE_CHECKING:
+    from .sources import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 MULTI = "multi"  # all nine intermediate tasks at once
 NONE = "none"  # no phase 2: the baseline every gain is measured from
+MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
+ALL = "all"  # after an @: every language that a task has a training set in
 
 
 class Section(BaseModel):
@@ -29,30 +34,6 @@ class EncoderSettings(Section):
     checkpoint: str = ""
     revision: str = ""
     pretrain: PretrainSettings = PretrainSettings()
-
-
-class PhaseSettings(Section):
-    """Fine-tuning in phase 2 or 3. One of ``steps`` and ``epochs`` sets the length."""
-
-    steps: Annotated[int, Field(ge=0)] = 0
-    epochs: Annotated[float, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(gt=0)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    examples: Annotated[int, Field(ge=0)] = 0  # at most so many training examples; 0 = all
-    freeze_embeddings: bool = False
-
-
-class MixSettings(Section):
-    """Several tasks in phase 2: examples-proportional up to ``cap``, flattened by ``temperature``;
-    ``mlm_share`` of the steps of a ``+mlm`` run are masked-LM steps."""
-
-    cap: Annotated[int, Field(gt=0)] = 2**17
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    mlm_documents: Annotated[int, Field(gt=0)] = 20_000
-    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
 
 
 class LengthSettings(Section):
@@ -68,7 +49,9 @@ class LengthSettings(Section):
 
 
 class TrainingSettings(Section):
-    """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name."""
+    """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name:
+    ``mnli`` in both phases, ``intermediate/mnli`` or ``target/mnli`` in one, ``+mlm`` for all runs with masked
+    LM. The more particular wins; ``steps`` and ``epochs`` replace each other."""
 
     intermediate: PhaseSettings = PhaseSettings(epochs=3)
     target: PhaseSettings = PhaseSettings(epochs=3)
@@ -142,8 +125,13 @@ class Study(Section):
 
     def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""
-        settings = getattr(self.training, phase)
-        return PhaseSettings.model_validate(settings.model_dump() | self.training.overrides.get(name, {}))
+        values = getattr(self.training, phase).model_dump()
+        for key in ([MLM] if parse_run(name).mlm else []) + [name, f"{phase}/{name}"]:
+            fields = self.training.overrides.get(key, {})
+            if "steps" in fields or "epochs" in fields:
+                values |= {"steps": 0, "epochs": 0}
+            values |= fields
+        return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:
         """Bundle name -> the targets one execution of ``3-targets.ipynb`` does."""
@@ -152,18 +140,32 @@ class Study(Section):
 
 @dataclass(frozen=True)
 class IntermediateRun:
-    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]]``."""
+    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]]``.
+
+    ``@mt`` is every machine-translated training set of the tasks, the source language left out; ``@all``
+    every language, translated where a task has no set of its own.
+    """
 
     name: str
     tasks: tuple[str, ...]
     mlm: bool = False
     languages: tuple[str, ...] = ()  # () = the source language
 
-    def training_languages(self, source_language: str, available: list[str]) -> list[str]:
-        """Languages to train in: the named ones, all available ones for ``@all``, else the source."""
+    def training_sets(self, task: Task, source: "Source") -> list[tuple[str, str]]:
+        """(split, language) of what one of the tasks is trained on: its own training set where it has one in
+        a language, else the machine-translated one. UserError for ``@mt`` of a task without any."""
         if not self.languages:
-            return [source_language]
-        return available if self.languages == ("all",) else list(self.languages)
+            return [("train", source.source_language)]
+        own, translated = source.languages(task, "train"), source.languages(task, TRANSLATED)
+        if self.languages == (TRANSLATED,):
+            if not translated:
+                raise UserError(
+                    f'intermediate run "{self.name}": no machine-translated training set of "{task.name}" is at '
+                    "hand; lib/xstilts/sources/translations.py says where its files are looked for"
+                )
+            return [(TRANSLATED, code) for code in translated]
+        codes = dict.fromkeys([*own, *translated]) if self.languages == (ALL,) else self.languages
+        return [("train" if code in own else TRANSLATED, code) for code in codes]
 
 
 def parse_run(name: str) -> IntermediateRun:
@@ -186,10 +188,9 @@ def parse_run(name: str) -> IntermediateRun:
         raise UserError(f'intermediate run "{name}": names something twice')
     if not tasks:
         raise UserError(f'intermediate run "{name}": "mlm" is mixed into a task, as in "mnli+mlm"')
-    if "mt" in languages:
-        raise UserError(f'intermediate run "{name}": machine-translated sets are not among this study\'s data')
-    if "all" in languages and len(languages) > 1:
-        raise UserError(f'intermediate run "{name}": "all" already holds every language')
+    for word, meaning in ((ALL, "every language"), (TRANSLATED, "every translated language")):
+        if word in languages and len(languages) > 1:
+            raise UserError(f'intermediate run "{name}": "{word}" already holds {meaning}')
     if MULTI in tasks:
         if len(tasks) > 1:
             raise UserError(f'intermediate run "{name}": "multi" already holds every intermediate task')
@@ -271,7 +272,8 @@ def _check(study: Study, path: Path) -> None:
         except UserError as error:
             raise UserError(f"{path}: intermediate.{position}: {error}") from None
         trained |= set(run.tasks)
-        _check_languages(study, path, f"intermediate.{position}", [code for code in run.languages if code != "all"])
+        named = [code for code in run.languages if code not in (ALL, TRANSLATED)]
+        _check_languages(study, path, f"intermediate.{position}", named)
     if NONE not in study.intermediate:
         raise UserError(f'{path}: intermediate: add "none": every gain is measured from it')
     if len(set(study.intermediate)) < len(study.intermediate) or len(set(study.targets)) < len(study.targets):
@@ -299,19 +301,29 @@ def _check(study: Study, path: Path) -> None:
     trainable = [TASKS[name] for name in study.targets if TASKS[name].kind not in RETRIEVAL_KINDS]
     trained |= {study.training_task(target).name for target in trainable}
     for name, fields in study.training.overrides.items():
+        where, of = f"{path}: training.overrides.{name}", re.sub("^(intermediate|target)/", "", name)
         try:  # a training set's name is also a run's
-            parse_run(name)
+            parse_run(of if name != MLM else NONE)
         except UserError as error:
-            raise UserError(f"{path}: training.overrides: {error}") from None
+            raise UserError(f"{where}: {error}") from None
+        if of in study.targets and of not in trained:  # nothing would read it
+            raise UserError(f"{where}: {of} is trained on {study.training_task(TASKS[of]).name}: name that set")
         for key in fields:
             if key not in PhaseSettings.model_fields:
-                raise UserError(
-                    f"{path}: training.overrides.{name}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}"
-                )
+                raise UserError(f"{where}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}")
+        try:
+            PhaseSettings.model_validate(fields)
+        except ValidationError as error:
+            wrong = "; ".join(_explain(item) for item in error.errors())
+            raise UserError(f"{where}.{wrong}") from None
+        if fields.get("steps") and fields.get("epochs"):
+            raise UserError(f"{where}: set either steps or epochs")
     for phase in ("intermediate", "target"):
         settings = getattr(study.training, phase)
         if bool(settings.steps) == bool(settings.epochs):
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
+        if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
+            raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
     if study.source == "files":
         refused = refused_pairs(sorted(trained), study.targets, study.files.trained_from())
         if refused:

@@ -68,6 +68,7 @@ class Task:
 
 
 SPLITS = ("train", "dev", "test")
+TRANSLATED = "mt"  # a further split: the training set machine-translated out of the source language
 _QA = ("f1", "exact_match")
 _SQUAD_DEV = ("xquad", "xquadr")  # drawn from the articles of the SQuAD development sets
 

@@ -1,16 +1,19 @@
 """Checkpoint in -> fresh heads on one shared encoder -> Trainer -> checkpoint out."""
 
 import math
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
+from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
 from .runs import written_whole
 from .study import MixSettings, PhaseSettings
@@ -27,12 +30,14 @@ POOL = 50  # batches sorted by length together: long enough to waste no padding,
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Features of one task; ``kind`` is the task's or "text" (masked LM), ``labels`` in head order."""
+    """Features of one task; ``kind`` is the task's or "text" (masked LM), ``labels`` in head order,
+    ``dropped`` how many rows were left out because nothing can be learned from them."""
 
     name: str
     kind: str
     features: list[Feature]
     labels: tuple[str, ...] = ()
+    dropped: int = 0
 
 
 class SharedEncoder(torch.nn.Module):
@@ -69,8 +74,12 @@ class SharedEncoder(torch.nn.Module):
         return {"loss": torch.nn.functional.cross_entropy(decoder(hidden[masked]), labels[masked])}
 
 
+# Scores of a model on the development set of each task, in percent, by the task's name.
+Development = Callable[[SharedEncoder], dict[str, float]]
+
+
 class Examples(Dataset):
-    """All sets as one; an item is asked for by (set, row, step)."""
+    """All sets as one; an item is asked for by (set, row, batch number)."""
 
     def __init__(self, sets: list[TrainingSet]):
         self.sets = sets
@@ -79,19 +88,20 @@ class Examples(Dataset):
         return sum(len(item.features) for item in self.sets)
 
     def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, int, Feature]:
-        number, row, step = key
-        return number, step, self.sets[number].features[row]
+        number, row, place = key
+        return number, place, self.sets[number].features[row]
 
 
 class Batches(Sampler):
     """Homogeneous-task batches of like length, in an order fixed by the seed.
 
     Tasks are drawn in proportion to min(examples, cap)^(1/temperature) (Raffel et al. 2020); masked-LM
-    text, where present, takes its stated share of the steps at even intervals.
+    text, where present, takes its stated share of the steps at even intervals. The batches of one step,
+    ``phase.accumulate`` of them, are of one task (as in the authors' code: jiant, ``run_train_step``).
     """
 
     def __init__(self, sets: list[TrainingSet], phase: PhaseSettings, mix: MixSettings, steps: int, seed: int):
-        self.sets, self.batch_size, self.steps = sets, phase.batch_size, steps
+        self.sets, self.batch_size, self.accumulate, self.steps = sets, phase.batch_size, phase.accumulate, steps
         self.seed = seed
         self.tasks = [number for number, item in enumerate(sets) if item.kind != "text"]
         self.text = next((number for number, item in enumerate(sets) if item.kind == "text"), None)
@@ -100,7 +110,7 @@ class Batches(Sampler):
         self.mlm_share = mix.mlm_share
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         rng = np.random.default_rng(self.seed)
@@ -110,7 +120,8 @@ class Batches(Sampler):
         for step in range(self.steps):
             due = self.text is not None and int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
             number = self.text if due else int(rng.choice(self.tasks, p=self.shares))
-            yield [(number, row, step) for row in next(streams[number])]
+            for place in range(step * self.accumulate, (step + 1) * self.accumulate):
+                yield [(number, row, place) for row in next(streams[number])]
 
     def _stream(self, item: TrainingSet, rng: np.random.Generator) -> Iterator[list[int]]:
         sizes = [size(feature) for feature in item.features]
@@ -123,13 +134,13 @@ class Batches(Sampler):
 
 
 class MixtureTrainer(Trainer):
-    """transformers' Trainer with our batches."""
+    """transformers' Trainer with our batches, and with our scores where checkpoints are compared."""
 
-    def __init__(self, batches: Batches, tokenizer, mlm_probability: float, **options):
-        super().__init__(train_dataset=Examples(batches.sets), **options)
+    def __init__(self, batches: Batches, tokenizer, mlm_probability: float, development: Development | None, **options):
+        super().__init__(train_dataset=Examples(batches.sets), eval_dataset=development, **options)
         self.batches, self.tokenizer, self.mlm_probability = batches, tokenizer, mlm_probability
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
-        self.tokens = 0
+        self.tokens: list[int] = []  # of each batch, in order
 
     def get_train_dataloader(self) -> DataLoader:
         return self.accelerator.prepare(
@@ -137,14 +148,55 @@ class MixtureTrainer(Trainer):
         )
 
     def _collate(self, items: list[tuple[int, int, Feature]]) -> dict:
-        number, step, _ = items[0]
+        number, place, _ = items[0]
         batch = collate([feature for _, _, feature in items], self.tokenizer.pad_token_id)
-        self.tokens += int(batch["attention_mask"].sum())
+        self.tokens.append(int(batch["attention_mask"].sum()))
         chosen = self.batches.sets[number]
-        if chosen.kind == "text":  # seeded by the step, so that a resumed run masks the same tokens
-            generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + step)
+        if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
+            generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + place)
             batch = mask_tokens(batch, self.tokenizer, self.mlm_probability, generator)
         return {"task": chosen.name, **batch}
+
+    def evaluate(self, *_, **__) -> dict[str, float]:
+        """``eval_score``, the mean over tasks of their scores, is what checkpoints are compared by."""
+        scores = self.eval_dataset(self.model)
+        metrics = {f"eval_{task}": value for task, value in scores.items()}
+        metrics["eval_score"] = sum(scores.values()) / len(scores)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def save_model(self, output_dir: str, _internal_call: bool = False) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        # the heads share tensors, which Trainer's own way of saving a module that is no PreTrainedModel refuses
+        safetensors.torch.save_model(self.model, str(Path(output_dir) / "model.safetensors"))
+
+    def _load_best_model(self) -> None:
+        safetensors.torch.load_model(self.model, Path(self.state.best_model_checkpoint) / "model.safetensors")
+
+    def selection(self) -> dict:
+        """The step whose weights were kept, and the curve of scores they were chosen by."""
+        curve = [
+            {"step": entry["step"], **{key.removeprefix("eval_"): entry[key] for key in entry if key[:5] == "eval_"}}
+            for entry in self.state.log_history
+            if "eval_score" in entry
+        ]
+        return {"best_step": self.state.best_global_step, "best_score": self.state.best_metric, "curve": curve}
+
+
+def check_precision(precision: str) -> None:
+    """UserError where this machine cannot train in ``precision``; to be asked before anything is read."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    if precision == "bf16" and not (gpu and torch.cuda.is_bf16_supported(including_emulation=False)):
+        needed = "a GPU that computes in it (NVIDIA Ampere or later)"
+    elif precision == "fp16" and not gpu:
+        needed = "a GPU"
+    else:
+        return
+    raise UserError(
+        f"training: precision {precision} needs {needed}, and this machine has {gpu or 'none'}; "
+        "set precision: fp32 in the study's file or run it on another machine"
+    )
 
 
 def fine_tune(
@@ -155,38 +207,63 @@ def fine_tune(
     mix: MixSettings,
     seed: int,
     folder: Path,
+    development: Development | None = None,
 ) -> tuple[SharedEncoder, dict]:
     """Train fresh heads and the encoder of ``checkpoint`` on ``sets``; Trainer's files go to ``folder``.
 
-    Returns the model and a record: steps, tokens seen, and the loss every tenth of the way.
+    With ``phase.evaluate_every`` the model is given to ``development`` every so many steps and after the
+    last one; the weights of the step with the highest mean score are returned, the first of equals, and
+    training ends after ``phase.patience`` evaluations without a higher one.
+
+    Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
+    checkpoint was chosen, ``selection`` (best_step, best_score, curve).
     """
     transformers.set_seed(seed)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
-    examples = sum(min(len(item.features), mix.cap) for item in sets if item.kind != "text")
-    steps = phase.steps or math.ceil(phase.epochs * examples / phase.batch_size)
+    sizes = [len(item.features) for item in sets if item.kind != "text"]
+    steps = phase.total_steps(sizes, mix, mlm=len(sizes) < len(sets))
+    choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=phase.batch_size,
+        gradient_accumulation_steps=phase.accumulate,
         learning_rate=phase.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=math.ceil(steps * phase.warmup),
-        weight_decay=phase.weight_decay,
+        weight_decay=phase.weight_decay,  # Trainer spares biases and layer norms
+        adam_epsilon=phase.adam_epsilon,
+        max_grad_norm=phase.max_grad_norm,
         optim="adamw_torch_fused",
+        bf16=phase.precision == "bf16",
+        fp16=phase.precision == "fp16",
         logging_steps=max(1, steps // 10),
-        save_strategy="no",
+        eval_strategy="steps" if choose else "no",
+        eval_steps=phase.evaluate_every or None,
+        save_strategy="best" if choose else "no",
+        save_total_limit=1,
+        save_only_model=True,
+        load_best_model_at_end=choose,
+        metric_for_best_model="score" if choose else None,
+        greater_is_better=True if choose else None,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
     )
     trainer = MixtureTrainer(
-        Batches(sets, phase, mix, steps, seed), tokenizer, mix.mlm_probability, model=model, args=arguments
+        Batches(sets, phase, mix, steps, seed), tokenizer, mix.mlm_probability, development, model=model, args=arguments
     )
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+    if choose and phase.patience:
+        trainer.add_callback(EarlyStoppingCallback(phase.patience))
     trainer.train()
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
-    return model, {"steps": steps, "tokens": trainer.tokens, "loss": losses}
+    taken = trainer.state.global_step
+    # batches are fetched ahead: after an early stop one more was made than was trained on
+    record = {"steps": taken, "tokens": sum(trainer.tokens[: taken * phase.accumulate]), "loss": losses}
+    return model, record | ({"selection": trainer.selection()} if choose else {})
 
 
 def save_encoder(model: SharedEncoder, tokenizer, folder: Path) -> None:

@@ -9,6 +9,9 @@ Canonical columns per kind:
     parallel        id, query (source language), candidate (foreign); row i's gold is row i
     mining          id, text, side ("foreign" or "source"), gold[list of ids on the other side]
     text            id, text, language
+
+Beside "train", "dev" and "test" a task may have the split "mt": its training set machine-translated into other
+languages. Its rows may be beyond use (label -1; an answer that is not at its offset): training drops them.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -28,10 +31,10 @@ class Source(Protocol):
     source_language: str
 
     def languages(self, task: Task, split: str) -> list[str]:
-        """Languages that have gold data for the split; source language first, then sorted."""
+        """Languages that have gold data for the split; source language first, then sorted. None of an unknown split."""
 
     def load(self, task: Task, split: str, language: str) -> "Dataset":
-        """One split ("train", "dev", "test") of a task in one language, in the columns of its kind."""
+        """One split ("train", "dev", "test", "mt") of a task in one language, in the columns of its kind."""
 
     def text(self, seed: int) -> "Dataset":
         """Text of every language for masked LM."""

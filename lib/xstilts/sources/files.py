@@ -13,9 +13,10 @@ from datasets import Dataset, Features, List, Value
 
 from ..errors import UserError
 from ..study import ROOT
-from ..tasks import RETRIEVAL_KINDS, SPLITS, TASKS, Files, Task
+from ..tasks import RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
 from .files_settings import FilesSettings
 from .readers import companions, has_gold, read, read_first
+from .translations import TRANSLATIONS
 
 STRING, STRINGS = Value("string"), List(Value("string"))
 COLUMNS = {
@@ -67,9 +68,13 @@ class FilesSource:
         """Languages whose files carry gold for the split; source language first, then sorted."""
         origin = self.settings.rows_of(task.name, split)[0]
         codes = [code for code, paths in self._paths(task, origin).items() if self._gold(task, origin, paths[0])]
+        if split == TRANSLATED:  # some releases have the original among the translations
+            codes = [code for code in codes if code != self.source_language]
         return sorted(codes, key=lambda code: (code != self.source_language, code))
 
     def _gold(self, task: Task, split: str, path: Path) -> bool:
+        if split == TRANSLATED:  # whose first row may be one without
+            return True
         reader = task.files[split].reader
         if task.kind == "mining":
             return all(beside.is_file() for beside in companions(reader, path))
@@ -78,7 +83,8 @@ class FilesSource:
     def _paths(self, task: Task, split: str) -> dict[str, list[Path]]:
         key = (task.name, split)
         if key not in self._found:
-            self._found[key] = find(self.root, task.files[split]) if split in task.files else {}
+            declared = _declared(task, split)
+            self._found[key] = find(self.root, declared) if declared else {}
         return self._found[key]
 
     # --- reading ---------------------------------------------------------------------------------------
@@ -91,7 +97,7 @@ class FilesSource:
         training items of a choice task stand in its development or test file as well.
         """
         rows = self._rows(task, split, language)
-        if gold and not (has_gold(rows[0]) if task.kind != "mining" else any(row["gold"] for row in rows)):
+        if gold and not any(has_gold(row) if task.kind != "mining" else row["gold"] for row in rows):
             raise UserError(
                 f"{self._where(task, split, language)}: published without gold labels; nothing can be scored "
                 "or trained on it"
@@ -108,27 +114,31 @@ class FilesSource:
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
         rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
-        limit = getattr(self.settings.limits, split) if task.kind not in RETRIEVAL_KINDS else 0
+        limit = self._limit(split) if task.kind not in RETRIEVAL_KINDS else 0
         rows = rows[:limit] if limit else rows
         if not rows:
             raise UserError(f"{self._where(task, split, language)}: no examples are left of this split")
         return rows
+
+    def _limit(self, split: str) -> int:
+        return getattr(self.settings.limits, "train" if split == TRANSLATED else split)
 
     def _file_rows(self, task: Task, split: str, language: str) -> list[dict]:
         """All rows of the files of a split, in the order of their names; ids say which file where there are several."""
         paths = self._paths(task, split).get(language)
         if not paths:
             raise UserError(self._absent(task, split, language))
-        parts = [read(task.files[split].reader, path, task.labels) for path in paths]
+        parts = [read(_declared(task, split).reader, path, task.labels) for path in paths]
         if len(parts) == 1:
             return parts[0]
         names = [str(path.relative_to(self.root)) for path in paths]
         return [{**row, "id": f"{name}:{row['id']}"} for name, rows in zip(names, parts, strict=True) for row in rows]
 
     def _absent(self, task: Task, split: str, language: str) -> str:
-        if split not in task.files:
+        declared = _declared(task, split)
+        if not declared:
             return f"{task.name}: no {split} set is published; there is {', '.join(task.files)}"
-        wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
+        wanted = " or ".join(path.replace("{language}", language) for path in declared.paths)
         present = ", ".join(sorted(self._paths(task, split))) or "none"
         return (
             f"{task.name}: no {split} file for {language} below {self.root} (looked for {wanted}); there is: {present}"
@@ -214,10 +224,10 @@ class FilesSource:
         paths = self._paths(task, origin[0]).get(language)
         if not paths:
             raise UserError(self._absent(task, origin[0], language))
-        return _digest([origin, getattr(self.settings.limits, split), self._hashes(task, origin[0], paths)])
+        return _digest([origin, self._limit(split), self._hashes(task, origin[0], paths)])
 
     def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
-        beside = chain.from_iterable(companions(task.files[split].reader, path) for path in paths)
+        beside = chain.from_iterable(companions(_declared(task, split).reader, path) for path in paths)
         return [_file_hash(path) for path in (*paths, *beside) if path.is_file()]
 
     def text_fingerprint(self, seed: int) -> str:
@@ -238,6 +248,10 @@ class FilesSource:
             table["distance"] = np.nan
             table.loc[table.index == self.source_language, "distance"] = 0.0
         return table
+
+
+def _declared(task: Task, split: str) -> Files | None:
+    return TRANSLATIONS.get(task.name) if split == TRANSLATED else task.files.get(split)
 
 
 def part(rows: list, start: int, stop: int) -> list:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..errors import UserError, nearest
 from ..settings import MicroSettings
-from ..tasks import Task
+from ..tasks import TRANSLATED, Task
 from . import meanings, pairs
 from .grammar import LANGUAGES, Say, Token, Voice, render
 from .world import World
@@ -64,7 +64,10 @@ class MicroSource:
         self._plans: dict[tuple[str, str], list] = {}  # the same for all languages
 
     def languages(self, task: Task, split: str) -> list[str]:
-        """Codes that have the split, source language first; retrieval has no source-language set."""
+        """Codes that have the split, source language first; retrieval has no source-language set. "mt" is the
+        training set in all the others: the world translates without mistakes."""
+        if split == TRANSLATED:
+            return [code for code in self.languages(task, "train") if code != self.source_language]
         if task.name not in EXAMPLES or split not in EXAMPLES[task.name][1]:
             return []
         others = sorted(self.settings.languages[1:])
@@ -76,6 +79,7 @@ class MicroSource:
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the world and of what is asked for."""
+        split = "train" if split == TRANSLATED else split
         size = getattr(getattr(self.settings, task.kind), split)
         return self._hash(WORLD, task.name, split, str(size), language)
 
@@ -112,6 +116,7 @@ class MicroSource:
                 f'micro: no {split} split of task "{task.name}" in language "{language}"; '
                 f"languages that have it: {known}"
             )
+        split = "train" if split == TRANSLATED else split
         voice, home = self.world.voices[language], self.world.voices[self.source_language]
         plans = self.plans(task.name, task.kind, split)
         if task.kind == "parallel":

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from .conll import tagged
 from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, text_of
-from .squad import squad, xquad_r
+from .squad import squad, translated_squad, xquad_r
 
 
 def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -30,7 +30,8 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
         if row["id"] in seen:
             raise UserError(f'{where}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')
         seen[row["id"]] = where
-        if rows and "side" not in row and has_gold(row) != has_gold(rows[0]):
+        mixed = "side" in row or reader == "translated_pairs"
+        if rows and not mixed and has_gold(row) != has_gold(rows[0]):
             raise UserError(f"{where}: gold in some rows and none in others; expected all or none")
         rows.append(row)
     if not rows:
@@ -85,8 +86,7 @@ def _pairs(path: Path, labels: tuple[str, ...]) -> Rows:
         if label == "-":  # MultiNLI: the annotators did not agree; every published result leaves these out
             continue
         if isinstance(label, str):
-            label = label.strip() if label.strip() in labels else label.strip().lower()
-            label = label if label in labels else LABEL_ALIASES.get(label, label)
+            label = _plain(label, labels)
         yield (
             where,
             {
@@ -96,6 +96,25 @@ def _pairs(path: Path, labels: tuple[str, ...]) -> Rows:
                 "label": index_of(label, labels, where),
             },
         )
+
+
+def _plain(label: str, labels: tuple[str, ...]) -> str:
+    label = label.strip() if label.strip() in labels else label.strip().lower()
+    return label if label in labels else LABEL_ALIASES.get(label, label)
+
+
+def _translated_pairs(path: Path, labels: tuple[str, ...]) -> Rows:
+    """TSV that ends in translated text, translated text, label: three columns, after a header or not, or five,
+    of which two hold the original texts. A row that lacks one of them, as some released ones do, has label -1."""
+    for where, line in lines_of(path):
+        cells = line.split("\t")
+        label = _plain(cells[-1], labels)
+        if where.endswith(":1") and label == "label":
+            continue
+        whole = len(cells) in (3, 5) and label in labels and all(map(str.strip, cells[-3:]))
+        text_a, text_b = cells[-3:-1] if whole else ("", "")
+        index = labels.index(label) if whole else UNLABELLED
+        yield where, {"id": where.rpartition(":")[2], "text_a": text_a, "text_b": text_b, "label": index}
 
 
 def _pair_records(path: Path) -> Iterator[tuple[str, dict]]:
@@ -248,6 +267,7 @@ def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
 
 READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "pairs": _pairs,
+    "translated_pairs": _translated_pairs,
     "copa": _copa,
     "socialiqa": _socialiqa,
     "hellaswag": _hellaswag,
@@ -255,6 +275,7 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "cosmosqa": _cosmosqa,
     "tagged": tagged,
     "squad": squad,
+    "translated_squad": translated_squad,
     "xquad_r": xquad_r,
     "tatoeba": _tatoeba,
     "bucc": _bucc,

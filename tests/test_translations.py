@@ -1,0 +1,154 @@
+"""Machine-translated training sets: the layouts they are released in, what they lost, and what is made of the rest."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from toy import build_checkpoint
+from xstilts import phases
+from xstilts.errors import UserError
+from xstilts.features import learnable
+from xstilts.runs import Fingerprints, Run, read_record
+from xstilts.settings import MicroSettings, Sizes
+from xstilts.sources import open_source
+from xstilts.sources.files import FilesSource
+from xstilts.sources.files_settings import FilesSettings
+from xstilts.sources.micro import MicroSource
+from xstilts.sources.translations import TRANSLATIONS
+from xstilts.study import load_study, parse_run
+from xstilts.tasks import INTERMEDIATE, TASKS, get
+
+PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name, text):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    bucket = "xtreme_translations/XNLI/translate-train/en-{}-translated.tsv"
+    write(bucket.format("de"), 'He ran\tHe slept\tEr lief\tEr "schlief"\tcontradictory\na\tb\tEins\tZwei\tneutral\n')
+    write(bucket.format("zh"), "a\tb\t一\t二\tentailment\nc\td\t三\n\te\t\t四\tneutral\ne\tf\t五\t六\t七\n")
+    write("XNLI-MT-1.0/multinli/multinli.train.fr.tsv", "premise\thypo\tlabel\nUn\tDeux\tentailment\n")
+    write("XNLI-MT-1.0/multinli/multinli.train.en.tsv", "premise\thypo\tlabel\nOne\tTwo\tentailment\n")
+    write("XNLI-MT-1.0/multinli/multinli.train.de.tsv", "premise\thypo\tlabel\nX\tY\tneutral\n")
+    write("mnli/train.tsv", "One\tTwo\tentailment\n")
+    item = {"ind": 0, "ctx": "Er", "endings": ["lief", "las"], "label": 1}
+    write("hellaswag/translate-train/de.jsonl", json.dumps(item))
+
+    def squad(name, *answers):
+        questions = [
+            {"id": str(i), "question": "Wie viele?", "answers": [{"text": text, "answer_start": start}] if text else []}
+            for i, (text, start) in enumerate(answers)
+        ]
+        write(name, json.dumps({"data": [{"title": "", "paragraphs": [{"context": PASSAGE, "qas": questions}]}]}))
+
+    squad("squad/translate-train/squad.translate.train.en-de.json", ("308", 38), ("309", 38), ("308", 37), ("", 0))
+    squad(
+        "mlqa-translate-train/es_squad-translate-train-train-v1.1.json", ("Panthers", 21), ("308", -1), ("Punkte", 42)
+    )
+    squad("squad/dev-v1.1.json", ("308", 38))
+    write("tatoeba/tatoeba.deu-eng.deu", "eins\nzwei\n")
+    write("tatoeba/tatoeba.deu-eng.eng", "one\ntwo\n")
+    return tmp_path / "data"
+
+
+def test_released_layouts_are_found_and_read(folder):
+    source = FilesSource(FilesSettings(root=str(folder)))
+    mnli = get("mnli")
+    assert source.languages(mnli, "mt") == ["de", "fr", "zh"]  # English is no translation
+    german = source.load(mnli, "mt", "de")  # XTREME's where there are two
+    assert german["text_a"][:] == ["Er lief", "Eins"] and german["text_b"][0] == 'Er "schlief"'
+    assert [mnli.labels[label] for label in german["label"]] == ["contradiction", "neutral"]
+    assert source.load(mnli, "mt", "fr")[:] == {"id": ["2"], "text_a": ["Un"], "text_b": ["Deux"], "label": [0]}
+    assert parse_run("mnli@mt").training_sets(mnli, source) == [("mt", "de"), ("mt", "fr"), ("mt", "zh")]
+    assert parse_run("mnli@en,zh").training_sets(mnli, source) == [("train", "en"), ("mt", "zh")]
+    assert source.languages(get("hellaswag"), "mt") == ["de"]
+    assert source.load(get("hellaswag"), "mt", "de")["label"][:] == [1]
+    assert not {"Eins", "Zwei"} & set(source.text(1)["text"])  # masked LM reads no translated training set
+
+
+def test_what_translation_spoilt_is_read_and_not_learned_from(folder):
+    source = FilesSource(FilesSettings(root=str(folder)))
+    # of four rows: a column is missing, a text is empty, a label is none
+    assert learnable(get("mnli"), source.load(get("mnli"), "mt", "zh")) == [0]
+    # another answer, an offset beside it, no answer where there is one in every passage
+    assert learnable(get("squad1"), source.load(get("squad1"), "mt", "de")) == [0]
+    assert learnable(get("squad1"), source.load(get("squad1"), "mt", "es")) == [0, 2]
+    assert learnable(get("hellaswag"), source.load(get("hellaswag"), "mt", "de")) == [0]
+    # such a row in the original is an error still
+    bad = (folder / "squad/translate-train/squad.translate.train.en-de.json").read_text()
+    (folder / "squad/train-v1.1.json").write_text(bad)
+    with pytest.raises(UserError, match=r"train-v1.1.json: question 1: the answer '309' is not at answer_start 38"):
+        source.load(get("squad1"), "train", "en")
+
+
+def test_an_unanswerable_question_has_lost_nothing(folder):
+    questions = [
+        {"id": "0", "question": "Wer?", "answers": [], "is_impossible": True},
+        {"id": "1", "question": "Wer?", "answers": [{"text": "Panther", "answer_start": 0}], "is_impossible": False},
+    ]
+    paragraphs = [{"context": PASSAGE, "qas": questions}]
+    path = folder / "squad-v2/translate-train/ru.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "", "paragraphs": paragraphs}]}))
+    rows = FilesSource(FilesSettings(root=str(folder))).load(get("squad2"), "mt", "ru")
+    assert rows["is_impossible"][:] == [True, False] and learnable(get("squad2"), rows) == [0]
+
+
+def test_what_is_not_there_is_named_with_where_it_was_looked_for(folder):
+    source = FilesSource(FilesSettings(root=str(folder)))
+    with pytest.raises(UserError, match=r"mnli: no mt file for sw .*xnli/translate-train/en-sw-translated.tsv or .*zh"):
+        source.fingerprint(get("mnli"), "mt", "sw")
+    with pytest.raises(UserError, match="ccg: no mt set is published; there is train, dev"):
+        source.load(get("ccg"), "mt", "de")
+    limited = FilesSource(FilesSettings(root=str(folder), limits={"train": 1}))
+    assert len(limited.load(get("mnli"), "mt", "de")) == 1
+    assert limited.fingerprint(get("mnli"), "mt", "de") != source.fingerprint(get("mnli"), "mt", "de")
+
+
+def test_every_declared_translation_is_of_a_task_that_trains():
+    assert set(TRANSLATIONS) <= {name for name, task in TASKS.items() if "train" in task.files}
+    assert set(INTERMEDIATE) - set(TRANSLATIONS) == {"ccg"}
+
+
+def test_the_count_of_dropped_rows_is_in_the_record(folder, tmp_path):
+    checkpoint = build_checkpoint(tmp_path / "encoder")
+    values = {
+        "name": "translated", "source": "files", "source_language": "en", "files": {"root": str(folder)},
+        "intermediate": ["none", "squad1@mt", "mnli@zh"], "targets": ["tatoeba"],
+        "encoder": {"checkpoint": str(checkpoint)}, "runs": str(tmp_path / "runs"),
+        "training": {"intermediate": {"steps": 2, "batch_size": 2}, "target": {"steps": 2}},
+    }  # fmt: skip
+    path = tmp_path / "translated.yaml"
+    path.write_text(yaml.safe_dump(values))
+    study = load_study(path)
+    source, run = open_source(study), Run("intermediate", 1, "squad1@mt")
+    phases.encoder(study, source, 1)
+    before = Fingerprints(study).of(run)
+    record = phases.intermediate(study, source, "squad1@mt", 1)
+    assert record["dropped"] == {"squad1": 4} and record["examples"] == {"squad1": 3} and record["steps"] == 2
+    assert read_record(run.folder(study) / "training.json") == record
+    other = folder / "mlqa-translate-train/es_squad-translate-train-train-v1.1.json"
+    shutil.copy(other, other.with_name("vi_squad-translate-train-train-v1.1.json"))
+    assert Fingerprints(study).of(run) != before  # one language more, though the run's name is the same
+    bare = "a\tb\t一\t二\tnone\n"
+    (folder / "xtreme_translations/XNLI/translate-train/en-zh-translated.tsv").write_text(bare)
+    with pytest.raises(UserError, match=r"en-zh-translated.tsv: published without gold"):
+        phases.intermediate(study, source, "mnli@zh", 1)
+
+
+def test_the_micro_world_translates_without_mistakes():
+    """There ``task@mt`` is the generated task in all languages but the source."""
+    sizes = Sizes(train=20)
+    source = MicroSource(MicroSettings(classification=sizes, span=sizes, choice=sizes))
+    for name in ("mnli", "squad1", "hellaswag"):
+        task = get(name)
+        assert source.languages(task, "mt") == source.languages(task, "train")[1:] != []
+        rows = source.load(task, "mt", "qad")
+        assert rows[:] == source.load(task, "train", "qad")[:] and learnable(task, rows) == list(range(20))
+    assert source.languages(get("xnli"), "mt") == source.languages(get("tatoeba"), "mt") == []
