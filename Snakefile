@@ -7,7 +7,7 @@ run fails: they are the evidence.
 
 import sys
 
-from xstilts.runs import Run
+from xstilts.runs import Run, list_runs
 from xstilts.study import load_study
 
 STUDY = load_study(config["study"])
@@ -73,12 +73,7 @@ rule targets:
 
 rule transfer:
     input:
-        [
-            done(Run("targets", seed, run, bundle))
-            for seed in STUDY.seed_numbers
-            for run in STUDY.intermediate
-            for bundle in STUDY.bundles()
-        ],
+        [done(run) for run in list_runs(STUDY) if run.phase == "targets"],
     output:
         str(FINAL),
     log:

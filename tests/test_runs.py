@@ -185,6 +185,10 @@ def test_a_target_or_a_language_without_data_is_named_before_anything_runs(study
     (tmp_path / "xnli").mkdir()
     for language in ("en", "de"):
         (tmp_path / "xnli" / f"dev-{language}.tsv").write_text("a\tb\tneutral\n")
+    with pytest.raises(UserError, match=r'no train set of "sick" in en; there is: none'):
+        runs.check_data(study(**files))
+    (tmp_path / "sick").mkdir()
+    (tmp_path / "sick" / "SICK_train.txt").write_text("sentence_A\tsentence_B\tentailment_judgment\na\tb\tNEUTRAL\n")
     runs.check_data(study(**files))
     with pytest.raises(UserError, match=r'languages: "dee" is in no target.*did you mean "de"'):
         runs.check_data(study(**files, languages=["en", "dee"]))

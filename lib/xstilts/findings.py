@@ -26,6 +26,8 @@ def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
     single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
     macro, seeds = gain[gain["target"] == MACRO].dropna(subset="value"), int(table["seeds"].max())
     lines = [_setting(table, study, seeds) + f" With `none` the average score is {with_interval(base.loc[MACRO])}."]
+    if study.absence:
+        lines.append(f"Not the whole study: {study.absence}.")
     if len(macro):
         lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
     lines += [""] + [_run_line(run, part) for run, part in single.groupby("intermediate", sort=False)] + [""]

@@ -29,7 +29,7 @@ from .runs import (
     written_whole,
 )
 from .sources import Source
-from .study import NONE, PhaseSettings, Study, parse_run
+from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
 
@@ -89,7 +89,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     record = read_record(folder / "training.json")
     if record.get("fingerprint") == fingerprints.of(run) and not lacks_encoder(run, fingerprints):
         return record
-    parsed = parse_run(name)
+    parsed = study.intermediate_run(name)
     start = encoder_of(study, NONE, seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     phase = study.phase("intermediate", name)

@@ -13,8 +13,9 @@ from .errors import UserError
 from .rates import Rate, rate
 from .runs import Fingerprints, Run, list_runs, state
 from .samples import Samples
+from .settings import PhaseSettings
 from .sources import Source, open_source
-from .study import PhaseSettings, Study, parse_run
+from .study import Study
 from .tasks import RETRIEVAL_KINDS, get
 
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example, compressed (measured: 25 to 45)
@@ -73,25 +74,20 @@ class Plan:
         return Cost(documents, settings.steps, seen.tokens, 0, flops, disk)
 
     def _intermediate(self, run: Run) -> Cost:
-        study, parsed = self.study, parse_run(run.intermediate)
+        study, parsed = self.study, self.study.intermediate_run(run.intermediate)
         phase, mix = study.phase("intermediate", run.intermediate), study.training.mix
         tasks = [get(name) for name in parsed.tasks]
         epochs = [
-            self.samples.training(
-                task,
-                parsed.training_languages(study.source_language, self.source.languages(task, "train")),
-                phase.examples,
-            )
-            for task in tasks
+            self.samples.training(task, parsed.training_sets(task, self.source), phase.examples) for task in tasks
         ]
-        steps = steps_of(phase, [min(round(epoch.features), mix.cap) for epoch in epochs])
+        steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, parsed.mlm)
         masked = int(steps * mix.mlm_share) if parsed.mlm else 0
         weights = [min(epoch.features, mix.cap) ** (1 / mix.temperature) for epoch in epochs]
         examples = sum(epoch.examples for epoch in epochs)
         training = scoring = flops = 0.0
         for task, epoch, weight in zip(tasks, epochs, weights, strict=True):
-            seen = trained_on(epoch, (steps - masked) * weight / sum(weights), phase.batch_size)
-            scored = self.samples.development(task)
+            seen = trained_on(epoch, (steps - masked) * weight / sum(weights), phase)
+            scored = self.samples.development(task) + self.samples.selection(task, phase, steps)
             labels = self.samples.labels(task.name)
             training += seen.tokens
             scoring += scored.tokens
@@ -99,7 +95,7 @@ class Plan:
             flops += self.shape.forward(scored) + self.shape.head(task.kind, scored, labels)
         if masked:
             text = self.samples.text(mix.mlm_documents)
-            seen = trained_on(text, masked, phase.batch_size)
+            seen = trained_on(text, masked, phase)
             examples += text.examples
             training += seen.tokens
             flops += self.shape.training("text", seen, masked=mix.mlm_probability)
@@ -113,9 +109,10 @@ class Plan:
         examples = steps = training = scoring = flops = disk = 0.0
         for task in map(get, trained):  # a set that several targets share is trained on once
             phase = study.phase("target", task.name)
-            epoch = self.samples.training(task, [study.source_language], phase.examples)
-            own = steps_of(phase, [min(round(epoch.features), study.training.mix.cap)])
-            seen = trained_on(epoch, own, phase.batch_size)
+            epoch = self.samples.training(task, [("train", study.source_language)], phase.examples)
+            own = phase.total_steps([round(epoch.features)], study.training.mix)
+            seen, compared = trained_on(epoch, own, phase), self.samples.selection(task, phase, own)
+            scoring, flops = scoring + compared.tokens, flops + self.shape.forward(compared)
             examples, steps, training = examples + epoch.examples, steps + own, training + seen.tokens
             flops += self.shape.training(task.kind, seen, self.samples.labels(task.name))
         for task in bundle:
@@ -130,14 +127,9 @@ class Plan:
         return Cost(examples, int(steps), training, scoring, flops, disk, passing)
 
 
-def steps_of(phase: PhaseSettings, sizes: list[int]) -> int:
-    """Optimizer steps of a phase over sets of these numbers of features, capped, as fine_tune counts them."""
-    return phase.steps or math.ceil(phase.epochs * sum(sizes) / phase.batch_size)
-
-
-def trained_on(epoch: Amount, steps: float, batch_size: int) -> Amount:
-    """What ``steps`` batches hold on average: the last batch of an epoch may be smaller."""
-    return epoch * (steps / math.ceil(round(epoch.features) / batch_size))
+def trained_on(epoch: Amount, steps: float, phase: PhaseSettings) -> Amount:
+    """What ``steps`` steps see on average: the last batch of an epoch may be smaller."""
+    return epoch * (steps * phase.accumulate / math.ceil(round(epoch.features) / phase.batch_size))
 
 
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
@@ -147,11 +139,11 @@ def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: 
         raise UserError(f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}")
     plan = Plan(study)
     table = plan.table()
-    trained = table[table["training_tokens"] > 0]
-    rows = (trained["steps"] * study.training.target.batch_size).sum()
+    trained, settings = table[table["training_tokens"] > 0], study.training.target
+    rows = (trained["steps"] * settings.batch_size * settings.accumulate).sum()
     length = round(trained["training_tokens"].sum() / rows) if rows else study.training.max_length.retrieval
     length = min(max(length, 8), plan.shape.positions - 2)
-    speed = rate(gpu, precision, utilisation, plan.shape, study.training.target.batch_size, length)
+    speed = rate(gpu, precision or settings.precision, utilisation, plan.shape, settings.batch_size, length)
     table["hours"] = table["flops"] / speed.flops / 3600
     if csv:
         try:
@@ -168,7 +160,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     study, shape = plan.study, plan.shape
     runs = table[table["phase"] != "transfer"]
     lines = [
-        f"{study.title or study.name}. Intermediate runs: {len(study.intermediate)}, targets: {len(study.targets)}, "
+        f"{study.title or study.name}. Intermediate runs: {len(study.intermediate) - len(study.left_out)}, targets: {len(study.targets)}, "
         f"seeds: {study.seeds}, runs in all: {len(runs)}.",
         f"Encoder: {study.encoder.checkpoint or 'pretrained by the study'}, {shape.layers} layers of {shape.width}, "
         f"{_short(shape.parameters)} parameters, {_short(shape.body)} without embeddings.",
@@ -178,7 +170,11 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     lines += ["", _line("", ["", "", "training", "scoring", *[""] * 4])]
     lines += [_line("one seed of each run", "examples steps tokens tokens FLOPs hours disk done".split())]
     for phase, group in runs.groupby("phase", sort=False):
-        label = f"{phase}, after each of {len(study.intermediate)} intermediate runs" if phase == "targets" else phase
+        label = (
+            f"{phase}, after each of {len(study.intermediate) - len(study.left_out)} intermediate runs"
+            if phase == "targets"
+            else phase
+        )
         lines.append(label)
         for name, same in group.groupby("bundle" if phase == "targets" else "intermediate", sort=False):
             lines.append(_line(f"  {name or 'one'}", [*_figures(same.iloc[0]), _done(same)]))
@@ -193,6 +189,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
         + f". Left: {_hours(whole - spent)} of {_hours(whole)} {speed.unit}-hours.",
         _disk(study, runs),
         _lengths(plan.samples),
+        *([study.absence] if study.absence else []),
     ]
     if shape.body < SMALL and speed.unit != "core":
         notes.append("So small an encoder keeps no GPU busy: with --gpu cpu this machine is measured.")

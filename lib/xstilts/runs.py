@@ -16,8 +16,8 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .sources import open_source
-from .study import NONE, ROOT, PhaseSettings, Study, load_study, parse_run
-from .tasks import RETRIEVAL_KINDS, TASKS, Task
+from .study import NONE, ROOT, PhaseSettings, Study, load_study
+from .tasks import RETRIEVAL_KINDS, TASKS, Task, get
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -66,14 +66,15 @@ class Run:
 
 def list_runs(study: Study) -> list[Run]:
     """Every run of the study in the order of the phases; ``none`` has no phase 2."""
-    trained = [name for name in study.intermediate if name != NONE]
+    started = [name for name in study.intermediate if name not in study.left_out]
+    trained = [name for name in started if name != NONE]
     return [
         *(Run("encoder", seed) for seed in study.seed_numbers),
         *(Run("intermediate", seed, name) for seed in study.seed_numbers for name in trained),
         *(
             Run("targets", seed, name, bundle)
             for seed in study.seed_numbers
-            for name in study.intermediate
+            for name in started
             for bundle in study.bundles()
         ),
         Run("transfer"),
@@ -129,7 +130,7 @@ class Fingerprints:
         return [settings, self.source.text_fingerprint(run.seed)]
 
     def _intermediate(self, run: Run) -> list:
-        study, parsed = self.study, parse_run(run.intermediate)
+        study, parsed = self.study, self.study.intermediate_run(run.intermediate)
         data = [
             self._data(task, split, language)
             for task in parsed.tasks
@@ -201,8 +202,12 @@ def evaluation_languages(study: Study, source, task) -> list[str]:
 
 
 def check_data(study: Study) -> None:
-    """UserError where a target has no data, or a language of the study is in none of its targets."""
+    """Fetch what must be fetched. UserError where a run or target has no data, or a language of the study is in
+    none of its targets."""
     source = open_source(study)
+    sets = _needed(study, source)
+    mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
+    source.check(sets, text=mlm or not study.encoder.checkpoint)
     there: set[str] = set()
     for name in study.targets:
         found = evaluation_languages(study, source, TASKS[name])
@@ -215,6 +220,30 @@ def check_data(study: Study) -> None:
     for language in study.languages:
         if language not in there:
             raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+    for task, split, languages in sets:
+        known = source.languages(task, split)
+        absent = [language for language in languages if language not in known]
+        if absent:
+            raise UserError(
+                f'{study.path}: no {split} set of "{task.name}" in {", ".join(absent)}; there is: '
+                f"{', '.join(known) or 'none'}"
+            )
+
+
+def _needed(study: Study, source) -> list[tuple[Task, str, list[str]]]:
+    """Every (task, split, languages) that the runs of a study load."""
+    own, sets = [study.source_language], []
+    for name in study.intermediate:
+        run = study.intermediate_run(name)
+        for task in [] if name in study.left_out else map(get, run.tasks):
+            sets += [(task, split, [language]) for split, language in run.training_sets(task, source)]
+            sets.append((task, "dev", own))
+    for task in map(get, study.targets):
+        splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
+        sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
+        if task.kind not in RETRIEVAL_KINDS:
+            sets.append((study.training_task(task), "train", own))
+    return sets
 
 
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:

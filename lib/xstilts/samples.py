@@ -15,6 +15,7 @@ from .features import encode, encode_text, label_names
 from .pretraining import encode as encode_documents
 from .pretraining import train_tokenizer
 from .runs import Fingerprints, Run, evaluation_languages, evaluation_split, read_record
+from .settings import PhaseSettings
 from .sources import Source
 from .study import Study
 from .tasks import RETRIEVAL_KINDS, Task, get
@@ -91,19 +92,27 @@ class Samples:
         features = encode_text(sample["text"][:], self.tokenizer, length)
         return self._amount(features, len(sample)) * min(documents, there)
 
-    def training(self, task: Task, languages: Sequence[str], examples: int) -> Amount:
-        """One epoch of a training split: at most ``examples`` of all ``languages`` together, 0 = all."""
+    def training(self, task: Task, asked: Sequence[tuple[str, str]], examples: int) -> Amount:
+        """One epoch of the training sets ``asked`` for, as (split, language): at most ``examples`` of all
+        together, 0 = all. Translated rows that nothing can be learned from are counted."""
         total = Amount()
-        for language in languages:
-            size = self.source.size(task, "train", language)
-            share = (examples or size * len(languages)) // len(languages)
-            total += self._set(task.name, "train", language) * min(share, size)
+        for split, language in asked:
+            size = self.source.size(task, split, language)
+            share = (examples or size * len(asked)) // len(asked)
+            total += self._set(task.name, split, language) * min(share, size)
         return total
 
-    def development(self, task: Task) -> Amount:
-        """The source language's development set of an intermediate task."""
+    def development(self, task: Task, examples: int = 0) -> Amount:
+        """The source language's development set of a task, at most ``examples`` of it, 0 = all."""
         language = self.source.source_language
-        return self._set(task.name, "dev", language) * self.source.size(task, "dev", language)
+        size = self.source.size(task, "dev", language)
+        return self._set(task.name, "dev", language) * min(examples or size, size)
+
+    def selection(self, task: Task, phase: PhaseSettings, steps: int) -> Amount:
+        """What is scored to compare checkpoints in ``steps`` steps, none of them saved by ``patience``."""
+        if not phase.evaluate_every:
+            return Amount()
+        return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
 
     def evaluation(self, task: Task) -> Amount:
         """What a target is scored on, all languages. A mining task embeds its development set as well; the

@@ -1,7 +1,7 @@
 """Read and validate a study (``params/*.yaml``); parse and list its runs. Imports nothing heavy."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from .errors import UserError, nearest
 from .settings import MicroSettings, MixSettings, PhaseSettings, PretrainSettings
 from .sources.files_settings import FilesSettings
+from .sources.hub_settings import HubSettings
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 from .tasks import get as get_task
 
@@ -73,7 +74,7 @@ class Study(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     title: str = ""
-    source: Literal["micro", "files"] = "micro"
+    source: Literal["micro", "files", "hub"] = "micro"
     source_language: str = "qaa"
     languages: tuple[str, ...] = ()  # () = every language that the source has
     intermediate: tuple[str, ...]
@@ -86,6 +87,7 @@ class Study(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
+    hub: HubSettings = HubSettings()
     # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
     # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
     keep: Literal["all", "encoders", "pretrained"] = "encoders"
@@ -122,6 +124,34 @@ class Study(Section):
     def training_task(self, target: Task) -> Task:
         """The task whose training split trains ``target`` in this study."""
         return get_task(self.training_sets.get(target.name, target.training_set))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Intermediate tasks whose licensed data the study has not been given: ``multi`` goes on without them."""
+        return ("ccg",) if self.source == "hub" and not self.hub.ccgbank else ()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Intermediate runs that name an absent task: never run, and missing in the tables."""
+        return tuple(name for name in self.intermediate if set(self.intermediate_run(name).tasks) & set(self.absent))
+
+    @property
+    def absence(self) -> str:
+        """One line on what is left out for want of data; "" where nothing is."""
+        parts = [f"{name} is left out" for name in self.left_out]
+        parts += [
+            f"{name} is trained without {', '.join(self.absent)}"
+            for name in self.intermediate
+            if self.absent and name.startswith(MULTI)
+        ]
+        return f"{'; '.join(parts)}: no CCGbank (LDC2005T13), whose folder hub.ccgbank names" if parts else ""
+
+    def intermediate_run(self, name: str) -> "IntermediateRun":
+        """The intermediate run of that name; ``multi`` holds every intermediate task but the absent ones."""
+        run = parse_run(name)
+        if not name.startswith(MULTI):
+            return run
+        return replace(run, tasks=tuple(task for task in run.tasks if task not in self.absent))
 
     def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""

@@ -1,12 +1,13 @@
 """Every task of the study, declared once.
 
 A task says what it is (kind, labels in order, metrics), which set trains it, and where the
-original distribution keeps its files. Nothing here loads data: :mod:`xstilts.sources` does.
+original distribution and the hub keep it. Nothing here loads data: :mod:`xstilts.sources` does.
 """
 
 from dataclasses import dataclass, field
 
 from .errors import UserError, nearest
+from .places import MASAKHANER_CODES, TATOEBA_CODES, TYDIQA_NAMES, UDPOS_NAMES, Files, Folder, Hub, hub
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 RETRIEVAL_KINDS = ("parallel", "mining")  # no head, no training: pooled encoder states
@@ -21,24 +22,6 @@ WIKIANN = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where a split of a task lies below the data folder.
-
-    ``paths`` are glob patterns, tried in order for each language; all files of the first that matches
-    are read. ``{language}`` stands for the code in the file name (the same wherever it recurs);
-    ``codes`` maps our codes to those. A path without ``{language}`` holds the language ``language``.
-    ``overlaps`` names tasks whose scored examples this split shares (articles, or as translations):
-    training on it and scoring them is refused.
-    """
-
-    reader: str
-    paths: tuple[str, ...]
-    codes: dict[str, str] = field(default_factory=dict)
-    language: str = "en"
-    overlaps: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Task:
     """One task. ``labels`` is the label order of the head; empty for tasks whose labels come from
     their training data (supertags) or that have none (span, choice, retrieval).
@@ -48,6 +31,7 @@ class Task:
     ``trained_on``: the task whose training split trains this one ("" = its own).
     ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
     ``files``: split ("train", "dev", "test") -> where the original distribution keeps it.
+    ``hub``: split -> where the hub keeps it, the rows of several places one after the other.
     """
 
     name: str
@@ -59,6 +43,7 @@ class Task:
     trained_on: str = ""
     scorer: str = "squad"
     files: dict[str, Files] = field(default_factory=dict)
+    hub: dict[str, tuple[Hub | Folder, ...]] = field(default_factory=dict)
     citation: str = ""
 
     @property
@@ -75,10 +60,6 @@ _SQUAD_DEV = ("xquad", "xquadr")  # drawn from the articles of the SQuAD develop
 
 def _codes(text: str) -> tuple[str, ...]:
     return tuple(text.split())
-
-
-def _pairs(text: str) -> dict[str, str]:
-    return dict(pair.split(":") for pair in text.split())
 
 
 _XNLI = _codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
@@ -99,14 +80,6 @@ _XCOPA = _codes("et ht id it qu sw ta th tr vi zh")
 _MASAKHANER = _codes("am ha ig lg luo pcm rw sw wo yo")
 _AMERICASNLI = _codes("ay bzd cni gn hch nah oto quy shp tar")
 
-# Our codes (ISO 639-1 where there is one) -> the three-letter ones of some file names.
-_TATOEBA_CODES = _pairs(
-    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun "
-    "id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel "
-    "th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn"
-)
-_MASAKHANER_CODES = _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor")
-
 
 def _xtreme(task: str, reader: str, split: str, *more: str) -> Files:
     """A set as XTREME's download script lays it out; ``more`` are other layouts of the same set."""
@@ -122,6 +95,15 @@ def _tydiqa(split: str) -> Files:
     return _squad_json(f"tydiqa-goldp/{name}", f"tydiqa/{name}")
 
 
+_MULTI_NLI = hub("nli", "nyu-mll/multi_nli", "default", train="train", dev="validation_matched")
+_SNLI = hub("nli", "stanfordnlp/snli", "plain_text", train="train", dev="validation")
+_ANLI = {
+    split: tuple(Hub("nli", "facebook/anli", "plain_text", f"{split}_r{number}") for number in (1, 2, 3))
+    for split in ("train", "dev")
+}
+# MultiNLI's training set in the other languages of XNLI, machine-translated by XNLI's authors
+_XNLI_TRAIN = Hub("nli", "facebook/xnli", "{language}", "train", languages=tuple(c for c in _XNLI if c != "en"))
+
 _INTERMEDIATE = (
     Task(
         "anli", "classification", "ANLI+", ("accuracy",), NLI,
@@ -129,6 +111,7 @@ _INTERMEDIATE = (
             "train": Files("pairs", ("anli/R?/train.jsonl",)),
             "dev": Files("pairs", ("anli/R?/dev.jsonl",)),
         },
+        hub={split: (*_ANLI[split], *_MULTI_NLI[split], *_SNLI[split]) for split in ("train", "dev")},
         citation="Nie et al. 2020, arXiv:1910.14599",
     ),
     Task(
@@ -137,6 +120,7 @@ _INTERMEDIATE = (
             "train": Files("pairs", ("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv")),
             "dev": Files("pairs", ("mnli/dev_matched.tsv", "multinli_1.0/multinli_1.0_dev_matched.jsonl")),
         },
+        hub=_MULTI_NLI | {"train": (*_MULTI_NLI["train"], _XNLI_TRAIN)},
         citation="Williams et al. 2018, arXiv:1704.05426",
     ),
     Task(
@@ -145,6 +129,7 @@ _INTERMEDIATE = (
             "train": Files("pairs", ("qqp/train.tsv", "QQP/train.tsv")),
             "dev": Files("pairs", ("qqp/dev.tsv", "QQP/dev.tsv")),
         },
+        hub=hub("qqp", "nyu-mll/glue", "qqp", train="train", dev="validation"),
         citation="Iyer et al. 2017; GLUE form: Wang et al. 2019, arXiv:1804.07461",
     ),
     Task(
@@ -153,6 +138,7 @@ _INTERMEDIATE = (
             "train": _squad_json("squad-v2/train-v2.0.json", "squad/train-v2.0.json"),
             "dev": _squad_json("squad-v2/dev-v2.0.json", "squad/dev-v2.0.json", overlaps=("squad1", *_SQUAD_DEV)),
         },
+        hub=hub("squad2", "rajpurkar/squad_v2", "squad_v2", train="train", dev="validation"),
         citation="Rajpurkar et al. 2018, arXiv:1806.03822",
     ),
     Task(
@@ -161,6 +147,7 @@ _INTERMEDIATE = (
             "train": _squad_json("squad/train-v1.1.json"),
             "dev": _squad_json("squad/dev-v1.1.json", overlaps=("squad2", *_SQUAD_DEV)),
         },
+        hub=hub("squad", "rajpurkar/squad", "plain_text", train="train", dev="validation"),
         citation="Rajpurkar et al. 2016, arXiv:1606.05250",
     ),
     Task(
@@ -169,6 +156,7 @@ _INTERMEDIATE = (
             "train": Files("hellaswag", ("hellaswag/hellaswag_train.jsonl",)),
             "dev": Files("hellaswag", ("hellaswag/hellaswag_val.jsonl",)),
         },
+        hub=hub("hellaswag", "Rowan/hellaswag", "default", train="train", dev="validation"),
         citation="Zellers et al. 2019, arXiv:1905.07830",
     ),
     Task(
@@ -177,11 +165,13 @@ _INTERMEDIATE = (
             "train": Files("tagged", ("ccg/train.tsv",)),
             "dev": Files("tagged", ("ccg/dev.tsv",)),
         },
+        hub={split: (Folder("ccgbank"),) for split in SPLITS},  # LDC2005T13: licensed, not on the hub
         citation="Hockenmaier and Steedman 2007, ACL:J07-3004",
     ),
     Task(
         "cosmosqa", "choice", "Cosmos QA", ("accuracy",),
         files={"train": Files("cosmosqa", ("cosmosqa/train.csv",)), "dev": Files("cosmosqa", ("cosmosqa/valid.csv",))},
+        hub=hub("cosmosqa", "allenai/cosmos_qa", "default", train="train", dev="validation"),
         citation="Huang et al. 2019, arXiv:1909.00277",
     ),
     Task(
@@ -190,6 +180,7 @@ _INTERMEDIATE = (
             "train": Files("commonsenseqa", ("commonsenseqa/train_rand_split.jsonl",)),
             "dev": Files("commonsenseqa", ("commonsenseqa/dev_rand_split.jsonl",)),
         },
+        hub=hub("commonsenseqa", "tau/commonsense_qa", "default", train="train", dev="validation"),
         citation="Talmor et al. 2019, arXiv:1811.00937",
     ),
 )  # fmt: skip
@@ -201,6 +192,7 @@ _TARGETS = (
             split: Files("pairs", (f"xnli/{split}-{{language}}.tsv",), overlaps=("americasnli",))
             for split in ("dev", "test")
         },
+        hub=hub("xnli", "google/xtreme", "XNLI", mixed="language", dev="validation", test="test"),
         citation="Conneau et al. 2018, arXiv:1809.05053",
     ),
     Task(
@@ -210,6 +202,7 @@ _TARGETS = (
             "dev": _xtreme("pawsx", "pairs", "dev", "pawsx-original/{language}/dev_2k.tsv"),
             "test": _xtreme("pawsx", "pairs", "test", "pawsx-original/{language}/test_2k.tsv"),
         },
+        hub=hub("pawsx", "google/xtreme", "PAWS-X.{language}", train="train", dev="validation", test="test"),
         citation="Yang et al. 2019, arXiv:1908.11828",
     ),
     Task(
@@ -225,16 +218,21 @@ _TARGETS = (
             )
             for split in SPLITS
         },
+        hub=hub(
+            "udpos", "google/xtreme", "udpos.{language}", UDPOS_NAMES, train="train", dev="validation", test="test"
+        ),
         citation="Nivre et al. 2020, arXiv:2004.10643",
     ),
     Task(
         "panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX,
         files={split: _xtreme("panx", "tagged", split) for split in SPLITS},
+        hub=hub("panx", "google/xtreme", "PAN-X.{language}", train="train", dev="validation", test="test"),
         citation="Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193",
     ),
     Task(
         "xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
         files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("squad1", "squad2", "xquadr"))},
+        hub=hub("squad", "google/xtreme", "XQuAD.{language}", test="validation"),
         citation="Artetxe et al. 2020, arXiv:1910.11856",
     ),
     Task(
@@ -243,16 +241,19 @@ _TARGETS = (
             split: _squad_json(f"mlqa/MLQA_V1/{split}/{split}-context-{{language}}-question-{{language}}.json")
             for split in ("dev", "test")
         },
+        hub=hub("squad", "google/xtreme", "MLQA.{language}.{language}", dev="validation", test="test"),
         citation="Lewis et al. 2020, arXiv:1910.07475",
     ),
     Task(
         "tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA,
         files={split: _tydiqa(split) for split in ("train", "dev")},
+        hub=hub("squad", "google/xtreme", "tydiqa", TYDIQA_NAMES, mixed="id", train="train", dev="validation"),
         citation="Clark et al. 2020, arXiv:2003.05002",
     ),
     Task(
         "bucc", "mining", "BUCC", ("f1",), (), _BUCC,
         files={split: Files("bucc", (f"bucc2018/{{language}}-en.{split}.{{language}}",)) for split in ("dev", "test")},
+        hub={split: (Folder("bucc"),) for split in ("dev", "test")},  # the hub has the gold pairs alone
         citation="Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080",
     ),
     Task(
@@ -261,9 +262,10 @@ _TARGETS = (
             "test": Files(
                 "tatoeba",
                 ("tatoeba/tatoeba.{language}-eng.{language}", "tatoeba/{language}-en.{language}"),
-                _TATOEBA_CODES,
+                TATOEBA_CODES,
             )
         },
+        hub=hub("tatoeba", "google/xtreme", "tatoeba.{language}", TATOEBA_CODES, test="validation"),
         citation="Artetxe and Schwenk 2019, arXiv:1812.10464",
     ),
     Task(
@@ -272,6 +274,7 @@ _TARGETS = (
             "dev": Files("copa", ("xcopa/{language}/val.{language}.jsonl",), overlaps=("copa",)),
             "test": Files("copa", ("xcopa/{language}/test.{language}.jsonl",), overlaps=("copa",)),
         },
+        hub=hub("copa", "cambridgeltl/xcopa", "{language}", dev="validation", test="test"),
         citation="Ponti et al. 2020, arXiv:2005.00333",
     ),
 )  # fmt: skip
@@ -285,6 +288,7 @@ _FURTHER = (
             "dev": Files("copa", ("copa-en/val.{language}.jsonl",), overlaps=("xcopa",)),
             "test": Files("copa", ("copa-en/test.{language}.jsonl",), overlaps=("xcopa",)),
         },
+        hub=hub("copa", "aps/super_glue", "copa", train="train", dev="validation"),
         citation="Roemmele et al. 2011, AAAI Spring Symposium",
     ),
     Task(
@@ -293,6 +297,7 @@ _FURTHER = (
             "train": Files("socialiqa", ("socialiqa/socialIQa_v1.4_trn.jsonl",)),
             "dev": Files("socialiqa", ("socialiqa/socialIQa_v1.4_dev.jsonl",)),
         },
+        hub=hub("socialiqa", "allenai/social_i_qa", "default", train="train", dev="validation"),
         citation="Sap et al. 2019, arXiv:1904.09728",
     ),
     Task(
@@ -330,7 +335,7 @@ _FURTHER = (
         "masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"),
         _MASAKHANER,
         files={
-            split: Files("tagged", (f"masakhaner/{{language}}/{split}.txt",), _MASAKHANER_CODES) for split in SPLITS
+            split: Files("tagged", (f"masakhaner/{{language}}/{split}.txt",), MASAKHANER_CODES) for split in SPLITS
         },
         citation="Adelani et al. 2021, arXiv:2103.11811",
     ),

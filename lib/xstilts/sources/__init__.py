@@ -1,4 +1,4 @@
-"""Where examples come from: the generated micro-world or the original files, in one schema.
+"""Where examples come from: the generated micro-world, the original files or the hub, in one schema.
 
 Canonical columns per kind:
 
@@ -16,7 +16,7 @@ languages. Its rows may be beyond use (label -1; an answer that is not at its of
 
 from typing import TYPE_CHECKING, Protocol
 
-from ..tasks import Task
+from ..tasks import Task, get
 
 if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     import pandas
@@ -32,6 +32,10 @@ class Source(Protocol):
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Languages that have gold data for the split; source language first, then sorted. None of an unknown split."""
+
+    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
+        """Called before anything runs with every (task, split, languages) that will be loaded, and whether text
+        will: fetch them. UserError for what cannot be had."""
 
     def load(self, task: Task, split: str, language: str) -> "Dataset":
         """One split ("train", "dev", "test", "mt") of a task in one language, in the columns of its kind."""
@@ -61,6 +65,11 @@ def open_source(study: "Study") -> Source:
         from .micro import MicroSource
 
         source = MicroSource(study.micro)
+    elif study.source == "hub":
+        from .hub import HubSource
+
+        languages = study.languages or {code for name in study.targets for code in get(name).languages}
+        source = HubSource(study.hub, study.source_language, tuple(sorted(languages)))
     else:
         from .files import FilesSource
 

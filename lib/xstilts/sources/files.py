@@ -224,30 +224,37 @@ class FilesSource:
         paths = self._paths(task, origin[0]).get(language)
         if not paths:
             raise UserError(self._absent(task, origin[0], language))
-        return _digest([origin, self._limit(split), self._hashes(task, origin[0], paths)])
+        return digest([origin, self._limit(split), self._hashes(task, origin[0], paths)])
 
     def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
         beside = chain.from_iterable(companions(_declared(task, split).reader, path) for path in paths)
-        return [_file_hash(path) for path in (*paths, *beside) if path.is_file()]
+        return [file_hash(path) for path in (*paths, *beside) if path.is_file()]
 
     def text_fingerprint(self, seed: int) -> str:
         """Hash of everything that ``text`` reads, its settings and the seed."""
         hashes = [self._hashes(task, split, self._paths(task, split)[code]) for task, split, code in self._sets()]
-        verses = [_file_hash(path) for paths in find(self.root, VERSES).values() for path in paths]
-        return _digest([seed, self.settings.documents_per_language, hashes, verses])
+        verses = [file_hash(path) for paths in find(self.root, VERSES).values() for path in paths]
+        return digest([seed, self.settings.documents_per_language, hashes, verses])
 
     def language_table(self) -> pd.DataFrame:
-        """Index language; columns name, family, script, distance.
+        return natural_languages(self.source_language)
 
-        Distance is from English, the mean of URIEL+'s syntactic, genetic, geographic and featural ones
-        (``languages.csv``, made by ``make_languages.py``); unknown from any other source language.
-        """
-        table = pd.read_csv(Path(__file__).parents[1] / "languages.csv", index_col="language", keep_default_na=False)
-        table["distance"] = pd.to_numeric(table["distance"])
-        if self.source_language != "en":
-            table["distance"] = np.nan
-            table.loc[table.index == self.source_language, "distance"] = 0.0
-        return table
+    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
+        """Nothing to fetch."""
+
+
+def natural_languages(source_language: str) -> pd.DataFrame:
+    """Index language; columns name, family, script, distance.
+
+    Distance is from English, the mean of URIEL+'s syntactic, genetic, geographic and featural ones
+    (``languages.csv``, made by ``make_languages.py``); unknown from any other source language.
+    """
+    table = pd.read_csv(Path(__file__).parents[1] / "languages.csv", index_col="language", keep_default_na=False)
+    table["distance"] = pd.to_numeric(table["distance"])
+    if source_language != "en":
+        table["distance"] = np.nan
+        table.loc[table.index == source_language, "distance"] = 0.0
+    return table
 
 
 def _declared(task: Task, split: str) -> Files | None:
@@ -302,7 +309,7 @@ def _pattern(pattern: str) -> re.Pattern:
                                       for i, part in enumerate(rest)))  # fmt: skip
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     stat = path.stat()
     return _hash_once(path, stat.st_mtime_ns, stat.st_size)
 
@@ -313,5 +320,5 @@ def _hash_once(path: Path, mtime: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest(value) -> str:
+def digest(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

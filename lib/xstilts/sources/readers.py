@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
+from .ccgbank import auto
 from .conll import tagged
 from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, text_of
 from .squad import squad, translated_squad, xquad_r
@@ -274,6 +275,7 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "commonsenseqa": _commonsenseqa,
     "cosmosqa": _cosmosqa,
     "tagged": tagged,
+    "ccgbank": auto,
     "squad": squad,
     "translated_squad": translated_squad,
     "xquad_r": xquad_r,

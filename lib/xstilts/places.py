@@ -1,0 +1,110 @@
+"""Where a task's sets lie: files of the original distribution, parquet files on the hub, folders under licence."""
+
+from dataclasses import dataclass, field
+
+# The revision of every repository, pinned here and nowhere else. Commit hashes could not be looked up when this
+# was written: "main", or the branch of the hub's own conversion to parquet for repositories that were last seen
+# with a loading script on "main". To pin one for good, put its commit hash here.
+REVISIONS = {
+    "google/xtreme": "main",
+    "nyu-mll/multi_nli": "main",
+    "stanfordnlp/snli": "main",
+    "facebook/anli": "main",
+    "facebook/xnli": "main",
+    "nyu-mll/glue": "main",
+    "rajpurkar/squad": "main",
+    "rajpurkar/squad_v2": "main",
+    "tau/commonsense_qa": "main",
+    "cambridgeltl/xcopa": "main",
+    "Rowan/hellaswag": "refs/convert/parquet",
+    "allenai/cosmos_qa": "refs/convert/parquet",
+    "allenai/social_i_qa": "refs/convert/parquet",
+    "aps/super_glue": "refs/convert/parquet",
+    "wikimedia/wikipedia": "main",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a split of a task lies below the data folder.
+
+    ``paths`` are glob patterns, tried in order for each language; all files of the first that matches
+    are read. ``{language}`` stands for the code in the file name (the same wherever it recurs);
+    ``codes`` maps our codes to those. A path without ``{language}`` holds the language ``language``.
+    ``overlaps`` names tasks whose scored examples this split shares (articles, or as translations):
+    training on it and scoring them is refused.
+    """
+
+    reader: str
+    paths: tuple[str, ...]
+    codes: dict[str, str] = field(default_factory=dict)
+    language: str = "en"
+    overlaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where a split of a task lies on the hub. ``reader`` is one of :mod:`xstilts.sources.hub_readers`.
+
+    ``{language}`` in ``config`` stands for the language's code there, which ``codes`` maps ours to.
+    ``mixed`` names the column that says the language, up to a hyphen, where one configuration holds several.
+    ``languages`` are those it holds, () = the task's.
+    """
+
+    reader: str
+    repo: str
+    config: str
+    split: str
+    codes: dict[str, str] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    mixed: str = ""
+
+    @property
+    def revision(self) -> str:
+        return REVISIONS[self.repo]
+
+    def code(self, language: str) -> str:
+        return self.codes.get(language, language)
+
+    def config_of(self, language: str) -> str:
+        return self.config.replace("{language}", self.code(language))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A set that the hub does not hold: it lies in the folder a study names under ``hub.<setting>``."""
+
+    setting: str
+    languages: tuple[str, ...] = ()
+
+
+# Wikipedia of each language for masked LM, the first file of each. Not in the project's notes on the hub: the
+# name and the layout are those that public code uses.
+TEXT = Hub("text", "wikimedia/wikipedia", "20231101.{language}", "train-00000-of")
+
+
+def hub(reader: str, repo: str, config: str, codes: dict[str, str] | None = None, mixed: str = "", **splits: str):
+    """Our split -> its place, for one configuration: ``hub("qqp", "nyu-mll/glue", "qqp", dev="validation")``."""
+    return {ours: (Hub(reader, repo, config, theirs, codes or {}, (), mixed),) for ours, theirs in splits.items()}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split(":") for pair in text.split())
+
+
+# What places call languages that we call by their ISO 639-1 code, where there is one.
+TATOEBA_CODES = _pairs(
+    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun "
+    "id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel "
+    "th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn"
+)
+UDPOS_NAMES = _pairs(
+    "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian "
+    "fi:Finnish fr:French he:Hebrew hi:Hindi hu:Hungarian id:Indonesian it:Italian ja:Japanese kk:Kazakh ko:Korean "
+    "mr:Marathi nl:Dutch pt:Portuguese ru:Russian ta:Tamil te:Telugu th:Thai tl:Tagalog tr:Turkish ur:Urdu "
+    "vi:Vietnamese yo:Yoruba zh:Chinese"
+)
+TYDIQA_NAMES = _pairs(
+    "ar:arabic bn:bengali en:english fi:finnish id:indonesian ko:korean ru:russian sw:swahili te:telugu"
+)
+MASAKHANER_CODES = _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor")
