@@ -158,9 +158,9 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
 
     What a bundle of targets costs does not depend on the intermediate run before it: it has one line."""
     study, shape = plan.study, plan.shape
-    runs = table[table["phase"] != "transfer"]
+    runs, started = table[table["phase"] != "transfer"], len(study.intermediate) - len(study.left_out)
     lines = [
-        f"{study.title or study.name}. Intermediate runs: {len(study.intermediate) - len(study.left_out)}, targets: {len(study.targets)}, "
+        f"{study.title or study.name}. Intermediate runs: {started}, targets: {len(study.targets)}, "
         f"seeds: {study.seeds}, runs in all: {len(runs)}.",
         f"Encoder: {study.encoder.checkpoint or 'pretrained by the study'}, {shape.layers} layers of {shape.width}, "
         f"{_short(shape.parameters)} parameters, {_short(shape.body)} without embeddings.",
@@ -170,11 +170,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     lines += ["", _line("", ["", "", "training", "scoring", *[""] * 4])]
     lines += [_line("one seed of each run", "examples steps tokens tokens FLOPs hours disk done".split())]
     for phase, group in runs.groupby("phase", sort=False):
-        label = (
-            f"{phase}, after each of {len(study.intermediate) - len(study.left_out)} intermediate runs"
-            if phase == "targets"
-            else phase
-        )
+        label = f"{phase}, after each of {started} intermediate runs" if phase == "targets" else phase
         lines.append(label)
         for name, same in group.groupby("bundle" if phase == "targets" else "intermediate", sort=False):
             lines.append(_line(f"  {name or 'one'}", [*_figures(same.iloc[0]), _done(same)]))

@@ -82,9 +82,9 @@ class HubSource:
     def at_hand(self, task: Task = TEXT, split: str = "", language: str = "") -> bool:
         """Whether a set (without arguments, the text for masked LM) needs no download."""
         if task is TEXT:
-            return not self.repositories.absent([(TEXT, code) for code in self.text_languages])
+            return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
         hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]
-        return not self.repositories.absent([(place, language) for place in hub])
+        return all(self.repositories.at_hand(place, language) for place in hub)
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         """Fetch from the hub what is not here. UserError, before anything is fetched, where a repository cannot
