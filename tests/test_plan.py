@@ -32,7 +32,7 @@ STUDY = {
     "encoder": {"pretrain": {"steps": 40}},
     "training": {
         "intermediate": {"epochs": 2, "batch_size": 20, "learning_rate": 0.001},
-        "target": {"steps": 12, "learning_rate": 0.001},
+        "target": {"steps": 12, "batch_size": 16, "accumulate": 2, "learning_rate": 0.001},
         "overrides": {"udpos": {"steps": 0, "epochs": 1, "examples": 90}, "hellaswag+mlm": {"steps": 25}},
         "max_length": dict.fromkeys((*KINDS[:4], "retrieval", "mlm"), 158) | {"stride": 64},
         "mix": {"mlm_documents": 100, "cap": 200},
@@ -72,9 +72,9 @@ def test_steps_and_tokens_are_those_that_training_then_records(trained):
             assert table.loc[name, "training_tokens"] == pytest.approx(record["tokens"], rel=0.04), name
         examples = sum(record.get("examples", {}).values())
         assert not examples or after.loc[name, "examples"] == pytest.approx(examples), name
-    # two whole epochs, and one of the masked-LM text, of sets that the samples cover: nothing is left to estimate
-    for name in ("intermediate/mnli/seed1", "intermediate/hellaswag+mlm/seed1"):
-        assert after.loc[name, "training_tokens"] == pytest.approx(records[name]["tokens"], rel=1e-9)
+    # two whole epochs of sets that the samples cover: nothing is left to estimate but which documents are drawn
+    for name, error in (("intermediate/mnli/seed1", 1e-9), ("intermediate/hellaswag+mlm/seed1", 0.005)):
+        assert after.loc[name, "training_tokens"] == pytest.approx(records[name]["tokens"], rel=error)
     assert set(before["state"]) == {"missing"}
 
 

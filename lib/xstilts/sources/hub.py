@@ -67,15 +67,16 @@ class HubSource:
         return found
 
     def size(self, task: Task, split: str, language: str) -> int:
-        """Published rows of a set, those without gold among them; read where the size is not known (folders)."""
+        """Published rows of a set, those without gold among them; where languages are mixed and only their sum
+        is known, an equal share of it. Sets in folders are read."""
         places = self._found(task, split, language)
-        parts = [
-            SIZES.get((place.repo, place.config_of(language), place.split, language if place.mixed else ""))
-            if isinstance(place, Hub)
-            else None
-            for place in places
-        ]
-        whole = len(self.load(task, split, language)) if None in parts else sum(parts)
+        if any(isinstance(place, Folder) for place in places):
+            return len(self.load(task, split, language))
+        whole = 0
+        for place in places:
+            key, codes = (place.repo, place.config_of(language), place.split), place.languages or task.languages
+            known = SIZES.get((*key, language)) if place.mixed else None
+            whole += known or SIZES[(*key, "")] // (len(codes) if place.mixed else 1)
         limit = getattr(self.settings.limits, split, 0) if task.kind not in RETRIEVAL_KINDS else 0
         return min(limit or whole, whole)
 
