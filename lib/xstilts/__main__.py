@@ -39,7 +39,9 @@ def main() -> int:
     plan.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
     plan.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     plan.add_argument("--gpu", default="", help="A100-80GB, H100, …, or cpu (default: this machine, measured)")
-    plan.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "fp16", "bf16"])
+    plan.add_argument(
+        "--precision", default="", choices=["fp32", "tf32", "fp16", "bf16"], help="instead of the study's"
+    )
     plan.add_argument("--utilisation", type=float, default=0.4, help="share of the datasheet's peak (default: 0.4)")
     plan.add_argument("--csv", type=Path, help="write every run here as well")
     run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")

@@ -75,6 +75,27 @@ class HubSource:
             raise UserError(f"{task.name}: no {split} set in {language} on the hub; there is: {there}")
         return found
 
+    def size(self, task: Task, split: str, language: str) -> int:
+        """Published rows of a set, those without gold among them; where languages are mixed and only their sum
+        is known, an equal share of it. Sets in folders are read."""
+        places = self._found(task, split, language)
+        if any(isinstance(place, Folder) for place in places):
+            return len(self.load(task, split, language))
+        whole = 0
+        for place in places:
+            key, codes = (place.repo, place.config_of(language), place.split), place.languages or task.languages
+            known = SIZES.get((*key, language)) if place.mixed else None
+            whole += known or SIZES[(*key, "")] // (len(codes) if place.mixed else 1)
+        limit = getattr(self.settings.limits, split, 0) if task.kind not in RETRIEVAL_KINDS else 0
+        return min(limit or whole, whole)
+
+    def at_hand(self, task: Task = TEXT, split: str = "", language: str = "") -> bool:
+        """Whether a set (without arguments, the text for masked LM) needs no download."""
+        if task is TEXT:
+            return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
+        hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]
+        return all(self.repositories.at_hand(place, language) for place in hub)
+
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         """Fetch from the hub what is not here. UserError, before anything is fetched, where a repository cannot
         be reached, a mirror lacks a file, or a folder that must be named is not."""

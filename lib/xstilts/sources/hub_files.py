@@ -66,6 +66,12 @@ class Repositories:
             "complete it, or leave out what needs it"
         )
 
+    def at_hand(self, place: Hub, language: str) -> bool:
+        """Whether the files of a place's split are in the mirror or the cache; asks no network."""
+        patterns = _patterns(place, language)
+        folder = self.mirror / place.repo if self.mirror else self._cached(place.repo, patterns)
+        return folder is not None and any(map(any, map(folder.glob, patterns)))
+
     def absent(self, wanted: list[tuple[Hub, str]]) -> dict[str, list[str]]:
         """Repositories that lack some of ``wanted`` (place, language) here -> patterns of what is wanted of them.
         UserError where one of them cannot be reached; with a mirror, where it lacks a file."""

@@ -78,6 +78,7 @@ class MicroSource:
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Rows of a set, from the settings alone; a mining set has as many on either side."""
+        split = "train" if split == TRANSLATED else split
         return getattr(getattr(self.settings, task.kind), split) * (2 if task.kind == "mining" else 1)
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
