@@ -72,9 +72,9 @@ def test_steps_and_tokens_are_those_that_training_then_records(trained):
             assert table.loc[name, "training_tokens"] == pytest.approx(record["tokens"], rel=0.04), name
         examples = sum(record.get("examples", {}).values())
         assert not examples or after.loc[name, "examples"] == pytest.approx(examples), name
-    # two whole epochs, and one of the masked-LM text, of sets that the samples cover: nothing is left to estimate
-    for name in ("intermediate/mnli/seed1", "intermediate/hellaswag+mlm/seed1"):
-        assert after.loc[name, "training_tokens"] == pytest.approx(records[name]["tokens"], rel=1e-9)
+    # two whole epochs of sets that the samples cover: nothing is left to estimate but which documents are drawn
+    for name, error in (("intermediate/mnli/seed1", 1e-9), ("intermediate/hellaswag+mlm/seed1", 0.005)):
+        assert after.loc[name, "training_tokens"] == pytest.approx(records[name]["tokens"], rel=error)
     assert set(before["state"]) == {"missing"}
 
 

@@ -33,7 +33,7 @@ def test_commands_are_targets_of_the_makefile_and_name_studies_there_are():
     for make, target, *variables in commands:
         assert make == "make" and re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
         given = dict(variable.split("=") for variable in variables)
-        assert set(given) <= {"STUDY", "SEEDS"}
+        assert set(given) <= {"STUDY", "SEEDS", "GPU", "PRECISION"}
         if given.get("STUDY") != "params/mine.yaml":  # the worked example, run below
             study = load_study(given.get("STUDY", "micro"), seeds=int(given["SEEDS"]) if "SEEDS" in given else None)
             assert study.controls or study.name != "micro"
