@@ -188,6 +188,7 @@ def run_notebook(study: Study, name: str) -> int:
     """Execute one run's notebook with papermill and, when all went well, write its ``run.json``."""
     # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
     sys.modules.setdefault("rfc3987_syntax", None)
+    os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
     from traitlets.config import Config
 
