@@ -121,16 +121,18 @@ def test_setting_of_a_study():
     )  # fmt: skip
     study = load_study(
         "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
-        retrieval={"layer": 14}, intermediate=["none", "anli", "hellaswag"],
+        retrieval={"layer": 2}, intermediate=["none", "anli", "hellaswag"],
     )  # fmt: skip
     found = comparison.setting(study, source, stats)
     assert found.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
-    assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (14, "mean")
+    assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (2, "mean")
     assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
     assert found.splits["xnli"] == "test"
     cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": study.files.limits.model_copy(
         update={"train": 10})})})  # fmt: skip
     assert comparison.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
+    text_alone = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"special_tokens": False})})
+    assert comparison.setting(text_alone, source, stats).retrieval is None
     centred = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"centre": True})})
     assert comparison.setting(centred, source, stats).retrieval is None
 

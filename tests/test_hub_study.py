@@ -81,7 +81,7 @@ def test_bucc_lacks_its_sentences_on_the_hub(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"intermediate": ["none", "hellaswag@de"]}, "hellaswag: no train set in de on the hub; there is: en"),
+        ({"intermediate": ["none", "hellaswag@de"]}, 'no train set of "hellaswag" in de; there is: en'),
         ({"intermediate": ["none", "sick"]}, "sick: no train set in en on the hub; there is: none"),
         ({"languages": ["en", "af"], "targets": ["xnli"]}, '"af" is in no target\'s data'),
         ({"hub": {"mirror": "/nowhere"}}, "hub.mirror: no folder /nowhere"),

@@ -77,7 +77,8 @@ def setting(study: Study, source, stats: pd.DataFrame) -> Setting:
         if cut or study.phase("intermediate", name).examples:
             runs[name] = f"{name} trained on part of {', '.join(cut) or 'its sets'}"
     how = study.retrieval
-    return Setting(False, splits, examples, training, runs, None if how.centre else (how.layer, how.pooling))
+    known = None if how.centre or not how.special_tokens else (how.layer, how.pooling)
+    return Setting(False, splits, examples, training, runs, known)
 
 
 def _cut(study: Study, task: str) -> bool:

@@ -18,7 +18,7 @@ from .sources import Source, open_source
 from .study import Study
 from .tasks import RETRIEVAL_KINDS, get
 
-EXAMPLE_BYTES = 40  # of statistics and predictions per scored example, compressed (measured: 25 to 45)
+EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, nothing beside checkpoints
 WIDTH = 100  # columns of the printed table
 CELL = 9  # width of a column of figures
 SMALL = 10e6  # parameters other than embeddings below which kernels are over before the next is launched

@@ -18,7 +18,7 @@ from .checkpoints import identity
 from .errors import UserError, nearest
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
-from .tasks import RETRIEVAL_KINDS, TASKS, Task, get
+from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, get
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -225,11 +225,13 @@ def check_data(study: Study) -> None:
         if language not in there:
             raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
     for task, split, languages in sets:
-        known = source.languages(task, split)
+        known, kind = source.languages(task, split), split
+        if split == TRANSLATED:  # asked for where a task has no training set of its own in a language
+            known, kind = [*source.languages(task, "train"), *known], "train"
         absent = [language for language in languages if language not in known]
         if absent:
             raise UserError(
-                f'{study.path}: no {split} set of "{task.name}" in {", ".join(absent)}; there is: '
+                f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
                 f"{', '.join(known) or 'none'}"
             )
 
