@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,13 @@ def test_an_encoder_that_was_never_trained_does_clearly_worse():
     for target in ("macro", "macro without retrieval"):
         ladder = [table.loc[(f"micro-{steps}", target), "value"] for steps in ("untrained", 1000, 2000)]
         assert sorted([*ladder, ours.loc[target, "value"]]) == [*ladder, ours.loc[target, "value"]]
+
+
+def test_the_plan_of_the_papers_study_is_what_the_command_prints(tmp_path):
+    command = [sys.executable, "-m", "xstilts", "plan", "xtreme", "--gpu", "A100-80GB"]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=offline, capture_output=True, text=True, check=True)
+    assert blocks("text")[0].strip() == done.stdout.strip()
 
 
 def test_the_worked_example_runs(tmp_path):
