@@ -89,7 +89,8 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     development = _development(study, source, sets, phase, tokenizer)
     if parsed.mlm:
         texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
-        sets.append(TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm)))
+        text = TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm))
+        sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
     trainer = folder / "trainer"
     model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development)
     save_encoder(model, tokenizer, folder / "checkpoint")

@@ -1,0 +1,59 @@
+"""The paper's study in small: every phase and target from a mirror of the hub, with a tiny XLM-R-shaped checkpoint."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import yaml
+
+import mirror
+from toy import build_checkpoint
+from xstilts.results import read_stats
+from xstilts.runs import Run, read_record
+from xstilts.study import ROOT, load_study
+
+PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
+
+
+def test_the_papers_study_runs_from_a_mirror(tmp_path):
+    mirror.build_all(tmp_path)
+    build_checkpoint(tmp_path / "encoder")
+    answers = {"308": PASSAGE.index("308"), "Punkte": 0}  # the second is not where translation left it
+    questions = [
+        {"id": text, "question": "Wie viele?", "answers": [{"text": text, "answer_start": start}]}
+        for text, start in answers.items()
+    ]
+    translated = tmp_path / "translations/xtreme_translations/SQuAD/translate-train/squad.translate.train.en-de.json"
+    translated.parent.mkdir(parents=True)
+    translated.write_text(json.dumps({"data": [{"title": "", "paragraphs": [{"context": PASSAGE, "qas": questions}]}]}))
+    short = {"steps": 2, "epochs": 0, "batch_size": 2, "accumulate": 1, "evaluate_every": 1, "patience": 1}
+    values = {
+        "based_on": "xtreme", "name": "small", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"),
+        "hub": {name: str(tmp_path / name) for name in ("mirror", "bucc", "translations")},
+        "intermediate": ["none", "mnli", "ccg", "multi", "mnli+mlm", "squad1@mt"], "bundle": "all",
+        "encoder": {"checkpoint": str(tmp_path / "encoder"), "revision": ""},
+        "training": {"intermediate": short, "target": short, "max_length": {"span": 64, "stride": 16}},
+        "retrieval": {"layer": 1},
+    }  # fmt: skip
+    for name in ("pawsx", "udpos", "panx"):  # the paper's epochs give way to the steps above
+        values["training"].setdefault("overrides", {})[name] = {"steps": 2, "epochs": 0}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "xstilts", "study", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ccg is left out; multi is trained without ccg" in done.stdout
+    study = load_study(path)
+    stats = read_stats(study.folder)
+    assert set(stats["intermediate"]) == set(study.intermediate) - {"ccg"} and set(stats["target"]) == set(
+        study.targets
+    )
+    assert stats.groupby("target")["language"].nunique().to_dict() == {
+        "xnli": 15, "pawsx": 7, "udpos": 33, "panx": 40, "xquad": 11, "mlqa": 7, "tydiqa": 9, "bucc": 4, "tatoeba": 36,
+    }  # fmt: skip
+    record = read_record(Run("intermediate", 1, "squad1@mt").folder(study) / "run.json")["training"]
+    assert record["dropped"] == {"squad1": 1} and record["examples"] == {"squad1": 1}
+    assert record["selection"]["curve"], "checkpoints are compared on the English development set"
+    table = pd.read_csv(tmp_path / "figures/small/heatmap-mean.csv")
+    assert table.loc[table["intermediate"] == "ccg", "value"].isna().all(), "left out by name, and shown as missing"
