@@ -33,7 +33,9 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
         "hub": {name: str(tmp_path / name) for name in ("mirror", "bucc", "translations")},
         "intermediate": ["none", "mnli", "ccg", "multi", "mnli+mlm", "squad1@mt"], "bundle": "all",
         "encoder": {"checkpoint": str(tmp_path / "encoder"), "revision": ""},
-        "training": {"intermediate": short, "target": short, "max_length": {"span": 64, "stride": 16, "retrieval": 128}},
+        "training": {
+            "intermediate": short, "target": short, "max_length": {"span": 64, "stride": 16, "retrieval": 128},
+        },
         "retrieval": {"layer": 1},
     }  # fmt: skip
     for name in ("pawsx", "udpos", "panx"):  # the paper's epochs give way to the steps above

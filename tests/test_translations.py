@@ -122,7 +122,9 @@ def test_the_count_of_dropped_rows_is_in_the_record(folder, tmp_path):
         "name": "translated", "source": "files", "source_language": "en", "files": {"root": str(folder)},
         "intermediate": ["none", "squad1@mt", "mnli@zh"], "targets": ["tatoeba"],
         "encoder": {"checkpoint": str(checkpoint)}, "runs": str(tmp_path / "runs"),
-        "training": {"intermediate": {"steps": 2, "batch_size": 2}, "target": {"steps": 2}, "max_length": {"retrieval": 128}},
+        "training": {
+            "intermediate": {"steps": 2, "batch_size": 2}, "target": {"steps": 2}, "max_length": {"retrieval": 128},
+        },
     }  # fmt: skip
     path = tmp_path / "translated.yaml"
     path.write_text(yaml.safe_dump(values))
