@@ -46,11 +46,11 @@ setup: $(STAMP) ## create or renew the environment, nothing else
 study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n
 	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
 
-submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
-	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
 plan: $(STAMP) ## what a study costs and what of it is done, before it runs: STUDY=micro GPU=A100-80GB CSV=file
 	@$(BIN)python -m xstilts plan $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(GPU),--gpu $(GPU)) $(if $(PRECISION),--precision $(PRECISION)) $(if $(UTILISATION),--utilisation $(UTILISATION)) $(if $(CSV),--csv $(CSV))
 
+submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
+	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
 test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadgroup
 
