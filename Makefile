@@ -51,6 +51,7 @@ plan: $(STAMP) ## what a study costs and what of it is done, before it runs: STU
 
 submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
 	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
+
 test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadgroup
 
