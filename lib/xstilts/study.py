@@ -3,20 +3,17 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .errors import UserError, nearest
-from .settings import MicroSettings, MixSettings, PhaseSettings, PretrainSettings
+from .settings import FurtherSettings, MicroSettings, MixSettings, PhaseSettings, PretrainSettings
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 from .tasks import get as get_task
-
-if TYPE_CHECKING:
-    from .sources import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 MULTI = "multi"  # all nine intermediate tasks at once
@@ -98,6 +95,9 @@ class Study(Section):
     targets: tuple[str, ...]
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], FurtherSettings] = {}  # bundle -> what it trains
+    question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
+    shares: str = ""  # the study it is based on, where it keeps its runs beside that one's: none is done twice
     seeds: Annotated[int, Field(gt=0)] = 1
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
@@ -116,7 +116,12 @@ class Study(Section):
 
     @property
     def folder(self) -> Path:
-        """``runs/<study>``: everything this study makes."""
+        """``runs/<study>``: its runs, or the folder of the study that it shares them with."""
+        return ROOT / self.runs / (self.shares or self.name)
+
+    @property
+    def own_folder(self) -> Path:
+        """``runs/<study>``: its final notebook, also where its runs are shared."""
         return ROOT / self.runs / self.name
 
     @property
@@ -131,7 +136,7 @@ class Study(Section):
     def resolve(self) -> Path:
         """Write the study, every default filled in, beside its runs: what all of its jobs read, so
         that editing ``params/`` while a study runs changes nothing half-way."""
-        path = self.folder / "study.yaml"
+        path = self.own_folder / "study.yaml"
         path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         return path
 
@@ -173,56 +178,48 @@ class Study(Section):
 
     def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""
-        values = getattr(self.training, phase).model_dump()
+        values, examples = getattr(self.training, phase).model_dump(), parse_run(name).examples
         for key in ([MLM] if parse_run(name).mlm else []) + [name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             if "steps" in fields or "epochs" in fields:
                 values |= {"steps": 0, "epochs": 0}
             values |= fields
+        values |= {"examples": examples} if examples else {}
         return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:
-        """Bundle name -> the targets one execution of ``3-targets.ipynb`` does."""
+        """Bundle name -> the targets one execution of ``3-targets.ipynb`` does; see ``further`` for the others."""
         return {"all": self.targets} if self.bundle == "all" else {target: (target,) for target in self.targets}
+
+    def bundles_of(self, run: str) -> list[str]:
+        """Every bundle that starts from an intermediate run, the further ones last."""
+        return [*self.bundles(), *(name for name, further in self.further.items() if run in further.runs)]
 
 
 @dataclass(frozen=True)
 class IntermediateRun:
-    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]]``.
+    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]][=examples]``.
 
     ``@mt`` is every machine-translated training set of the tasks, the source language left out; ``@all``
-    every language, translated where a task has no set of its own.
+    every language, translated where a task has no set of its own. ``=3000``: so many examples of each task,
+    drawn from all the languages together.
     """
 
     name: str
     tasks: tuple[str, ...]
     mlm: bool = False
     languages: tuple[str, ...] = ()  # () = the source language
-
-    def training_sets(self, task: Task, source: "Source") -> list[tuple[str, str]]:
-        """(split, language) of what one of the tasks is trained on: its own training set where it has one in
-        a language, else the machine-translated one. UserError for ``@mt`` of a task without any."""
-        if not self.languages:
-            return [("train", source.source_language)]
-        own, translated = source.languages(task, "train"), source.languages(task, TRANSLATED)
-        if self.languages == (TRANSLATED,):
-            if not translated:
-                raise UserError(
-                    f'intermediate run "{self.name}": no machine-translated training set of "{task.name}" is at '
-                    "hand; lib/xstilts/sources/translations.py says where its files are looked for"
-                )
-            return [(TRANSLATED, code) for code in translated]
-        codes = dict.fromkeys([*own, *translated]) if self.languages == (ALL,) else self.languages
-        return [("train" if code in own else TRANSLATED, code) for code in codes]
+    examples: int = 0  # 0 = as many as the phase's settings say
 
 
 def parse_run(name: str) -> IntermediateRun:
     """Parse the name of an intermediate run; the only place that knows the grammar."""
-    head, at, tail = name.partition("@")
+    body, equals, number = name.partition("=")
+    head, at, tail = body.partition("@")
     parts, languages = head.split("+"), tuple(tail.split(",")) if at else ()
     known = [*TASKS, MULTI, NONE]
-    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?", name):
-        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]]')
+    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]*)?", name):
+        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]][=examples]')
     mlm = parts[-1] == "mlm"
     tasks = parts[:-1] if mlm else parts
     for part in tasks:
@@ -230,7 +227,7 @@ def parse_run(name: str) -> IntermediateRun:
             raise UserError(f'intermediate run "{name}": unknown task "{part}"{nearest(part, known)}')
         if part in TASKS and TASKS[part].kind in RETRIEVAL_KINDS:
             raise UserError(f'intermediate run "{name}": "{part}" is a retrieval set; nothing trains on it')
-    if NONE in tasks and (len(parts) > 1 or languages):
+    if NONE in tasks and (len(parts) > 1 or languages or equals):
         raise UserError(f'intermediate run "{name}": "none" stands alone')
     if len(set(tasks)) < len(tasks) or len(set(languages)) < len(languages):
         raise UserError(f'intermediate run "{name}": names something twice')
@@ -243,7 +240,7 @@ def parse_run(name: str) -> IntermediateRun:
         if len(tasks) > 1:
             raise UserError(f'intermediate run "{name}": "multi" already holds every intermediate task')
         tasks = list(INTERMEDIATE)
-    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages)
+    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages, int(number or 0))
 
 
 def load_study(study: str | Path, **changes: Any) -> Study:
