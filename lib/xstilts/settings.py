@@ -11,6 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LANGUAGE_CODES = ("qaa", "qab", "qac", "qad", "qae", "qaf", "qag", "qah")  # the source language first
 
+# in the names of intermediate runs
+MULTI = "multi"  # all nine intermediate tasks at once
+NONE = "none"  # no phase 2: the baseline every gain is measured from
+MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
+ALL = "all"  # after an @: every language that a task has a training set in
+SOURCE, UNTRAINED, EACH = "source", "untrained", "each"  # training languages of phase 3 that are no codes; see tunings.py
+
 
 class Sizes(BaseModel):
     """Examples per set; of a mining set: sentences per side; of a parallel set: pairs."""

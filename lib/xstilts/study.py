@@ -8,18 +8,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from .checks import check, explain
 from .errors import UserError, nearest
-from .settings import FurtherSettings, MicroSettings, MixSettings, PhaseSettings, PretrainSettings
+from .settings import ALL, MLM, MULTI, NONE, FurtherSettings, MicroSettings, MixSettings, PhaseSettings, PretrainSettings
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
-from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
+from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
 
 ROOT = Path(__file__).resolve().parents[2]
-MULTI = "multi"  # all nine intermediate tasks at once
-NONE = "none"  # no phase 2: the baseline every gain is measured from
-MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
-ALL = "all"  # after an @: every language that a task has a training set in
 
 
 class Section(BaseModel):
@@ -141,6 +138,11 @@ class Study(Section):
         return path
 
     @property
+    def all_targets(self) -> tuple[str, ...]:
+        """The targets, and those that further trainings alone have."""
+        return tuple(dict.fromkeys([*self.targets, *(name for one in self.further.values() for name in one.targets)]))
+
+    @property
     def seed_numbers(self) -> range:
         return range(1, self.seeds + 1)
 
@@ -254,6 +256,8 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     if "based_on" in values:
         base = _path(values.pop("based_on"))
         basis = _read(base)
+        if values.get("shares", basis.get("name")) != basis.get("name"):
+            raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
         if "based_on" in basis:
             raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
         values = _merged(basis | {"controls": []}, values)
@@ -261,9 +265,9 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     try:
         loaded = Study.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+        raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
     loaded._path = path
-    _check(loaded, path)
+    check(loaded, path)
     return loaded
 
 
@@ -293,97 +297,3 @@ def _merged(basis: dict, changes: dict) -> dict:
         for key, value in changes.items()
     }
     return basis | sections
-
-
-def _explain(item: dict) -> str:
-    """One pydantic error as a person would say it: key path, what was expected, nearest valid key."""
-    keys = ".".join(str(part) for part in item["loc"])
-    if item["type"] != "extra_forbidden":
-        found = "" if item["type"] == "missing" else f", found {item['input']!r}"
-        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}"
-    section: Any = Study
-    for part in item["loc"][:-1]:
-        field = getattr(section, "model_fields", {}).get(part)
-        section = field.annotation if field else None
-    return f"{keys}: unknown key{nearest(item['loc'][-1], getattr(section, 'model_fields', {}))}"
-
-
-def _check(study: Study, path: Path) -> None:
-    """What single keys cannot show: names, languages, lengths and pairs that must not be scored."""
-    trained: set[str] = set()
-    for position, name in enumerate(study.intermediate):
-        try:
-            run = parse_run(name)
-        except UserError as error:
-            raise UserError(f"{path}: intermediate.{position}: {error}") from None
-        trained |= set(run.tasks)
-        named = [code for code in run.languages if code not in (ALL, TRANSLATED)]
-        _check_languages(study, path, f"intermediate.{position}", named)
-    if NONE not in study.intermediate:
-        raise UserError(f'{path}: intermediate: add "none": every gain is measured from it')
-    if len(set(study.intermediate)) < len(study.intermediate) or len(set(study.targets)) < len(study.targets):
-        raise UserError(f"{path}: intermediate, targets: a name stands twice")
-    for position, name in enumerate(study.targets):
-        if name not in TASKS:
-            raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
-    for target, name in study.training_sets.items():
-        if target not in study.targets:
-            raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.targets)}")
-        if name not in TASKS:
-            raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
-        if TASKS[name].kind != TASKS[target].kind:
-            raise UserError(
-                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
-                f"a {TASKS[target].kind} one"
-            )
-        if TASKS[name].kind == "classification" and TASKS[name].labels != TASKS[target].labels:
-            raise UserError(
-                f'{path}: training_sets.{target}: the labels of "{name}" are {", ".join(TASKS[name].labels)}, '
-                f"those of {target} {', '.join(TASKS[target].labels)}"
-            )
-    _check_languages(study, path, "languages", study.languages)
-    _check_languages(study, path, "source_language", [study.source_language])
-    trainable = [TASKS[name] for name in study.targets if TASKS[name].kind not in RETRIEVAL_KINDS]
-    trained |= {study.training_task(target).name for target in trainable}
-    for name, fields in study.training.overrides.items():
-        where, of = f"{path}: training.overrides.{name}", re.sub("^(intermediate|target)/", "", name)
-        try:  # a training set's name is also a run's
-            parse_run(of if name != MLM else NONE)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        if of in study.targets and of not in trained:  # nothing would read it
-            raise UserError(f"{where}: {of} is trained on {study.training_task(TASKS[of]).name}: name that set")
-        for key in fields:
-            if key not in PhaseSettings.model_fields:
-                raise UserError(f"{where}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}")
-        try:
-            PhaseSettings.model_validate(fields)
-        except ValidationError as error:
-            wrong = "; ".join(_explain(item) for item in error.errors())
-            raise UserError(f"{where}.{wrong}") from None
-        if fields.get("steps") and fields.get("epochs"):
-            raise UserError(f"{where}: set either steps or epochs")
-    for phase in ("intermediate", "target"):
-        settings = getattr(study.training, phase)
-        if bool(settings.steps) == bool(settings.epochs):
-            raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
-        if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
-            raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
-    if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
-        raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
-    if not study.encoder.checkpoint and len(trainable) < len(study.targets):
-        try:
-            study.retrieval.indices(study.encoder.pretrain.layers)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-    if study.source == "files":
-        refused = refused_pairs(sorted(trained), study.targets, study.files.trained_from())
-        if refused:
-            raise UserError(f"{path}: " + "; ".join(refused))
-
-
-def _check_languages(study: Study, path: Path, key: str, codes) -> None:
-    known = study.micro.languages if study.source == "micro" else None
-    for code in codes:
-        if known is not None and code not in known:
-            raise UserError(f'{path}: {key}: unknown language "{code}"{nearest(code, known)}')

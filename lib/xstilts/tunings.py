@@ -9,12 +9,10 @@ language's, ``xnli=100`` and ``xnli@qab=100`` on a hundred examples. A retrieval
 from dataclasses import dataclass
 
 from .errors import UserError
-from .settings import FurtherSettings, PhaseSettings
+from .settings import ALL, EACH, SOURCE, UNTRAINED, FurtherSettings, PhaseSettings
 from .sources import Source
-from .study import ALL, Study
+from .study import Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
-
-SOURCE, UNTRAINED, EACH = "source", "untrained", "each"  # words for training languages
 
 
 @dataclass(frozen=True)
