@@ -16,7 +16,8 @@ MULTI = "multi"  # all nine intermediate tasks at once
 NONE = "none"  # no phase 2: the baseline every gain is measured from
 MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
 ALL = "all"  # after an @: every language that a task has a training set in
-SOURCE, UNTRAINED, EACH = "source", "untrained", "each"  # training languages of phase 3 that are no codes; see tunings.py
+# training languages of phase 3 that are no codes, see tunings.py
+SOURCE, UNTRAINED, EACH = "source", "untrained", "each"
 
 
 class Sizes(BaseModel):

@@ -10,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .checks import check, explain
 from .errors import UserError, nearest
-from .settings import ALL, MLM, MULTI, NONE, FurtherSettings, MicroSettings, MixSettings, PhaseSettings, PretrainSettings
+from .settings import (
+    ALL,
+    MLM,
+    MULTI,
+    NONE,
+    FurtherSettings,
+    MicroSettings,
+    MixSettings,
+    PhaseSettings,
+    PretrainSettings,
+)
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task

@@ -74,7 +74,7 @@ def tunings(study: Study, source: Source, bundle: str) -> list[Tuning]:
         Tuning(target, code, examples, further.scored_in == "own" and code not in ("", SOURCE), further.min_steps)
         for target in further.targets
         for code in _languages(study, source, further, get(target))
-        for examples in further.examples
+        for examples in (further.examples if code or get(target).kind not in RETRIEVAL_KINDS else (0,))
     ]
 
 
