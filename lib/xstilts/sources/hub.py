@@ -11,11 +11,12 @@ import pandas as pd
 from datasets import Dataset, Features
 
 from ..errors import UserError
+from ..hashes import digest, file_hash
 from ..places import TEXT, Folder, Hub
 from ..study import ROOT
 from ..tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from . import ccgbank
-from .files import COLUMNS, STRING, FilesSource, digest, file_hash, natural_languages
+from .files import COLUMNS, STRING, FilesSource, natural_languages
 from .files_settings import FilesSettings
 from .hub_files import SIZES, Repositories, name_of, published, records
 from .hub_readers import READERS
