@@ -62,9 +62,10 @@ def test_every_known_size_is_of_a_set_that_some_task_reads():
         if isinstance(place, Hub)
         for language in place.languages or task.languages
     }
-    assert {key[:3] for key in SIZES} <= read_of
+    known = {key[:3] for key in SIZES if not key[1].startswith("bucc18.")}  # BUCC's gold pairs are compared with alone
+    assert known <= read_of
     # what is declared and was never published: tagged sets of four small treebanks
-    assert {key[1] for key in read_of - {key[:3] for key in SIZES}} == {
+    assert {key[1] for key in read_of - known} == {
         "udpos.Kazakh", "udpos.Tagalog", "udpos.Thai", "udpos.Yoruba"
     }  # fmt: skip
 

@@ -184,7 +184,8 @@ class Fingerprints:
             [read_record(other.folder(one) / "run.json")["fingerprint"] for other in _scored_alone(one, seeds)]
             for one, seeds in finished_controls(self.study)
         ]
-        tables = [*sorted(Path(__file__).parent.glob("published/*.csv")), Path(__file__).with_name("set_sizes.csv")]
+        package = Path(__file__).parent
+        tables = [*sorted(package.glob("published/*.csv")), package / "sources" / "hub_sizes.csv"]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [file_hash(path) for path in tables]
         return [[self.of(other) for other in list_runs(self.study) if other.phase == "targets"], controls, published]
