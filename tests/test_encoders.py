@@ -1,7 +1,5 @@
 """Any encoder: from a checkpoint folder through phase 1 to heads of every kind, with tokenizers of four families."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import yaml
@@ -9,17 +7,15 @@ from datasets import Dataset
 from transformers import AutoModel, AutoTokenizer
 
 from encoders import FAMILIES, JAPANESE, build_encoder
+from gold import gold_scores
 from toy import TEXT
-from xstilts import evaluation, metrics, phases, retrieval, training
-from xstilts.evaluation import evaluate, predict
+from xstilts import phases, retrieval, training
+from xstilts.evaluation import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
-from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
-from xstilts.study import ROOT, LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
+from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
 from xstilts.tasks import get
 
 LENGTHS = LengthSettings(classification=40, choice=40, tagging=16, span=72, stride=24, retrieval=64, mlm=64)
-DATA = (ROOT / "../shared/data").resolve()
 
 
 def write_study(folder, checkpoint, **changes):
@@ -75,51 +71,11 @@ def example_sets() -> dict[str, Dataset]:
     return {name: Dataset.from_list(table) for name, table in rows.items()}
 
 
-class Gold(torch.nn.Module):
-    """A model that knows the gold of every input it is shown: what is lost after it is lost elsewhere."""
-
-    def __init__(self, features, classes):
-        super().__init__()
-        self.known, self.classes = {self._key(feature["input_ids"]): feature for feature in features}, classes
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    @staticmethod
-    def _key(ids) -> tuple:
-        return tuple(map(tuple, ids)) if isinstance(ids[0], list) else tuple(ids)
-
-    def forward(self, input_ids, attention_mask, token_type_ids=None):
-        rows = []
-        for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
-            if isinstance(ids[0], list):
-                ids = [row[: sum(kept)] for row, kept in zip(ids, mask, strict=True)]
-            else:
-                ids = ids[: sum(mask)]
-            rows.append(self.known[self._key(ids)])
-        hot = torch.nn.functional.one_hot
-        if "start_positions" in rows[0]:
-            ends = [torch.tensor([row[f"{end}_positions"] for row in rows]) for end in ("start", "end")]
-            start, end = (hot(places, input_ids.shape[-1]).float() for places in ends)
-            return SimpleNamespace(start_logits=start, end_logits=end)
-        if isinstance(rows[0]["labels"], int):
-            return SimpleNamespace(logits=hot(torch.tensor([row["labels"] for row in rows]), self.classes).float())
-        labels = torch.zeros(input_ids.shape, dtype=torch.long)
-        for index, row in enumerate(rows):
-            labels[index, : len(row["labels"])] = torch.tensor(row["labels"]).clamp(min=0)
-        return SimpleNamespace(logits=hot(labels, self.classes).float())
-
-
-def gold_score(name, data, tokenizer, lengths=LENGTHS):
-    task = get(name)
-    labels = list(task.labels)
-    model = Gold(encode(task, data, tokenizer, lengths, labels), len(labels) or 4)
-    found = predict(model, task, {"xx": data}, tokenizer, lengths, labels)
-    return found["xx"], metrics.score(evaluate(task, {"xx": data}, found)).loc["xx"]
-
-
 @pytest.mark.parametrize("name", ["mnli", "hellaswag", "udpos", "squad1"])
 def test_gold_outputs_score_100_in_every_script(encoder, name):
     data = example_sets()[name]
-    found, scores = gold_score(name, data, encoder[2])
+    predicted, scores = gold_scores(get(name), {"xx": data}, encoder[2], LENGTHS, list(get(name).labels))
+    found, scores = predicted["xx"], scores.loc["xx"]
     if name != "squad1":
         assert (scores == 100).all()
     else:  # as much as the tokens that the answer touches, and no more
@@ -191,33 +147,6 @@ def test_words_of_a_sentence_are_read_as_in_running_text(encoder):
     data = Dataset.from_list([{"id": "0", "tokens": words, "tags": ["VERB", "ADV", "NUM", "NOUN"]}])
     features = encode(get("udpos"), data, encoder[2], LengthSettings(), get("udpos").labels)
     assert [feature["input_ids"] for feature in features] == [encoder[2](" ".join(words))["input_ids"]]
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="no real data here")
-def test_answers_of_every_xquad_language_are_recovered_from_windows(monkeypatch, tmp_path):
-    """Token by token a character, so that every answer has ends of tokens at its ends."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    source = FilesSource(FilesSettings())
-    task = get("xquad")
-    lengths = LengthSettings(span=256, stride=96)
-    monkeypatch.setattr(evaluation, "MAX_ANSWER", 256)  # in characters here
-    for language in source.languages(task, "test"):
-        data = source.load(task, "test", language)
-        data = data.select(range(0, len(data), 40))
-        letters = sorted(set("".join(data["context"][:] + data["question"][:])))
-        vocabulary = {name: index for index, name in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters])}
-        core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-        core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-        core.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-        )
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", unk_token="<unk>")
-        windows = encode(task, data, tokenizer, lengths)
-        assert len(windows) > 1.5 * len(data), language
-        _, scores = gold_score("xquad", data, tokenizer, lengths)
-        assert (scores == 100).all(), language
 
 
 def test_the_checkpoint_is_copied_bit_for_bit(encoder):

@@ -57,5 +57,9 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
     record = read_record(Run("intermediate", 1, "squad1@mt").folder(study) / "run.json")["training"]
     assert record["dropped"] == {"squad1": 1} and record["examples"] == {"squad1": 1}
     assert record["selection"]["curve"], "checkpoints are compared on the English development set"
+    record = read_record(Run("intermediate", 1, "multi").folder(study) / "run.json")["training"]
+    assert {name for name, count in record["dropped"].items() if count} == {"anli"}, "SNLI's row without a label"
+    record = read_record(Run("targets", 1, "none", "all").folder(study) / "run.json")["targets"]
+    assert record["xquad"]["dropped"] == {"squad1": 0} and set(record["xquad"]["left_out"].values()) == {0}
     table = pd.read_csv(tmp_path / "figures/small/heatmap-mean.csv")
     assert table.loc[table["intermediate"] == "ccg", "value"].isna().all(), "left out by name, and shown as missing"

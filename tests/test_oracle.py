@@ -1,5 +1,6 @@
 """Gold answers score 100 on every set of every source, through the same doors that a model's predictions go through."""
 
+import math
 import random
 import warnings
 from types import SimpleNamespace
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from seqeval.metrics import f1_score
 
-from toy import build_checkpoint
-from xstilts import metrics, retrieval
+import gold
+from gold import build_letter_tokenizer
+from toy import build_checkpoint, build_tokenizer
+from xstilts import evaluation, metrics, retrieval
 from xstilts.evaluation import evaluate
+from xstilts.features import MAX_QUESTION, encode, label_names
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
@@ -60,6 +64,62 @@ def test_gold_scores_100(source, name):
         for metric in task.metrics:
             expected = 100 * (1 - lost * (metric == "f1"))
             assert found[metric] == pytest.approx(expected, abs=1e-9), (name, split, language, metric)
+
+
+# --- through the features, by a model that outputs the gold logits -------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files():
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}")
+    return FilesSource(FilesSettings())
+
+
+def span_scores(task, data, monkeypatch):
+    """Scores of gold logits on windows of letters as short as the longest answer allows; and windows per question."""
+    (table,) = data.values()
+    tokenizer = build_letter_tokenizer([*table["context"], *table["question"]])
+    longest = max(len(text) for answers in table["answers"] for text in answers["text"][:1])
+    lengths = LengthSettings(span=2 * longest + MAX_QUESTION + 3, stride=longest)  # any answer is whole in some window
+    monkeypatch.setattr(evaluation, "MAX_ANSWER", longest)
+    windows = encode(task, table, tokenizer, lengths)
+    for module in (gold, evaluation):  # encoded once: it takes long
+        monkeypatch.setattr(module, "encode", lambda *asked: windows)
+    return gold.gold_scores(task, data, tokenizer, lengths, [])[1], len(windows) / len(table)
+
+
+@pytest.mark.parametrize("language", TASKS["xquad"].languages)
+def test_every_answer_of_xquad_is_recovered_from_windows(files, language, monkeypatch):
+    """Every question of every language, whichever window its answer lies in."""
+    task = TASKS["xquad"]
+    if language not in files.languages(task, "test"):
+        pytest.skip(f"no {language} here")
+    data = files.load(task, "test", language)
+    scores, windows = span_scores(task, {language: data}, monkeypatch)
+    assert len(data) > 600 and windows > 2
+    assert (scores == 100).all(axis=None)
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.kind not in RETRIEVAL_KINDS])
+def test_gold_logits_score_100_in_every_language(files, name, monkeypatch):
+    """Examples from all over each set, through tokens, windows, cuts and back."""
+    task, seen = TASKS[name], sets(files, TASKS[name])
+    if not seen:
+        pytest.skip(f"no {name} here")
+    for split, language in seen:
+        whole = files.load(task, split, language)
+        data = {language: whole.select(range(0, len(whole), math.ceil(len(whole) / 40)))}
+        if task.kind == "span":
+            scores, _ = span_scores(task, data, monkeypatch)
+        else:
+            tokenizer, lengths = build_tokenizer("bytelevel"), LengthSettings(classification=64, choice=64, tagging=32)
+            _, scores = gold.gold_scores(task, data, tokenizer, lengths, label_names(task, whole))
+        assert set(scores) == set(task.metrics)
+        assert (scores == 100).all(axis=None), (name, split, language, scores)
+
+
+# --- with errors, and retrieval -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["udpos", "panx", "masakhaner"])

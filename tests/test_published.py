@@ -1,5 +1,7 @@
 """Published numbers: what is shipped, and what a user's own file may hold."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from xstilts.errors import UserError
 from xstilts.published import COLUMNS, read_table, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.runs import Fingerprints, Run
+from xstilts.sources.hub_files import SIZES
 from xstilts.study import ROOT, load_study
 from xstilts.tasks import TASKS, get
 
@@ -46,10 +49,23 @@ def test_shipped_tables_are_what_the_script_makes(make, tmp_path):
 
 
 @pytest.mark.skipif(not GIVEN.is_dir(), reason="the collected figures are not here")
-def test_set_sizes_are_what_the_script_makes(tmp_path):
-    sizes = make_published.set_sizes(GIVEN)
-    make_published.write(tmp_path / "sizes.csv", sizes, sizes[0])
-    assert (tmp_path / "sizes.csv").read_bytes() == (ROOT / "lib" / "xstilts" / "set_sizes.csv").read_bytes()
+def test_sizes_are_the_collected_ones():
+    """Of every configuration the same numbers of rows, whatever its splits are called."""
+    here = {}
+    for (repo, config, _, language), rows in SIZES.items():
+        if not language:
+            here.setdefault((repo, config), set()).add(rows)
+    compared = 0
+    for row in make_published.collected(GIVEN, "hub_dataset_sizes.csv"):
+        found = here.get((row["hub_id"], row["config"]))
+        if found:
+            given = " ".join(row[split] for split in ("train", "validation_or_other", "test"))
+            assert found <= set(map(int, re.findall(r"(?<!\w)\d+", given)))
+            compared += 1
+    assert compared > 170
+    whole = {key[2]: rows for key, rows in SIZES.items() if key[1] == "XNLI" and not key[3]}
+    assert whole == {part: sum(SIZES["google/xtreme", "XNLI", part, code] for code in get("xnli").languages)
+                     for part in whole}  # fmt: skip
 
 
 def cells(system, **more):

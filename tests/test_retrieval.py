@@ -174,6 +174,14 @@ def test_no_threshold_does_better_than_the_chosen_one(seed):
     assert threshold == pytest.approx((below + above) / 2, abs=1e-9)
 
 
+def test_a_threshold_by_hand():
+    """Three gold pairs. F1 of the first one to four that are mined: 2/4, 2/5, 4/6, 4/7; of the third the margin is
+    1.3, of the next 1.1."""
+    mined = [(1.5, "zh-1", "en-1"), (1.4, "ru-2", "en-9"), (1.3, "de-3", "en-3"), (1.1, "fr-4", "en-8")]
+    gold = {"zh-1": ["en-1"], "ru-2": ["en-2"], "de-3": ["en-3"], "fr-4": []}
+    assert retrieval.best_threshold(mined, gold) == pytest.approx(1.2, abs=1e-12)
+
+
 def test_thresholds_at_the_ends():
     mined = [(1.2, "f0", "s0"), (1.1, "f1", "s1")]
     assert retrieval.best_threshold(mined, {"f0": ["s0"], "f1": ["s1"]}) == 1.1  # all are right: the last one's margin
@@ -248,6 +256,34 @@ def test_the_source_language_asks_and_the_foreign_sentence_is_found(retrieve):
     both = stats.groupby("metric")["numerator"].apply(list).to_dict()
     assert both == {"accuracy": [1, 0, 1], "reverse_accuracy": [1, 0, 0]}
     assert task_metrics(get("tatoeba")) == ("accuracy",)  # the other way enters no score
+
+
+FOUR_SCRIPTS = {  # foreign sentence -> the English one whose state is nearest to its own, 0 to 2
+    "zh": {"你好。": 0, "谢谢你。": 1, "NBA 总决赛在六月。": 2},
+    "th": {"สวัสดี": 0, "ขอบคุณ": 1, "ดู NBA ในเดือนมิถุนายน": 1},
+    "ar": {"مرحبا": 1, "شكرا": 1, "نهائي NBA في يونيو": 0},
+    "ru": {"Привет.": 1, "Спасибо.": 2, "Финал NBA в июне.": 0},
+}
+
+
+def test_tatoeba_by_hand_in_four_scripts(retrieve):
+    """Of what is equally near the first is found: at th by the last English sentence, at ar by the last two."""
+    english = ["Hello.", "Thank you.", "The NBA final is in June."]
+    states = np.eye(3)
+
+    class Tatoeba:
+        def load(self, task, split, language):
+            pairs = zip(english, FOUR_SCRIPTS[language], strict=True)
+            return Dataset.from_list([{"id": str(n), "query": e, "candidate": f} for n, (e, f) in enumerate(pairs)])
+
+    vectors = {text: states[n] for n, text in enumerate(english)}
+    vectors |= {text: states[n] for texts in FOUR_SCRIPTS.values() for text, n in texts.items()}
+    stats, predictions = retrieve("tatoeba", Tatoeba(), vectors, tuple(FOUR_SCRIPTS))
+    scores = metrics.score(stats)
+    found = predictions.groupby("language", sort=False)["prediction"].apply(" ".join).to_dict()
+    assert found == {"zh": "0 1 2", "th": "0 1 0", "ar": "2 0 0", "ru": "2 0 1"}
+    assert (scores["accuracy"] * 3).round(9).to_dict() == {"zh": 300, "th": 200, "ar": 0, "ru": 0}
+    assert (scores["reverse_accuracy"] * 3).round(9).to_dict() == {"zh": 300, "th": 200, "ar": 100, "ru": 0}
 
 
 def test_every_layer_asked_for_has_its_score(retrieve):

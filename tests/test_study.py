@@ -166,7 +166,8 @@ def test_bad_run_names(name, message):
                 ({"mnli": {"patiense": 1}}, 'mnli.patiense: unknown key; did you mean "patience"'),
                 ({"mnli": {"steps": 5, "epochs": 1}}, "mnli: set either steps or epochs"),
                 ({"target/xnli": {}}, "target/xnli: xnli is trained on mnli: name that set"),
-                ({"phase/mnli": {}}, "phase/mnli: .*expected task"),
+                ({"targt/mnli": {}}, 'targt/mnli: unknown phase "targt"; did you mean "target"'),
+                ({"target/+mlm": {}}, r'target/\+mlm: unknown name "target/\+mlm"; known: \+mlm'),
             ]
         ),
         ({"training": {"target": {"steps": 5, "patience": 3}}}, "training.target: patience .* need evaluate_every"),

@@ -216,6 +216,7 @@ def run_notebook(study: Study, name: str) -> int:
         )
     if run.final:
         _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
+    targets = study.bundles()[run.bundle] if run.bundle else ()
     record = {
         "run": run.name,
         "fingerprint": Fingerprints(study).of(run),
@@ -223,6 +224,7 @@ def run_notebook(study: Study, name: str) -> int:
         "seconds": round(time.monotonic() - started, 1),
         "study": json.loads(study.model_dump_json()),
         "training": read_record(folder / "training.json"),
+        "targets": {target: read_record(folder / target / "scored.json") for target in targets},
         **provenance(),
     }
     write_record(folder / "run.json", record)

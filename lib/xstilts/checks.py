@@ -1,6 +1,5 @@
 """What a study cannot be run with, as messages: keys and values that are wrong, names and pairs that do not fit."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -12,6 +11,8 @@ from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, refused_pairs
 
 if TYPE_CHECKING:
     from .study import Study
+
+PHASES = ("intermediate", "target")  # that overrides can be of
 
 
 def explain(item: dict, model: type[BaseModel]) -> str:
@@ -70,7 +71,11 @@ def check(study: "Study", path: Path) -> None:
     trainable = [TASKS[name] for name in study.all_targets if TASKS[name].kind not in RETRIEVAL_KINDS]
     trained |= {study.training_task(target).name for target in trainable}
     for name, fields in study.training.overrides.items():
-        where, of = f"{path}: training.overrides.{name}", re.sub("^(intermediate|target)/", "", name)
+        where, (phase, _, of) = f"{path}: training.overrides.{name}", name.rpartition("/")
+        if phase not in ("", *PHASES):
+            raise UserError(f'{where}: unknown phase "{phase}"{nearest(phase, PHASES)}')
+        if of.startswith("+") and name != MLM:  # of phase 2 by itself
+            raise UserError(f'{where}: unknown name "{name}"{nearest(name, [MLM])}')
         try:  # a training set's name is also a run's
             study.intermediate_run(of if name != MLM else NONE)
         except UserError as error:
@@ -87,7 +92,7 @@ def check(study: "Study", path: Path) -> None:
             raise UserError(f"{where}.{wrong}") from None
         if fields.get("steps") and fields.get("epochs"):
             raise UserError(f"{where}: set either steps or epochs")
-    for phase in ("intermediate", "target"):
+    for phase in PHASES:
         settings = getattr(study.training, phase)
         if bool(settings.steps) == bool(settings.epochs):
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")

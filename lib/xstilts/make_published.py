@@ -1,4 +1,4 @@
-"""Remake ``lib/xstilts/published/*.csv`` and ``set_sizes.csv`` from the figures as they were collected.
+"""Remake ``lib/xstilts/published/*.csv`` from the figures as they were collected.
 
     python lib/xstilts/make_published.py [folder of the collected CSV files]
 
@@ -174,52 +174,6 @@ def lareqa(folder: Path) -> list[dict]:
     return rows
 
 
-def set_sizes(folder: Path) -> list[dict]:
-    """``hub_dataset_sizes.csv`` per language; where it holds more than the published table of sizes says
-    (``phang2020_table1_tasks.csv``: UDPOS German), the range of that table instead."""
-    names = {line["name"]: line["language"] for line in collected(HERE, "languages.csv")}
-    tatoeba = {code: language for language, code in TASKS["tatoeba"].files["test"].codes.items()}
-    published = {
-        line["task"].split()[0]: line["test"].replace(",", "").split("-")
-        for line in collected(folder, "phang2020_table1_tasks.csv")
-    }
-    sizes = []
-    for found in collected(folder, "hub_dataset_sizes.csv"):
-        hub, config = found["hub_id"], found["config"]
-        head, _, tail = config.partition(".")
-        single, source = {"validation_or_other": "test"}, f"hub: {hub}, {config}"
-        both = {"validation_or_other": "dev", "test": "test"}
-        if hub == "facebook/xnli" and config in TASKS["xnli"].languages:
-            target, language, splits = "xnli", config, both
-        elif hub == "cambridgeltl/xcopa" and config in TASKS["xcopa"].languages:
-            target, language, splits = "xcopa", config, both
-        elif hub != "google/xtreme":
-            continue
-        elif head in ("PAN-X", "PAWS-X", "udpos", "bucc18"):
-            target = {"PAN-X": "panx", "PAWS-X": "pawsx", "bucc18": "bucc"}.get(head, head)
-            language, splits = (names[tail] if head == "udpos" else tail), both
-        elif head == "MLQA" and tail.split(".")[0] == tail.split(".")[1]:
-            target, language, splits = "mlqa", tail.split(".")[0], both
-        elif head in ("XQuAD", "tatoeba"):
-            target, language, splits = head.lower(), tatoeba.get(tail, tail), single
-        elif head == "tydiqa":
-            target, language, splits = "tydiqa", "all", {"validation_or_other": "dev"}
-        else:
-            continue
-        for column, split in splits.items():
-            if found[column]:
-                least = most = int(found[column])
-                where = source
-                if target == "udpos" and split == "test" and most > int(published["POS"][1]):
-                    least, most = map(int, published["POS"])
-                    where = "RemBERT (arXiv 2010.12821) Table 11, over all languages; the hub has more"
-                sizes.append(
-                    {"target": target, "split": split, "language": language, "least": least, "most": most}
-                    | {"source": where}
-                )
-    return sizes
-
-
 def write(path: Path, rows: list[dict], columns) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
@@ -231,4 +185,3 @@ if __name__ == "__main__":
     given = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".." / "shared" / "published"
     for make in (average_gains, test_scores, retrieval, xcopa, reports, lareqa):
         write(HERE / "published" / f"{make.__name__}.csv", make(given), COLUMNS)
-    write(HERE / "set_sizes.csv", set_sizes(given), ["target", "split", "language", "least", "most", "source"])

@@ -27,7 +27,7 @@ from .runs import (
     write_record,
     written_whole,
 )
-from .sources import Source
+from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
@@ -115,6 +115,7 @@ def _training_set(
     parts, dropped = [], 0
     for number, (split, language) in enumerate(asked):
         part = source.load(task, split, language)
+        dropped += left_out(part)
         if split == TRANSLATED:  # other sets were checked when they were read
             whole = len(part)
             part = part.select(learnable(task, part))
@@ -159,7 +160,8 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     """Phase 3: (name, per-language scores) as each target, or further training, of the bundle is done.
 
     A training set shared by several targets (SQuAD by XQuAD and MLQA) is trained once. Statistics and
-    predictions are written for each; one that is there with the right fingerprint is not done again.
+    predictions are written for each; one that is there with the right fingerprint is not done again. So is a
+    record: that of the training (dropped: its rows beyond use), and left_out, rows beyond use of each scored set.
     """
     run = Run("targets", seed, name, bundle)
     folder = run.folder(study)
@@ -186,6 +188,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
                 labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
                 found = predict(model, task, data, tokenizer, study.training.max_length, labels)
                 stats, predictions = evaluate(task, data, found), prediction_table(data, found)
+                record = {**record, "left_out": {language: left_out(rows) for language, rows in data.items()}}
             stats = stats.assign(
                 target=tuning.target, training_language=tuning.training_language, examples=tuning.examples
             )
@@ -216,7 +219,8 @@ def _fine_tuned(
         trainer = folder.with_name(f"{folder.name}.trainer")
         model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer, development)
         shutil.rmtree(trainer, ignore_errors=True)
-        record = {"fingerprint": fingerprint, **record}
+        counts = {"examples": {item.name: len(item.features)}, "dropped": {item.name: item.dropped}}
+        record = {"fingerprint": fingerprint, **record, **counts}
         with written_whole(folder) as aside:
             model.heads[task.name].save_pretrained(aside)
             write_record(aside / "training.json", record)

@@ -1,6 +1,5 @@
 """Run folders, what a run depends on (hashes), and ``run.json``, written last as proof of success."""
 
-import hashlib
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import identity
+from .hashes import digest, file_hash
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
 from .tasks import RETRIEVAL_KINDS, TASKS
@@ -95,10 +95,6 @@ def list_runs(study: Study) -> list[Run]:
     ]
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
 @cache
 def _code_hash(phase: str) -> str:
     package = Path(__file__).parent
@@ -107,14 +103,14 @@ def _code_hash(phase: str) -> str:
         for name in CODE[phase]
         for path in (sorted((package / name).rglob("*.py")) if name.endswith("/") else [package / f"{name}.py"])
     ]
-    return _digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+    return digest([file_hash(path) for path in files])
 
 
 @cache
 def notebook_hash(path: Path) -> str:
     """Hash of the sources of a notebook's cells: outputs and metadata do not count."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return _digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    return digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
 
 
 class Fingerprints:
@@ -128,12 +124,12 @@ class Fingerprints:
     def of(self, run: Run) -> str:
         """Fingerprint of the results of ``run``; changes exactly when they might."""
         inputs = self._final() if run.final else getattr(self, f"_{run.phase}")(run)
-        return _digest([run.phase, run.seed, _code_hash(run.phase), inputs])
+        return digest([run.phase, run.seed, _code_hash(run.phase), inputs])
 
     def _data(self, task: str, split: str, language: str) -> str:
         declared = TASKS[task]
         identity = [declared.name, declared.kind, declared.labels, declared.metrics, declared.scorer]
-        return _digest([identity, self.source.fingerprint(declared, split, language)])
+        return digest([identity, self.source.fingerprint(declared, split, language)])
 
     def _encoder(self, run: Run) -> list:
         study = self.study
@@ -172,7 +168,7 @@ class Fingerprints:
         start = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
         if task.kind in RETRIEVAL_KINDS:
             start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
-        return _digest([tuning.name, _code_hash("targets"), data, start])
+        return digest([tuning.name, _code_hash("targets"), data, start])
 
     def trained(self, run: Run, tuning: Tuning) -> str:
         """Fingerprint of the model that a training of phase 3 gives."""
@@ -184,7 +180,7 @@ class Fingerprints:
         ]
         sets = tuning.training_sets(self.study, self.source)
         data = [self._data(task.name, split, language) for split, language in sets]
-        return _digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
+        return digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
 
     def _selection(self, phase: PhaseSettings, tasks: Iterable[str]) -> list[str]:
         """What checkpoints are chosen by, where they are."""
@@ -198,13 +194,14 @@ class Fingerprints:
         return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
 
     def _final(self) -> list:
-        controls = [
-            [Fingerprints(control).of(other) for other in _scored_alone(control) if other.seed in seeds]
-            for control, seeds in finished_controls(self.study)
+        controls = [  # done: what was recorded is what would be now
+            [read_record(other.folder(one) / "run.json")["fingerprint"] for other in _scored_alone(one, seeds)]
+            for one, seeds in finished_controls(self.study)
         ]
-        tables = [*sorted(Path(__file__).parent.glob("published/*.csv")), Path(__file__).with_name("set_sizes.csv")]
+        package = Path(__file__).parent
+        tables = [*sorted(package.glob("published/*.csv")), package / "sources" / "hub_sizes.csv"]
         tables += [ROOT / self.study.published] if self.study.published else []
-        published = [hashlib.sha256(path.read_bytes()).hexdigest() for path in tables]
+        published = [file_hash(path) for path in tables]
         settings = [self.study.title, self.study.intermediate, self.study.targets]
         targets = [self.of(other) for other in list_runs(self.study) if other.phase == "targets"]
         return [settings, targets, controls, published]
@@ -262,13 +259,14 @@ def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:
     for name in study.controls:
         control = load_study(name, seeds=study.seeds)
         fingerprints = Fingerprints(control)
-        open_runs = [run.seed for run in _scored_alone(control) if state(control, run, fingerprints) != "done"]
-        controls.append((control, [seed for seed in control.seed_numbers if seed not in open_runs]))
+        alone = {seed: _scored_alone(control, [seed]) for seed in control.seed_numbers}
+        done = [seed for seed in alone if all(state(control, run, fingerprints) == "done" for run in alone[seed])]
+        controls.append((control, done))
     return controls
 
 
-def _scored_alone(study: Study) -> list[Run]:
-    return [run for run in list_runs(study) if run.phase == "targets" and run.intermediate == NONE]
+def _scored_alone(study: Study, seeds: Iterable[int]) -> list[Run]:
+    return [Run("targets", seed, NONE, bundle) for seed in seeds for bundle in study.bundles()]
 
 
 def read_record(path: Path) -> dict:

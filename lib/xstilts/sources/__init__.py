@@ -57,6 +57,16 @@ class Source(Protocol):
         """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
 
 
+def note_left_out(rows: "Dataset", count: int) -> None:
+    """Note with a set how many rows were left out of it as beyond use; the note is saved with it."""
+    rows.info.description = f"rows left out: {count}"
+
+
+def left_out(rows: "Dataset") -> int:
+    """How many rows a source left out of a set that it loaded."""
+    return int((rows.info.description or "0").rpartition(" ")[2])
+
+
 def open_source(study: "Study") -> Source:
     """The source a study names; what it loads is kept in the study's folder."""
     from .kept import KeptSource

@@ -1,7 +1,6 @@
 """The files source: original distributions in a folder, as declared in :mod:`xstilts.tasks`."""
 
 import hashlib
-import json
 import re
 from functools import cache
 from itertools import chain
@@ -12,6 +11,7 @@ import pandas as pd
 from datasets import Dataset, Features, List, Value
 
 from ..errors import UserError
+from ..hashes import digest, file_hash
 from ..study import ROOT
 from ..tasks import RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
 from .files_settings import FilesSettings
@@ -307,18 +307,3 @@ def _pattern(pattern: str) -> re.Pattern:
     first, *rest = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]").split(r"\{language\}")
     return re.compile(first + "".join(("(?P=language)" if i else "(?P<language>[a-z]{2,3})") + part
                                       for i, part in enumerate(rest)))  # fmt: skip
-
-
-def file_hash(path: Path) -> str:
-    stat = path.stat()
-    return _hash_once(path, stat.st_mtime_ns, stat.st_size)
-
-
-@cache
-def _hash_once(path: Path, mtime: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(value) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

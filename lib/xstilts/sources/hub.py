@@ -1,7 +1,6 @@
 """The hub source: the paper's data from pinned repositories, as declared in :mod:`xstilts.tasks`."""
 
 import logging
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import pandas as pd
 from datasets import Dataset, Features
 
 from ..errors import UserError
+from ..hashes import digest, file_hash
 from ..places import TEXT, Folder, Hub
 from ..study import ROOT
 from ..tasks import RETRIEVAL_KINDS, TRANSLATED, Task
-from . import ccgbank
-from .files import COLUMNS, STRING, FilesSource, digest, file_hash, natural_languages
+from . import ccgbank, note_left_out
+from .files import COLUMNS, STRING, FilesSource, natural_languages
 from .files_settings import FilesSettings
 from .hub_files import SIZES, Repositories, name_of, published, records
 from .hub_readers import READERS
@@ -117,44 +117,50 @@ class HubSource:
 
     def load(self, task: Task, split: str, language: str) -> Dataset:
         """One split in one language in the canonical columns. Rows without gold are left out, and training
-        questions whose answer is not where it is said to be; a line says how many. So does one where a set
-        has not the published size."""
+        questions whose answer is not where it is said to be; :func:`left_out` and a line say how many. A line is
+        also said where a set has not the published size."""
         if split == TRANSLATED and self.translated:
             return self.translated.load(task, split, language)
-        rows = []
+        rows, dropped = [], 0
         places = self._found(task, split, language)
         for place in places:
-            part = self._rows(task, place, split, language)
+            part, beyond_use = self._rows(task, place, split, language)
             if len(places) > 1:  # ANLI+: ids of its parts must not meet
-                part = ({**row, "id": f"{name_of(place, language)}:{row['id']}"} for row in part)
+                part = [{**row, "id": f"{name_of(place, language)}:{row['id']}"} for row in part]
             rows += part
+            dropped += beyond_use
         limit = getattr(self.settings.limits, split) if task.kind not in RETRIEVAL_KINDS else 0
         rows = rows[:limit] if limit else rows
         if not rows:
             raise UserError(f"{task.name}: no examples with gold labels in its {split} set in {language}")
-        return Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
+        found = Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
+        note_left_out(found, dropped)
+        return found
 
-    def _rows(self, task: Task, place: Hub | Folder, split: str, language: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, task: Task, place: Hub | Folder, split: str, language: str) -> tuple[list[dict[str, Any]], int]:
+        """The rows of a place, and how many more were left out."""
         if isinstance(place, Folder):
-            for path in self._in_folder(place, split, language)[: 1 if place.setting == "bucc" else None]:
-                reader = "bucc" if place.setting == "bucc" else "ccgbank" if path.suffix == ".auto" else "tagged"
-                yield from read(reader, path, task.labels)
-            return
-        name, seen, chosen, left_out = name_of(place, language), 0, 0, 0
+            paths = self._in_folder(place, split, language)
+            if place.setting == "bucc":
+                return read("bucc", paths[0], task.labels), 0
+            reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
+            return [row for path in paths for row in read(reader, path, task.labels)], 0
+        rows, name, seen, chosen = [], name_of(place, language), 0, 0
         for seen, record in enumerate(records(self.repositories.files(place, language)), 1):
             if place.mixed and record[place.mixed].partition("-")[0] != place.code(language):
                 continue
             chosen += 1
             row = READERS[place.reader](record, task.labels, f"{name}, row {seen}")
             if row is None or (split == "train" and task.kind == "span" and not _in_place(row)):
-                left_out += 1
                 continue
-            yield {"id": str(chosen), **row}
+            rows.append({"id": str(chosen), **row})
         self._measure(place, language, seen, "")
         if place.mixed:
             self._measure(place, language, chosen, language)
-        if left_out:
-            log.warning("%s: %d of %d rows left out: no gold label, words or answer in place", name, left_out, chosen)
+        dropped = chosen - len(rows)
+        if dropped:
+            log.warning("%s: %d of %d rows left out: no gold label, words or answer in place", name, dropped, chosen)
+        return rows, dropped
 
     def _measure(self, place: Hub, language: str, found: int, part: str) -> None:
         key = (place.repo, place.config_of(language), place.split, part)

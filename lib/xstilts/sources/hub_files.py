@@ -25,7 +25,8 @@ SINGLE = "data/{split}-*.parquet"
 
 def _sizes() -> dict[tuple[str, str, str, str], int]:
     """(repo, config, split, language or "") -> rows. From the ``dataset_infos.json`` of each repository; of
-    TyDiQA's English part, from the table of XTREME (RemBERT, arXiv:2010.12821, table 11)."""
+    XNLI's languages, of facebook/xnli's; of TyDiQA's English part, from the table of XTREME (RemBERT,
+    arXiv:2010.12821, table 11). ``bucc18.*``, gold pairs without their sentences, is read by nothing."""
     with (Path(__file__).parent / "hub_sizes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {(row["repo"], row["config"], row["split"], row["language"]): int(row["rows"]) for row in rows}

@@ -1,6 +1,5 @@
 """Sets generated or read once are kept as Arrow files: every run of a study loads the same ones."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import datasets
 
+from ..hashes import digest, file_hash
 from ..tasks import Task
 from . import Source
 
@@ -44,7 +44,7 @@ class KeptSource:
         return self._kept(("text", self.source.text_fingerprint(seed)), lambda: self.source.text(seed))
 
     def _kept(self, asked: tuple[str, ...], make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
-        name = hashlib.sha256("\n".join((_code_hash(), *asked)).encode()).hexdigest()[:24]
+        name = digest([_code_hash(), *asked])
         folder = self.folder / name
         if not folder.is_dir():
             aside = folder.with_name(f".{name}.{os.getpid()}")
@@ -58,5 +58,4 @@ class KeptSource:
 
 @cache
 def _code_hash() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return digest([file_hash(path) for path in sorted(Path(__file__).parent.glob("*.py"))])

@@ -4,13 +4,13 @@ All data of this module are constructed. Results on them say something about the
 transfer between controlled languages; they are not results on XTREME or any natural language.
 """
 
-import hashlib
 import random
 
 import datasets
 import pandas as pd
 
 from ..errors import UserError, nearest
+from ..hashes import digest
 from ..settings import MicroSettings
 from ..tasks import TRANSLATED, Task
 from . import meanings, pairs
@@ -92,8 +92,7 @@ class MicroSource:
         return self._hash(WORLD | TEXT, str(seed))
 
     def _hash(self, fields: set[str], *asked: str) -> str:
-        parts = (self.settings.model_dump_json(include=fields), *asked)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return digest([self.settings.model_dump(include=fields), *asked])
 
     def language_table(self) -> pd.DataFrame:
         """Index language (source first, then by distance); columns name, family, script, distance and

@@ -1,0 +1,62 @@
+"""Answers scored as the official scripts score them, on real sets in five scripts, unanswerable questions included."""
+
+import random
+
+import pytest
+
+from xstilts import metrics
+from xstilts.sources.files import FilesSource
+from xstilts.sources.files_settings import FilesSettings
+from xstilts.study import ROOT
+from xstilts.tasks import get
+
+# Exact match and F1 that others' scripts gave of the predictions below: evaluate-v1.1.py as it stands in XTREME's
+# third_party/evaluate_squad.py (XQuAD, TyDiQA), SQuAD's evaluate-v2.0.py, MLQA's mlqa_evaluation_v1.py (5ef5c73).
+OFFICIAL = [
+    ("xquad", "test", "en", 632, 46.835443037974684, 63.51332821902444),
+    ("xquad", "test", "de", 632, 48.734177215189874, 65.81654822813584),
+    ("xquad", "test", "es", 632, 44.778481012658226, 66.21736989255689),
+    ("xquad", "test", "hi", 632, 47.78481012658228, 65.37823059038084),
+    ("xquad", "test", "ru", 632, 47.151898734177216, 64.33737999014338),
+    ("xquad", "test", "th", 632, 52.53164556962025, 63.14794646281989),
+    ("xquad", "test", "zh", 632, 54.90506329113924, 61.447453741757535),
+    ("tydiqa", "dev", "en", 440, 46.81818181818182, 68.7768795730398),
+    ("tydiqa", "dev", "id", 565, 42.30088495575221, 67.54455451298139),
+    ("tydiqa", "dev", "ko", 276, 52.17391304347826, 64.40008429000892),
+    ("tydiqa", "dev", "sw", 499, 50.901803607214426, 64.29499997201829),
+    ("squad2", "dev", "en", 2100, 47.04761904761905, 56.216867832395565),
+    ("mlqa", "dev", "en", 400, 57.25, 73.84023291286717),
+    ("mlqa", "dev", "de", 400, 45.25, 71.8687947673242),
+    ("mlqa", "dev", "es", 395, 45.822784810126585, 74.00287665515161),
+    ("mlqa", "dev", "zh", 400, 51.0, 74.26304029514468),
+]
+
+
+def spoilt(rows) -> list[str]:
+    """Answers as a middling system might give them: right, cut, too long, reworded, or none."""
+    rng, predictions = random.Random(0), []
+    for context, answers in zip(rows["context"][:], rows["answers"][:], strict=True):
+        if not answers["text"]:
+            predictions.append(rng.choice(["", context[:12]]))
+            continue
+        number = rng.randrange(len(answers["text"]))
+        text, start = answers["text"][number], answers["answer_start"][number]
+        words = text.split()
+        rng.shuffle(words)
+        longer = context[max(0, start - 9) : start + len(text) + 9]
+        predictions.append(rng.choice([
+            text, f"«{text}».", text.upper(), text[: len(text) // 2], longer, " ".join(words), f"the {text}",
+            "" if rng.random() < 0.5 else context[:20],
+        ]))  # fmt: skip
+    return predictions
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
+@pytest.mark.parametrize(("name", "split", "language", "count", "exact_match", "f1"), OFFICIAL)
+def test_scores_are_those_of_the_official_scripts(name, split, language, count, exact_match, f1):
+    task = get(name)
+    rows = FilesSource(FilesSettings()).load(task, split, language)
+    assert len(rows) == count, "another set than was scored"
+    gold = [answers["text"] for answers in rows["answers"][:]]
+    found = metrics.score(metrics.span(rows["id"][:], gold, spoilt(rows), language, task.scorer)).loc[language]
+    assert found.to_dict() == pytest.approx({"exact_match": exact_match, "f1": f1}, abs=1e-9)
