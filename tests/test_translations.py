@@ -17,8 +17,9 @@ from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
 from xstilts.sources.micro import MicroSource
 from xstilts.sources.translations import TRANSLATIONS
-from xstilts.study import load_study, parse_run
+from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, TASKS, get
+from xstilts.tunings import training_sets
 
 PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
 
@@ -65,8 +66,8 @@ def test_released_layouts_are_found_and_read(folder):
     assert german["text_a"][:] == ["Er lief", "Eins"] and german["text_b"][0] == 'Er "schlief"'
     assert [mnli.labels[label] for label in german["label"]] == ["contradiction", "neutral"]
     assert source.load(mnli, "mt", "fr")[:] == {"id": ["2"], "text_a": ["Un"], "text_b": ["Deux"], "label": [0]}
-    assert parse_run("mnli@mt").training_sets(mnli, source) == [("mt", "de"), ("mt", "fr"), ("mt", "zh")]
-    assert parse_run("mnli@en,zh").training_sets(mnli, source) == [("train", "en"), ("mt", "zh")]
+    assert training_sets("mnli@mt", mnli, ("mt",), source) == [("mt", "de"), ("mt", "fr"), ("mt", "zh")]
+    assert training_sets("mnli@en,zh", mnli, ("en", "zh"), source) == [("train", "en"), ("mt", "zh")]
     assert source.languages(get("hellaswag"), "mt") == ["de"]
     assert source.load(get("hellaswag"), "mt", "de")["label"][:] == [1]
     assert not {"Eins", "Zwei"} & set(source.text(1)["text"])  # masked LM reads no translated training set
