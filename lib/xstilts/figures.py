@@ -27,7 +27,7 @@ DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7
 SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
 GROUPS = {
     "classification": "sentence pairs", "choice": "choice", "tagging": "tagging", "span": "question answering",
-    "parallel": "retrieval", "mining": "retrieval",
+    "parallel": "retrieval", "mining": "retrieval", "ranking": "retrieval",
 }  # fmt: skip
 LABELS = {MACRO: "all\ntargets", MACRO_TRAINED: "without\nretrieval"}
 GAP = 0.18  # between groups of columns and below the row of none, in cells

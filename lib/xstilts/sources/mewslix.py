@@ -18,12 +18,15 @@ def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
         context = get(record, "context", dict, where)
         for mention in get(record, "mentions", list, where):
             entity = get(mention, "entity_id", str, where).strip()
-            yield where, {
-                "id": get(mention, "example_id", str, where),
-                "text": _query(context, mention, where),
-                "language": get(context, "language", str, where),
-                "keys": [entity] if entity else [],
-            }
+            yield (
+                where,
+                {
+                    "id": get(mention, "example_id", str, where),
+                    "text": _query(context, mention, where),
+                    "language": get(context, "language", str, where),
+                    "keys": [entity] if entity else [],
+                },
+            )
 
 
 def entities(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -39,11 +42,14 @@ def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
     for where, record in json_lines(path):
         found = get(record, "contextual_mention", dict, where)
         context, mention = get(found, "context", dict, where), get(found, "mention", dict, where)
-        yield where, {
-            "id": get(mention, "example_id", str, where),
-            "query": _query(context, mention, where),
-            "candidate": _description(get(record, "entity", dict, where), where),
-        }
+        yield (
+            where,
+            {
+                "id": get(mention, "example_id", str, where),
+                "query": _query(context, mention, where),
+                "candidate": _description(get(record, "entity", dict, where), where),
+            },
+        )
 
 
 def _query(context: dict, mention: dict, where: str) -> str:
