@@ -149,6 +149,19 @@ def pool_shares(study: Study, source: Source, targets: Sequence[str]) -> dict[st
     return shares
 
 
+def cross_table(table: pd.DataFrame) -> pd.DataFrame:
+    """As a person reads them: mAP@20 and mAP@20 without the query's own language, "value [low, high]", of ``none``
+    the score, of every run the gain."""
+    rows = table[table["metric"].isin([MAIN, CROSS]) & (table["language"] == MEAN) & (table["target"] != MACRO)]
+    rows = rows[rows["target"].isin(rows.loc[rows["metric"] == CROSS, "target"])]
+    rows = rows[(rows["intermediate"] == NONE) | (rows["quantity"] == "gain")]
+    rows = rows.assign(
+        text=[with_interval(row) for row in rows.itertuples()], metric=rows["metric"].replace(MAIN, "map@20")
+    )
+    wide = rows.pivot(index="intermediate", columns=["target", "tuning", "metric"], values="text")
+    return wide.loc[rows["intermediate"].unique()]
+
+
 # ---- in words
 
 
