@@ -16,7 +16,18 @@ from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
 from xstilts.sources.readers import companions, has_gold, read
 from xstilts.study import ROOT
-from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, TARGETS, TASKS, UPOS, WIKIANN, get, refused_pairs
+from xstilts.tasks import (
+    INTERMEDIATE,
+    NLI,
+    PARAPHRASE,
+    RETRIEVAL_KINDS,
+    TARGETS,
+    TASKS,
+    UPOS,
+    WIKIANN,
+    get,
+    refused_pairs,
+)
 
 DATA = (ROOT / "../shared/data").resolve()
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
@@ -102,6 +113,7 @@ def test_every_set_loads_in_the_columns_of_its_kind(source):
         "classification": ["id", "text_a", "text_b", "label"], "tagging": ["id", "tokens", "tags"],
         "choice": ["id", "context", "question", "choices", "label"], "parallel": ["id", "query", "candidate"],
         "span": ["id", "context", "question", "answers", "is_impossible"], "mining": ["id", "text", "side", "gold"],
+        "ranking": ["id", "text", "language", "keys"],
     }  # fmt: skip
     loaded = 0
     for task in TASKS.values():
@@ -327,8 +339,9 @@ def test_registry():
     }  # fmt: skip
     for task in TASKS.values():
         trained_on = get(task.training_set)
-        assert trained_on.kind == task.kind and trained_on.labels == task.labels
-        assert task.citation and set(task.files) <= {"train", "dev", "test"}
+        assert trained_on.kind == task.kind or (task.kind in RETRIEVAL_KINDS and trained_on.kind == "span")
+        assert trained_on.labels == task.labels
+        assert task.citation and set(task.files) <= {"train", "dev", "test", "pool"}
         assert all(shared in TASKS for files in task.files.values() for shared in files.overlaps)
     with pytest.raises(UserError, match='unknown task "xqad"; did you mean "xquad'):
         get("xqad")

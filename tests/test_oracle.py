@@ -15,6 +15,7 @@ from toy import build_checkpoint, build_tokenizer
 from xstilts import evaluation, metrics, retrieval
 from xstilts.evaluation import evaluate
 from xstilts.features import MAX_QUESTION, encode, label_names
+from xstilts.ranking import rank
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
@@ -24,7 +25,7 @@ from xstilts.tasks import RETRIEVAL_KINDS, SPLITS, TASKS
 
 DATA = (ROOT / "../shared/data").resolve()
 SMALL = dict.fromkeys(
-    ("classification", "choice", "tagging", "span", "parallel", "mining"), Sizes(train=60, dev=60, test=60)
+    ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking"), Sizes(train=60, dev=60, test=60)
 )
 
 # An answer that is nothing but an article has no words left: F1 0 in MLQA's own script, whatever is predicted.
@@ -139,7 +140,7 @@ def test_tagging_with_errors_is_seqevals_on_every_treebank(source, name):
         assert 5 < found["f1"] < found["accuracy"] < 80
 
 
-@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.kind in RETRIEVAL_KINDS])
+@pytest.mark.parametrize("name", ["bucc", "tatoeba"])
 def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatch):
     """Sentences that gold pairs get one vector, all others their own."""
     task, rng, vectors = TASKS[name], np.random.default_rng(0), {}
@@ -167,3 +168,32 @@ def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatc
     for split, language in sets(source, task):
         stats, _, _ = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
         assert metrics.score(stats).loc[language, task.metrics[0]] == pytest.approx(100, abs=1e-9), (split, language)
+
+
+@pytest.mark.parametrize("name", ["lareqa", "mewslix"])
+def test_states_of_the_gold_keys_rank_every_answer_first(source, name, tmp_path, monkeypatch):
+    """A dimension for each key: all answers of a query, in every language, are nearer than all others."""
+    task = TASKS[name]
+    languages = source.languages(task, "test")
+    if not languages:
+        pytest.skip(f"this source has no {name}")
+    rows = [row for split in ("test", "pool") for code in languages for row in source.load(task, split, code)]
+    places = {key: place for place, key in enumerate(sorted({key for row in rows for key in row["keys"]}))}
+    vectors = np.zeros((len(rows), len(places) + 1), np.float32)
+    for vector, row in zip(vectors, rows, strict=True):
+        vector[[places[key] for key in row["keys"]] or [-1]] = 1
+    known = {row["text"]: vector for row, vector in zip(rows, vectors, strict=True)}
+    monkeypatch.setattr(retrieval, "embed", lambda model, tokenizer, texts, *_: np.array([[known[t] for t in texts]]))
+    study = SimpleNamespace(
+        retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()), languages=(),
+        training_task=lambda task: TASKS[task.training_set],
+    )  # fmt: skip
+    stats, predictions, _ = rank(task, source, languages, "test", build_checkpoint(tmp_path), study)
+    found = metrics.score(stats)
+    assert set(found.columns) == set(task.metrics) and list(found.index) == languages
+    assert (found[["map@20", "cross_map@20"]] > 100 - 1e-9).all(axis=None)
+    assert len(predictions) == len(stats[stats["metric"] == "map@20"])
+    if name == "mewslix":
+        assert (found["recall@1"] == 100).all()
+    else:  # a question's answers are one sentence of each language, or the same one twice
+        assert found["recall@1"].between(90 / len(languages), 100 / len(languages)).all()

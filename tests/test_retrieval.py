@@ -65,7 +65,7 @@ def test_states_are_those_of_each_text_alone(encoder, tokenizer, pooling, specia
 def test_states_of_many_layers_lie_in_a_file(encoder, tokenizer):
     found = retrieval.embed(encoder, tokenizer, TEXT, [0, 1, 2], RetrievalSettings(), 24)
     assert isinstance(found, np.memmap)
-    assert not isinstance(retrieval._vectors(found[0], centre=False), np.memmap)
+    assert not isinstance(retrieval.vectors(found[0], centre=False), np.memmap)
 
 
 def test_layers_are_counted_from_either_end():
@@ -239,7 +239,7 @@ def test_gold_states_find_every_parallel_sentence(retrieve):
     meanings, seen = np.eye(12), []
     vectors = {f"{side}{n}": meanings[n] for side in "ef" for n in range(12)}
     stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(12)), vectors, ("xx", "yy"), seen=seen)
-    assert percent(stats) == [100, 100] and len(stats) == 2 * 24  # both ways
+    assert percent(stats) == [100, 100] and len(stats) == (2 + 4) * 24  # both ways, and recall at four depths
     assert (predictions["prediction"] == predictions["id"]).all()
     assert len(seen) == 3 * 12  # the source-language side is the same for both languages
 
@@ -254,7 +254,8 @@ def test_the_source_language_asks_and_the_foreign_sentence_is_found(retrieve):
     stats, predictions = retrieve("tatoeba", Sets(test=parallel_rows(3)), vectors)
     assert predictions["prediction"].tolist() == ["0", "2", "2"]
     both = stats.groupby("metric")["numerator"].apply(list).to_dict()
-    assert both == {"accuracy": [1, 0, 1], "reverse_accuracy": [1, 0, 0]}
+    assert both["accuracy"] == both["recall@1"] == [1, 0, 1] and both["reverse_accuracy"] == [1, 0, 0]
+    assert both["recall@5"] == [1, 1, 1]
     assert task_metrics(get("tatoeba")) == ("accuracy",)  # the other way enters no score
 
 
@@ -294,7 +295,7 @@ def test_every_layer_asked_for_has_its_score(retrieve):
     rows = [(language, layer, score) for language, layer, metric, score in curve[0].values if metric == "accuracy"]
     found = [("xx", 2, 100), ("xx", 0, 25), ("xx", 1, 25), ("yy", 2, 100), ("yy", 0, 25), ("yy", 1, 25)]
     assert rows == found  # where all are alike the first candidate is found: right once in four
-    assert set(curve[0]["metric"]) == {"accuracy", "reverse_accuracy"} and set(curve[1]["layer"]) == {2}
+    assert set(curve[0]["metric"]) == set(get("tatoeba").metrics) and set(curve[1]["layer"]) == {2}
 
 
 def test_every_layer_of_a_mining_set_has_its_own_threshold(retrieve):

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ValidationError
 
 from .errors import UserError, nearest
 from .settings import ALL, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
-from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, refused_pairs
+from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 
 if TYPE_CHECKING:
     from .study import Study
 
-PHASES = ("intermediate", "target")  # that overrides can be of
+PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
 def explain(item: dict, model: type[BaseModel]) -> str:
@@ -56,10 +56,10 @@ def check(study: "Study", path: Path) -> None:
             raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.all_targets)}")
         if name not in TASKS:
             raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
-        if TASKS[name].kind != TASKS[target].kind:
+        needed = TASKS[TASKS[target].training_set].kind  # of retrieval, that of its own is questions on passages
+        if TASKS[name].kind != needed:
             raise UserError(
-                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
-                f"a {TASKS[target].kind} one"
+                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs a {needed} one'
             )
         if TASKS[name].kind == "classification" and TASKS[name].labels != TASKS[target].labels:
             raise UserError(
@@ -69,7 +69,7 @@ def check(study: "Study", path: Path) -> None:
     _check_languages(study, path, "languages", study.languages)
     _check_languages(study, path, "source_language", [study.source_language])
     trainable = [TASKS[name] for name in study.all_targets if TASKS[name].kind not in RETRIEVAL_KINDS]
-    trained |= {study.training_task(target).name for target in trainable}
+    trained |= {study.training_task(target).name for target in [*trainable, *_tuned_retrieval(study)]}
     for name, fields in study.training.overrides.items():
         where, (phase, _, of) = f"{path}: training.overrides.{name}", name.rpartition("/")
         if phase not in ("", *PHASES):
@@ -77,7 +77,7 @@ def check(study: "Study", path: Path) -> None:
         if of.startswith("+") and name != MLM:  # of phase 2 by itself
             raise UserError(f'{where}: unknown name "{name}"{nearest(name, [MLM])}')
         try:  # a training set's name is also a run's
-            study.intermediate_run(of if name != MLM else NONE)
+            study.intermediate_run(of if name != MLM and of not in trained else NONE)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         if of in study.all_targets and of not in trained:  # nothing would read it
@@ -98,6 +98,11 @@ def check(study: "Study", path: Path) -> None:
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
         if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
             raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
+    for target in _tuned_retrieval(study):
+        if study.phase("retrieval", study.training_task(target).name).evaluate_every:
+            raise UserError(
+                f"{path}: training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0"
+            )
     if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
         raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
     if not study.encoder.checkpoint and len(trainable) < len(study.all_targets):
@@ -109,6 +114,12 @@ def check(study: "Study", path: Path) -> None:
         refused = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from())
         if refused:
             raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def _tuned_retrieval(study: "Study") -> list[Task]:
+    """Retrieval targets that an encoder is tuned for."""
+    tuned = [one for one in study.further.values() if set(one.training_languages) != {UNTRAINED}]
+    return [TASKS[name] for one in tuned for name in one.targets if TASKS[name].kind in RETRIEVAL_KINDS]
 
 
 def _check_further(study: "Study", path: Path) -> None:
@@ -125,6 +136,12 @@ def _check_further(study: "Study", path: Path) -> None:
                 raise UserError(f'{where}.targets: unknown task "{target}"{nearest(target, TASKS)}')
             if UNTRAINED in further.training_languages and TASKS[target].kind not in RETRIEVAL_KINDS:
                 raise UserError(f'{where}.training_languages: "untrained" is for retrieval; {target} must be trained')
+            trained, asked = study.training_task(TASKS[target]).kind, set(further.training_languages)
+            if trained in ("parallel", "mining") and asked != {UNTRAINED}:
+                raise UserError(
+                    f"{where}.targets: {target} has no training set; give it training_languages: [untrained] or name "
+                    "another under training_sets"
+                )
         words = (SOURCE, EACH, ALL, TRANSLATED, UNTRAINED)
         codes = [code for code in further.training_languages if code not in words]
         _check_languages(study, path, f"further.{name}.training_languages", codes)

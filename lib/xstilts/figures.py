@@ -27,7 +27,7 @@ DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7
 SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
 GROUPS = {
     "classification": "sentence pairs", "choice": "choice", "tagging": "tagging", "span": "question answering",
-    "parallel": "retrieval", "mining": "retrieval",
+    "parallel": "retrieval", "mining": "retrieval", "ranking": "retrieval",
 }  # fmt: skip
 LABELS = {MACRO: "all\ntargets", MACRO_TRAINED: "without\nretrieval"}
 GAP = 0.18  # between groups of columns and below the row of none, in cells
@@ -312,11 +312,13 @@ def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
 def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
     """Retrieval score of one run by hidden layer, a panel per target: a line per language, their mean in black.
 
-    ``layers``: target -> its ``layers.parquet`` (language, layer, metric, score); of each its main metric.
+    ``layers``: target, or the name of its tuning, -> its ``layers.parquet`` (language, layer, metric, score); of each
+    its main metric.
     """
     size = (0.7 + 2.8 * len(layers), 2.5)
     figure, axes = plt.subplots(1, len(layers), figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax, (target, table) in zip(axes.flat, layers.items(), strict=True):
+    for ax, (name, table) in zip(axes.flat, layers.items(), strict=True):
+        target, at, language = name.partition("@")
         main = table[table["metric"] == TASKS[target].metrics[0]]
         curves = main.pivot(index="layer", columns="language", values="score")
         ax.plot(curves.index, curves, color="0.75", linewidth=0.7)
@@ -325,7 +327,7 @@ def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
             ax.annotate(
                 language, (curves.index[-1], score), (3, 0), textcoords="offset points", fontsize=5.5, va="center"
             )
-        ax.set_title(_title(target), loc="left", fontweight="bold")
+        ax.set_title(_title(target) + (f", tuned in {language}" if at else ""), loc="left", fontweight="bold")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(ylim=(0, 100))
         ax.grid(axis="y")

@@ -109,6 +109,40 @@ def mining(
     return _table(language, ids, {"f1": (shared, [len(right) + len(found) for right, found in pairs])})
 
 
+CUTOFFS = (1, 5, 10, 20)  # of recall; the last is as deep as a ranking is looked at
+
+
+def ranking(
+    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
+) -> pd.DataFrame:
+    """Average precision of the first 20 candidates ("map@20") and the share of the relevant ones among the first
+    1, 5, 10 and 20 ("recall@1", …), for each query.
+
+    ``gold`` are the relevant candidates of each query, ``predicted`` the ranked ones, best first. Average precision
+    is XTREME-R's (``utils_lareqa.average_precision_at_k``): the precisions at the relevant candidates among the
+    first 20, added up and divided by min(relevant, 20); with one relevant candidate it is the reciprocal rank, as
+    Mewsli-X is scored. Recall is divided by all relevant ones: with eight of them recall@1 is at most 12.5 %.
+    ValueError for a query without a relevant candidate and for a candidate ranked twice.
+    """
+    _check(ids, gold, predicted, language)
+    depth, precision = CUTOFFS[-1], []
+    recall: dict[int, list[float]] = {cut: [] for cut in CUTOFFS}
+    for example, right, found in zip(ids, gold, predicted, strict=True):
+        if not right:
+            raise ValueError(f"{language}: query {example} has no relevant candidate")
+        if len(set(found)) < len(found):
+            raise ValueError(f"{language}: query {example} has a candidate ranked twice")
+        relevant = set(right)
+        ranks = [rank for rank, candidate in enumerate(found[:depth], 1) if candidate in relevant]
+        precision.append(sum(place / rank for place, rank in enumerate(ranks, 1)) / min(len(relevant), depth))
+        for cut in CUTOFFS:
+            recall[cut].append(sum(rank <= cut for rank in ranks) / len(relevant))
+    ones = [1.0] * len(ids)
+    return _table(
+        language, ids, {"map@20": (precision, ones), **{f"recall@{cut}": (recall[cut], ones) for cut in CUTOFFS}}
+    )
+
+
 def score(stats: pd.DataFrame) -> pd.DataFrame:
     """Percent per language (rows, in the order they came) and metric (columns).
 

@@ -3,8 +3,8 @@
 from .errors import UserError, nearest
 from .sources import Source, open_source
 from .study import Study
-from .tasks import TASKS, TRANSLATED, Task, get
-from .tunings import evaluation_languages, evaluation_split, training_sets, tunings
+from .tasks import POOL, TASKS, TRANSLATED, Task, get
+from .tunings import evaluation_languages, evaluation_split, pool_languages, training_sets, tunings
 
 
 def check_data(study: Study) -> None:
@@ -50,6 +50,7 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
     for task in map(get, study.all_targets):
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
         sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
+        sets += [(task, POOL, codes)] if (codes := pool_languages(study, source, task)) else []
     for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
         trained = study.training_task(get(tuning.target))
         if not tuning.untrained:

@@ -10,12 +10,14 @@ import torch
 import transformers
 from datasets import Dataset, concatenate_datasets
 
+from . import dual
 from .checkpoints import fetch
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
 from .features import encode, encode_text, label_names, learnable
 from .metrics import score, task_metrics
 from .pretraining import pretrain
+from .ranking import rank
 from .retrieval import retrieve
 from .runs import (
     Fingerprints,
@@ -108,10 +110,17 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
 
 
 def _training_set(
-    study: Study, source: Source, task: Task, asked: list[tuple[str, str]], examples: int, seed: int, tokenizer
+    study: Study,
+    source: Source,
+    task: Task,
+    asked: list[tuple[str, str]],
+    examples: int,
+    seed: int,
+    tokenizer,
+    retrieval: bool = False,
 ) -> TrainingSet:
     """The training sets ``asked`` for, as (split, language): together at most ``examples`` rows, drawn with the
-    seed from those that something can be learned from."""
+    seed from those that something can be learned from. ``retrieval``: for a dual encoder."""
     parts, dropped = [], 0
     for number, (split, language) in enumerate(asked):
         part = source.load(task, split, language)
@@ -125,6 +134,9 @@ def _training_set(
     dataset: Dataset = concatenate_datasets(parts)
     if not len(dataset):
         raise UserError(f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)")
+    if retrieval:
+        features = dual.features(task, dataset, tokenizer, study.training.max_length.retrieval)
+        return TrainingSet(task.name, "dual", features, (), dropped)
     labels = label_names(task, dataset)
     features = encode(task, dataset, tokenizer, study.training.max_length, labels)
     return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
@@ -175,16 +187,21 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
         if tuning in waiting:
             task = get(tuning.target)
             split, languages = evaluation_split(source, task), tuning.languages(study, source)
+            trained, record = folder / "models" / tuning.model(study), {}
+            if not tuning.untrained:
+                fingerprint = fingerprints.trained(run, tuning)
+                record = _fine_tuned(study, source, tuning, start, tokenizer, seed, trained, fingerprint)
             if task.kind in RETRIEVAL_KINDS:
-                stats, predictions, layers = retrieve(task, source, languages, split, start, study)
+                find = rank if task.kind == "ranking" else retrieve
+                asked = task, source, languages, split
+                if tuning.untrained:
+                    stats, predictions, layers = find(*asked, start, study)
+                else:
+                    stats, predictions, layers = find(*asked, trained, study, tuned=True)
                 _write_parquet(layers, place / "layers.parquet")
-                record = {}
             else:
                 data = {language: source.load(task, split, language) for language in languages}
-                model, record = _fine_tuned(
-                    study, source, tuning, start, tokenizer, seed, folder / "models" / tuning.model(study),
-                    fingerprints.trained(run, tuning),
-                )  # fmt: skip
+                model = HEADS[task.kind].from_pretrained(trained).to("cuda" if torch.cuda.is_available() else "cpu")
                 labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
                 found = predict(model, task, data, tokenizer, study.training.max_length, labels)
                 stats, predictions = evaluate(task, data, found), prediction_table(data, found)
@@ -206,15 +223,16 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
 
 def _fine_tuned(
     study: Study, source: Source, tuning: Tuning, start: Path, tokenizer, seed: int, folder: Path, fingerprint: str
-) -> tuple[transformers.PreTrainedModel, dict]:
-    """The fine-tuned model of a training of phase 3, and its record. It is saved before anything is scored,
-    and found again by the next target with the same training set."""
+) -> dict:
+    """Train the model of a training of phase 3 into ``folder``, and return its record. It is saved before anything
+    is scored, and found again by the next target with the same training set."""
     record, task = read_record(folder / "training.json"), study.training_task(get(tuning.target))
     if record.get("fingerprint") != fingerprint:
         phase = tuning.phase(study)
         check_precision(phase.precision)
         sets = tuning.training_sets(study, source)
-        item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer)
+        retrieval = get(tuning.target).kind in RETRIEVAL_KINDS
+        item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer, retrieval)
         development = _development(study, source, [item], phase, tokenizer)
         trainer = folder.with_name(f"{folder.name}.trainer")
         model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer, development)
@@ -223,9 +241,10 @@ def _fine_tuned(
         record = {"fingerprint": fingerprint, **record, **counts}
         with written_whole(folder) as aside:
             model.heads[task.name].save_pretrained(aside)
+            if retrieval:
+                tokenizer.save_pretrained(aside)
             write_record(aside / "training.json", record)
-    model = HEADS[task.kind].from_pretrained(folder)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), record
+    return record
 
 
 def _gather(study: Study, run: Run, places: list[Path]) -> None:

@@ -23,6 +23,8 @@ REVISIONS = {
     "wikimedia/wikipedia": "main",
 }
 
+MANY = "mul"  # ISO 639-2 for several languages: of a file that is not parted by language
+
 
 @dataclass(frozen=True)
 class Files:

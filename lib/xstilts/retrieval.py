@@ -1,4 +1,4 @@
-"""Retrieval with the encoder as it is: pooled states, then nearest neighbours (Tatoeba) or mining (BUCC)."""
+"""Retrieval by pooled states of an encoder: nearest neighbours (Tatoeba) or mining (BUCC); :mod:`.ranking` ranks."""
 
 import tempfile
 from collections import Counter
@@ -26,67 +26,98 @@ NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's 
 Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
 
 
+class Pooler:
+    """An encoder and how its states are pooled; ``layers``: those that are scored, the main one first.
+
+    ``tuned``: a dual encoder, whose vectors are those it was tuned with, whatever the study says of other encoders:
+    the mean over all tokens of the last layer.
+    """
+
+    def __init__(self, checkpoint: Path, study: Study, tuned: bool = False):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = transformers.AutoModel.from_pretrained(checkpoint).eval().to(device)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+        self.settings, self.longest = study.retrieval, study.training.max_length.retrieval
+        if tuned:
+            trained = {"layer": -1, "pooling": "mean", "special_tokens": True}
+            self.settings = self.settings.model_copy(update=trained)
+        self.layers = self.settings.indices(self.model.config.num_hidden_layers)
+
+    def states(self, texts: list[str], max_length: int = 0) -> np.ndarray:
+        """Pooled states (layers, texts, width); texts are cut to ``max_length`` tokens, where it is the shorter, or
+        to what the study says."""
+        length = min(max_length or self.longest, self.longest)
+        return embed(self.model, self.tokenizer, texts, self.layers, self.settings, length)
+
+
 def retrieve(
-    task: Task, source: Source, languages: list[str], split: str, checkpoint: Path, study: Study
+    task: Task,
+    source: Source,
+    languages: list[str],
+    split: str,
+    checkpoint: Path,
+    study: Study,
+    tuned: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the study's main
-    layer, and the scores of every layer asked for (language, layer, metric, score in percent).
+    """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the main layer, and
+    the scores of every layer asked for (language, layer, metric, score in percent). ``tuned``: see :class:`Pooler`.
 
     All layers are pooled in one pass over the text, and one at a time is held in memory. A mining threshold is
     chosen on the development set, for each layer its own; where that is all there is, on the set it is scored on,
     as BUCC's script does there.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = transformers.AutoModel.from_pretrained(checkpoint).eval().to(device)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-    settings = study.retrieval
-    layers = settings.indices(model.config.num_hidden_layers)
-
-    def states(texts: list[str]) -> np.ndarray:
-        return embed(model, tokenizer, texts, layers, settings, study.training.max_length.retrieval)
-
+    pooler = Pooler(checkpoint, study, tuned)
     known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def source_states(texts: list[str], split: str) -> np.ndarray:
         """Source-language sides are often the same for every language: the last one of each split is kept."""
         if split not in known or known[split][0] != texts:
             known.pop(split, None)  # gives its file back before the next one is written
-            known[split] = (texts, states(texts))
+            known[split] = (texts, pooler.states(texts))
         return known[split][1]
 
     stats, predictions, curve = [], [], []
     for language in languages:
         if task.kind == "parallel":
             data = source.load(task, split, language)
-            sides = [source_states(data["query"][:], split), states(data["candidate"][:])]
+            sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
             score = partial(_search, data["id"][:], language)
         else:
             splits = [split] if split == "dev" else [split, "dev"]  # the set that is scored, then that of the threshold
             sets, sides = [], []
             for name in splits:
                 sets.append(MiningSet.of(source.load(task, name, language)))
-                sides += [states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
+                sides += [pooler.states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
             score = partial(_mined, sets, language)
-        for number, layer in enumerate(layers):
-            found_stats, found = score(*(_vectors(side[number], settings.centre) for side in sides))
-            percent = metrics.score(found_stats).melt(var_name="metric", value_name="score", ignore_index=False)
-            curve.append(percent.reset_index().assign(layer=layer))
+        for number, layer in enumerate(pooler.layers):
+            found_stats, found = score(*(vectors(side[number], pooler.settings.centre) for side in sides))
+            curve.append(layer_scores(found_stats, layer))
             if number == 0:  # the main layer
                 stats.append(found_stats)
                 predictions.append(found.assign(language=language))
     tables = [pd.concat(parts, ignore_index=True) for parts in (stats, predictions, curve)]
-    return tables[0], tables[1][["language", "id", "prediction"]], tables[2][["language", "layer", "metric", "score"]]
+    return tables[0], tables[1][["language", "id", "prediction"]], tables[2]
+
+
+def layer_scores(stats: pd.DataFrame, layer: int) -> pd.DataFrame:
+    """Columns language, layer, metric, score (percent): one layer's part of ``layers.parquet``."""
+    percent = metrics.score(stats).melt(var_name="metric", value_name="score", ignore_index=False)
+    return percent.reset_index().assign(layer=layer)[["language", "layer", "metric", "score"]]
 
 
 def _search(ids: list[str], language: str, queries: np.ndarray, candidates: np.ndarray) -> tuple:
     """Statistics and predictions of a parallel set. Tatoeba as XTREME scores it: the source-language sentence asks,
-    the foreign one is found; ``reverse_accuracy`` is that of asking the other way round."""
-    found, reverse = (nearest(*sides)[0][:, 0].tolist() for sides in ((queries, candidates), (candidates, queries)))
+    the foreign one is found; ``reverse_accuracy`` is that of asking the other way round. Recall among the first
+    1, 5, 10 and 20 beside it (recall@1 is accuracy)."""
+    ranked = nearest(queries, candidates, metrics.CUTOFFS[-1])[0]
+    found, reverse = ranked[:, 0].tolist(), nearest(candidates, queries)[0][:, 0].tolist()
     gold = range(len(ids))
     there = metrics.classification(ids, gold, found, language)
     back = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
+    recall = metrics.ranking(ids, [[row] for row in gold], ranked.tolist(), language)
+    recall = recall[recall["metric"] != "map@20"]
     predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in found]})
-    return pd.concat([there, back], ignore_index=True), predictions
+    return pd.concat([there, back, recall], ignore_index=True), predictions
 
 
 def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
@@ -145,7 +176,7 @@ def embed(
     return pooled if len(places) == len(texts) else pooled[:, [places[text] for text in texts]]
 
 
-def _vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:
+def vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:
     """One layer's vectors of length 1, in memory."""
     return normalise(pooled - pooled.mean(axis=0) if centre else np.asarray(pooled))
 

@@ -17,8 +17,8 @@ from .checkpoints import identity
 from .hashes import digest, file_hash
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
-from .tasks import RETRIEVAL_KINDS, TASKS
-from .tunings import Tuning, evaluation_split, training_sets, tunings
+from .tasks import POOL, RETRIEVAL_KINDS, TASKS
+from .tunings import Tuning, evaluation_split, pool_languages, training_sets, tunings
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -33,14 +33,14 @@ NOTEBOOKS = {
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
-    "intermediate": ("features", "training", "phases", "tunings"),
+    "intermediate": ("features", "dual", "training", "phases", "tunings"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval"),
+    "targets": ("evaluation", "metrics", "retrieval", "ranking"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": ("results", "findings", "figures"),
     "source-language": ("results", "findings", "figures"),
     "domain-shift": ("results", "findings", "figures"),
-    "retrieval": ("results", "findings", "figures"),
+    "retrieval": ("results", "findings", "figures", "recall"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -165,6 +165,7 @@ class Fingerprints:
             for split in splits
             for language in tuning.languages(study, self.source)
         ]
+        data += [self._data(task.name, POOL, code) for code in pool_languages(study, self.source, task)]
         start = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
         if task.kind in RETRIEVAL_KINDS:
             start += [study.retrieval.model_dump(), study.training.max_length.retrieval]

@@ -18,8 +18,8 @@ from .runs import Fingerprints, Run, read_record
 from .settings import PhaseSettings
 from .sources import Source
 from .study import Study
-from .tasks import RETRIEVAL_KINDS, Task, get
-from .tunings import Tuning, evaluation_split
+from .tasks import POOL, RETRIEVAL_KINDS, Task, get
+from .tunings import Tuning, evaluation_split, pool_languages
 
 SAMPLE = 300  # examples of a set, evenly spaced
 DOCUMENTS = 3000  # documents of the pretraining text
@@ -124,6 +124,8 @@ class Samples:
         for language in tuning.languages(self.study, self.source):
             for split in sorted(splits):
                 total += self._set(task.name, split, language) * self.source.size(task, split, language)
+        for code in pool_languages(self.study, self.source, task):
+            total += self._set(task.name, POOL, code) * self.source.size(task, POOL, code)
         return total
 
     def _set(self, name: str, split: str, language: str) -> Amount:
@@ -135,7 +137,7 @@ class Samples:
         self.measured.add(task.name)
         sample = self._sample(task, split, language)
         if task.kind in RETRIEVAL_KINDS:
-            columns = ("query", "candidate") if task.kind == "parallel" else ("text",)
+            columns = [name for name in ("query", "candidate", "text") if name in sample.column_names]
             texts = [text for column in columns for text in sample[column][:]]
             return self._amount(encode_text(texts, self.tokenizer, longest), len(sample))
         return self._amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))

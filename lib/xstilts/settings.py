@@ -21,7 +21,8 @@ SOURCE, UNTRAINED, EACH = "source", "untrained", "each"
 
 
 class Sizes(BaseModel):
-    """Examples per set; of a mining set: sentences per side; of a parallel set: pairs."""
+    """Examples per set; of a mining set: sentences per side; of a parallel set: pairs;
+    of a ranking: queries."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     train: int = Field(6000, ge=1)
@@ -41,6 +42,7 @@ class MicroSettings(BaseModel):
     span: Sizes = Sizes()
     parallel: Sizes = Sizes()
     mining: Sizes = Sizes()
+    ranking: Sizes = Sizes()
     documents: int = Field(60_000, ge=1, description="documents of the pretraining text, all languages together")
     source_share: float = Field(2.0, gt=0, description="source-language documents per document of another language")
     sharpness: float = Field(0.75, ge=0, le=1, description="how often the text follows the world's habits")

@@ -55,11 +55,14 @@ class LengthSettings(Section):
 
 class TrainingSettings(Section):
     """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name:
-    ``mnli`` in both phases, ``intermediate/mnli`` or ``target/mnli`` in one, ``+mlm`` for all runs with masked
-    LM. The more particular wins; ``steps`` and ``epochs`` replace each other."""
+    ``mnli`` in all phases, ``intermediate/mnli``, ``target/mnli`` or ``retrieval/squad1`` in one, ``+mlm`` for all
+    runs with masked LM. The more particular wins; ``steps`` and ``epochs`` replace each other."""
 
     intermediate: PhaseSettings = PhaseSettings(epochs=3)
     target: PhaseSettings = PhaseSettings(epochs=3)
+    retrieval: PhaseSettings = PhaseSettings(  # of dual encoders, in phase 3; XTREME-R's train_lareqa.sh
+        epochs=3, batch_size=4, accumulate=4, learning_rate=2e-5, warmup=0, weight_decay=0
+    )
     overrides: dict[str, dict[str, Any]] = {}
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
@@ -188,10 +191,11 @@ class Study(Section):
             return run
         return replace(run, tasks=tuple(task for task in run.tasks if task not in self.absent))
 
-    def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
+    def phase(self, phase: Literal["intermediate", "target", "retrieval"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""
-        values, examples = getattr(self.training, phase).model_dump(), parse_run(name).examples
-        for key in ([MLM] if parse_run(name).mlm else []) + [name, f"{phase}/{name}"]:
+        run = IntermediateRun(name, (name,)) if name in TASKS else parse_run(name)
+        values, examples = getattr(self.training, phase).model_dump(), run.examples
+        for key in ([MLM] if run.mlm else []) + [name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             if "steps" in fields or "epochs" in fields:
                 values |= {"steps": 0, "epochs": 0}

@@ -7,10 +7,10 @@ original distribution and the hub keep it. Nothing here loads data: :mod:`xstilt
 from dataclasses import dataclass, field
 
 from .errors import UserError, nearest
-from .places import MASAKHANER_CODES, TATOEBA_CODES, TYDIQA_NAMES, UDPOS_NAMES, Files, Folder, Hub, hub
+from .places import MANY, MASAKHANER_CODES, TATOEBA_CODES, TYDIQA_NAMES, UDPOS_NAMES, Files, Folder, Hub, hub
 
-KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
-RETRIEVAL_KINDS = ("parallel", "mining")  # no head, no training: pooled encoder states
+KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking")
+RETRIEVAL_KINDS = ("parallel", "mining", "ranking")  # no head: pooled encoder states
 
 NLI = ("entailment", "neutral", "contradiction")
 UPOS = (
@@ -30,7 +30,7 @@ class Task:
     ``languages``: those of the published set, for completeness checks; a source may hold fewer or more.
     ``trained_on``: the task whose training split trains this one ("" = its own).
     ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
-    ``files``: split ("train", "dev", "test") -> where the original distribution keeps it.
+    ``files``: split ("train", "dev", "test"; of rankings "pool") -> where the original distribution keeps it.
     ``hub``: split -> where the hub keeps it, the rows of several places one after the other.
     """
 
@@ -54,8 +54,10 @@ class Task:
 
 SPLITS = ("train", "dev", "test")
 TRANSLATED = "mt"  # a further split: the training set machine-translated out of the source language
+POOL = "pool"  # a further split of a ranking task: the candidates, of all languages together
 _QA = ("f1", "exact_match")
-_SQUAD_DEV = ("xquad", "xquadr")  # drawn from the articles of the SQuAD development sets
+_RANKED = ("map@20", "recall@1", "recall@5", "recall@10", "recall@20", "cross_map@20", "own@1", "own@20")
+_SQUAD_DEV = ("xquad", "xquadr", "lareqa")  # drawn from the articles of the SQuAD development sets
 
 
 def _codes(text: str) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ _BUCC = _codes("de fr ru zh")
 _TATOEBA = _codes(
     "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
 )
+_MEWSLIX = _codes("ar de en es fa ja pl ro ta tr uk")
 _XCOPA = _codes("et ht id it qu sw ta th tr vi zh")
 _MASAKHANER = _codes("am ha ig lg luo pcm rw sw wo yo")
 _AMERICASNLI = _codes("ay bzd cni gn hch nah oto quy shp tar")
@@ -88,6 +91,9 @@ def _xtreme(task: str, reader: str, split: str, *more: str) -> Files:
 
 def _squad_json(*paths: str, overlaps: tuple[str, ...] = ()) -> Files:
     return Files("squad", paths, overlaps=overlaps)
+
+
+_XQUAD_R = ("lareqa/xquad-r/{language}.json",)
 
 
 def _tydiqa(split: str) -> Files:
@@ -231,7 +237,7 @@ _TARGETS = (
     ),
     Task(
         "xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
-        files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("squad1", "squad2", "xquadr"))},
+        files={"test": _squad_json("xquad/xquad.{language}.json", overlaps=("squad1", "squad2", "xquadr", "lareqa"))},
         hub=hub("squad", "google/xtreme", "XQuAD.{language}", test="validation"),
         citation="Artetxe et al. 2020, arXiv:1910.11856",
     ),
@@ -257,7 +263,7 @@ _TARGETS = (
         citation="Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080",
     ),
     Task(
-        "tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy"), (), _TATOEBA,
+        "tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy", *_RANKED[1:5]), (), _TATOEBA, "squad1",
         # never XTREME's own copies (de-en.de): the download script sorts their English side, which loses the gold
         files={"test": Files("tatoeba", ("tatoeba/tatoeba.{language}-eng.{language}",), TATOEBA_CODES)},
         hub=hub("tatoeba", "google/xtreme", "tatoeba.{language}", TATOEBA_CODES, test="validation"),
@@ -336,8 +342,23 @@ _FURTHER = (
     ),
     Task(
         "xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
-        files={"test": Files("xquad_r", ("lareqa/xquad-r/{language}.json",), overlaps=("squad1", "squad2", "xquad"))},
+        files={"test": Files("xquad_r", _XQUAD_R, overlaps=("squad1", "squad2", "xquad", "lareqa"))},
         citation="Roy et al. 2020, arXiv:2004.05484",
+    ),
+    Task(
+        "lareqa", "ranking", "LAReQA", _RANKED, (), _XQUAD, "squad1",
+        files={"test": Files("xquad_r_questions", _XQUAD_R), POOL: Files("xquad_r_sentences", _XQUAD_R)},
+        citation="Roy et al. 2020, arXiv:2004.05484; XTREME-R: arXiv:2104.07412",
+    ),
+    Task(
+        "mewslix", "ranking", "Mewsli-X", _RANKED, (), _MEWSLIX,
+        files={  # XTREME's script takes the gold from the test set
+            "train": Files("mewslix_pairs", ("mewslix/wikipedia_pairs-train.jsonl",)),
+            "dev": Files("mewslix_mentions", ("mewslix/wikinews_mentions/dev-{language}.jsonl",)),
+            "test": Files("mewslix_mentions", ("mewslix/wikinews_mentions/test-{language}.jsonl",)),
+            POOL: Files("mewslix_entities", ("mewslix/candidate_set_entities.jsonl",), language=MANY),
+        },
+        citation="Ruder et al. 2021, arXiv:2104.07412",
     ),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ import transformers
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
+from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
 from .runs import written_whole
@@ -24,13 +25,14 @@ HEADS = {
     "tagging": transformers.AutoModelForTokenClassification,
     "span": transformers.AutoModelForQuestionAnswering,
     "text": transformers.AutoModelForMaskedLM,
+    "dual": DualEncoder,
 }
 POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Features of one task; ``kind`` is the task's or "text" (masked LM), ``labels`` in head order,
+    """Features of one task; ``kind`` is the task's, "text" (masked LM) or "dual" (retrieval), ``labels`` in head order,
     ``dropped`` how many rows were left out because nothing can be learned from them."""
 
     name: str

@@ -9,10 +9,11 @@ language's, ``xnli=100`` and ``xnli@qab=100`` on a hundred examples. A retrieval
 from dataclasses import dataclass
 
 from .errors import UserError
+from .places import MANY
 from .settings import ALL, EACH, SOURCE, UNTRAINED, FurtherSettings, PhaseSettings
 from .sources import Source
 from .study import Study
-from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
+from .tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task, get
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,19 @@ class Tuning:
 
     def model(self, study: Study) -> str:
         """Name of the fine-tuned model, which targets with the same training set share."""
-        return f"{study.training_task(get(self.target)).name}{self._set}"
+        return f"{'retrieval-' if self._retrieval else ''}{study.training_task(get(self.target)).name}{self._set}"
 
     @property
     def _set(self) -> str:
         return (f"@{self.language}" if self.language else "") + (f"={self.examples}" if self.examples else "")
 
     @property
+    def _retrieval(self) -> bool:
+        return get(self.target).kind in RETRIEVAL_KINDS
+
+    @property
     def untrained(self) -> bool:
-        return not self.language and get(self.target).kind in RETRIEVAL_KINDS
+        return self._retrieval and not self.language
 
     @property
     def training_language(self) -> str:
@@ -50,7 +55,8 @@ class Tuning:
 
     def phase(self, study: Study) -> PhaseSettings:
         """The settings it is trained with."""
-        phase = study.phase("target", study.training_task(get(self.target)).name)
+        trained = study.training_task(get(self.target)).name
+        phase = study.phase("retrieval" if self._retrieval else "target", trained)
         changed = {"examples": self.examples} if self.examples else {}
         return phase.model_copy(update={**changed, "min_steps": max(phase.min_steps, self.min_steps)})
 
@@ -113,6 +119,13 @@ def training_sets(name: str, task: Task, languages: tuple[str, ...], source: Sou
 def evaluation_split(source: Source, task: Task) -> str:
     """ "test" where the source has one with gold labels, else "dev"."""
     return "test" if source.languages(task, "test") else "dev"
+
+
+def pool_languages(study: Study, source: Source, task: Task) -> list[str]:
+    """Languages that the candidates of a ranking task are loaded in: the study's, or all of a pool that is not
+    parted by language."""
+    known = source.languages(task, POOL) if task.kind == "ranking" else []
+    return [code for code in known if code in (*(study.languages or known), MANY)]
 
 
 def evaluation_languages(study: Study, source: Source, task: Task) -> list[str]:

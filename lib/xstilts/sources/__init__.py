@@ -8,10 +8,15 @@ Canonical columns per kind:
     span            id, context, question, answers{text[list], answer_start[list]}, is_impossible
     parallel        id, query (source language), candidate (foreign); row i's gold is row i
     mining          id, text, side ("foreign" or "source"), gold[list of ids on the other side]
+    ranking         id, text, language, keys[list]; a candidate is relevant to the queries that it shares a key with
     text            id, text, language
 
 Beside "train", "dev" and "test" a task may have the split "mt": its training set machine-translated into other
 languages. Its rows may be beyond use (label -1; an answer that is not at its offset): training drops them.
+
+A ranking task has its queries in "dev" or "test" and in "pool" the candidates, of which those of all languages are
+searched together ("mul": a pool that is not parted by language; its rows say which is theirs). Its "train" holds
+pairs in the columns of a parallel set.
 """
 
 from typing import TYPE_CHECKING, Protocol

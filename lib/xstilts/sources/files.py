@@ -13,7 +13,7 @@ from datasets import Dataset, Features, List, Value
 from ..errors import UserError
 from ..hashes import digest, file_hash
 from ..study import ROOT
-from ..tasks import RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
+from ..tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
 from .files_settings import FilesSettings
 from .readers import companions, has_gold, read, read_first
 from .translations import TRANSLATIONS
@@ -32,6 +32,7 @@ COLUMNS = {
     },
     "parallel": {"id": STRING, "query": STRING, "candidate": STRING},
     "mining": {"id": STRING, "text": STRING, "side": STRING, "gold": STRINGS},
+    "ranking": {"id": STRING, "text": STRING, "language": STRING, "keys": STRINGS},
 }
 # Plain text beside the tasks' sets: one verse a line, <id> TAB <text>, one file a language.
 VERSES = Files(
@@ -73,7 +74,7 @@ class FilesSource:
         return sorted(codes, key=lambda code: (code != self.source_language, code))
 
     def _gold(self, task: Task, split: str, path: Path) -> bool:
-        if split == TRANSLATED:  # whose first row may be one without
+        if split in (TRANSLATED, POOL):  # whose first row may be one without
             return True
         reader = task.files[split].reader
         if task.kind == "mining":
@@ -104,7 +105,7 @@ class FilesSource:
             )
         if task.kind == "choice" and split == "train":
             self._refuse_shared_items(task, language, rows)
-        columns = COLUMNS[task.kind]
+        columns = COLUMNS["parallel" if task.kind == "ranking" and split == "train" else task.kind]
         if task.kind == "tagging":
             rows = [{**row, "tags": row["tags"] or []} for row in rows]
         extra = {name: STRINGS for name in rows[0] if name not in columns}
@@ -114,13 +115,15 @@ class FilesSource:
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
         rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
-        limit = self._limit(split) if task.kind not in RETRIEVAL_KINDS else 0
+        limit = self._limit(task, split)
         rows = rows[:limit] if limit else rows
         if not rows:
             raise UserError(f"{self._where(task, split, language)}: no examples are left of this split")
         return rows
 
-    def _limit(self, split: str) -> int:
+    def _limit(self, task: Task, split: str) -> int:
+        if task.kind in RETRIEVAL_KINDS:
+            return 0
         return getattr(self.settings.limits, "train" if split == TRANSLATED else split)
 
     def _file_rows(self, task: Task, split: str, language: str) -> list[dict]:
@@ -212,6 +215,7 @@ class FilesSource:
         return [
             (task, split, language)
             for task in TASKS.values()
+            if task.kind != "ranking"  # questions, and passages that are among the spans
             for split in SPLITS
             for language in sorted(self._paths(task, split))
         ]
@@ -224,7 +228,7 @@ class FilesSource:
         paths = self._paths(task, origin[0]).get(language)
         if not paths:
             raise UserError(self._absent(task, origin[0], language))
-        return digest([origin, self._limit(split), self._hashes(task, origin[0], paths)])
+        return digest([origin, self._limit(task, split), self._hashes(task, origin[0], paths)])
 
     def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
         beside = chain.from_iterable(companions(_declared(task, split).reader, path) for path in paths)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ..errors import UserError, nearest
 from ..tasks import SPLITS, get
 
-SLICE = re.compile(r"(train|dev|test|mt)(?:\[(?:(\d{1,3})%)?:(?:(\d{1,3})%)?\])?")
+SLICE = re.compile(r"(train|dev|test|mt|pool)(?:\[(?:(\d{1,3})%)?:(?:(\d{1,3})%)?\])?")
 
 
 class Limits(BaseModel):

@@ -12,8 +12,8 @@ import pandas as pd
 from ..errors import UserError, nearest
 from ..hashes import digest
 from ..settings import MicroSettings
-from ..tasks import TRANSLATED, Task
-from . import meanings, pairs
+from ..tasks import POOL, TRANSLATED, Task
+from . import meanings, pairs, rankings
 from .grammar import LANGUAGES, Say, Token, Voice, render
 from .world import World
 
@@ -68,7 +68,8 @@ class MicroSource:
         training set in all the others: the world translates without mistakes."""
         if split == TRANSLATED:
             return [code for code in self.languages(task, "train") if code != self.source_language]
-        if task.name not in EXAMPLES or split not in EXAMPLES[task.name][1]:
+        splits = rankings.SPLITS.get(task.name) or EXAMPLES.get(task.name, ((), ()))[1]
+        if split not in splits:
             return []
         others = sorted(self.settings.languages[1:])
         return others if task.name in RETRIEVAL else [self.source_language, *others]
@@ -78,13 +79,20 @@ class MicroSource:
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Rows of a set, from the settings alone; a mining set has as many on either side."""
-        split = "train" if split == TRANSLATED else split
-        return getattr(getattr(self.settings, task.kind), split) * (2 if task.kind == "mining" else 1)
+        size = self._size(task, split)
+        if task.kind == "ranking":
+            return rankings.size(task.name, split, language, size, self.settings.languages)
+        return size * (2 if task.kind == "mining" else 1)
+
+    def _size(self, task: Task, split: str) -> int:
+        """As the settings give it: of a pool, that of the queries."""
+        split = {TRANSLATED: "train", POOL: "test"}.get(split, split)
+        return getattr(getattr(self.settings, task.kind), split)
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the world and of what is asked for."""
+        size = self._size(task, split)
         split = "train" if split == TRANSLATED else split
-        size = getattr(getattr(self.settings, task.kind), split)
         return self._hash(WORLD, task.name, split, str(size), language)
 
     def text_fingerprint(self, seed: int) -> str:
@@ -120,6 +128,9 @@ class MicroSource:
                 f"languages that have it: {known}"
             )
         split = "train" if split == TRANSLATED else split
+        if task.kind == "ranking":
+            size = self._size(task, split)
+            return datasets.Dataset.from_list(rankings.rows(self.world, task.name, split, language, size))
         voice, home = self.world.voices[language], self.world.voices[self.source_language]
         plans = self.plans(task.name, task.kind, split)
         if task.kind == "parallel":

@@ -16,8 +16,9 @@ from typing import Any
 from ..errors import UserError, nearest
 from .ccgbank import auto
 from .conll import tagged
+from .mewslix import entities, mentions, pairs
 from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, text_of
-from .squad import squad, translated_squad, xquad_r
+from .squad import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
 
 
 def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -31,7 +32,7 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
         if row["id"] in seen:
             raise UserError(f'{where}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')
         seen[row["id"]] = where
-        mixed = "side" in row or reader == "translated_pairs"
+        mixed = "side" in row or reader in ("translated_pairs", "xquad_r_sentences")
         if rows and not mixed and has_gold(row) != has_gold(rows[0]):
             raise UserError(f"{where}: gold in some rows and none in others; expected all or none")
         rows.append(row)
@@ -54,6 +55,8 @@ def has_gold(row: dict[str, Any]) -> bool:
         return row["tags"] is not None
     if "answers" in row:
         return row["is_impossible"] or bool(row["answers"]["text"])
+    if "keys" in row:
+        return bool(row["keys"])
     return True
 
 
@@ -279,6 +282,11 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "squad": squad,
     "translated_squad": translated_squad,
     "xquad_r": xquad_r,
+    "xquad_r_questions": xquad_r_questions,
+    "xquad_r_sentences": xquad_r_sentences,
+    "mewslix_mentions": mentions,
+    "mewslix_entities": entities,
+    "mewslix_pairs": pairs,
     "tatoeba": _tatoeba,
     "bucc": _bucc,
     "verses": _verses,

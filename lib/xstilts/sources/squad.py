@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from ..errors import UserError
@@ -24,14 +25,49 @@ def translated_squad(path: Path, labels: tuple[str, ...]) -> Rows:
 def xquad_r(path: Path, labels: tuple[str, ...]) -> Rows:
     """As SQuAD, with the column ``sentences``: those of the passage, checked against their offsets."""
     for where, row, paragraph in _questions(path):
-        sentences = get(paragraph, "sentences", list, where)
-        breaks = get(paragraph, "sentence_breaks", list, where)
-        if len(sentences) != len(breaks):
-            raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
-        for sentence, (start, end) in zip(sentences, breaks, strict=True):
-            if row["context"][start:end] != sentence:
-                raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
-        yield where, {**row, "sentences": sentences}
+        yield where, {**row, "sentences": [row["context"][slice(*span)] for span in _sentences(where, paragraph)]}
+
+
+def xquad_r_questions(path: Path, labels: tuple[str, ...]) -> Rows:
+    """The questions of LAReQA. One whose answer begins in none of the sentences is left out, as by XTREME's
+    ``utils_lareqa``. Questions have one id in all languages: it is the key of their answers."""
+    for where, row, paragraph in _questions(path):
+        if _answer_sentence(where, row, paragraph):
+            yield where, {"id": row["id"], "text": row["question"], "language": path.stem, "keys": [row["id"]]}
+
+
+def xquad_r_sentences(path: Path, labels: tuple[str, ...]) -> Rows:
+    """The candidates of LAReQA: every sentence, followed by its passage; ids as in ``utils_lareqa``, language,
+    number of the passage and of the sentence. Of two sentences of a passage in the same words both are an answer."""
+    passages = groupby(_questions(path), key=lambda question: id(question[2]))
+    for number, (_, asked) in enumerate(passages, 1):
+        keys: dict[str, list[str]] = {}
+        for where, row, paragraph in asked:  # the last ones stand for their passage below
+            if sentence := _answer_sentence(where, row, paragraph):
+                keys.setdefault(sentence, []).append(row["id"])
+        for place, span in enumerate(_sentences(where, paragraph) if keys else ()):
+            sentence, identity = row["context"][slice(*span)], f"{path.stem}_{number}_{place}"
+            text = f"{sentence} {row['context']}"
+            yield where, {"id": identity, "text": text, "language": path.stem, "keys": keys.get(sentence, [])}
+
+
+def _answer_sentence(where: str, row: dict, paragraph: dict) -> str:
+    """The sentence that the answer begins in; "" where there is none."""
+    begin = row["answers"]["answer_start"][0] if row["answers"]["text"] else -1
+    spans = (span for span in _sentences(where, paragraph) if span[0] <= begin < span[1])
+    return row["context"][slice(*next(spans, (0, 0)))]
+
+
+def _sentences(where: str, paragraph: dict) -> list[tuple[int, int]]:
+    """Where the sentences of a passage stand in it."""
+    sentences = get(paragraph, "sentences", list, where)
+    breaks = get(paragraph, "sentence_breaks", list, where)
+    if len(sentences) != len(breaks):
+        raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
+    for sentence, (start, end) in zip(sentences, breaks, strict=True):
+        if paragraph["context"][start:end] != sentence:
+            raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
+    return [(start, end) for start, end in breaks]
 
 
 def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, dict]]:

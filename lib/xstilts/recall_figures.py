@@ -1,0 +1,180 @@
+"""Figures of ``8-retrieval.ipynb`` from the tables of :mod:`.recall`; colours and marks as in :mod:`.figures`."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .figures import DIVERGING, NEUTRAL, SEQUENTIAL, by_distance, colour_limit, score_dots
+from .recall import ALL_RUNS, MAIN, OWN
+from .results import MACRO, MEAN, marked
+from .study import NONE
+from .tasks import get
+
+LINES = {"raw": "-", "tuned": "--"}
+
+
+def gain_panels(table: pd.DataFrame) -> Figure:
+    """Gain of every run over ``none``, raw and tuned, a panel per target and one for their mean."""
+    rows = table[(table["metric"] == MAIN) & (table["language"] == MEAN)]
+    targets = list(rows["target"].unique())
+    gain = rows[(rows["quantity"] == "gain") & (rows["intermediate"] != NONE)]
+    runs = [run for run in gain["intermediate"].unique() if run != ALL_RUNS] + [ALL_RUNS]
+    size = (1.3 + 1.75 * len(targets), 1.3 + 0.23 * len(runs))
+    figure, grid = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
+    for ax, target in zip(grid.flat, targets, strict=True):
+        score_dots(gain[gain["target"] == target], ax, "intermediate", "tuning", runs)
+        base = rows[(rows["target"] == target) & (rows["intermediate"] == NONE) & (rows["quantity"] == "score")]
+        scores = "  ".join(f"{row.tuning} {row.value:.1f}" for row in base.itertuples())
+        ax.set_title(_title(target), loc="left", fontweight="bold", pad=13)
+        ax.annotate(f"none: {scores}", (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6)
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        ax.axhline(len(runs) - 1.5, color="0.6", linewidth=0.5, linestyle=":")
+    figure.supxlabel(f"gain over none in points, mean over languages ({_seeds(rows)})", fontsize=8)
+    _legend(figure, grid.flat[0])
+    return figure
+
+
+def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) -> Figure:
+    """One target language by language: the score of ``none`` and the gain of every run, raw beside tuned."""
+    rows = table[(table["metric"] == MAIN) & (table["target"] == target) & (table["intermediate"] != ALL_RUNS)]
+    order = by_distance(rows, languages)
+    tunings, runs = list(rows["tuning"].unique()), list(rows["intermediate"].unique())
+    limit = colour_limit(rows.loc[rows["quantity"] == "gain", "value"])
+    size = (1.2 + max(2.2, 0.36 * len(order)) * len(tunings), 1.3 + 0.23 * len(runs))
+    figure, grid = plt.subplots(1, len(tunings), figsize=size, sharey=True, squeeze=False)
+    for ax, tuning in zip(grid.flat, tunings, strict=True):
+        part = rows[rows["tuning"] == tuning]
+        for top, run in enumerate(runs):
+            kind = "score" if run == NONE else "gain"
+            here = part[(part["intermediate"] == run) & (part["quantity"] == kind)].set_index("language").reindex(order)
+            scale = (SEQUENTIAL, Normalize(0, 100)) if run == NONE else (DIVERGING, Normalize(-limit, limit))
+            _heat_row(ax, here, top, run != NONE, *scale)
+        ax.set_title(f"{_title(target)}, {tuning}", loc="left", fontweight="bold")
+        ax.set_xticks(np.arange(len(order)) + 0.5, order, rotation=90 if len(order) > 8 else 0)
+        ax.set_yticks(np.arange(len(runs)) + 0.5, ["none (score)" if run == NONE else run for run in runs])
+        ax.set(xlim=(0, len(order)), ylim=(len(runs), 0))
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    note = "gain over none in points (bold with *: its 95% interval excludes zero)"
+    figure.supxlabel(f"language, nearest to the source first\n{note}, {_seeds(rows)}", fontsize=7.5)
+    return figure
+
+
+def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours, norm: Normalize) -> None:
+    for left, (cell, star) in enumerate(zip(row.itertuples(), marked(row), strict=True)):
+        there = np.isfinite(cell.value)
+        colour = colours(norm(cell.value)) if there else (1, 1, 1, 1)
+        hatch = None if there else "//////"
+        ax.add_patch(plt.Rectangle((left, top), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch, linewidth=0.7))
+        value = round(cell.value, 1 if abs(cell.value) < 9.95 else 0) + 0.0 if there else 0
+        text = (f"{value:+g}" if signed else f"{value:.0f}").replace("-", "−") if there else ""
+        bold = signed and bool(star)
+        ax.text(
+            left + 0.5, top + 0.5, text + "*" * bold, ha="center", va="center", fontsize=5.5,
+            fontweight="bold" if bold else "normal",
+            color="white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else "black",
+        )  # fmt: skip
+
+
+def recall_panels(curves: pd.DataFrame) -> Figure:
+    """Recall among the first k: ``none`` as a line, the other runs as the band that they fill; raw and tuned."""
+    targets, cuts = list(curves["target"].unique()), sorted(curves["k"].unique())
+    figure, grid = plt.subplots(1, len(targets), figsize=(1.0 + 2.1 * len(targets), 2.6), sharey=True, squeeze=False)
+    place = np.arange(len(cuts))
+    for ax, target in zip(grid.flat, targets, strict=True):
+        for tuning, part in curves[curves["target"] == target].groupby("tuning", sort=False):
+            wide = part.pivot(index="k", columns="intermediate", values="value").reindex(cuts)
+            shade = "black" if tuning == "raw" else NEUTRAL
+            others = wide.drop(columns=NONE, errors="ignore")
+            if len(others.columns):
+                low, high = others.min(axis=1), others.max(axis=1)
+                ax.fill_between(place, low, high, color=shade, alpha=0.15, linewidth=0, label=f"other runs, {tuning}")
+            if NONE in wide:
+                look = {"color": shade, "linestyle": LINES[tuning], "marker": "o", "markersize": 3}
+                ax.plot(place, wide[NONE], **look, label=f"none, {tuning}")
+        ax.set_title(_title(target), loc="left", fontweight="bold")
+        ax.set_xticks(place, cuts)
+        ax.set(ylim=(0, 102))
+        ax.grid(axis="y")
+    figure.supxlabel("k", fontsize=8)
+    figure.supylabel("recall@k in percent, mean over languages", fontsize=8)
+    _legend(figure, grid.flat[0])
+    return figure
+
+
+def layer_panels(curves: pd.DataFrame) -> Figure:
+    """The main metric by layer, a row for raw and tuned, a panel per target: ``none`` in black, a grey line for each
+    other run, the highest and the lowest of them at the last layer named."""
+    targets, tunings = list(curves["target"].unique()), [name for name in LINES if name in set(curves["tuning"])]
+    size = (1.2 + 2.1 * len(targets), 0.7 + 1.8 * len(tunings))
+    figure, grid = plt.subplots(len(tunings), len(targets), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axes, tuning in zip(grid, tunings, strict=True):
+        for ax, target in zip(axes, targets, strict=True):
+            part = curves[(curves["target"] == target) & (curves["tuning"] == tuning)]
+            wide = part.pivot(index="layer", columns="intermediate", values="value")
+            others = wide.drop(columns=NONE, errors="ignore")
+            ax.plot(others.index, others, color="0.7", linewidth=0.7)
+            if NONE in wide:
+                ax.plot(wide.index, wide[NONE], color="black", marker="o", markersize=3)
+            ends = others.iloc[-1].dropna() if len(others) else pd.Series(dtype=float)
+            for run, shift in ((ends.idxmax(), 2), (ends.idxmin(), -2)) if len(ends) > 1 else ():
+                at = (others.index[-1], ends[run])
+                look = {"textcoords": "offset points", "fontsize": 5.5, "va": "bottom" if shift > 0 else "top"}
+                ax.annotate(run, at, (3, shift), **look, annotation_clip=False)
+            ax.set_title(f"{_title(target)}, {tuning}", loc="left", fontweight="bold")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.margins(x=0.04)
+            ax.set(ylim=(0, 102))
+            ax.grid(axis="y")
+    figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
+    figure.supylabel("main score, mean over languages", fontsize=8)
+    look = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.7", "linewidth": 0.7}
+    handles = [plt.Line2D([], [], **style) for style in look]
+    figure.legend(handles, ["none", "each other run"], loc="outside upper center", ncols=2)
+    return figure
+
+
+def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, float]) -> Figure:
+    """Share of first answers in the query's own language, raw and tuned: by run above, of ``none`` by language below.
+    The dotted line is a language's share of the pool."""
+    rows = table[(table["metric"] == OWN) & (table["quantity"] == "score")]
+    order = by_distance(rows, languages)
+    runs = list(rows["intermediate"].unique())
+    heights = [0.6 + len(runs), 0.6 + len(order)]
+    size = (1.4 + 2.6 * len(shares), 1.5 + 0.19 * sum(heights))
+    figure, grid = plt.subplots(
+        2, len(shares), figsize=size, squeeze=False, sharey="row", sharex=True, height_ratios=heights
+    )
+    for column, (target, share) in enumerate(shares.items()):
+        part = rows[rows["target"] == target]
+        score_dots(part[part["language"] == MEAN], grid[0, column], "intermediate", "tuning", runs)
+        score_dots(part[part["intermediate"] == NONE], grid[1, column], "language", "tuning", order)
+        grid[0, column].set_title(f"{_title(target)}, mean of the languages", loc="left", fontweight="bold")
+        grid[1, column].set_title("none, query language by language", loc="left", fontsize=7.5)
+        for ax in grid[:, column]:
+            ax.axvline(share, color="black", linewidth=0.8, linestyle=":")
+            ax.set(xlim=(-2, 102))
+    figure.supxlabel(
+        f"first answers in the query's own language, percent (dotted: its share of the pool; {_seeds(rows)})",
+        fontsize=7.5,
+    )
+    _legend(figure, grid[0, 0])
+    return figure
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    handles, names = ax.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+
+
+def _title(target: str) -> str:
+    return "mean of the targets" if target == MACRO else get(target).title
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    count = int(rows["seeds"].max())
+    return f"{count} seeds" if count > 1 else "one seed: intervals cover queries alone"

@@ -1,0 +1,105 @@
+"""Dual encoders: the loss against its definition, training pairs, and that tuning finds what it was tuned to find."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from datasets import Dataset
+
+from toy import TEXT, build_checkpoint
+from xstilts import dual, retrieval
+from xstilts.features import collate
+from xstilts.settings import MixSettings, PhaseSettings
+from xstilts.study import RetrievalSettings
+from xstilts.tasks import get
+from xstilts.training import TrainingSet, fine_tune
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return build_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return transformers.AutoTokenizer.from_pretrained(checkpoint)
+
+
+def rows(*pairs) -> Dataset:
+    return Dataset.from_list([{"id": str(n), "query": one, "candidate": two} for n, (one, two) in enumerate(pairs)])
+
+
+def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(checkpoint, tokenizer):
+    """Vectors as retrieval pools them; a candidate in the same words as a query's own is none to be told from it."""
+    pairs = [("308", TEXT[0]), ("Punkte", TEXT[3]), ("The Panthers", TEXT[0]), ("team", "The league.")]
+    features = dual.features(get("mewslix"), rows(*pairs), tokenizer, 512)
+    model = dual.DualEncoder.from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        found = model(**collate(features, tokenizer.pad_token_id))["loss"].item()
+    queries, candidates = (
+        retrieval.normalise(retrieval.embed(model.encoder, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
+        for texts in zip(*pairs, strict=True)
+    )
+    logits = 100 * queries.astype(float) @ candidates.T
+    logits[0, 2] = logits[2, 0] = -np.inf
+    expected = np.mean([np.log(np.exp(row - row[n]).sum()) for n, row in enumerate(logits)])
+    assert found == pytest.approx(expected, rel=1e-3) and found > 0.1
+
+
+def test_queries_and_candidates_are_cut_to_their_own_lengths(tokenizer):
+    long = "The Panthers " * 200
+    (one,) = dual.features(get("mewslix"), rows((long, long)), tokenizer, 512)
+    assert [len(ids) for ids in one["input_ids"]] == [64, 64]
+    data = Dataset.from_list([{"question": long, "context": long, "answers": {"text": ["The"], "answer_start": [0]}}])
+    (one,) = dual.features(get("squad1"), data, tokenizer, 512)
+    assert [len(ids) for ids in one["input_ids"]] == [96, 256]
+    (one,) = dual.features(get("squad1"), data, tokenizer, 100)  # the encoder takes no more
+    assert [len(ids) for ids in one["input_ids"]] == [96, 100]
+
+
+CONTEXT = 'One ran. "Two ran!" Three (at 3.5 km) ran? 四跑了。五也跑了。'
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("One", "One ran."),
+        ("ran!", '"Two ran!"'),
+        ("3.5", "Three (at 3.5 km) ran?"),
+        ("四", "四跑了。"),
+        ("五也", "五也跑了。"),
+    ],
+)
+def test_the_sentence_of_an_answer(words, sentence):
+    assert dual.sentence_at(CONTEXT, CONTEXT.index(words)) == sentence
+
+
+def test_pairs_of_questions_on_passages():
+    answers = [{"text": ["ran!", "One"], "answer_start": [13, 0]}, {"text": [], "answer_start": []}]
+    data = Dataset.from_list([{"question": "Who?", "context": CONTEXT, "answers": one} for one in answers])
+    assert dual.pairs(get("squad1"), data) == [(0, "Who?", f'"Two ran!" {CONTEXT}')]  # the first answer's; or none
+
+
+def test_tuning_finds_the_pairs_it_was_tuned_on_and_repeats_itself(checkpoint, tokenizer, tmp_path):
+    words = tokenizer.convert_ids_to_tokens(range(10, 60))
+    pairs = [(f"{one} {two}", f"{three} {four}") for one, two, three, four in zip(*[iter(words[:48])] * 4, strict=True)]
+    item = TrainingSet("mewslix", "dual", dual.features(get("mewslix"), rows(*pairs), tokenizer, 512))
+    phase = PhaseSettings(steps=60, batch_size=12, learning_rate=3e-3)
+    models = [fine_tune(checkpoint, [item], tokenizer, phase, MixSettings(), 1, tmp_path / "trainer") for _ in range(2)]
+    losses = [record["loss"] for _, record in models]
+    assert losses[0] == losses[1] and losses[0][-1]["loss"] < 0.1 < losses[0][0]["loss"]
+    models[0][0].heads["mewslix"].save_pretrained(tmp_path / "tuned")
+    tuned = transformers.AutoModel.from_pretrained(tmp_path / "tuned").eval()
+    assert not any("pooler" in name for name in _names(tmp_path / "tuned"))
+    queries, candidates = (
+        retrieval.normalise(retrieval.embed(tuned, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
+        for texts in zip(*pairs, strict=True)
+    )
+    assert retrieval.nearest(queries, candidates)[0][:, 0].tolist() == list(range(12))
+
+
+def _names(folder) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return list(file.keys())

@@ -1,0 +1,374 @@
+"""Rankings: average precision and recall against scikit-learn and the official definition; ties, several answers in
+several languages, the query's own language; the search block by block; whole targets; the original files."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from sklearn.metrics import average_precision_score, recall_score
+
+from toy import build_checkpoint
+from xstilts import metrics, ranking, retrieval
+from xstilts.errors import UserError
+from xstilts.results import task_metrics
+from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
+from xstilts.sources.files import FilesSource
+from xstilts.sources.files_settings import FilesSettings
+from xstilts.sources.meanings import matches
+from xstilts.sources.micro import MicroSource
+from xstilts.sources.rankings import _passages, _people
+from xstilts.sources.readers import read
+from xstilts.study import ROOT, LengthSettings, RetrievalSettings
+from xstilts.tasks import TASKS, get
+
+DATA = (ROOT / "../shared/data/lareqa/xquad-r").resolve()
+CUTS = metrics.CUTOFFS
+
+# --- the scores -------------------------------------------------------------------------------------------
+
+
+def values(gold, ranked) -> dict[str, float]:
+    """Metric -> value of one query."""
+    table = metrics.ranking(["q"], [gold], [ranked], "xx")
+    assert (table["denominator"] == 1).all()
+    return dict(zip(table["metric"], table["numerator"], strict=True))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_average_precision_and_recall_are_scikit_learns(seed):
+    """Where all that is relevant can be among the first 20 and all candidates are ranked."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(3, 21))
+    scores, relevant = rng.permutation(count).astype(float), rng.random(count) < 0.4
+    relevant[rng.integers(count)] = True
+    ranked = np.argsort(-scores).tolist()
+    found = values(np.flatnonzero(relevant).tolist(), ranked)
+    assert found["map@20"] == pytest.approx(average_precision_score(relevant, scores), abs=1e-12)
+    for cut in CUTS:
+        chosen = np.isin(np.arange(count), ranked[:cut])
+        assert found[f"recall@{cut}"] == pytest.approx(recall_score(relevant, chosen), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_long_ranking_is_cut_as_the_official_definition_has_it(seed):
+    """AP@20: mean over min(relevant, 20) of the precision at each relevant candidate of the first 20."""
+    rng = np.random.default_rng(seed)
+    ranked, size = rng.permutation(60).tolist(), [1, 5, 30][seed % 3]
+    gold = rng.choice(60, size, replace=False).tolist()
+    hits = np.isin(ranked[:20], gold)
+    precisions = (np.cumsum(hits) / np.arange(1, 21))[hits]
+    assert values(gold, ranked)["map@20"] == pytest.approx(precisions.sum() / min(size, 20), abs=1e-12)
+    assert values(gold, ranked)["recall@20"] == pytest.approx(hits.sum() / size, abs=1e-12)
+
+
+def test_worked_by_hand():
+    assert values(["a", "b"], ["a", "x", "b", "y"])["map@20"] == pytest.approx((1 + 2 / 3) / 2)
+    assert values(["a"], [*"wxyz", "a"]) == pytest.approx(  # one gold: the reciprocal rank, as Mewsli-X is scored
+        {"map@20": 1 / 5, "recall@1": 0, "recall@5": 1, "recall@10": 1, "recall@20": 1}
+    )
+    late = [f"x{n}" for n in range(20)] + ["a"]
+    assert set(values(["a"], late).values()) == {0}  # rank 21 is no rank
+    many = [f"r{n}" for n in range(25)]
+    assert values(many, many[:20])["map@20"] == 1  # no more than 20 can be found
+    assert values(many, many[:20])["recall@20"] == 20 / 25
+    assert task_metrics(get("lareqa")) == task_metrics(get("mewslix")) == ("map@20",)
+
+
+def test_what_cannot_be_ranked_is_named():
+    with pytest.raises(ValueError, match="xx: query b has no relevant candidate"):
+        metrics.ranking(["a", "b"], [["c"], []], [["c"], ["c"]], "xx")
+    with pytest.raises(ValueError, match="xx: query a has a candidate ranked twice"):
+        metrics.ranking(["a"], [["c"]], [["c", "d", "c"]], "xx")
+
+
+# --- the search -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values_held", [6, 40, 2**25])
+@pytest.mark.parametrize("centre", [False, True])
+def test_the_search_is_that_of_the_sorted_cosines(monkeypatch, values_held, centre):
+    monkeypatch.setattr(ranking, "BLOCK_VALUES", values_held)
+    rng = np.random.default_rng(0)
+    asked, told = np.array(["b", "a"] * 7), np.repeat(["a", "b", "c"], [19, 9, 30])
+    queries, pool = (rng.normal(size=(len(codes), 6)).astype(np.float32) + 0.5 for codes in (asked, told))
+    anywhere, abroad = ranking.search(queries, asked, pool, told, centre)
+
+    def normal(vectors, codes):
+        if centre:
+            vectors = vectors - np.array([vectors[codes == code].mean(axis=0) for code in codes])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    cosines = normal(queries, asked) @ normal(pool, told).T
+    for row, code in enumerate(asked):
+        assert anywhere[0][row].tolist() == np.argsort(-cosines[row])[:20].tolist()
+        foreign = np.flatnonzero(told != code)
+        assert abroad[0][row].tolist() == foreign[np.argsort(-cosines[row, foreign])[:20]].tolist()
+    np.testing.assert_allclose(anywhere[1][0], np.sort(cosines[0])[::-1][:20], atol=1e-6)
+
+
+@pytest.mark.parametrize("values_held", [2, 2**25])
+def test_of_equally_similar_candidates_the_first_of_the_pool_counts(monkeypatch, values_held):
+    monkeypatch.setattr(ranking, "BLOCK_VALUES", values_held)
+    pool = np.array([[0, 1], [1, 0], [1, 0], [2, 0], [3, 0]], np.float32)
+    told = np.array(["a", "a", "b", "b", "c"])
+    anywhere, abroad = ranking.search(np.array([[5, 0]], np.float32), np.array(["b"]), pool, told)
+    assert anywhere[0].tolist() == [[1, 2, 3, 4, 0]]
+    assert abroad[0].tolist() == [[1, 4, 0, -1, -1]]  # the query's own language is out, wherever the ties lie
+
+
+# --- whole targets ----------------------------------------------------------------------------------------
+
+
+def row(identity, language, *keys) -> dict:
+    return {"id": identity, "text": identity, "language": language, "keys": list(keys)}
+
+
+class Given:
+    """A source of given queries and candidates, by language."""
+
+    source_language = "aa"
+
+    def __init__(self, queries, pool):
+        self.sets = {"test": queries, "pool": pool}
+
+    def languages(self, task, split):
+        return list(self.sets[split])
+
+    def load(self, task, split, language):
+        return Dataset.from_list(self.sets[split][language])
+
+
+@pytest.fixture
+def rank(tmp_path, monkeypatch):
+    """Rank with the vectors of a table, text -> vector, in place of an encoder's states; counts passes and texts."""
+    checkpoint = build_checkpoint(tmp_path)
+
+    def run(source, vectors, name="lareqa", languages=("aa", "bb"), **settings):
+        seen = []
+
+        def embed(model, tokenizer, texts, layers, settings, length):
+            seen.append((length, list(texts)))
+            return np.array([[vectors[text] for text in texts]] * len(layers), np.float32)
+
+        monkeypatch.setattr(retrieval, "embed", embed)
+        study = SimpleNamespace(
+            retrieval=RetrievalSettings(**settings), training=SimpleNamespace(max_length=LengthSettings()),
+            languages=(), training_task=lambda task: get(task.training_set),
+        )  # fmt: skip
+        return *ranking.rank(get(name), source, list(languages), "test", checkpoint, study), seen
+
+    return run
+
+
+def test_answers_in_several_languages_and_the_querys_own(rank):
+    """One question in two languages, its answer in both. Worked by hand: in aa the own answer is first and the other
+    third; in bb a wrong one in the own language is first, then the own answer, then the other."""
+    pool = {
+        "aa": [row("aa_1", "aa", "q"), row("aa_2", "aa")],
+        "bb": [row("bb_1", "bb", "q"), row("bb_2", "bb")],
+    }
+    queries = {"aa": [row("q", "aa", "q") | {"text": "ask a"}], "bb": [row("q", "bb", "q") | {"text": "ask b"}]}
+    angles = {"ask a": 0, "aa_1": 5, "aa_2": 20, "bb_1": 40, "bb_2": 60, "ask b": 58}
+    vectors = {text: (np.cos(np.radians(at)), np.sin(np.radians(at))) for text, at in angles.items()}
+    stats, predictions, layers, seen = rank(Given(queries, pool), vectors)
+    assert predictions["prediction"].tolist() == ["aa_1 aa_2 bb_1 bb_2", "bb_2 bb_1 aa_2 aa_1"]
+    found = metrics.score(stats)
+    assert found.loc["aa"].to_dict() == pytest.approx(
+        {
+            "map@20": 100 * (1 + 2 / 3) / 2, "recall@1": 50, "recall@5": 100, "recall@10": 100, "recall@20": 100,
+            "cross_map@20": 100,  # bb_1 before bb_2, all of aa left out
+            "own@1": 100, "own@20": 50,
+        }
+    )  # fmt: skip
+    assert found.loc["bb"].to_dict() == pytest.approx(
+        {
+            "map@20": 100 * (1 / 2 + 2 / 4) / 2, "recall@1": 0, "recall@5": 100, "recall@10": 100, "recall@20": 100,
+            "cross_map@20": 50,  # aa_2 before aa_1
+            "own@1": 100, "own@20": 50,
+        }
+    )  # fmt: skip
+    assert [(length, len(texts)) for length, texts in seen] == [(256, 4), (96, 2)]  # each side in one pass
+    assert set(layers["layer"]) == {2} and len(layers) == 2 * len(get("lareqa").metrics)
+
+
+def test_a_query_without_an_answer_is_left_out_and_a_language_without_any_is_named(rank):
+    pool = {"aa": [row("aa_1", "aa", "q1"), row("aa_2", "aa")]}
+    queries = {"aa": [row("q1", "aa", "q1"), row("q2", "aa", "q2")], "bb": [row("q3", "bb", "q3")]}
+    vectors = dict.fromkeys(["aa_1", "aa_2", "q1", "q2", "q3"], (1.0, 0.0))
+    stats, *_ = rank(Given(queries, pool), vectors, languages=("aa",))
+    assert set(stats["id"]) == {"q1"} and "cross_map@20" not in set(stats["metric"])  # no answer elsewhere
+    with pytest.raises(UserError, match="bb: none of the 1 queries has a relevant candidate"):
+        rank(Given(queries, pool), vectors)
+    twice = {"aa": pool["aa"], "bb": [row("aa_1", "bb")]}
+    with pytest.raises(UserError, match="two candidates of a pool have the same id"):
+        rank(Given(queries, twice), vectors, languages=("aa",))
+
+
+def test_a_pool_of_many_languages_in_one_set(rank):
+    """Mewsli-X: the file of candidates is not parted by language; theirs need not be one of the queries'."""
+    pool = {"mul": [row("Q1", "xx", "Q1"), row("Q2", "aa", "Q2"), row("Q3", "xx", "Q3")]}
+    queries = {"aa": [row("m1", "aa", "Q2"), row("m2", "aa", "Q3")]}
+    vectors = {"Q1": (1, 0), "Q2": (1, 1), "Q3": (0, 1), "m1": (1, 0.9), "m2": (1, 0.6)}
+    stats, predictions, _, seen = rank(Given(queries, pool), vectors, "mewslix", ("aa",))
+    assert predictions["prediction"].tolist() == ["Q2 Q1 Q3", "Q2 Q1 Q3"]
+    found = stats.set_index(["metric", "id"])["numerator"]
+    assert found["map@20"].tolist() == pytest.approx([1, 1 / 3])
+    assert found["cross_map@20"].to_dict() == {"m2": 0.5}  # m1's entity is described in its own language
+    assert [length for length, _ in seen] == [64, 64]
+
+
+# --- the micro-world --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def micro():
+    return MicroSource(MicroSettings(ranking=Sizes(train=40, test=30)))
+
+
+def test_micro_sets_are_parallel_and_their_sizes_known(micro):
+    for name, splits in (("lareqa", ("test", "pool")), ("mewslix", ("train", "test", "pool"))):
+        task = get(name)
+        for split in splits:
+            assert micro.languages(task, split) == list(LANGUAGE_CODES)
+            sets = {code: micro.load(task, split, code) for code in LANGUAGE_CODES}
+            assert {code: len(rows) for code, rows in sets.items()} == {
+                code: micro.size(task, split, code) for code in LANGUAGE_CODES
+            }
+            if split != "pool":
+                assert len({tuple(rows["id"][:]) for rows in sets.values()}) == 1
+            again = MicroSource(micro.settings).load(task, split, "qag")
+            assert again.to_dict() == sets["qag"].to_dict()
+    assert micro.languages(get("lareqa"), "train") == micro.languages(get("lareqa"), "dev") == []
+
+
+def test_every_micro_query_has_its_answers_and_no_other(micro):
+    plans = _passages(micro.world, 30)
+    for number, plan in enumerate(plans):
+        asked = plan["question"][0]
+        right = [
+            (other, place)
+            for other, story in enumerate(plans)
+            for place, told in enumerate(story["context"])
+            if matches(asked.clause, told.clause, asked.ask)
+        ]
+        assert right == [(number, plan["told"][0])]
+    pools = [micro.load(get("lareqa"), "pool", code) for code in LANGUAGE_CODES]
+    assert len({identity for pool in pools for identity in pool["id"]}) == 8 * 90
+    assert all(sum(map(bool, pool["keys"])) == 30 for pool in pools)
+    people = _people(micro.world, "test", 200)  # more than there are names
+    for one in people:
+        told = one["told"].clause
+        fit = [other for other in people if other["person"] == one["person"] and told.object in other.values()]
+        assert fit == [one]
+    keys = [key for code in LANGUAGE_CODES for key in micro.load(get("mewslix"), "pool", code)["keys"][:]]
+    assert sorted(keys) == sorted(micro.load(get("mewslix"), "test", "qac")["keys"][:])
+
+
+# --- the original files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+@pytest.mark.parametrize("code", ["en", "th"])
+def test_questions_and_sentences_of_xquad_r_are_the_official_ones(code):
+    """Against the rules of XTREME's utils_lareqa, worked through on the raw JSON."""
+    document, questions, answers, number = json.loads((DATA / f"{code}.json").read_text("utf-8")), {}, {}, 0
+    sentences = {}
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            number += 1
+            texts = [paragraph["context"][start:end] for start, end in paragraph["sentence_breaks"]]
+            for asked in paragraph["qas"]:
+                begin = asked["answers"][0]["answer_start"]
+                at = [n for n, (start, end) in enumerate(paragraph["sentence_breaks"]) if start <= begin < end]
+                questions[asked["id"]] = asked["question"]
+                answers[asked["id"]] = {f"{code}_{number}_{n}" for n, text in enumerate(texts) if text == texts[at[0]]}
+            sentences |= {f"{code}_{number}_{n}": text for n, text in enumerate(texts)}
+    asked = read("xquad_r_questions", DATA / f"{code}.json")
+    assert {one["id"]: one["text"] for one in asked} == questions and len(questions) == 426
+    told = read("xquad_r_sentences", DATA / f"{code}.json")
+    assert {one["id"] for one in told} == set(sentences)
+    assert all(one["text"].startswith(sentences[one["id"]] + " ") for one in told)
+    for key, right in answers.items():
+        assert {one["id"] for one in told if key in one["keys"]} == right
+
+
+def span(text: str, context: str) -> dict:
+    start = context.index(text)
+    return {"start": start, "end": start + len(text), "text": text}
+
+
+ARTICLE = "Transit strike in Helsinki\n\nThe trade union in {Greater} Helsinki struck.  It went on."
+MENTION = {"example_id": "m1", "entity_id": "Q1757", "mention_span": span("union", ARTICLE)}
+CONTEXT = {
+    "document_title": "Transit strike", "document_id": "en-34985", "language": "en", "text": ARTICLE,
+    "sentence_spans": [{"start": 0, "end": 26}, {"start": 28, "end": 73}, {"start": 75, "end": 86}],
+}  # fmt: skip
+ENTITY = {
+    "entity_id": "Q1757", "title": "Gewerkschaft", "description_language": "de", "description_url": "",
+    "description": "Eine Gewerkschaft. Sie\nstreikt.",
+    "sentence_spans": [{"start": 0, "end": 18}, {"start": 19, "end": 31}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def mewslix(tmp_path):
+    """The layout of XTREME's download, one line of each file; the test set without its gold, as there."""
+    lines = {
+        "candidate_set_entities.jsonl": ENTITY,
+        "wikipedia_pairs-train.jsonl": {
+            "contextual_mention": {"context": CONTEXT, "mention": MENTION}, "entity": ENTITY,
+        },
+        "wikinews_mentions/dev-en.jsonl": {"context": CONTEXT, "mentions": [MENTION]},
+        "wikinews_mentions/test-en.jsonl": {"context": CONTEXT, "mentions": [MENTION | {"entity_id": ""}]},
+    }  # fmt: skip
+    (tmp_path / "mewslix/wikinews_mentions").mkdir(parents=True)
+    for name, record in lines.items():
+        (tmp_path / "mewslix" / name).write_text(json.dumps(record, ensure_ascii=False) + "\n", "utf-8")
+    return tmp_path
+
+
+def test_mewsli_x_as_xtreme_lays_it_out(mewslix):
+    source, task = FilesSource(FilesSettings(root=str(mewslix))), TASKS["mewslix"]
+    assert [source.languages(task, split) for split in ("train", "dev", "test", "pool")] == [
+        ["en"],
+        ["en"],
+        [],
+        ["mul"],
+    ]
+    query = "union: The trade { union } in (Greater) Helsinki struck."
+    assert source.load(task, "dev", "en")[0] == {"id": "m1", "text": query, "language": "en", "keys": ["Q1757"]}
+    told = "Eine Gewerkschaft. Sie streikt."
+    assert source.load(task, "pool", "mul")[0] == {"id": "Q1757", "text": told, "language": "de", "keys": ["Q1757"]}
+    assert source.load(task, "train", "en")[0] == {"id": "m1", "query": query, "candidate": told}
+    with pytest.raises(UserError, match="without gold"):
+        source.load(task, "test", "en")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": ""}, r"dev-en.jsonl:1: the mention 'union' does not stand at .* which is empty; get-mewsli-x.sh"),
+        ({"sentence_spans": []}, r"dev-en.jsonl:1: the mention 'union' at .* lies in none of the article's sentences"),
+        ({"text": ARTICLE[1:]}, r"dev-en.jsonl:1: the mention 'union' does not stand at"),
+    ],
+)
+def test_a_mention_that_is_not_there_is_named(mewslix, changes, message):
+    path = mewslix / "mewslix/wikinews_mentions/dev-en.jsonl"
+    path.write_text(json.dumps({"context": CONTEXT | changes, "mentions": [MENTION]}) + "\n", "utf-8")
+    with pytest.raises(UserError, match=message):
+        read("mewslix_mentions", path)
+
+
+def test_recall_of_a_parallel_set_counts_every_rank():
+    """Tatoeba: one sentence is right, and recall@1 is accuracy."""
+    rng = np.random.default_rng(0)
+    queries, candidates = (retrieval.normalise(rng.normal(size=(40, 4))) for _ in range(2))
+    stats, _ = retrieval._search([str(n) for n in range(40)], "xx", queries, candidates)
+    cosines = queries @ candidates.T
+    ranks = (cosines >= np.diag(cosines)[:, None]).sum(axis=1)
+    found = metrics.score(stats).loc["xx"]
+    for cut in CUTS:
+        assert found[f"recall@{cut}"] == pytest.approx(100 * (ranks <= cut).mean())
+    assert found["recall@1"] == found["accuracy"]
