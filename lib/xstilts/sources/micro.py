@@ -31,6 +31,8 @@ EXAMPLES = {
     "cosmosqa": (meanings.cosmosqa, _TRAIN),
     "csqa": (meanings.csqa, _TRAIN),
     "copa": (meanings.copa, _TRAIN),
+    "socialiqa": (meanings.socialiqa, _TRAIN),
+    "piqa": (meanings.piqa, _TRAIN),
     "xnli": (pairs.mnli, _TEST),
     "pawsx": (pairs.pawsx, _ALL),
     "udpos": (meanings.udpos, _ALL),
