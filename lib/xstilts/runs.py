@@ -31,7 +31,7 @@ CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
     "intermediate": ("features", "training", "phases"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval"),
+    "targets": ("evaluation", "metrics", "retrieval", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
