@@ -13,7 +13,8 @@ from xstilts.study import load_study
 STUDY = load_study(config["study"])
 PYTHON = sys.executable
 FOLDER = STUDY.folder
-FINAL = Run("transfer").folder(STUDY) / "run.json"
+FINAL = Run(STUDY.question)
+ANSWER = FINAL.folder(STUDY) / "run.json"
 
 
 def done(run):
@@ -30,7 +31,7 @@ def before_target(wildcards):
 
 rule all:
     input:
-        str(FINAL),
+        str(ANSWER),
 
 
 rule encoder:
@@ -71,12 +72,12 @@ rule targets:
         "targets/{wildcards.run:q}/{wildcards.bundle}/seed{wildcards.seed} >{log:q} 2>&1"
 
 
-rule transfer:
+rule answer:
     input:
         [done(run) for run in list_runs(STUDY) if run.phase == "targets"],
     output:
-        str(FINAL),
+        str(ANSWER),
     log:
-        str(FINAL.with_name("log.txt")),
+        str(ANSWER.with_name("log.txt")),
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} transfer >{log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} {FINAL.name} >{log:q} 2>&1"

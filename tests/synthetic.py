@@ -2,8 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from xstilts.results import task_metrics
+from xstilts.study import Study, load_study
 from xstilts.tasks import get
 
 
@@ -30,7 +32,7 @@ def statistics(runs, targets, languages, seeds, examples=100, rng=None, gain=Non
                             pd.DataFrame(
                                 {
                                     "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
-                                    "training_language": "source", "language": language, "seed": seed,
+                                    "training_language": "source", "examples": 0, "language": language, "seed": seed,
                                     "metric": metric, "id": [f"{target}-{i}" for i in range(examples)],
                                     "numerator": right.astype(float), "denominator": 1.0,
                                 }
@@ -49,6 +51,14 @@ def wanted(runs, targets, languages, seeds):
         for seed in seeds
     ]
     return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
+
+
+def study(folder, name="toy", **keys) -> Study:
+    """A study of the micro-world whose runs lie in ``folder/<name>``; ``keys`` of its file are given."""
+    values = {"name": name, "intermediate": ["none"], "targets": ["xnli"], "runs": str(folder), **keys}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_study(path)
 
 
 def write(stats, folder):

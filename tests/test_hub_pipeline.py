@@ -47,7 +47,7 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ccg is left out; multi is trained without ccg" in done.stdout
     study = load_study(path)
-    stats = read_stats(study.folder)
+    stats = read_stats(study)
     assert set(stats["intermediate"]) == set(study.intermediate) - {"ccg"} and set(stats["target"]) == set(
         study.targets
     )

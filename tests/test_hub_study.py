@@ -11,7 +11,8 @@ import yaml
 import hub_server
 import mirror
 from xstilts.errors import UserError
-from xstilts.runs import check_data, list_runs
+from xstilts.needed import check_data
+from xstilts.runs import list_runs
 from xstilts.sources.hub import HubSource
 from xstilts.sources.hub_settings import HubSettings
 from xstilts.study import load_study
@@ -131,7 +132,7 @@ def test_the_papers_study_stops_at_once_where_nothing_can_be_reached(tmp_path):
 
 FETCH = """
 import sys
-from xstilts.runs import check_data
+from xstilts.needed import check_data
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.tasks import get

@@ -109,6 +109,6 @@ def test_the_worked_example_runs(tmp_path):
     command = ["make", "study", f"STUDY={path}", "SEEDS=1"]
     done = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    stats = read_stats(tmp_path / "runs" / "mine")
+    stats = read_stats(load_study(path))
     assert set(stats["intermediate"]) == {"none", "sick", "mrpc"} and set(stats["language"]) == {"en", "de"}
     assert Path(tmp_path / "figures" / "mine" / "heatmap-mean.png").is_file()

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthetic import statistics, wanted, write
+from synthetic import statistics, study, wanted, write
 from xstilts import findings, results
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
+from xstilts.sources import open_source
 
 LANGUAGES = ["qaa", "qab", "qac"]
 T_95 = {2: 4.302652729911275, 4: 2.7764451051977987}  # Student's t, 97.5%, by degrees of freedom (tables)
@@ -21,7 +22,7 @@ def table(rows, target="xnli", metric="accuracy"):
         pd.DataFrame(
             {
                 "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
-                "training_language": "source", "language": language, "seed": seed, "metric": metric,
+                "training_language": "source", "examples": 0, "language": language, "seed": seed, "metric": metric,
                 "id": [str(number) for number in range(len(values))], "numerator": np.array(values, float),
                 "denominator": 1.0,
             }
@@ -288,12 +289,13 @@ def test_intervals_read_well():
 
 
 def test_only_finished_runs_of_the_study_are_read(tmp_path):
+    toy = study(tmp_path, intermediate=["none", "mnli"], targets=["xnli"], seeds=2)
     with pytest.raises(UserError, match="no finished target run"):
-        results.read_stats(tmp_path)
+        results.read_stats(toy)
     stats = statistics(["none", "mnli", "qqp"], ["xnli", "pawsx"], ["qaa"], [1, 2, 3], 5)
-    write(stats, tmp_path)
-    (tmp_path / "targets/mnli/all/seed2/run.json").unlink()
-    found = results.read_stats(tmp_path, ["none", "mnli"], ["xnli"], range(1, 3))
+    write(stats, toy.folder)
+    (toy.folder / "targets/mnli/all/seed2/run.json").unlink()
+    found = results.read_stats(toy, targets=["xnli"])
     assert set(zip(found["intermediate"], found["seed"], strict=True)) == {("none", 1), ("none", 2), ("mnli", 1)}
     assert set(found["target"]) == {"xnli"}
 
@@ -302,15 +304,11 @@ def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monke
     targets, want = ["xnli", "tatoeba"], wanted(["none"], ["xnli", "tatoeba"], LANGUAGES, [1, 2])
     write(statistics(["none"], targets, LANGUAGES, [1, 2], 20), tmp_path / "toy")
     write(statistics(["none"], ["xnli"], LANGUAGES, [1, 2], 20), tmp_path / "untrained")
-    (tmp_path / "unfinished/targets/none").mkdir(parents=True)
-    study, untrained, unfinished = (
-        SimpleNamespace(
-            name=name, folder=tmp_path / name, targets=targets, seed_numbers=range(1, 3), source_language="qaa"
-        )
-        for name in ("toy", "untrained", "unfinished")
+    toy, untrained, unfinished = (
+        study(tmp_path, name, targets=targets, seeds=2) for name in ("toy", "untrained", "unfinished")
     )
     monkeypatch.setattr(results, "finished_controls", lambda _: [(untrained, [1]), (unfinished, [])])
-    found = results.controls(study, want, np.random.default_rng(0))
+    found = results.controls(toy, want, np.random.default_rng(0))
     means = found[(found["language"] == ZERO_SHOT) & found["target"].isin(targets)]
     assert means[["study", "target", "seeds"]].values.tolist() == [
         ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1],
@@ -318,11 +316,7 @@ def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monke
 
 
 def test_log_adds_up_hours_and_tokens(tmp_path):
-    study = SimpleNamespace(
-        folder=tmp_path,
-        targets=["xquad", "mlqa", "tatoeba"],
-        training_task=lambda task: SimpleNamespace(name="squad1"),
-    )
+    toy = study(tmp_path, targets=["xquad", "mlqa", "tatoeba"], seeds=2)
     for name, record in {
         "encoder/seed1/run.json": '{"seconds": 1800, "training": {"tokens": 100}}',
         "encoder/seed2/run.json": '{"seconds": 1800, "training": {"tokens": 50}}',
@@ -330,8 +324,8 @@ def test_log_adds_up_hours_and_tokens(tmp_path):
         "targets/none/all/seed1/xquad/scored.json": '{"tokens": 7}',
         "targets/none/all/seed1/mlqa/scored.json": '{"tokens": 7}',
     }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(record)
-    log = results.run_log(study)
+        (toy.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (toy.folder / name).write_text(record)
+    log = results.run_log(toy, open_source(toy))
     assert log.loc["encoder"].tolist() == [2, 1.0, 150]
     assert log.loc["targets"].tolist() == [1, 0.01, 7]  # XQuAD and MLQA share one training

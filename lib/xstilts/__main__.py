@@ -13,10 +13,10 @@ from pathlib import Path
 
 from .checkpoints import locate
 from .errors import UserError
+from .needed import check_data
 from .runs import (
     Fingerprints,
     Run,
-    check_data,
     list_runs,
     notebook_hash,
     provenance,
@@ -82,7 +82,8 @@ def run_study(study: Study, cores: int) -> int:
         read(study)
     if study.absence:
         print(study.absence, flush=True)
-    study.folder.mkdir(parents=True, exist_ok=True)
+    for folder in (study.folder, study.own_folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,9 +110,8 @@ def run_study(study: Study, cores: int) -> int:
         return 1
     if left:
         print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
-    print(
-        f"figures: {_short(study.figures_folder)}\nnotebook: {_short(Run('transfer').folder(study) / 'notebook.ipynb')}"
-    )
+    final = Run(study.question).folder(study) / "notebook.ipynb"
+    print(f"figures: {_short(study.figures_folder)}\nnotebook: {_short(final)}")
     return 0
 
 
@@ -150,7 +150,7 @@ def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) 
         # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
         *(run.folder(study) / "run.json" for run in left),
     ]  # fmt: skip
-    with open(study.folder / "snakemake.log", "w") as log:
+    with open(study.own_folder / "snakemake.log", "w") as log:
         # the lock goes along: while any job lives, a second study on this folder is told so
         process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[lock.fileno()])
         try:
@@ -170,7 +170,7 @@ def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) 
             process.wait()
             raise
     if process.returncode and waiting == left and not any((run.folder(study) / "log.txt").is_file() for run in left):
-        tail = (study.folder / "snakemake.log").read_text(encoding="utf-8").strip().splitlines()[-5:]
+        tail = (study.own_folder / "snakemake.log").read_text(encoding="utf-8").strip().splitlines()[-5:]
         raise UserError("Snakemake could not start the study: " + " / ".join(tail))
 
 
@@ -214,7 +214,7 @@ def run_notebook(study: Study, name: str) -> int:
             log_output=True,
             config=kernel,
         )
-    if run.phase == "transfer":
+    if run.final:
         _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
     record = {
         "run": run.name,

@@ -16,9 +16,9 @@ from scipy import stats as distributions
 
 from .published import AVERAGES, BEST, COLUMNS, UNSTATED, metric_of
 from .results import MACRO, MACRO_TRAINED, MEAN
-from .runs import evaluation_split
 from .study import MULTI, NONE, Study, parse_run
 from .tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
+from .tunings import evaluation_split
 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
 MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}

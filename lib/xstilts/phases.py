@@ -20,8 +20,6 @@ from .retrieval import retrieve
 from .runs import (
     Fingerprints,
     Run,
-    evaluation_languages,
-    evaluation_split,
     lacks_encoder,
     read_record,
     remove_encoder,
@@ -33,6 +31,7 @@ from .sources import Source
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
+from .tunings import Tuning, evaluation_split, training_sets, tunings
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -84,7 +83,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     check_precision(phase.precision)
     sets = []
     for task in map(get, parsed.tasks):
-        parts = parsed.training_sets(task, source)
+        parts = training_sets(name, task, parsed.languages, source)
         sets.append(_training_set(study, source, task, parts, phase.examples, seed, tokenizer))
     development = _development(study, source, sets, phase, tokenizer)
     if parsed.mlm:
@@ -157,10 +156,10 @@ def _dev_scores(study: Study, item: TrainingSet, rows: Dataset, model: SharedEnc
 
 
 def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Phase 3: (target, per-language scores) as each target of the bundle is done.
+    """Phase 3: (name, per-language scores) as each target, or further training, of the bundle is done.
 
     A training set shared by several targets (SQuAD by XQuAD and MLQA) is trained once. Statistics and
-    predictions are written per target; one that is there with the right fingerprint is not done again.
+    predictions are written for each; one that is there with the right fingerprint is not done again.
     """
     run = Run("targets", seed, name, bundle)
     folder = run.folder(study)
@@ -169,32 +168,33 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     if waiting:  # else the encoder may have been removed
         start = encoder_of(study, name, seed)
         tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    for target in study.bundles()[bundle]:
-        if target in waiting:
-            task = get(target)
-            split = evaluation_split(source, task)
-            languages = evaluation_languages(study, source, task)
+    for tuning in tunings(study, source, bundle):
+        place = folder / tuning.name
+        if tuning in waiting:
+            task = get(tuning.target)
+            split, languages = evaluation_split(source, task), tuning.languages(study, source)
             if task.kind in RETRIEVAL_KINDS:
                 stats, predictions, layers = retrieve(task, source, languages, split, start, study)
-                _write_parquet(layers, folder / target / "layers.parquet")
+                _write_parquet(layers, place / "layers.parquet")
                 record = {}
             else:
                 data = {language: source.load(task, split, language) for language in languages}
-                trained = study.training_task(task)
                 model, record = _fine_tuned(
-                    study, source, trained, start, tokenizer, seed, folder / "models" / trained.name,
-                    fingerprints.trained(run, trained),
+                    study, source, tuning, start, tokenizer, seed, folder / "models" / tuning.model(study),
+                    fingerprints.trained(run, tuning),
                 )  # fmt: skip
                 labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
                 found = predict(model, task, data, tokenizer, study.training.max_length, labels)
                 stats, predictions = evaluate(task, data, found), prediction_table(data, found)
-            stats.insert(0, "target", target)
-            _write_parquet(stats, folder / target / "stats.parquet")
-            _write_parquet(predictions, folder / target / "predictions.parquet")
-            record = {**record, "fingerprint": fingerprints.target(run, target), "split": split}
-            write_record(folder / target / "scored.json", record)
-        yield target, score(pd.read_parquet(folder / target / "stats.parquet"))
-    _gather(study, run, folder)
+            stats = stats.assign(
+                target=tuning.target, training_language=tuning.training_language, examples=tuning.examples
+            )
+            _write_parquet(stats, place / "stats.parquet")
+            _write_parquet(predictions, place / "predictions.parquet")
+            record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
+            write_record(place / "scored.json", record)
+        yield tuning.name, score(pd.read_parquet(place / "stats.parquet"))
+    _gather(study, run, [folder / tuning.name for tuning in tunings(study, source, bundle)])
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if name != NONE:
@@ -202,16 +202,16 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
 
 
 def _fine_tuned(
-    study: Study, source: Source, task: Task, start: Path, tokenizer, seed: int, folder: Path, fingerprint: str
+    study: Study, source: Source, tuning: Tuning, start: Path, tokenizer, seed: int, folder: Path, fingerprint: str
 ) -> tuple[transformers.PreTrainedModel, dict]:
-    """The model fine-tuned on the source-language training split of ``task``, and its record. It is saved
-    before anything is scored, and found again by the next target with the same training set."""
-    record = read_record(folder / "training.json")
+    """The fine-tuned model of a training of phase 3, and its record. It is saved before anything is scored,
+    and found again by the next target with the same training set."""
+    record, task = read_record(folder / "training.json"), study.training_task(get(tuning.target))
     if record.get("fingerprint") != fingerprint:
-        phase = study.phase("target", task.name)
+        phase = tuning.phase(study)
         check_precision(phase.precision)
-        own = [("train", study.source_language)]
-        item = _training_set(study, source, task, own, phase.examples, seed, tokenizer)
+        sets = tuning.training_sets(study, source)
+        item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer)
         development = _development(study, source, [item], phase, tokenizer)
         trainer = folder.with_name(f"{folder.name}.trainer")
         model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer, development)
@@ -224,17 +224,16 @@ def _fine_tuned(
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), record
 
 
-def _gather(study: Study, run: Run, folder: Path) -> None:
+def _gather(study: Study, run: Run, places: list[Path]) -> None:
     """One ``stats.parquet`` for the run, with the columns that say which run it was."""
-    parts = [pd.read_parquet(folder / target / "stats.parquet") for target in study.bundles()[run.bundle]]
+    parts = [pd.read_parquet(place / "stats.parquet") for place in places]
     stats = pd.concat(parts, ignore_index=True).assign(
-        study=study.name,
+        study=study.shares or study.name,
         encoder=study.encoder.checkpoint or "pretrained",
         intermediate=run.intermediate,
-        training_language="source",
         seed=run.seed,
     )
-    _write_parquet(stats, folder / "stats.parquet")
+    _write_parquet(stats, run.folder(study) / "stats.parquet")
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:

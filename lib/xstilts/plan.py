@@ -17,6 +17,7 @@ from .settings import PhaseSettings
 from .sources import Source, open_source
 from .study import Study
 from .tasks import RETRIEVAL_KINDS, get
+from .tunings import training_sets, tunings
 
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, nothing beside checkpoints
 WIDTH = 100  # columns of the printed table
@@ -57,7 +58,7 @@ class Plan:
         for run in list_runs(self.study):
             key = (run.phase, run.intermediate, run.bundle)
             if key not in costs:
-                costs[key] = Cost() if run.phase == "transfer" else getattr(self, f"_{run.phase}")(run)
+                costs[key] = Cost() if run.final else getattr(self, f"_{run.phase}")(run)
             names = {"run": run.name, "phase": run.phase, "intermediate": run.intermediate, "bundle": run.bundle}
             rows.append({**names, "seed": run.seed, "state": state(self.study, run, self.fingerprints),
                          **vars(costs[key])})  # fmt: skip
@@ -78,7 +79,8 @@ class Plan:
         phase, mix = study.phase("intermediate", run.intermediate), study.training.mix
         tasks = [get(name) for name in parsed.tasks]
         epochs = [
-            self.samples.training(task, parsed.training_sets(task, self.source), phase.examples) for task in tasks
+            self.samples.training(task, training_sets(parsed.name, task, parsed.languages, self.source), phase.examples)
+            for task in tasks
         ]
         steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, parsed.mlm)
         masked = int(steps * mix.mlm_share) if parsed.mlm else 0
@@ -104,19 +106,20 @@ class Plan:
         return Cost(examples, steps, training, scoring, flops, disk, passing)
 
     def _targets(self, run: Run) -> Cost:
-        study, bundle = self.study, [get(name) for name in self.study.bundles()[run.bundle]]
-        trained = {study.training_task(task).name for task in bundle if task.kind not in RETRIEVAL_KINDS}
+        study, bundle = self.study, tunings(self.study, self.source, run.bundle)
+        # a set that several targets share is trained on once
+        trained = {tuning.model(study): tuning for tuning in bundle if not tuning.untrained}
         examples = steps = training = scoring = flops = disk = 0.0
-        for task in map(get, trained):  # a set that several targets share is trained on once
-            phase = study.phase("target", task.name)
-            epoch = self.samples.training(task, [("train", study.source_language)], phase.examples)
+        for tuning in trained.values():
+            task, phase = study.training_task(get(tuning.target)), tuning.phase(study)
+            epoch = self.samples.training(task, tuning.training_sets(study, self.source), phase.examples)
             own = phase.total_steps([round(epoch.features)], study.training.mix)
             seen, compared = trained_on(epoch, own, phase), self.samples.selection(task, phase, own)
             scoring, flops = scoring + compared.tokens, flops + self.shape.forward(compared)
             examples, steps, training = examples + epoch.examples, steps + own, training + seen.tokens
             flops += self.shape.training(task.kind, seen, self.samples.labels(task.name))
-        for task in bundle:
-            scored = self.samples.evaluation(task)
+        for tuning in bundle:
+            task, scored = get(tuning.target), self.samples.evaluation(tuning)
             scoring += scored.tokens
             flops += self.shape.forward(scored)
             if task.kind not in RETRIEVAL_KINDS:
@@ -158,7 +161,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
 
     What a bundle of targets costs does not depend on the intermediate run before it: it has one line."""
     study, shape = plan.study, plan.shape
-    runs, started = table[table["phase"] != "transfer"], len(study.intermediate) - len(study.left_out)
+    runs, started = table[table["phase"] != study.question], len(study.intermediate) - len(study.left_out)
     lines = [
         f"{study.title or study.name}. Intermediate runs: {started}, targets: {len(study.targets)}, "
         f"seeds: {study.seeds}, runs in all: {len(runs)}.",

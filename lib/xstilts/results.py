@@ -16,8 +16,8 @@ Adding them, instead of resampling both at once, counts the examples-by-seeds in
 three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,31 +25,38 @@ from scipy import stats as distributions
 
 from .errors import UserError
 from .metrics import task_metrics
-from .runs import evaluation_languages, finished_controls, read_record
+from .runs import Run, finished_controls, list_runs, read_record
+from .sources import Source
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, get
+from .tunings import evaluation_languages, tunings
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
-KEYS = ["study", "encoder", "intermediate", "target", "training_language", "language", "seed"]
+KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
-def read_stats(folder: Path, runs=None, targets=None, seeds=None) -> pd.DataFrame:
-    """Per-example statistics of every finished target run below a study's run folder.
+def read_stats(study: Study, bundles: Sequence[str] = (), runs=None, targets=None, seeds=None) -> pd.DataFrame:
+    """Per-example statistics of the study's finished target runs, of its own bundles or of further ones.
 
-    Columns: ``KEYS``, metric, id, numerator, denominator. ``runs``, ``targets``, ``seeds`` keep those only
-    (a study made smaller leaves finished runs behind). UserError where nothing is finished.
+    Columns: ``KEYS``, metric, id, numerator, denominator. ``runs``, ``targets``, ``seeds`` keep those only.
+    UserError where nothing is finished.
     """
     tables = []
-    for record in sorted(folder.glob("targets/*/*/seed*/run.json")):
-        run, seed = record.parts[-4], int(record.parts[-2].removeprefix("seed"))
-        if (runs is None or run in runs) and (seeds is None or seed in seeds):
-            table = pd.read_parquet(record.with_name("stats.parquet"))
+    for run in finished(study, bundles or list(study.bundles())):
+        if (runs is None or run.intermediate in runs) and (seeds is None or run.seed in seeds):
+            table = pd.read_parquet(run.folder(study) / "stats.parquet")
             tables.append(table if targets is None else table[table["target"].isin(targets)])
     if not tables:
-        raise UserError(f"{folder}: no finished target run; run the study first (make study)")
+        raise UserError(f"{study.folder}: no finished target run; run the study first (make study)")
     return pd.concat(tables, ignore_index=True)
+
+
+def finished(study: Study, bundles: Sequence[str]) -> list[Run]:
+    """Target runs of these bundles that are done."""
+    runs = [run for run in list_runs(study) if run.bundle in bundles]
+    return [run for run in runs if (run.folder(study) / "run.json").is_file()]
 
 
 def scores(stats: pd.DataFrame) -> pd.DataFrame:
@@ -278,24 +285,25 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
     tables = []
     for one, seeds in [(study, list(study.seed_numbers)), *finished_controls(study)]:
         if seeds:
-            stats = read_stats(one.folder, [NONE], study.targets, seeds)
+            stats = read_stats(one, runs=[NONE], targets=study.targets, seeds=seeds)
             here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
             found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
             tables.append(found.assign(study=one.name))
     return pd.concat(tables, ignore_index=True)
 
 
-def run_log(study: Study) -> pd.DataFrame:
+def run_log(study: Study, source: Source) -> pd.DataFrame:
     """Per phase: runs finished, hours (wall clock, added up) and tokens seen in training."""
     rows = []
-    for path in sorted(study.folder.glob("**/run.json")):
-        record, phase = read_record(path), path.relative_to(study.folder).parts[0]
-        tuned = {  # targets that share a training set share its training, too
-            study.training_task(task).name: read_record(path.parent / task.name / "scored.json")
-            for task in map(get, study.targets)
-            if task.kind not in RETRIEVAL_KINDS
-        }
+    for run in list_runs(study):
+        folder, tuned = run.folder(study), {}
+        record = read_record(folder / "run.json")
+        if not record:
+            continue
+        for tuning in tunings(study, source, run.bundle) if run.bundle else []:
+            if not tuning.untrained:  # targets that share a training set share its training, too
+                tuned[tuning.model(study)] = read_record(folder / tuning.name / "scored.json")
         tokens = sum(part.get("tokens", 0) for part in [record.get("training", {}), *tuned.values()])
-        rows.append((phase, record.get("seconds", 0) / 3600, tokens))
+        rows.append((run.phase, record.get("seconds", 0) / 3600, tokens))
     table = pd.DataFrame(rows, columns=["phase", "hours", "tokens"]).groupby("phase", sort=False)
     return table.agg(runs=("hours", "size"), hours=("hours", "sum"), tokens=("tokens", "sum"))

@@ -15,24 +15,32 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import identity
-from .errors import UserError, nearest
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
-from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, get
+from .tasks import RETRIEVAL_KINDS, TASKS
+from .tunings import Tuning, evaluation_split, training_sets, tunings
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
     "intermediate": "2-intermediate",
     "targets": "3-targets",
     "transfer": "4-transfer",
+    "distance": "5-distance",
+    "source-language": "6-source-language",
+    "domain-shift": "7-domain-shift",
+    "retrieval": "8-retrieval",
 }
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
-    "intermediate": ("features", "training", "phases"),
+    "intermediate": ("features", "training", "phases", "tunings"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
+    "distance": ("results", "findings", "figures"),
+    "source-language": ("results", "findings", "figures"),
+    "domain-shift": ("results", "findings", "figures"),
+    "retrieval": ("results", "findings", "figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -53,7 +61,12 @@ class Run:
         return "/".join(part for part in parts if part)
 
     def folder(self, study: Study) -> Path:
-        return study.folder / self.name
+        return (study.own_folder if self.final else study.folder) / self.name
+
+    @property
+    def final(self) -> bool:
+        """Whether it trains nothing and answers the study's question."""
+        return self.phase not in ("encoder", "intermediate", "targets")
 
     def parameters(self, study: Study) -> dict[str, Any]:
         """What the notebook's ``parameters`` cell is given."""
@@ -76,9 +89,9 @@ def list_runs(study: Study) -> list[Run]:
             Run("targets", seed, name, bundle)
             for seed in study.seed_numbers
             for name in started
-            for bundle in study.bundles()
+            for bundle in study.bundles_of(name)
         ),
-        Run("transfer"),
+        Run(study.question),
     ]
 
 
@@ -114,7 +127,7 @@ class Fingerprints:
 
     def of(self, run: Run) -> str:
         """Fingerprint of the results of ``run``; changes exactly when they might."""
-        inputs = getattr(self, f"_{run.phase}")(run)
+        inputs = self._final() if run.final else getattr(self, f"_{run.phase}")(run)
         return _digest([run.phase, run.seed, _code_hash(run.phase), inputs])
 
     def _data(self, task: str, split: str, language: str) -> str:
@@ -135,7 +148,7 @@ class Fingerprints:
         data = [
             self._data(task, split, language)
             for task in parsed.tasks
-            for split, language in parsed.training_sets(TASKS[task], self.source)
+            for split, language in training_sets(run.intermediate, TASKS[task], parsed.languages, self.source)
         ]
         text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
         phase = study.phase("intermediate", run.intermediate)
@@ -144,32 +157,33 @@ class Fingerprints:
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
 
     def _targets(self, run: Run) -> list:
-        return [self.target(run, target) for target in self.study.bundles()[run.bundle]]
+        return [self.tuning(run, tuning) for tuning in tunings(self.study, self.source, run.bundle)]
 
-    def target(self, run: Run, name: str) -> str:
-        """Fingerprint of one target of a bundle, so that a bundle interrupted half-way keeps its first half."""
-        study, task = self.study, TASKS[name]
+    def tuning(self, run: Run, tuning: Tuning) -> str:
+        """Fingerprint of the results of one training of a bundle, so that a bundle interrupted half-way keeps its
+        first half."""
+        study, task = self.study, TASKS[tuning.target]
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
         data = [
-            self._data(name, split, language)
+            self._data(task.name, split, language)
             for split in splits
-            for language in evaluation_languages(study, self.source, task)
+            for language in tuning.languages(study, self.source)
         ]
+        start = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
         if task.kind in RETRIEVAL_KINDS:
-            start = [self._before(run), study.retrieval.model_dump(), study.training.max_length.retrieval]
-        else:
-            start = self.trained(run, study.training_task(task))
-        return _digest([name, _code_hash("targets"), data, start])
+            start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
+        return _digest([tuning.name, _code_hash("targets"), data, start])
 
-    def trained(self, run: Run, task: Task) -> str:
-        """Fingerprint of the model that phase 3 fine-tunes on ``task``."""
-        phase = self.study.phase("target", task.name)
+    def trained(self, run: Run, tuning: Tuning) -> str:
+        """Fingerprint of the model that a training of phase 3 gives."""
+        task, phase = self.study.training_task(TASKS[tuning.target]), tuning.phase(self.study)
         settings = [
             phase.model_dump(),
             self.study.training.max_length.model_dump(),
             self._selection(phase, [task.name]),
         ]
-        data = self._data(task.name, "train", self.study.source_language)
+        sets = tuning.training_sets(self.study, self.source)
+        data = [self._data(task.name, split, language) for split, language in sets]
         return _digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
 
     def _selection(self, phase: PhaseSettings, tasks: Iterable[str]) -> list[str]:
@@ -183,7 +197,7 @@ class Fingerprints:
         started = run.intermediate != NONE
         return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
 
-    def _transfer(self, run: Run) -> list:
+    def _final(self) -> list:
         controls = [
             [Fingerprints(control).of(other) for other in _scored_alone(control) if other.seed in seeds]
             for control, seeds in finished_controls(self.study)
@@ -191,68 +205,9 @@ class Fingerprints:
         tables = [*sorted(Path(__file__).parent.glob("published/*.csv")), Path(__file__).with_name("set_sizes.csv")]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [hashlib.sha256(path.read_bytes()).hexdigest() for path in tables]
-        return [[self.of(other) for other in list_runs(self.study) if other.phase == "targets"], controls, published]
-
-
-def evaluation_split(source, task) -> str:
-    """ "test" where the source has one with gold labels, else "dev"."""
-    return "test" if source.languages(task, "test") else "dev"
-
-
-def evaluation_languages(study: Study, source, task) -> list[str]:
-    """Languages a target is scored in: those of the study that the source has, source language first."""
-    available = source.languages(task, evaluation_split(source, task))
-    return [language for language in available if not study.languages or language in study.languages]
-
-
-def check_data(study: Study) -> None:
-    """Fetch what must be fetched. UserError where a run or target has no data, or a language of the study is in
-    none of its targets."""
-    source = open_source(study)
-    sets = _needed(study, source)
-    mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
-    source.check(sets, text=mlm or not study.encoder.checkpoint)
-    there: set[str] = set()
-    for name in study.targets:
-        found = evaluation_languages(study, source, TASKS[name])
-        if not found:
-            asked = f" in {', '.join(study.languages)}" if study.languages else ""
-            raise UserError(
-                f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
-            )
-        there.update(source.languages(TASKS[name], evaluation_split(source, TASKS[name])))
-    for language in study.languages:
-        if language not in there:
-            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
-    for task, split, languages in sets:
-        known, kind = source.languages(task, split), split
-        if split == TRANSLATED:  # asked for where a task has no training set of its own in a language
-            known, kind = [*source.languages(task, "train"), *known], "train"
-        absent = [language for language in languages if language not in known]
-        if absent:
-            raise UserError(
-                f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
-                f"{', '.join(known) or 'none'}"
-            )
-
-
-def _needed(study: Study, source) -> list[tuple[Task, str, list[str]]]:
-    """Every (task, split, languages) that the runs of a study load."""
-    own, sets = [study.source_language], []
-    for name in study.intermediate:
-        run = study.intermediate_run(name)
-        for task in [] if name in study.left_out else map(get, run.tasks):
-            sets += [(task, split, [language]) for split, language in run.training_sets(task, source)]
-            sets.append((task, "dev", own))
-    for task in map(get, study.targets):
-        splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
-        sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
-        if task.kind not in RETRIEVAL_KINDS:
-            trained = study.training_task(task)
-            sets.append((trained, "train", own))
-            if study.phase("target", trained.name).evaluate_every:
-                sets.append((trained, "dev", own))
-    return sets
+        settings = [self.study.title, self.study.intermediate, self.study.targets]
+        targets = [self.of(other) for other in list_runs(self.study) if other.phase == "targets"]
+        return [settings, targets, controls, published]
 
 
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
@@ -267,21 +222,21 @@ def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
     return "stale" if run.phase == "intermediate" and lacks_encoder(run, fingerprints) else "done"
 
 
-def unscored(run: Run, fingerprints: Fingerprints) -> list[str]:
-    """Targets of a bundle that are yet to be scored, with the settings, data and code of now."""
+def unscored(run: Run, fingerprints: Fingerprints) -> list[Tuning]:
+    """Trainings of a bundle that are yet to be scored, with the settings, data and code of now."""
     study = fingerprints.study
     return [
-        target
-        for target in study.bundles()[run.bundle]
-        if read_record(run.folder(study) / target / "scored.json").get("fingerprint")
-        != fingerprints.target(run, target)
+        tuning
+        for tuning in tunings(study, fingerprints.source, run.bundle)
+        if read_record(run.folder(study) / tuning.name / "scored.json").get("fingerprint")
+        != fingerprints.tuning(run, tuning)
     ]
 
 
 def _awaited(run: Run, fingerprints: Fingerprints) -> bool:
     """Whether any target is yet to be scored from the encoder of an intermediate run."""
-    bundles = [Run("targets", run.seed, run.intermediate, bundle) for bundle in fingerprints.study.bundles()]
-    return any(unscored(bundle, fingerprints) for bundle in bundles)
+    names = fingerprints.study.bundles_of(run.intermediate)
+    return any(unscored(Run("targets", run.seed, run.intermediate, name), fingerprints) for name in names)
 
 
 def lacks_encoder(run: Run, fingerprints: Fingerprints) -> bool:

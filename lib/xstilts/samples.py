@@ -14,11 +14,12 @@ from .costs import Amount
 from .features import encode, encode_text, label_names
 from .pretraining import encode as encode_documents
 from .pretraining import train_tokenizer
-from .runs import Fingerprints, Run, evaluation_languages, evaluation_split, read_record
+from .runs import Fingerprints, Run, read_record
 from .settings import PhaseSettings
 from .sources import Source
 from .study import Study
 from .tasks import RETRIEVAL_KINDS, Task, get
+from .tunings import Tuning, evaluation_split
 
 SAMPLE = 300  # examples of a set, evenly spaced
 DOCUMENTS = 3000  # documents of the pretraining text
@@ -114,12 +115,13 @@ class Samples:
             return Amount()
         return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
 
-    def evaluation(self, task: Task) -> Amount:
-        """What a target is scored on, all languages. A mining task embeds its development set as well; the
+    def evaluation(self, tuning: Tuning) -> Amount:
+        """What a training of phase 3 is scored on. A mining task embeds its development set as well; the
         source-language side of a retrieval set is counted with every language, also where it is the same."""
+        task = get(tuning.target)
         splits = {evaluation_split(self.source, task)} | ({"dev"} if task.kind == "mining" else set())
         total = Amount()
-        for language in evaluation_languages(self.study, self.source, task):
+        for language in tuning.languages(self.study, self.source):
             for split in sorted(splits):
                 total += self._set(task.name, split, language) * self.source.size(task, split, language)
         return total

@@ -5,11 +5,19 @@ Only pydantic is imported: a study is validated before anything heavy is loaded.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 LANGUAGE_CODES = ("qaa", "qab", "qac", "qad", "qae", "qaf", "qag", "qah")  # the source language first
+
+# in the names of intermediate runs
+MULTI = "multi"  # all nine intermediate tasks at once
+NONE = "none"  # no phase 2: the baseline every gain is measured from
+MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
+ALL = "all"  # after an @: every language that a task has a training set in
+# training languages of phase 3 that are no codes, see tunings.py
+SOURCE, UNTRAINED, EACH = "source", "untrained", "each"
 
 
 class Sizes(BaseModel):
@@ -101,6 +109,8 @@ class PhaseSettings(BaseModel):
     evaluate_examples: int = Field(0, ge=0, description="0 = all")
     patience: int = Field(0, ge=0, description="evaluations; 0 = no early end")
 
+    min_steps: int = Field(0, ge=0, description="at least so many, however small the training set")
+
     def total_steps(self, sizes: Sequence[int], mix: MixSettings, mlm: bool = False) -> int:
         """Optimizer steps on training sets of so many features (examples, windows, sentence pieces).
 
@@ -109,7 +119,26 @@ class PhaseSettings(BaseModel):
         ``+mlm`` as without.
         """
         if self.steps:
-            return self.steps
+            return max(self.steps, self.min_steps)
         whole = sizes[0] if len(sizes) == 1 else sum(min(size, mix.cap) for size in sizes)
         share = 1 - mix.mlm_share if mlm else 1
-        return math.ceil(self.epochs * whole / (self.batch_size * self.accumulate) / share)
+        steps = math.ceil(self.epochs * whole / (self.batch_size * self.accumulate) / share)
+        return max(steps, self.min_steps)
+
+
+class FurtherSettings(BaseModel):
+    """Further trainings of phase 3 beside the study's own: each of ``targets`` from the encoder of each of ``runs``,
+    in each training language, with each number of examples. Its name is that of a bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    runs: tuple[str, ...] = Field(("none",), min_length=1, description="intermediate runs of the study")
+    targets: tuple[str, ...] = Field(min_length=1)
+    training_languages: tuple[str, ...] = Field(
+        min_length=1,
+        description="source; each: every other language alone; all; mt; a code; untrained: of retrieval, the encoder",
+    )
+    examples: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="0 = the whole set")
+    scored_in: Literal["own", "all"] = Field(
+        "all", description="own: a model trained in another language is scored in that language alone"
+    )
+    min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the examples")

@@ -3,26 +3,30 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from .checks import check, explain
 from .errors import UserError, nearest
-from .settings import MicroSettings, MixSettings, PhaseSettings, PretrainSettings
+from .settings import (
+    ALL,
+    MLM,
+    MULTI,
+    NONE,
+    FurtherSettings,
+    MicroSettings,
+    MixSettings,
+    PhaseSettings,
+    PretrainSettings,
+)
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
-from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
+from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
 
-if TYPE_CHECKING:
-    from .sources import Source
-
 ROOT = Path(__file__).resolve().parents[2]
-MULTI = "multi"  # all nine intermediate tasks at once
-NONE = "none"  # no phase 2: the baseline every gain is measured from
-MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
-ALL = "all"  # after an @: every language that a task has a training set in
 
 
 class Section(BaseModel):
@@ -98,6 +102,9 @@ class Study(Section):
     targets: tuple[str, ...]
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], FurtherSettings] = {}  # bundle -> what it trains
+    question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
+    shares: str = ""  # the study it is based on, where it keeps its runs beside that one's: none is done twice
     seeds: Annotated[int, Field(gt=0)] = 1
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
@@ -116,7 +123,12 @@ class Study(Section):
 
     @property
     def folder(self) -> Path:
-        """``runs/<study>``: everything this study makes."""
+        """``runs/<study>``: its runs, or the folder of the study that it shares them with."""
+        return ROOT / self.runs / (self.shares or self.name)
+
+    @property
+    def own_folder(self) -> Path:
+        """``runs/<study>``: its final notebook, also where its runs are shared."""
         return ROOT / self.runs / self.name
 
     @property
@@ -131,9 +143,14 @@ class Study(Section):
     def resolve(self) -> Path:
         """Write the study, every default filled in, beside its runs: what all of its jobs read, so
         that editing ``params/`` while a study runs changes nothing half-way."""
-        path = self.folder / "study.yaml"
+        path = self.own_folder / "study.yaml"
         path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         return path
+
+    @property
+    def all_targets(self) -> tuple[str, ...]:
+        """The targets, and those that further trainings alone have."""
+        return tuple(dict.fromkeys([*self.targets, *(name for one in self.further.values() for name in one.targets)]))
 
     @property
     def seed_numbers(self) -> range:
@@ -173,56 +190,48 @@ class Study(Section):
 
     def phase(self, phase: Literal["intermediate", "target"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""
-        values = getattr(self.training, phase).model_dump()
+        values, examples = getattr(self.training, phase).model_dump(), parse_run(name).examples
         for key in ([MLM] if parse_run(name).mlm else []) + [name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             if "steps" in fields or "epochs" in fields:
                 values |= {"steps": 0, "epochs": 0}
             values |= fields
+        values |= {"examples": examples} if examples else {}
         return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:
-        """Bundle name -> the targets one execution of ``3-targets.ipynb`` does."""
+        """Bundle name -> the targets one execution of ``3-targets.ipynb`` does; see ``further`` for the others."""
         return {"all": self.targets} if self.bundle == "all" else {target: (target,) for target in self.targets}
+
+    def bundles_of(self, run: str) -> list[str]:
+        """Every bundle that starts from an intermediate run, the further ones last."""
+        return [*self.bundles(), *(name for name, further in self.further.items() if run in further.runs)]
 
 
 @dataclass(frozen=True)
 class IntermediateRun:
-    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]]``.
+    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]][=examples]``.
 
     ``@mt`` is every machine-translated training set of the tasks, the source language left out; ``@all``
-    every language, translated where a task has no set of its own.
+    every language, translated where a task has no set of its own. ``=3000``: so many examples of each task,
+    drawn from all the languages together.
     """
 
     name: str
     tasks: tuple[str, ...]
     mlm: bool = False
     languages: tuple[str, ...] = ()  # () = the source language
-
-    def training_sets(self, task: Task, source: "Source") -> list[tuple[str, str]]:
-        """(split, language) of what one of the tasks is trained on: its own training set where it has one in
-        a language, else the machine-translated one. UserError for ``@mt`` of a task without any."""
-        if not self.languages:
-            return [("train", source.source_language)]
-        own, translated = source.languages(task, "train"), source.languages(task, TRANSLATED)
-        if self.languages == (TRANSLATED,):
-            if not translated:
-                raise UserError(
-                    f'intermediate run "{self.name}": no machine-translated training set of "{task.name}" is at '
-                    "hand; lib/xstilts/sources/translations.py says where its files are looked for"
-                )
-            return [(TRANSLATED, code) for code in translated]
-        codes = dict.fromkeys([*own, *translated]) if self.languages == (ALL,) else self.languages
-        return [("train" if code in own else TRANSLATED, code) for code in codes]
+    examples: int = 0  # 0 = as many as the phase's settings say
 
 
 def parse_run(name: str) -> IntermediateRun:
     """Parse the name of an intermediate run; the only place that knows the grammar."""
-    head, at, tail = name.partition("@")
+    body, equals, number = name.partition("=")
+    head, at, tail = body.partition("@")
     parts, languages = head.split("+"), tuple(tail.split(",")) if at else ()
     known = [*TASKS, MULTI, NONE]
-    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?", name):
-        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]]')
+    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]*)?", name):
+        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]][=examples]')
     mlm = parts[-1] == "mlm"
     tasks = parts[:-1] if mlm else parts
     for part in tasks:
@@ -230,7 +239,7 @@ def parse_run(name: str) -> IntermediateRun:
             raise UserError(f'intermediate run "{name}": unknown task "{part}"{nearest(part, known)}')
         if part in TASKS and TASKS[part].kind in RETRIEVAL_KINDS:
             raise UserError(f'intermediate run "{name}": "{part}" is a retrieval set; nothing trains on it')
-    if NONE in tasks and (len(parts) > 1 or languages):
+    if NONE in tasks and (len(parts) > 1 or languages or equals):
         raise UserError(f'intermediate run "{name}": "none" stands alone')
     if len(set(tasks)) < len(tasks) or len(set(languages)) < len(languages):
         raise UserError(f'intermediate run "{name}": names something twice')
@@ -243,7 +252,7 @@ def parse_run(name: str) -> IntermediateRun:
         if len(tasks) > 1:
             raise UserError(f'intermediate run "{name}": "multi" already holds every intermediate task')
         tasks = list(INTERMEDIATE)
-    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages)
+    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages, int(number or 0))
 
 
 def load_study(study: str | Path, **changes: Any) -> Study:
@@ -257,6 +266,8 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     if "based_on" in values:
         base = _path(values.pop("based_on"))
         basis = _read(base)
+        if values.get("shares", basis.get("name")) != basis.get("name"):
+            raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
         if "based_on" in basis:
             raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
         values = _merged(basis | {"controls": []}, values)
@@ -264,9 +275,9 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     try:
         loaded = Study.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+        raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
     loaded._path = path
-    _check(loaded, path)
+    check(loaded, path)
     return loaded
 
 
@@ -296,97 +307,3 @@ def _merged(basis: dict, changes: dict) -> dict:
         for key, value in changes.items()
     }
     return basis | sections
-
-
-def _explain(item: dict) -> str:
-    """One pydantic error as a person would say it: key path, what was expected, nearest valid key."""
-    keys = ".".join(str(part) for part in item["loc"])
-    if item["type"] != "extra_forbidden":
-        found = "" if item["type"] == "missing" else f", found {item['input']!r}"
-        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}"
-    section: Any = Study
-    for part in item["loc"][:-1]:
-        field = getattr(section, "model_fields", {}).get(part)
-        section = field.annotation if field else None
-    return f"{keys}: unknown key{nearest(item['loc'][-1], getattr(section, 'model_fields', {}))}"
-
-
-def _check(study: Study, path: Path) -> None:
-    """What single keys cannot show: names, languages, lengths and pairs that must not be scored."""
-    trained: set[str] = set()
-    for position, name in enumerate(study.intermediate):
-        try:
-            run = parse_run(name)
-        except UserError as error:
-            raise UserError(f"{path}: intermediate.{position}: {error}") from None
-        trained |= set(run.tasks)
-        named = [code for code in run.languages if code not in (ALL, TRANSLATED)]
-        _check_languages(study, path, f"intermediate.{position}", named)
-    if NONE not in study.intermediate:
-        raise UserError(f'{path}: intermediate: add "none": every gain is measured from it')
-    if len(set(study.intermediate)) < len(study.intermediate) or len(set(study.targets)) < len(study.targets):
-        raise UserError(f"{path}: intermediate, targets: a name stands twice")
-    for position, name in enumerate(study.targets):
-        if name not in TASKS:
-            raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
-    for target, name in study.training_sets.items():
-        if target not in study.targets:
-            raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.targets)}")
-        if name not in TASKS:
-            raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
-        if TASKS[name].kind != TASKS[target].kind:
-            raise UserError(
-                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
-                f"a {TASKS[target].kind} one"
-            )
-        if TASKS[name].kind == "classification" and TASKS[name].labels != TASKS[target].labels:
-            raise UserError(
-                f'{path}: training_sets.{target}: the labels of "{name}" are {", ".join(TASKS[name].labels)}, '
-                f"those of {target} {', '.join(TASKS[target].labels)}"
-            )
-    _check_languages(study, path, "languages", study.languages)
-    _check_languages(study, path, "source_language", [study.source_language])
-    trainable = [TASKS[name] for name in study.targets if TASKS[name].kind not in RETRIEVAL_KINDS]
-    trained |= {study.training_task(target).name for target in trainable}
-    for name, fields in study.training.overrides.items():
-        where, of = f"{path}: training.overrides.{name}", re.sub("^(intermediate|target)/", "", name)
-        try:  # a training set's name is also a run's
-            parse_run(of if name != MLM else NONE)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        if of in study.targets and of not in trained:  # nothing would read it
-            raise UserError(f"{where}: {of} is trained on {study.training_task(TASKS[of]).name}: name that set")
-        for key in fields:
-            if key not in PhaseSettings.model_fields:
-                raise UserError(f"{where}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}")
-        try:
-            PhaseSettings.model_validate(fields)
-        except ValidationError as error:
-            wrong = "; ".join(_explain(item) for item in error.errors())
-            raise UserError(f"{where}.{wrong}") from None
-        if fields.get("steps") and fields.get("epochs"):
-            raise UserError(f"{where}: set either steps or epochs")
-    for phase in ("intermediate", "target"):
-        settings = getattr(study.training, phase)
-        if bool(settings.steps) == bool(settings.epochs):
-            raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
-        if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
-            raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
-    if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
-        raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
-    if not study.encoder.checkpoint and len(trainable) < len(study.targets):
-        try:
-            study.retrieval.indices(study.encoder.pretrain.layers)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-    if study.source == "files":
-        refused = refused_pairs(sorted(trained), study.targets, study.files.trained_from())
-        if refused:
-            raise UserError(f"{path}: " + "; ".join(refused))
-
-
-def _check_languages(study: Study, path: Path, key: str, codes) -> None:
-    known = study.micro.languages if study.source == "micro" else None
-    for code in codes:
-        if known is not None and code not in known:
-            raise UserError(f'{path}: {key}: unknown language "{code}"{nearest(code, known)}')

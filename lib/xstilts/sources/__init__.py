@@ -69,7 +69,7 @@ def open_source(study: "Study") -> Source:
     elif study.source == "hub":
         from .hub import HubSource
 
-        languages = study.languages or {code for name in study.targets for code in get(name).languages}
+        languages = study.languages or {code for name in study.all_targets for code in get(name).languages}
         source = HubSource(study.hub, study.source_language, tuple(sorted(languages)))
     else:
         from .files import FilesSource

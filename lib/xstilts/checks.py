@@ -1,0 +1,132 @@
+"""What a study cannot be run with, as messages: keys and values that are wrong, names and pairs that do not fit."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import UserError, nearest
+from .settings import ALL, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
+from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, refused_pairs
+
+if TYPE_CHECKING:
+    from .study import Study
+
+
+def explain(item: dict, model: type[BaseModel]) -> str:
+    """One pydantic error in reading ``model`` as a person would say it: key path, what was expected, nearest valid
+    key."""
+    keys = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}"
+    section: Any = model
+    for part in item["loc"][:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        if get_origin(section) is dict:
+            section = get_args(section)[1]
+        else:
+            section = field.annotation if field else None
+    return f"{keys}: unknown key{nearest(item['loc'][-1], getattr(section, 'model_fields', {}))}"
+
+
+def check(study: "Study", path: Path) -> None:
+    """What single keys cannot show: names, languages, lengths and pairs that must not be scored."""
+    trained: set[str] = set()
+    for position, name in enumerate(study.intermediate):
+        try:
+            run = study.intermediate_run(name)
+        except UserError as error:
+            raise UserError(f"{path}: intermediate.{position}: {error}") from None
+        trained |= set(run.tasks)
+        named = [code for code in run.languages if code not in (ALL, TRANSLATED)]
+        _check_languages(study, path, f"intermediate.{position}", named)
+    if NONE not in study.intermediate:
+        raise UserError(f'{path}: intermediate: add "none": every gain is measured from it')
+    if len(set(study.intermediate)) < len(study.intermediate) or len(set(study.targets)) < len(study.targets):
+        raise UserError(f"{path}: intermediate, targets: a name stands twice")
+    for position, name in enumerate(study.targets):
+        if name not in TASKS:
+            raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
+    _check_further(study, path)
+    for target, name in study.training_sets.items():
+        if target not in study.all_targets:
+            raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.all_targets)}")
+        if name not in TASKS:
+            raise UserError(f'{path}: training_sets.{target}: unknown task "{name}"{nearest(name, TASKS)}')
+        if TASKS[name].kind != TASKS[target].kind:
+            raise UserError(
+                f'{path}: training_sets.{target}: "{name}" is a {TASKS[name].kind} task, {target} needs '
+                f"a {TASKS[target].kind} one"
+            )
+        if TASKS[name].kind == "classification" and TASKS[name].labels != TASKS[target].labels:
+            raise UserError(
+                f'{path}: training_sets.{target}: the labels of "{name}" are {", ".join(TASKS[name].labels)}, '
+                f"those of {target} {', '.join(TASKS[target].labels)}"
+            )
+    _check_languages(study, path, "languages", study.languages)
+    _check_languages(study, path, "source_language", [study.source_language])
+    trainable = [TASKS[name] for name in study.all_targets if TASKS[name].kind not in RETRIEVAL_KINDS]
+    trained |= {study.training_task(target).name for target in trainable}
+    for name, fields in study.training.overrides.items():
+        where, of = f"{path}: training.overrides.{name}", re.sub("^(intermediate|target)/", "", name)
+        try:  # a training set's name is also a run's
+            study.intermediate_run(of if name != MLM else NONE)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        if of in study.all_targets and of not in trained:  # nothing would read it
+            raise UserError(f"{where}: {of} is trained on {study.training_task(TASKS[of]).name}: name that set")
+        for key in fields:
+            if key not in PhaseSettings.model_fields:
+                raise UserError(f"{where}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}")
+        try:
+            PhaseSettings.model_validate(fields)
+        except ValidationError as error:
+            wrong = "; ".join(explain(item, PhaseSettings) for item in error.errors())
+            raise UserError(f"{where}.{wrong}") from None
+        if fields.get("steps") and fields.get("epochs"):
+            raise UserError(f"{where}: set either steps or epochs")
+    for phase in ("intermediate", "target"):
+        settings = getattr(study.training, phase)
+        if bool(settings.steps) == bool(settings.epochs):
+            raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
+        if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
+            raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
+    if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
+        raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
+    if not study.encoder.checkpoint and len(trainable) < len(study.all_targets):
+        try:
+            study.retrieval.indices(study.encoder.pretrain.layers)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    if study.source == "files":
+        refused = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from())
+        if refused:
+            raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def _check_further(study: "Study", path: Path) -> None:
+    """Further trainings of phase 3: runs, targets and training languages that there are."""
+    for name, further in study.further.items():
+        where = f"{path}: further.{name}"
+        if name in study.bundles():
+            raise UserError(f"{where}: a bundle of the study's own has that name; take another")
+        for run in further.runs:
+            if run not in study.intermediate:
+                raise UserError(f'{where}.runs: "{run}" is no run of the study{nearest(run, study.intermediate)}')
+        for target in further.targets:
+            if target not in TASKS:
+                raise UserError(f'{where}.targets: unknown task "{target}"{nearest(target, TASKS)}')
+            if UNTRAINED in further.training_languages and TASKS[target].kind not in RETRIEVAL_KINDS:
+                raise UserError(f'{where}.training_languages: "untrained" is for retrieval; {target} must be trained')
+        words = (SOURCE, EACH, ALL, TRANSLATED, UNTRAINED)
+        codes = [code for code in further.training_languages if code not in words]
+        _check_languages(study, path, f"further.{name}.training_languages", codes)
+
+
+def _check_languages(study: "Study", path: Path, key: str, codes) -> None:
+    known = study.micro.languages if study.source == "micro" else None
+    for code in codes:
+        if known is not None and code not in known:
+            raise UserError(f'{path}: {key}: unknown language "{code}"{nearest(code, known)}')

@@ -1,0 +1,59 @@
+"""Which data the runs of a study load; whether it is all there."""
+
+from .errors import UserError, nearest
+from .sources import Source, open_source
+from .study import Study
+from .tasks import TASKS, TRANSLATED, Task, get
+from .tunings import evaluation_languages, evaluation_split, training_sets, tunings
+
+
+def check_data(study: Study) -> None:
+    """Fetch what must be fetched. UserError where a run or target has no data, or a language of the study is in
+    none of its targets."""
+    source = open_source(study)
+    sets = _needed(study, source)
+    mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
+    source.check(sets, text=mlm or not study.encoder.checkpoint)
+    there: set[str] = set()
+    for name in study.all_targets:
+        found = evaluation_languages(study, source, TASKS[name])
+        if not found:
+            asked = f" in {', '.join(study.languages)}" if study.languages else ""
+            raise UserError(
+                f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
+            )
+        there.update(source.languages(TASKS[name], evaluation_split(source, TASKS[name])))
+    for language in study.languages:
+        if language not in there:
+            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+    for task, split, languages in sets:
+        known, kind = source.languages(task, split), split
+        if split == TRANSLATED:  # asked for where a task has no training set of its own in a language
+            known, kind = [*source.languages(task, "train"), *known], "train"
+        absent = [language for language in languages if language not in known]
+        if absent:
+            raise UserError(
+                f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
+                f"{', '.join(known) or 'none'}"
+            )
+
+
+def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
+    """Every (task, split, languages) that the runs of a study load."""
+    own, sets = [study.source_language], []
+    for name in study.intermediate:
+        run = study.intermediate_run(name)
+        for task in [] if name in study.left_out else map(get, run.tasks):
+            trained = training_sets(name, task, run.languages, source)
+            sets += [(task, split, [language]) for split, language in trained]
+            sets.append((task, "dev", own))
+    for task in map(get, study.all_targets):
+        splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
+        sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
+    for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
+        trained = study.training_task(get(tuning.target))
+        if not tuning.untrained:
+            sets += [(trained, split, [language]) for split, language in tuning.training_sets(study, source)]
+            if tuning.phase(study).evaluate_every:
+                sets.append((trained, "dev", own))
+    return sets
