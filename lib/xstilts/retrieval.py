@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from . import metrics
+from .alignment import alignment
 from .features import collate
 from .sources import Source
 from .study import RetrievalSettings, Study
@@ -30,7 +31,8 @@ def retrieve(
     task: Task, source: Source, languages: list[str], split: str, checkpoint: Path, study: Study
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the study's main
-    layer, and the scores of every layer asked for (language, layer, metric, score in percent).
+    layer, and the scores of every layer asked for (language, layer, metric, score in percent), of a parallel set
+    with how well the two sides are aligned.
 
     All layers are pooled in one pass over the text, and one at a time is held in memory. A mining threshold is
     chosen on the development set, for each layer its own; where that is all there is, on the set it is scored on,
@@ -69,7 +71,10 @@ def retrieve(
             score = partial(_mined, sets, language)
         for number, layer in enumerate(layers):
             found_stats, found = score(*(_vectors(side[number], settings.centre) for side in sides))
-            percent = metrics.score(found_stats).melt(var_name="metric", value_name="score", ignore_index=False)
+            percent = metrics.score(found_stats)
+            if task.kind == "parallel":
+                percent = percent.assign(**alignment(*(np.asarray(side[number]) for side in sides)))
+            percent = percent.melt(var_name="metric", value_name="score", ignore_index=False)
             curve.append(percent.reset_index().assign(layer=layer))
             if number == 0:  # the main layer
                 stats.append(found_stats)

@@ -35,7 +35,7 @@ CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
     "intermediate": ("features", "training", "phases", "tunings"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval"),
+    "targets": ("evaluation", "metrics", "retrieval", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": ("results", "findings", "figures"),
     "source-language": ("results", "findings", "figures"),

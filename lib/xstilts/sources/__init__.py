@@ -54,7 +54,8 @@ class Source(Protocol):
     #   at_hand(task, split, language) -> bool  whether load (without arguments: text) needs no download
 
     def language_table(self) -> "pandas.DataFrame":
-        """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
+        """Index language; columns name, family, script, distance (from the source language; NaN if unknown), and
+        what else the source knows: the parts of the distance; cc100_gib, the size of XLM-R's pretraining text."""
 
 
 def open_source(study: "Study") -> Source:
