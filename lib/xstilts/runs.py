@@ -39,7 +39,7 @@ CODE = {
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": ("results", "findings", "figures"),
     "source-language": ("results", "findings", "figures"),
-    "domain-shift": ("results", "findings", "figures"),
+    "domain-shift": ("results", "findings", "figures", "domains", "shift", "shift_findings", "shift_figures"),
     "retrieval": ("results", "findings", "figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")

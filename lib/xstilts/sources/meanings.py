@@ -209,7 +209,8 @@ def piqa(world: World, rng: random.Random, split: str, n: int) -> dict:
 
 def topic_of(choice: dict) -> str:
     """The topic of all that a choice tells, alternatives included; "" where it tells of both."""
-    told = {concepts.VERB_CLASS[part.clause.verb] for parts in (choice["context"], *choice["choices"]) for part in parts}
+    clauses = (part.clause for parts in (choice["context"], *choice["choices"]) for part in parts)
+    told = {concepts.VERB_CLASS[clause.verb] for clause in clauses}
     return next((topic for topic, kinds in TOPICS.items() if told.issubset(kinds)), "")
 
 

@@ -110,6 +110,11 @@ class MicroSource:
         ]  # fmt: skip
         return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
 
+    def topics(self, task: Task, split: str) -> dict[str, str]:
+        """Of a choice set: id -> "social" or "physical", "" where an example tells of both. Beside the data, not in
+        it: no model sees it."""
+        return {key: meanings.topic_of(plan) for key, plan in self.plans(task.name, task.kind, split)}
+
     def text(self, seed: int) -> datasets.Dataset:
         """Columns id, text, language: the unaligned mixture the encoder is pretrained on."""
         return datasets.Dataset.from_dict(self.world.text(seed))
