@@ -29,7 +29,8 @@ def test_texts_without_a_common_word_always_can(features):
 def test_half_of_the_texts_in_common_is_half_of_the_distance():
     """A text of both sets is judged right on one side and wrong on the other, whatever the classifier says."""
     common = [f"{a}{a} same" for a in LETTERS]
-    found = a_distance([*common, *["red fox"] * 20], [*common, *["blue whale"] * 20], "words")
+    own = [[f"{word} {a}{a}{a}" for a in LETTERS] for word in ("fox", "whale")]
+    found = a_distance(common + own[0], common + own[1], "words")
     assert found.error == 20 / 80 and found.value == 1.0
     assert found.low < 1 < found.high
 
