@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,6 +185,7 @@ def cells(study):
             exec("".join(cell["source"]), defined)
             if "parameters" in cell["metadata"].get("tags", []):
                 defined["study"] = str(study.path)
+            plt.rcParams["savefig.dpi"] = 40  # for speed
     return defined
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from .figures import NEUTRAL, language_dots, score_dots
 from .results import marked
 from .shift import AGAINST, DROP
-from .shift_findings import amount, run_name
+from .shift_findings import amount, numbers, run_name
 from .study import NONE
 
 ENDS = ("value", "low", "high")
@@ -21,10 +21,10 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
     training examples. The band is ``none`` with its interval."""
     rows = table[(table["quantity"] == "score") & table["group"].isin(groups)]
     lines = [name for name in rows["trained_in"].unique() if name != NONE]
-    numbers = _numbers(rows)
-    size = (1.2 + 2.3 * len(groups), 0.8 + (0.45 + 0.24 * len(lines)) * len(numbers))
-    figure, grid = plt.subplots(len(numbers), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
-    for (examples, group), ax in zip([(n, g) for n in numbers for g in groups], grid.flat, strict=True):
+    counts = numbers(rows)
+    size = (1.2 + 2.3 * len(groups), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
+    figure, grid = plt.subplots(len(counts), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for (examples, group), ax in zip([(n, g) for n in counts for g in groups], grid.flat, strict=True):
         part = rows[(rows["examples"] == examples) & (rows["group"] == group)]
         for base in part[part["side"] == NONE].dropna(subset="value").itertuples():
             ax.axvspan(base.low, base.high, color="0.92", linewidth=0, zorder=0)
@@ -42,10 +42,10 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
     rows = table[(table["quantity"] == "gain") & table["group"].isin(groups)]
     names = [run_name(*pair) for pair in zip(rows["side"], rows["trained_in"], strict=True)]
     rows = rows.assign(run=names)
-    numbers = _numbers(rows)
-    size = (1.2 + 2.8 * len(numbers), 0.9 + 0.26 * rows["run"].nunique())
-    figure, axes = plt.subplots(1, len(numbers), figsize=size, squeeze=False, sharey=True)
-    for examples, ax in zip(numbers, axes.flat, strict=True):
+    counts = numbers(rows)
+    size = (1.2 + 2.8 * len(counts), 0.9 + 0.26 * rows["run"].nunique())
+    figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharey=True)
+    for examples, ax in zip(counts, axes.flat, strict=True):
         score_dots(rows[rows["examples"] == examples], ax, "run", "group")
         ax.set_title(amount(examples), loc="left", fontsize=7)
     figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=len(groups))
@@ -57,7 +57,7 @@ def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
     """One quantity language by language: a column per language of phase 2, a row per side and number of examples.
     Filled: the interval excludes zero; a grey column is the language of phase 2 itself. ``order``: languages."""
     columns = list(table["trained_in"].unique())
-    lines = [(side, examples) for side in table["side"].unique() for examples in _numbers(table)]
+    lines = [(side, examples) for side in table["side"].unique() for examples in numbers(table)]
     size = (0.9 + max(1.2, 0.17 * len(order)) * len(columns), 0.8 + 1.15 * len(lines))
     figure, grid = plt.subplots(len(lines), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
     for (side, examples), axes in zip(lines, grid, strict=True):
@@ -99,10 +99,10 @@ def measured_panels(measured: pd.DataFrame) -> Figure:
 
 def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
     """Gain against measured distance, a panel per number of examples; columns as ``shift.by_distance`` gives them."""
-    numbers = _numbers(points)
-    size = (0.8 + 2.9 * len(numbers), 2.8)
-    figure, axes = plt.subplots(1, len(numbers), figsize=size, squeeze=False, sharex=True, sharey=True)
-    for examples, ax in zip(numbers, axes.flat, strict=True):
+    counts = numbers(points)
+    size = (0.8 + 2.9 * len(counts), 2.8)
+    figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for examples, ax in zip(counts, axes.flat, strict=True):
         part = points[points["examples"] == examples].sort_values("characters")
         ax.axhline(0, color="0.3", linewidth=0.6)
         ax.vlines(part["characters"], part["low"], part["high"], colors="0.6", linewidth=0.8)
@@ -129,11 +129,6 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
     )
     figure.supylabel("gain over none (points)", fontsize=8)
     return figure
-
-
-def _numbers(table: pd.DataFrame) -> list[int]:
-    """Numbers of training examples, the whole set (0) last."""
-    return sorted(table["examples"].unique(), key=lambda number: number or float("inf"))
 
 
 def _handles(ax) -> tuple[list, list]:

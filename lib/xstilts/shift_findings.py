@@ -4,7 +4,7 @@ import pandas as pd
 
 from .findings import with_interval
 from .results import ZERO_SHOT, marked
-from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, WORST
+from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
 from .study import NONE, Study
 
 SIDES = {IN: "in-domain", OUT: "out-of-domain", DROP: "the drop"}
@@ -21,22 +21,28 @@ def answer(
         "In the generated micro-world (constructed languages; not XCOPA)" if study.source == "micro" else "On real text"
     )
     covers = "test examples and seeds" if seeds > 1 else "test examples alone"
+    few = " Two seeds say little of how much seeds differ: intervals are wide." if seeds == 2 else ""
     lines = [
         f"{where}: {len(study.intermediate) - 1} intermediate runs, {codes} languages other than the source, "
-        f"{seeds} seed{'s' * (seeds > 1)}: the intervals (95%) cover {covers}. {_halves(table, unit)}",
+        f"{seeds} seed{'s' * (seeds > 1)}: the intervals (95%) cover {covers}.{few} {_halves(table, unit)}",
+        "",
+        _short(made if len(made) else table),
         "",
         _distances(measured),
     ]
-    for examples in sorted(table["examples"].unique(), key=lambda number: number or float("inf")):
+    for examples in numbers(table):
         lines += ["", f"**Tuned on {amount(examples)}:**", ""]
-        here, crossed = (part[part["examples"] == examples] for part in (table, made)) if len(made) else (
-            table[table["examples"] == examples], made)  # fmt: skip
-        lines += _made(crossed) if len(made) else _runs(here)
-        lines += _languages(crossed if len(made) else here)
+        here = (made if len(made) else table).query("examples == @examples")
+        lines += [*(_made(here) if len(made) else _runs(here)), *_languages(here)]
         lines += [_along(rho[rho["examples"] == examples].iloc[0])]
     gaps = table[(table["seeds"] == 0) & (table["quantity"] == "score")]
     absent = [f"`{name}`" for name in dict.fromkeys(run_name(row.side, row.trained_in) for row in gaps.itertuples())]
     return "\n".join(lines + (["", f"Missing: {', '.join(absent)}."] if absent else []))
+
+
+def numbers(table: pd.DataFrame) -> list[int]:
+    """Numbers of training examples, the whole set (0) last."""
+    return sorted(table["examples"].unique(), key=lambda number: number or float("inf"))
 
 
 def amount(examples: int) -> str:
@@ -46,6 +52,29 @@ def amount(examples: int) -> str:
 def run_name(side: str, trained_in: str) -> str:
     """As runs are written: ``piqa@qab``."""
     return side if trained_in in (SOURCE, NONE) else f"{side}@{trained_in}"
+
+
+def _short(table: pd.DataFrame) -> str:
+    """The question's answer: phase 2 in another language, in the poorer or farther half, under shift."""
+    rows = table[
+        (table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & ~table["side"].isin([IN, DROP])
+    ]
+    parts = []
+    for examples in numbers(rows):
+        for side in rows["side"].unique():
+            verdict = _verdict(rows[(rows["examples"] == examples) & (rows["side"] == side)], _language)
+            parts.append(f"{_named(side)}, {amount(examples)}: {verdict}")
+    if not parts:
+        return "No run of phase 2 is in another language than the source: the question has no answer here."
+    return f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language is, {'; '.join(parts)}."
+
+
+def _named(side: str) -> str:
+    return SIDES.get(side, f"`{side}`")
+
+
+def _language(row) -> str:
+    return f"in `{row.trained_in}`"
 
 
 def _halves(table: pd.DataFrame, unit: str) -> str:
@@ -122,19 +151,18 @@ def _runs(table: pd.DataFrame) -> list[str]:
 def _languages(table: pd.DataFrame) -> list[str]:
     """Non-source against source phase 2, group by group."""
     lines, against = [], table[table["quantity"] == AGAINST]
-    for group in (LESS, MORE, FARTHER, NEARER):
+    for group in (LESS, MORE, FARTHER, NEARER, UNTRAINED):
         rows = against[against["group"] == group]
         for side in rows["side"].unique():
-            verdict = _verdict(rows[rows["side"] == side], lambda row: f"in `{row.trained_in}`")
-            lines.append(
-                f"- {group}, {SIDES.get(side, f'`{side}`')}, phase 2 in another language than the source: {verdict};"
-            )
-    return lines or ["- no run of phase 2 in another language;"]
+            verdict = _verdict(rows[rows["side"] == side], _language)
+            lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
+    return lines
 
 
 def _along(found) -> str:
     if found.rho != found.rho:
-        return f"- gain against measured distance: too few domains ({found.domains})."
-    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}] over {found.domains} points".replace("-", "−")
+        why = "too few domains" if found.domains < 3 else "a domain is missing or all are as far"
+        return f"- gain against measured distance: not known, {why}."
+    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}] over {found.domains:.0f} points".replace("-", "−")
     sure = "falls" if found.high < 0 else "rises" if found.low > 0 else "no evidence that it falls or rises"
     return f"- gain against measured distance: {sure} (Spearman's {text}, taken as given)."
