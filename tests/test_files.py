@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
@@ -210,6 +211,19 @@ def test_every_language_has_a_name_a_family_a_script_and_a_place():
     assert table["distance"].idxmin() == "en" and table.loc["de", "distance"] < table.loc["hi", "distance"]
     other = FilesSource(FilesSettings(root="."), "de").language_table()["distance"]
     assert other["de"] == 0 and other.drop("de").isna().all()  # the table's distances are from English
+
+
+def test_distances_by_kind_and_pretraining_sizes_are_numbers_of_their_sources():
+    table = FilesSource(FilesSettings(root="."), "en").language_table()
+    parts = table[["syntactic", "genetic", "geographic", "featural"]]
+    assert (table["distance"] - parts.mean(axis=1, skipna=False)).abs().max() < 1e-4  # phonological has no part in it
+    kinds = table[[*parts, "phonological"]]
+    assert kinds.loc["en"].eq(0).all() and kinds.drop("en").min(axis=None) > 0 and kinds.max(axis=None) <= 1
+    assert table["phonological"].notna().sum() >= 45 and table["phonological"].dtype == float
+    # arXiv:1911.02116, table 6; Haitian Creole and Quechua are not in it
+    asked = table.loc[["en", "vi", "ta", "sw", "jv", "ht", "qu"], "cc100_gib"]
+    np.testing.assert_array_equal(asked, [300.8, 137.3, 12.2, 1.6, 0.2, np.nan, np.nan])
+    assert table["cc100_gib"].dropna().between(0.1, 301).all() and table["cc100_gib"].notna().sum() == 49
 
 
 # --- small files ---------------------------------------------------------------------------------------

@@ -93,6 +93,11 @@ def test_choices(write):
     assert second["question"] == "What was the effect?"
     social = {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "C"}
     assert read("socialiqa", write("s.jsonl", json.dumps(social)))[0]["label"] == 2
+    goals = [{"goal": f"g{i}", "sol1": "x", "sol2": "y"} for i in range(2)]
+    write("valid-labels.lst", "1\n0\n")
+    rows = read("piqa", write("valid.jsonl", "\n".join(map(json.dumps, goals))))
+    assert [row["label"] for row in rows] == [1, 0]
+    assert rows[1] == {"id": "2", "context": "", "question": "g1", "choices": ["x", "y"], "label": 0}
     swag = {"ind": 4, "ctx": "c", "endings": ["w", "x", "y", "z"], "label": 3}
     assert read("hellaswag", write("h.jsonl", json.dumps(swag)))[0]["choices"] == ["w", "x", "y", "z"]
     letters = [{"label": letter, "text": letter.lower()} for letter in "BAC"]
@@ -105,6 +110,18 @@ def test_choices(write):
     assert read("cosmosqa", write("v.csv", cosmos)) == [
         {"id": "5", "context": 'a, "b"\nc', "question": "q", "choices": ["w", "x", "y", "z"], "label": 2}
     ]
+
+
+def test_a_choice_without_its_label_is_an_error(write):
+    path = write("train.jsonl", json.dumps({"goal": "g", "sol1": "x", "sol2": "y"}))
+    with pytest.raises(UserError, match="train-labels.lst: is missing"):
+        read("piqa", path)
+    write("train-labels.lst", "1\n0\n")
+    with pytest.raises(UserError, match="1 lines, its labels 2; expected the same number"):
+        read("piqa", path)
+    write("train-labels.lst", "2\n")
+    with pytest.raises(UserError, match=r"train-labels.lst:1: .*2"):
+        read("piqa", path)
 
 
 def test_tagged_sentences(write):

@@ -295,7 +295,10 @@ def test_every_layer_asked_for_has_its_score(retrieve):
     rows = [(language, layer, score) for language, layer, metric, score in curve[0].values if metric == "accuracy"]
     found = [("xx", 2, 100), ("xx", 0, 25), ("xx", 1, 25), ("yy", 2, 100), ("yy", 0, 25), ("yy", 1, 25)]
     assert rows == found  # where all are alike the first candidate is found: right once in four
-    assert set(curve[0]["metric"]) == set(get("tatoeba").metrics) and set(curve[1]["layer"]) == {2}
+    assert set(curve[0]["metric"]) == {*get("tatoeba").metrics, "cka", "cosine_margin"}
+    aligned = curve[0].query("layer == 2 and language == 'yy'").set_index("metric")["score"]
+    assert aligned["cka"] == pytest.approx(100) and aligned["cosine_margin"] == pytest.approx(100)
+    assert set(curve[1]["layer"]) == {2}
 
 
 def test_every_layer_of_a_mining_set_has_its_own_threshold(retrieve):

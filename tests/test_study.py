@@ -37,7 +37,7 @@ def test_default_study_is_the_whole_grid():
 @pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_is_valid(path):
     study = load_study(path.stem)
-    assert list_runs(study)[-1].phase == "transfer"
+    assert list_runs(study)[-1].phase == study.question
 
 
 def test_a_study_based_on_another_states_only_what_it_changes(write):
@@ -46,6 +46,8 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
     assert control.intermediate == ("none",) and control.controls == () and control.name == "micro-untrained"
     kept = {"targets", "micro", "training", "retrieval", "seeds"}
     assert control.model_dump(include=kept) == micro_study.model_dump(include=kept)
+    emptied = load_study(write({"based_on": "files", "name": "one", "targets": ["xcopa"], "training_sets": {}}))
+    assert not emptied.training_sets and load_study("files").training_sets
     mixed = load_study(write({"based_on": "micro", "name": "mixed", "micro": {"code_mixing": 0.5}}))
     assert mixed.micro == micro_study.micro.model_copy(update={"code_mixing": 0.5})
     with pytest.raises(UserError, match="itself based on another"):

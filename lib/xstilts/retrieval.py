@@ -2,9 +2,11 @@
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from . import metrics
+from .alignment import alignment
 from .features import collate
 from .sources import Source
 from .study import RetrievalSettings, Study
@@ -60,7 +63,8 @@ def retrieve(
     tuned: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the main layer, and
-    the scores of every layer asked for (language, layer, metric, score in percent). ``tuned``: see :class:`Pooler`.
+    the scores of every layer asked for (language, layer, metric, score in percent), of a parallel set with how well
+    the two sides are aligned. ``tuned``: see :class:`Pooler`.
 
     All layers are pooled in one pass over the text, and one at a time is held in memory. A mining threshold is
     chosen on the development set, for each layer its own; where that is all there is, on the set it is scored on,
@@ -91,7 +95,8 @@ def retrieve(
             score = partial(_mined, sets, language)
         for number, layer in enumerate(pooler.layers):
             found_stats, found = score(*(vectors(side[number], pooler.settings.centre) for side in sides))
-            curve.append(layer_scores(found_stats, layer))
+            aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
+            curve.append(layer_scores(found_stats, layer, aligned))
             if number == 0:  # the main layer
                 stats.append(found_stats)
                 predictions.append(found.assign(language=language))
@@ -99,9 +104,10 @@ def retrieve(
     return tables[0], tables[1][["language", "id", "prediction"]], tables[2]
 
 
-def layer_scores(stats: pd.DataFrame, layer: int) -> pd.DataFrame:
-    """Columns language, layer, metric, score (percent): one layer's part of ``layers.parquet``."""
-    percent = metrics.score(stats).melt(var_name="metric", value_name="score", ignore_index=False)
+def layer_scores(stats: pd.DataFrame, layer: int, measures: Mapping[str, float] = MappingProxyType({})) -> pd.DataFrame:
+    """Columns language, layer, metric, score (percent): one layer's part of ``layers.parquet``, with further
+    ``measures`` of it."""
+    percent = metrics.score(stats).assign(**measures).melt(var_name="metric", value_name="score", ignore_index=False)
     return percent.reset_index().assign(layer=layer)[["language", "layer", "metric", "score"]]
 
 

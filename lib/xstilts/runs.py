@@ -35,12 +35,12 @@ CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
     "intermediate": ("features", "dual", "training", "phases", "tunings"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval", "ranking"),
+    "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": ("results", "findings", "figures"),
     "source-language": ("results", "findings", "figures"),
-    "domain-shift": ("results", "findings", "figures"),
-    "retrieval": ("results", "findings", "figures", "recall"),
+    "domain-shift": ("results", "findings", "figures", "domains", "shift", "shift_findings", "shift_figures"),
+    "retrieval": ("results", "findings", "figures", "recall", "recall_figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 

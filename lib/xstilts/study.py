@@ -262,7 +262,8 @@ def parse_run(name: str) -> IntermediateRun:
 def load_study(study: str | Path, **changes: Any) -> Study:
     """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
 
-    A file with ``based_on: <study>`` states only what it changes of that one; lists are replaced whole.
+    A file with ``based_on: <study>`` states only what it changes of that one; lists are replaced whole, and so
+    is a section by ``{}``.
     Raises UserError naming the file and the key for anything a study cannot be run with.
     """
     path = _path(study)
@@ -305,9 +306,11 @@ def _read(path: Path) -> dict:
 
 
 def _merged(basis: dict, changes: dict) -> dict:
-    """``changes`` over ``basis``, section by section."""
+    """``changes`` over ``basis``, section by section; an empty one, ``{}``, empties it."""
     sections = {
-        key: _merged(basis[key], value) if isinstance(value, dict) and isinstance(basis.get(key), dict) else value
+        key: _merged(basis[key], value)
+        if value and isinstance(value, dict) and isinstance(basis.get(key), dict)
+        else value
         for key, value in changes.items()
     }
     return basis | sections

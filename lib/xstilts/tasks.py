@@ -302,6 +302,11 @@ _FURTHER = (
         citation="Sap et al. 2019, arXiv:1904.09728",
     ),
     Task(
+        "piqa", "choice", "PIQA", ("accuracy",),
+        files={"train": Files("piqa", ("piqa/train.jsonl",)), "dev": Files("piqa", ("piqa/valid.jsonl",))},
+        citation="Bisk et al. 2020, arXiv:1911.11641",
+    ),
+    Task(
         "sick", "classification", "SICK", ("accuracy",), NLI,
         files={
             "train": Files("pairs", ("sick/SICK_train.txt",)),

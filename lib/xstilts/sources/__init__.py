@@ -58,8 +58,12 @@ class Source(Protocol):
     #   size(task, split, language) -> int      examples that load would give, known without loading
     #   at_hand(task, split, language) -> bool  whether load (without arguments: text) needs no download
 
+    # Optional, for studies of domain shift; a source that does not know what its examples are about lacks it:
+    #   topics(task, split) -> dict[str, str]   id of a choice example -> its topic, "" for none
+
     def language_table(self) -> "pandas.DataFrame":
-        """Index language; columns name, family, script, distance (from the source language; NaN if unknown)."""
+        """Index language; columns name, family, script, distance (from the source language; NaN if unknown), and
+        what else the source knows: the parts of the distance; cc100_gib, the size of XLM-R's pretraining text."""
 
 
 def note_left_out(rows: "Dataset", count: int) -> None:

@@ -248,16 +248,19 @@ class FilesSource:
 
 
 def natural_languages(source_language: str) -> pd.DataFrame:
-    """Index language; columns name, family, script, distance.
+    """Index language; columns name, family, script, distance, its parts and phonological (each 0 to 1, NaN where
+    unknown), and cc100_gib, the text that XLM-R was pretrained on (GiB; NaN: none that its paper lists).
 
-    Distance is from English, the mean of URIEL+'s syntactic, genetic, geographic and featural ones
+    Distances are from English, ``distance`` the mean of URIEL+'s syntactic, genetic, geographic and featural ones
     (``languages.csv``, made by ``make_languages.py``); unknown from any other source language.
     """
     table = pd.read_csv(Path(__file__).parents[1] / "languages.csv", index_col="language", keep_default_na=False)
-    table["distance"] = pd.to_numeric(table["distance"])
+    distances = ["distance", "syntactic", "phonological", "genetic", "geographic", "featural"]
+    table = table[["name", "family", "script", *distances, "cc100_gib"]]
+    table[[*distances, "cc100_gib"]] = table[[*distances, "cc100_gib"]].apply(pd.to_numeric)
     if source_language != "en":
-        table["distance"] = np.nan
-        table.loc[table.index == source_language, "distance"] = 0.0
+        table[distances] = np.nan
+        table.loc[table.index == source_language, distances] = 0.0
     return table
 
 

@@ -13,6 +13,8 @@ from .grammar import Say
 from .pairs import ask, filled, other, say
 from .world import World, split_of
 
+# Disjoint: no verb, and so no course of events, of one topic is in the other.
+TOPICS = {"social": ("person", "gift", "state"), "physical": ("food", "tool", "animal")}
 REMOTE = ("food", "tool", "animal", "gift")  # verb classes whose object has a hypernym
 
 # ---- reading
@@ -172,16 +174,16 @@ def cosmosqa(world: World, rng: random.Random, split: str, n: int) -> dict:
     }
 
 
-def copa(world: World, rng: random.Random, split: str, n: int) -> dict:
+def copa(world: World, rng: random.Random, split: str, n: int, kinds: tuple[str, ...] = ()) -> dict:
     """A premise, "cause" or "effect", two alternatives. The wrong one is, in equal parts, something else
     that the same person does, a less likely doing with the same thing, or the same chain of events read
-    backwards: an effect for a cause."""
-    clause = world.split_event(rng, split)
+    backwards: an effect for a cause. ``kinds``: the verb classes that it tells of, () = all."""
+    clause = world.split_event(rng, split, kind=rng.choice(kinds) if kinds else "")
     relation = ("cause", "effect")[n // 2 % 2]
     table, backwards = (PREVIOUS, NEXT) if relation == "cause" else (NEXT, PREVIOUS)
     right = continuation(world, rng, clause, table[clause.verb])
     if n // 4 % 3 == 0:
-        kind = other(rng, tuple(concepts.VERBS), concepts.VERB_CLASS[clause.verb])
+        kind = other(rng, kinds or tuple(concepts.VERBS), concepts.VERB_CLASS[clause.verb])
         elsewhere = world.event(rng, kind=kind, agent=clause.subject.head)
         wrong = continuation(world, rng, elsewhere._replace(tense=clause.tense), elsewhere.verb)
     else:
@@ -193,6 +195,23 @@ def copa(world: World, rng: random.Random, split: str, n: int) -> dict:
         "choices": [[right], [wrong]] if n % 2 == 0 else [[wrong], [right]],
         "label": n % 2,
     }
+
+
+def socialiqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """As copa, of what people do among themselves: two sets alike in all but what they are about."""
+    return copa(world, rng, split, n, TOPICS["social"])
+
+
+def piqa(world: World, rng: random.Random, split: str, n: int) -> dict:
+    """As copa, of what is done with things and animals."""
+    return copa(world, rng, split, n, TOPICS["physical"])
+
+
+def topic_of(choice: dict) -> str:
+    """The topic of all that a choice tells, alternatives included; "" where it tells of both."""
+    clauses = (part.clause for parts in (choice["context"], *choice["choices"]) for part in parts)
+    told = {concepts.VERB_CLASS[clause.verb] for clause in clauses}
+    return next((topic for topic, kinds in TOPICS.items() if told.issubset(kinds)), "")
 
 
 def csqa(world: World, rng: random.Random, split: str, n: int) -> dict:

@@ -31,6 +31,8 @@ EXAMPLES = {
     "cosmosqa": (meanings.cosmosqa, _TRAIN),
     "csqa": (meanings.csqa, _TRAIN),
     "copa": (meanings.copa, _TRAIN),
+    "socialiqa": (meanings.socialiqa, _TRAIN),
+    "piqa": (meanings.piqa, _TRAIN),
     "xnli": (pairs.mnli, _TEST),
     "pawsx": (pairs.pawsx, _ALL),
     "udpos": (meanings.udpos, _ALL),
@@ -114,6 +116,11 @@ class MicroSource:
             for code, tongue in ((code, LANGUAGES[code]) for code in self.settings.languages)
         ]  # fmt: skip
         return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
+
+    def topics(self, task: Task, split: str) -> dict[str, str]:
+        """Of a choice set: id -> "social" or "physical", "" where an example tells of both. Beside the data, not in
+        it: no model sees it."""
+        return {key: meanings.topic_of(plan) for key, plan in self.plans(task.name, task.kind, split)}
 
     def text(self, seed: int) -> datasets.Dataset:
         """Columns id, text, language: the unaligned mixture the encoder is pretrained on."""

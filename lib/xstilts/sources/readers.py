@@ -66,6 +66,8 @@ def companions(reader: str, path: Path) -> list[Path]:
         return [path.with_suffix("." + path.stem.rsplit("-", 1)[-1])]
     if reader == "bucc":
         return [path.with_suffix(".en"), path.with_suffix(".gold")]
+    if reader == "piqa":  # train.jsonl -> train-labels.lst
+        return [path.with_name(f"{path.stem}-labels.lst")]
     return []
 
 
@@ -165,7 +167,7 @@ def _fields(names: list[str]) -> dict[str, str]:
     }
 
 
-# --- choices: (X)COPA, SocialIQA, HellaSwag, CommonsenseQA, Cosmos QA ----------------------------------
+# --- choices: (X)COPA, SocialIQA, PIQA, HellaSwag, CommonsenseQA, Cosmos QA ----------------------------------
 
 COPA_QUESTIONS = {"cause": "What was the cause?", "effect": "What was the effect?"}  # XTREME-R's, in every language
 
@@ -190,6 +192,17 @@ def _socialiqa(path: Path, labels: tuple[str, ...]) -> Rows:
         context, question = get(record, "context", str, where), get(record, "question", str, where)
         choices = [get(record, f"answer{letter}", str, where) for letter in "ABC"]
         yield where, _choice(number, context, question, choices, index_of(record.get("correct"), tuple("ABC"), where))
+
+
+def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
+    """A goal and two ways to it; line i of the companion says which of them, "0" or "1", is right on line i."""
+    records, answers = list(json_lines(path)), list(lines_of(companions("piqa", path)[0]))
+    if len(records) != len(answers):
+        raise UserError(f"{path}: {len(records)} lines, its labels {len(answers)}; expected the same number")
+    for number, ((where, record), (beside, answer)) in enumerate(zip(records, answers, strict=True), 1):
+        choices = [get(record, "sol1", str, where), get(record, "sol2", str, where)]
+        label = index_of(answer.strip(), ("0", "1"), beside)
+        yield where, _choice(number, "", get(record, "goal", str, where), choices, label)
 
 
 def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -274,6 +287,7 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
     "translated_pairs": _translated_pairs,
     "copa": _copa,
     "socialiqa": _socialiqa,
+    "piqa": _piqa,
     "hellaswag": _hellaswag,
     "commonsenseqa": _commonsenseqa,
     "cosmosqa": _cosmosqa,

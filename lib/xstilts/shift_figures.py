@@ -1,0 +1,136 @@
+"""Figures on domain shift, from the tables of :mod:`.shift`."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .figures import NEUTRAL, language_dots, score_dots
+from .results import marked
+from .shift import AGAINST, DROP
+from .shift_findings import amount, numbers, run_name
+from .study import NONE
+
+ENDS = ("value", "low", "high")
+QUANTITIES = {DROP: "drop (in minus out)", AGAINST: "gain over source-language phase 2"}
+
+
+def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Figure:
+    """Scores by language of phase 2 (lines) and side (markers): a column per group of languages, a row per number of
+    training examples. The band is ``none`` with its interval."""
+    rows = table[(table["quantity"] == "score") & table["group"].isin(groups)]
+    lines = [name for name in rows["trained_in"].unique() if name != NONE]
+    counts = numbers(rows)
+    size = (1.2 + 2.3 * len(groups), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
+    figure, grid = plt.subplots(len(counts), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for (examples, group), ax in zip([(n, g) for n in counts for g in groups], grid.flat, strict=True):
+        part = rows[(rows["examples"] == examples) & (rows["group"] == group)]
+        for base in part[part["side"] == NONE].dropna(subset="value").itertuples():
+            ax.axvspan(base.low, base.high, color="0.92", linewidth=0, zorder=0)
+            ax.axvline(base.value, color=NEUTRAL, linewidth=0.8, linestyle="--", label="none", zorder=1)
+        score_dots(part[part["side"].isin(sides)], ax, "trained_in", "side", lines)
+        ax.set_title(f"{group}\n{amount(examples)}", loc="left", fontsize=7)
+    figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=1 + len(sides))
+    figure.supxlabel("accuracy (%); 95% intervals", fontsize=8)
+    figure.supylabel("language of phase 2", fontsize=8)
+    return figure
+
+
+def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
+    """Gain over ``none`` of every run (lines) in groups of languages (markers), a column per number of examples."""
+    rows = table[(table["quantity"] == "gain") & table["group"].isin(groups)]
+    names = [run_name(*pair) for pair in zip(rows["side"], rows["trained_in"], strict=True)]
+    rows = rows.assign(run=names)
+    counts = numbers(rows)
+    size = (1.2 + 2.8 * len(counts), 0.9 + 0.26 * rows["run"].nunique())
+    figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharey=True)
+    for examples, ax in zip(counts, axes.flat, strict=True):
+        score_dots(rows[rows["examples"] == examples], ax, "run", "group")
+        ax.set_title(amount(examples), loc="left", fontsize=7)
+    figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=len(groups))
+    figure.supxlabel("gain over none (points); 95% intervals", fontsize=8)
+    return figure
+
+
+def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
+    """One quantity language by language: a column per language of phase 2, a row per side and number of examples.
+    Filled: the interval excludes zero; a grey column is the language of phase 2 itself. ``order``: languages."""
+    columns = list(table["trained_in"].unique())
+    lines = [(side, examples) for side in table["side"].unique() for examples in numbers(table)]
+    size = (0.9 + max(1.2, 0.17 * len(order)) * len(columns), 0.8 + 1.15 * len(lines))
+    figure, grid = plt.subplots(len(lines), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for (side, examples), axes in zip(lines, grid, strict=True):
+        for language, ax in zip(columns, axes, strict=True):
+            chosen = (table["side"] == side) & (table["examples"] == examples) & (table["trained_in"] == language)
+            language_dots(table[chosen].assign(quantity="gain"), ax, order)
+            for place in [place for place, code in enumerate(order) if code in language.split("=")[0].split(",")]:
+                ax.axvspan(place - 0.4, place + 0.4, color="0.9", linewidth=0, zorder=0)
+            ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            ax.tick_params(axis="x", rotation=90, labelsize=5.5)
+        axes[0].set_ylabel(f"{side}\n{amount(examples)}", fontsize=6)
+    for language, ax in zip(columns, grid[0], strict=True):
+        ax.set_title(f"phase 2 in {language}", loc="left", fontweight="bold", fontsize=7)
+    figure.supylabel(f"{QUANTITIES[table['quantity'].iloc[0]]} (points)", fontsize=8)
+    figure.supxlabel("language, nearest to the source first; filled: the 95% interval excludes zero", fontsize=7.5)
+    return figure
+
+
+def measured_panels(measured: pd.DataFrame) -> Figure:
+    """The measured shift: proxy A-distances of each task from each part of the target's text, and shared words."""
+    pair = measured["task"] + " → " + measured["against"]
+    distances = [
+        pd.DataFrame({"pair": pair, "by": name, "quantity": "score", "value": measured[name],
+                      "low": measured[f"{name}_low"], "high": measured[f"{name}_high"]})
+        for name in ("characters", "words")
+    ]  # fmt: skip
+    labels = {"covered": "running words known", "jaccard": "vocabulary shared (Jaccard)"}
+    shares = [
+        pd.DataFrame({"pair": pair, "by": label, "quantity": "score"} | dict.fromkeys(ENDS, measured[name]))
+        for name, label in labels.items()
+    ]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 1.1 + 0.24 * len(measured)), sharey=True)
+    for ax, parts, label, end in ((left, distances, "proxy A-distance", 2), (right, shares, "share", 1)):
+        score_dots(pd.concat(parts), ax, "pair", "by")
+        ax.set(xlabel=label, xlim=(-0.03 * end, 1.03 * end))
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.2)
+    return figure
+
+
+def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
+    """Gain against measured distance, a panel per number of examples; columns as ``shift.by_distance`` gives them."""
+    counts = numbers(points)
+    size = (0.8 + 2.9 * len(counts), 2.8)
+    figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for examples, ax in zip(counts, axes.flat, strict=True):
+        part = points[points["examples"] == examples].sort_values("characters")
+        ax.axhline(0, color="0.3", linewidth=0.6)
+        ax.vlines(part["characters"], part["low"], part["high"], colors="0.6", linewidth=0.8)
+        ax.hlines(part["value"], part["characters_low"], part["characters_high"], colors="0.6", linewidth=0.8)
+        faces = np.where(marked(part), "0.2", "white")
+        ax.scatter(
+            part["characters"], part["value"], s=16, facecolors=faces, edgecolors="0.2", linewidths=0.8, zorder=3
+        )
+        for number, row in enumerate(part.dropna(subset="value").itertuples()):
+            name = f"{row.task}\n{row.topic} items" if row.topic else row.task
+            above = number % 2 == 0
+            ax.annotate(
+                name, (row.characters, row.high if above else row.low), (0, 3 if above else -3), ha="center",
+                textcoords="offset points", va="bottom" if above else "top", fontsize=5.5,
+            )  # fmt: skip
+        found = rho[rho["examples"] == examples].iloc[0]
+        text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if np.isfinite(found.rho) else "ρ: too few"
+        ax.set_title(amount(examples), loc="left", fontsize=7)
+        ax.set_title(text.replace("-", "−"), loc="right", fontsize=7)
+        ax.margins(x=0.15, y=0.2)
+        ax.grid(axis="y")
+    figure.supxlabel(
+        "proxy A-distance of phase 2 from the target's text (filled: the gain's interval excludes zero)", fontsize=7
+    )
+    figure.supylabel("gain over none (points)", fontsize=8)
+    return figure
+
+
+def _handles(ax) -> tuple[list, list]:
+    named = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    return list(named.values()), list(named)

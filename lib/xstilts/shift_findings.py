@@ -1,0 +1,168 @@
+"""The answer on domain shift in words, computed from the estimates of :mod:`.shift` alone."""
+
+import pandas as pd
+
+from .findings import with_interval
+from .results import ZERO_SHOT, marked
+from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
+from .study import NONE, Study
+
+SIDES = {IN: "in-domain", OUT: "out-of-domain", DROP: "the drop"}
+
+
+def answer(
+    table: pd.DataFrame, made: pd.DataFrame, measured: pd.DataFrame, rho: pd.DataFrame, unit: str, study: Study
+) -> str:
+    """Markdown. ``table``: estimates of the runs; ``made``: those of the crossed design, empty where the shift is
+    not made; ``measured``, ``rho``: of :func:`~.shift.measure` and :func:`~.shift.by_distance`; ``unit``: of the
+    pretraining text."""
+    seeds, codes = int(table["seeds"].max()), table.loc[table["group"] == ZERO_SHOT, "languages"].max()
+    where = (
+        "In the generated micro-world (constructed languages; not XCOPA)" if study.source == "micro" else "On real text"
+    )
+    covers = "test examples and seeds" if seeds > 1 else "test examples alone"
+    few = " Two seeds say little of how much seeds differ: intervals are wide." if seeds == 2 else ""
+    lines = [
+        f"{where}: {len(study.intermediate) - 1} intermediate runs, {codes} languages other than the source, "
+        f"{seeds} seed{'s' * (seeds > 1)}: the intervals (95%) cover {covers}.{few} {_halves(table, unit)}",
+        "",
+        _short(made if len(made) else table),
+        "",
+        _distances(measured),
+    ]
+    for examples in numbers(table):
+        lines += ["", f"**Tuned on {amount(examples)}:**", ""]
+        here = (made if len(made) else table).query("examples == @examples")
+        lines += [*(_made(here) if len(made) else _runs(here)), *_languages(here)]
+        lines += [_along(rho[rho["examples"] == examples].iloc[0])]
+    gaps = table[(table["seeds"] == 0) & (table["quantity"] == "score")]
+    absent = [f"`{name}`" for name in dict.fromkeys(run_name(row.side, row.trained_in) for row in gaps.itertuples())]
+    return "\n".join(lines + (["", f"Missing: {', '.join(absent)}."] if absent else []))
+
+
+def numbers(table: pd.DataFrame) -> list[int]:
+    """Numbers of training examples, the whole set (0) last."""
+    return sorted(table["examples"].unique(), key=lambda number: number or float("inf"))
+
+
+def amount(examples: int) -> str:
+    return f"{examples:,} examples" if examples else "the whole training set"
+
+
+def run_name(side: str, trained_in: str) -> str:
+    """As runs are written: ``piqa@qab``."""
+    return side if trained_in in (SOURCE, NONE) else f"{side}@{trained_in}"
+
+
+def _short(table: pd.DataFrame) -> str:
+    """The question's answer: phase 2 in another language, in the poorer or farther half, under shift."""
+    rows = table[
+        (table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & ~table["side"].isin([IN, DROP])
+    ]
+    parts = []
+    for examples in numbers(rows):
+        for side in rows["side"].unique():
+            verdict = _verdict(rows[(rows["examples"] == examples) & (rows["side"] == side)], _language)
+            parts.append(f"{_named(side)}, {amount(examples)}: {verdict}")
+    if not parts:
+        return "No run of phase 2 is in another language than the source: the question has no answer here."
+    return f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language is, {'; '.join(parts)}."
+
+
+def _named(side: str) -> str:
+    return SIDES.get(side, f"`{side}`")
+
+
+def _language(row) -> str:
+    return f"in `{row.trained_in}`"
+
+
+def _halves(table: pd.DataFrame, unit: str) -> str:
+    if LESS in set(table["group"]):
+        return f"Low- and high-resource languages: the halves with less and with more pretraining text ({unit})."
+    return (
+        "All languages but the source have as much pretraining text: there is no low- and high-resource half, and the "
+        "halves farther from and nearer to the source are told apart in their place."
+    )
+
+
+def _distances(measured: pd.DataFrame) -> str:
+    parts = [
+        f"`{row.task}` to {row.against} {row.characters:.2f} [{row.characters_low:.2f}, {row.characters_high:.2f}] "
+        f"({row.covered:.0%} of the words known)"
+        for row in measured.itertuples()
+    ]
+    return f"Shift measured in the source language, proxy A-distance (0 to 2): {'; '.join(parts)}."
+
+
+def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: str):
+    found = table[
+        (table["side"] == side) & (table["trained_in"] == language) & (table["quantity"] == quantity)
+        & (table["group"] == group)
+    ]  # fmt: skip
+    return next(found.itertuples(), None)
+
+
+def _signed(row) -> str:
+    return with_interval(row._replace(quantity="gain"))
+
+
+def _verdict(rows: pd.DataFrame, name) -> str:
+    """Which of ``rows`` are above and below zero; the others have no evidence."""
+    parts = []
+    for word, part in (("higher", rows[rows["low"] > 0]), ("lower", rows[rows["high"] < 0])):
+        if len(part):
+            parts.append(f"{word} {', '.join(f'{name(row)} {_signed(row)}' for row in part.itertuples())}")
+    rest, gaps = rows[~marked(rows) & rows["value"].notna()], rows[rows["value"].isna()]
+    if len(rest):
+        parts.append(
+            f"no evidence of a difference {', '.join(f'{name(row)} {_signed(row)}' for row in rest.itertuples())}"
+        )
+    if len(gaps):
+        parts.append(f"missing {', '.join(map(name, gaps.itertuples()))}")
+    return "; ".join(parts)
+
+
+def _made(made: pd.DataFrame) -> list[str]:
+    none = _one(made, NONE, NONE, "score", ZERO_SHOT)
+    lines = [f"- without phase 2 {with_interval(none)} on average over the languages other than the source;"]
+    for language in [name for name in made["trained_in"].unique() if name != NONE]:
+        sides = [with_interval(_one(made, side, language, "score", ZERO_SHOT)) for side in (IN, OUT)]
+        drop = _one(made, DROP, language, DROP, ZERO_SHOT)
+        sure = "" if drop.low > 0 or drop.high < 0 or not drop.seeds else " (no evidence of a drop)"
+        worst = [with_interval(_one(made, side, language, "score", WORST)) for side in (IN, OUT)]
+        lines.append(
+            f"- phase 2 in `{language}`: in-domain {sides[0]}, out-of-domain {sides[1]}, drop {_signed(drop)}{sure}; "
+            f"worst language {worst[0]} and {worst[1]};"
+        )
+    return lines
+
+
+def _runs(table: pd.DataFrame) -> list[str]:
+    none, worst = (_one(table, NONE, NONE, "score", group) for group in (ZERO_SHOT, WORST))
+    gains = table[(table["quantity"] == "gain") & (table["group"] == ZERO_SHOT)]
+    return [
+        f"- without phase 2 {with_interval(none)} on average over the languages other than the source, worst language "
+        f"{with_interval(worst)};",
+        f"- gain over that: {_verdict(gains, lambda row: f'`{run_name(row.side, row.trained_in)}`')};",
+    ]
+
+
+def _languages(table: pd.DataFrame) -> list[str]:
+    """Non-source against source phase 2, group by group."""
+    lines, against = [], table[table["quantity"] == AGAINST]
+    for group in (LESS, MORE, FARTHER, NEARER, UNTRAINED):
+        rows = against[against["group"] == group]
+        for side in rows["side"].unique():
+            verdict = _verdict(rows[rows["side"] == side], _language)
+            lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
+    return lines
+
+
+def _along(found) -> str:
+    if found.rho != found.rho:
+        why = "too few domains" if found.domains < 3 else "a domain is missing or all are as far"
+        return f"- gain against measured distance: not known, {why}."
+    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}] over {found.domains:.0f} points".replace("-", "−")
+    sure = "falls" if found.high < 0 else "rises" if found.low > 0 else "no evidence that it falls or rises"
+    return f"- gain against measured distance: {sure} (Spearman's {text}, taken as given)."

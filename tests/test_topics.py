@@ -1,0 +1,82 @@
+"""The two topics of the micro-world's choice tasks: disjoint, right, and beside data that has not changed."""
+
+import hashlib
+import json
+
+import pytest
+
+from xstilts.settings import MicroSettings
+from xstilts.sources import concepts
+from xstilts.sources.meanings import TOPICS, topic_of
+from xstilts.sources.micro import MicroSource
+from xstilts.tasks import get
+
+SIZES = {"train": 300, "dev": 60, "test": 60}
+# of COPA's training and XCOPA's test rows before there were topics: what the default study is trained and scored on
+BEFORE = "485b35fffbd4ad25ccf31d6f6b78d163b247fc513c6aeb1155b516d0ec7bfc40"
+
+
+@pytest.fixture(scope="module")
+def source():
+    return MicroSource(MicroSettings(choice=SIZES))
+
+
+def clauses(plan):
+    return [part.clause for parts in (plan["context"], *plan["choices"]) for part in parts]
+
+
+def test_topics_share_no_verb_and_cover_all_classes():
+    social, physical = ({verb for kind in TOPICS[name] for verb in concepts.VERBS[kind]} for name in TOPICS)
+    assert not social & physical and social | physical == set(concepts.VERB_CLASS)
+
+
+@pytest.mark.parametrize(("task", "topic"), [("socialiqa", "social"), ("piqa", "physical")])
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_each_task_tells_of_its_topic_alone(source, task, topic, split):
+    assert set(source.topics(get(task), split).values()) == {topic}
+    rows = source.load(get(task), split, "qaa")
+    words = {word for row in rows for text in (row["context"], *row["choices"]) for word in text.rstrip(".").split()}
+    foreign = {
+        verb for name, kinds in TOPICS.items() if name != topic for kind in kinds for verb in concepts.VERBS[kind]
+    }
+    nouns = {source.world.words["qaa"][noun] for noun in concepts.CONVERSIONS.values()}  # written as verbs are
+    assert not words & ({source.world.words["qaa"][verb] for verb in foreign} - nouns)
+    assert list(source.topics(get(task), split)) == rows["id"][:]
+
+
+@pytest.mark.parametrize("task", ["socialiqa", "piqa"])
+def test_the_right_alternative_is_what_comes_before_or_after(source, task):
+    labels = []
+    for _, plan in source.plans(task, "choice", "train"):
+        told, relation = plan["context"][0].clause, plan["question"][0]
+        table = concepts.PREVIOUS if relation == "cause" else concepts.NEXT
+        right, wrong = (plan["choices"][place][0].clause for place in (plan["label"], 1 - plan["label"]))
+        assert right.verb == table[told.verb] != wrong.verb
+        assert right.subject == told.subject == wrong.subject and right.object == told.object
+        labels.append(plan["label"])
+    assert sum(labels) == len(labels) / 2
+
+
+def test_a_test_item_of_both_topics_has_none(source):
+    topics = source.topics(get("xcopa"), "test")
+    for key, plan in source.plans("xcopa", "choice", "test"):
+        told = {
+            "social" if concepts.VERB_CLASS[clause.verb] in TOPICS["social"] else "physical" for clause in clauses(plan)
+        }
+        assert topics[key] == topic_of(plan) == (told.pop() if len(told) == 1 else "")
+    assert set(topics.values()) == {"social", "physical", ""}
+
+
+def test_no_event_of_a_training_set_is_tested(source):
+    def events(task, split):
+        return {plan["context"][0].clause[:6] for _, plan in source.plans(task, "choice", split)}
+
+    tested = events("xcopa", "test")
+    assert not tested & (events("socialiqa", "train") | events("piqa", "train"))
+
+
+def test_the_default_study_reads_the_same_rows_as_before():
+    small = MicroSource(MicroSettings(choice={"train": 60, "dev": 60, "test": 60}))
+    sets = [(name, split, code) for name, split in (("copa", "train"), ("xcopa", "test")) for code in ("qaa", "qah")]
+    rows = [small.load(get(name), split, code).to_list() for name, split, code in sets]
+    assert hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest() == BEFORE
