@@ -26,6 +26,7 @@ from .runs import (
     write_record,
 )
 from .study import ROOT, Study, load_study
+from .tunings import tunings
 
 
 def main() -> int:
@@ -216,10 +217,11 @@ def run_notebook(study: Study, name: str) -> int:
         )
     if run.final:
         _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
-    targets = study.bundles()[run.bundle] if run.bundle else ()
+    fingerprints = Fingerprints(study)
+    targets = [one.name for one in tunings(study, fingerprints.source, run.bundle)] if run.bundle else []
     record = {
         "run": run.name,
-        "fingerprint": Fingerprints(study).of(run),
+        "fingerprint": fingerprints.of(run),
         "notebook": notebook_hash(run.notebook),
         "seconds": round(time.monotonic() - started, 1),
         "study": json.loads(study.model_dump_json()),
