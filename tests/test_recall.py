@@ -98,7 +98,12 @@ def test_the_conclusion_is_what_the_intervals_say(made, table):
         next(line for line in text.splitlines() if line.startswith(f"- **{name}")) for name in ("Raw", "Tuned")
     )
     assert "3 intermediate runs, Tatoeba, LAReQA, 4 languages, 3 seeds" in text
-    assert "mean of its runs: hurts, −" in raw and "hurts: `mnli` −" in raw and "helps: `mnli@bb` +" in raw
+    assert (
+        "mean of its runs: −" in raw
+        and "points, it hurts" in raw
+        and "hurts: `mnli` −" in raw
+        and "helps: `mnli@bb` +" in raw
+    )
     assert "No evidence either way: `squad1`" in raw
     assert "helps: `squad1` +" in tuned and "hurts" not in tuned and "`mnli@bb`" in tuned.partition("No evidence")[2]
     assert "no evidence of an effect" in next(line for line in text.splitlines() if line.startswith("- Tuning itself"))

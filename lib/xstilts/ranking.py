@@ -52,22 +52,21 @@ def rank(
     codes = pool_languages(study, source, task)
     pool = _by_language(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
     relevant = Relevant(pool)
-    queries = concatenate_datasets([relevant.answerable(source.load(task, split, code), code) for code in languages])
+    sets = [relevant.answerable(source.load(task, split, code), code) for code in languages]
+    queries, asked_in = concatenate_datasets(sets), np.repeat(languages, [len(rows) for rows in sets])
     candidates = pooler.states(pool["text"][:], longest[1])
     asked = pooler.states(queries["text"][:], longest[0])
-    stats, predictions, curve = [], [], []
+    centre, curve = pooler.settings.centre, []
     for number, layer in enumerate(pooler.layers):
-        there = [np.asarray(asked[number]), np.asarray(queries["language"][:])]
-        found = search(*there, candidates[number], np.asarray(pool["language"][:]), pooler.settings.centre)
-        found_stats = pd.concat([relevant.stats(queries, found, code) for code in languages], ignore_index=True)
+        found = search(np.asarray(asked[number]), asked_in, candidates[number], relevant.languages, centre)
+        parts = [relevant.stats(queries, asked_in == code, found, code) for code in languages]
+        found_stats = pd.concat(parts, ignore_index=True)
         curve.append(layer_scores(found_stats, layer))
         if number == 0:  # the main layer
-            stats.append(found_stats)
-            ids = [" ".join(relevant.ids[row] for row in rows) for rows in found[0][0].tolist()]
-            predictions.append(
-                pd.DataFrame({"language": queries["language"][:], "id": queries["id"][:], "prediction": ids})
-            )
-    return stats[0], predictions[0], pd.concat(curve, ignore_index=True)
+            stats, first = found_stats, found[0][0].tolist()
+    ids = [" ".join(relevant.ids[row] for row in rows) for rows in first]
+    predictions = pd.DataFrame({"language": asked_in, "id": queries["id"][:], "prediction": ids})
+    return stats, predictions, pd.concat(curve, ignore_index=True)
 
 
 def _by_language(pool: Dataset) -> Dataset:
@@ -102,11 +101,10 @@ class Relevant:
             )
         return queries.select(kept)
 
-    def stats(self, queries: Dataset, found: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
-        """Statistics of the queries of one language. ``found``: the ranked candidates of all queries, of any
-        language and of any but the query's own."""
-        codes = queries["language"][:]
-        rows = [row for row, code in enumerate(codes) if code == language]
+    def stats(self, queries: Dataset, chosen: np.ndarray, found: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
+        """Statistics of the ``chosen`` queries, those of one language. ``found``: the ranked candidates of all
+        queries, of any language and of any but the query's own."""
+        rows = np.flatnonzero(chosen).tolist()
         ids, keys = queries["id"][:], queries["keys"][:]
         ids, gold = [ids[row] for row in rows], [self.of(keys[row]) for row in rows]
         anywhere, abroad = ([[at for at in places[row].tolist() if at >= 0] for row in rows] for places, _ in found)

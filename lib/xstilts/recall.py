@@ -136,7 +136,7 @@ def layer_curves(study: Study, source: Source) -> pd.DataFrame:
                 tables.append(table.assign(tuning=TRAINED[one.training_language], intermediate=run.intermediate))
     table = pd.concat(tables, ignore_index=True)
     keys = ["target", "tuning", "intermediate", "layer"]
-    return table.groupby(keys, sort=False)["score"].mean().rename("value").reset_index().sort_values(keys)
+    return table.groupby(keys, sort=False)["score"].mean().rename("value").reset_index()
 
 
 def pool_shares(study: Study, source: Source, targets: Sequence[str]) -> dict[str, float]:
@@ -225,8 +225,8 @@ def _verdict(row) -> str:
     """A gain as a finding."""
     if not np.isfinite(row.value):
         return "missing"
-    word = "helps" if row.low > 0 else "hurts" if row.high < 0 else "no evidence of an effect"
-    return f"{word}, {with_interval(row)} points"
+    word = "it helps" if row.low > 0 else "it hurts" if row.high < 0 else "no evidence of an effect"
+    return f"{with_interval(row)} points, {word}"
 
 
 def _tuning(tuned: pd.DataFrame) -> list[str]:

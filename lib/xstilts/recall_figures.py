@@ -70,8 +70,8 @@ def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours, norm
         colour = colours(norm(cell.value)) if there else (1, 1, 1, 1)
         hatch = None if there else "//////"
         ax.add_patch(plt.Rectangle((left, top), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch, linewidth=0.7))
-        value = round(cell.value, 1 if abs(cell.value) < 9.95 else 0) + 0.0 if there else 0
-        text = (f"{value:+g}" if signed else f"{value:.0f}").replace("-", "−") if there else ""
+        value = round(cell.value, 1) + 0.0 if there else 0  # no -0.0
+        text = (f"{value:+.{int(abs(value) < 10)}f}" if signed else f"{value:.0f}").replace("-", "−") if there else ""
         bold = signed and bool(star)
         ax.text(
             left + 0.5, top + 0.5, text + "*" * bold, ha="center", va="center", fontsize=5.5,
@@ -83,7 +83,7 @@ def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours, norm
 def recall_panels(curves: pd.DataFrame) -> Figure:
     """Recall among the first k: ``none`` as a line, the other runs as the band that they fill; raw and tuned."""
     targets, cuts = list(curves["target"].unique()), sorted(curves["k"].unique())
-    figure, grid = plt.subplots(1, len(targets), figsize=(1.0 + 2.1 * len(targets), 2.6), sharey=True, squeeze=False)
+    figure, grid = plt.subplots(1, len(targets), figsize=(1.0 + 2.1 * len(targets), 2.8), sharey=True, squeeze=False)
     place = np.arange(len(cuts))
     for ax, target in zip(grid.flat, targets, strict=True):
         for tuning, part in curves[curves["target"] == target].groupby("tuning", sort=False):
@@ -101,7 +101,7 @@ def recall_panels(curves: pd.DataFrame) -> Figure:
         ax.set(ylim=(0, 102))
         ax.grid(axis="y")
     figure.supxlabel("k", fontsize=8)
-    figure.supylabel("recall@k in percent, mean over languages", fontsize=8)
+    figure.supylabel("recall@k (%), mean over languages", fontsize=8)
     _legend(figure, grid.flat[0])
     return figure
 
@@ -111,7 +111,7 @@ def layer_panels(curves: pd.DataFrame) -> Figure:
     other run, the highest and the lowest of them at the last layer named."""
     targets, tunings = list(curves["target"].unique()), [name for name in LINES if name in set(curves["tuning"])]
     size = (1.2 + 2.1 * len(targets), 0.7 + 1.8 * len(tunings))
-    figure, grid = plt.subplots(len(tunings), len(targets), figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure, grid = plt.subplots(len(tunings), len(targets), figsize=size, sharex=True, sharey="col", squeeze=False)
     for axes, tuning in zip(grid, tunings, strict=True):
         for ax, target in zip(axes, targets, strict=True):
             part = curves[(curves["target"] == target) & (curves["tuning"] == tuning)]
@@ -128,7 +128,7 @@ def layer_panels(curves: pd.DataFrame) -> Figure:
             ax.set_title(f"{_title(target)}, {tuning}", loc="left", fontweight="bold")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.margins(x=0.04)
-            ax.set(ylim=(0, 102))
+            ax.set(ylim=(0, 1.1 * curves.loc[curves["target"] == target, "value"].max() + 1))
             ax.grid(axis="y")
     figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
     figure.supylabel("main score, mean over languages", fontsize=8)
