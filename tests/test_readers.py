@@ -114,13 +114,13 @@ def test_choices(write):
 
 def test_a_choice_without_its_label_is_an_error(write):
     path = write("train.jsonl", json.dumps({"goal": "g", "sol1": "x", "sol2": "y"}))
-    with pytest.raises(UserError, match="train-labels.lst: is missing"):
+    with pytest.raises(UserError, match=r"train-labels\.lst: is missing"):
         read("piqa", path)
     write("train-labels.lst", "1\n0\n")
     with pytest.raises(UserError, match="1 lines, its labels 2; expected the same number"):
         read("piqa", path)
     write("train-labels.lst", "2\n")
-    with pytest.raises(UserError, match=r"train-labels.lst:1: .*2"):
+    with pytest.raises(UserError, match=r"train-labels\.lst:1: .*2"):
         read("piqa", path)
 
 

@@ -55,10 +55,8 @@ def run_name(side: str, trained_in: str) -> str:
 
 
 def _short(table: pd.DataFrame) -> str:
-    """The question's answer: phase 2 in another language, in the poorer or farther half, under shift."""
-    rows = table[
-        (table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & ~table["side"].isin([IN, DROP])
-    ]
+    """The question's answer: phase 2 in another language, in the poorer or farther half."""
+    rows = table[(table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & (table["side"] != DROP)]
     parts = []
     for examples in numbers(rows):
         for side in rows["side"].unique():
@@ -66,7 +64,7 @@ def _short(table: pd.DataFrame) -> str:
             parts.append(f"{_named(side)}, {amount(examples)}: {verdict}")
     if not parts:
         return "No run of phase 2 is in another language than the source: the question has no answer here."
-    return f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language is, {'; '.join(parts)}."
+    return f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language than the source: {'; '.join(parts)}."
 
 
 def _named(side: str) -> str:
