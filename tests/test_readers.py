@@ -120,7 +120,7 @@ def test_a_choice_without_its_label_is_an_error(write):
     with pytest.raises(UserError, match="1 lines, its labels 2; expected the same number"):
         read("piqa", path)
     write("train-labels.lst", "2\n")
-    with pytest.raises(UserError, match=r"train-labels.lst:1: .*2"):
+    with pytest.raises(UserError, match=r"train-labels\.lst:1: .*2"):
         read("piqa", path)
 
 

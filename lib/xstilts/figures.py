@@ -176,7 +176,7 @@ def language_breakdown(
     lines = -(-len(wanted) // columns)
     width = max(7.2, 0.19 * len(order) * columns + 0.5)
     figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.25 * lines), squeeze=False)
-    limits = _gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
+    limits = gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
     for number, (ax, (run, part)) in enumerate(zip(grid.flat, parts.items(), strict=False)):
         language_dots(part, ax, order)
         ax.set_title(run if run != NONE else "none (score)", loc="left", fontweight="bold", fontsize=7, pad=11)
@@ -200,7 +200,7 @@ def language_breakdown(
     return figure
 
 
-def _gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
+def gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
     """Zero, all values and nine tenths of the ends of the intervals."""
     gain = gain.dropna(subset="value")
     if gain.empty:

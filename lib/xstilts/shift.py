@@ -109,8 +109,9 @@ def estimates(
         for side, language, quantity, terms in _terms(runs):
             of = _combination(found, target, terms)
             for group, codes in groups.items():
-                interval = found.interval(*of(codes), level)
-                rows.append((examples, side, language, quantity, group, *interval, len(codes)))
+                value, low, high, seeds = found.interval(*of(codes), level)
+                ends = np.clip([low, high], 0, 100) if quantity == "score" else (low, high)  # what a score can be
+                rows.append((examples, side, language, quantity, group, value, *ends, seeds, len(codes)))
             if quantity == "score":
                 each = [found.deviations(*of([code])) for code in groups[ZERO_SHOT]]
                 rows.append((examples, side, language, quantity, WORST, *_lowest(each, level), 1))
@@ -146,7 +147,7 @@ def _lowest(parts: list[tuple[float, np.ndarray, int]], level: float) -> tuple[f
     seeds = min((count for _, _, count in parts), default=0)
     if not seeds:
         return np.nan, np.nan, np.nan, 0
-    low, high = np.quantile(np.min([value + spread for value, spread, _ in parts], axis=0), _ends(level))
+    low, high = np.quantile(np.min([value + spread for value, spread, _ in parts], axis=0).clip(0, 100), _ends(level))
     return min(value for value, _, _ in parts), low, high, seeds
 
 

@@ -6,14 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .figures import NEUTRAL, language_dots, score_dots
-from .results import marked
+from .figures import NEUTRAL, gain_limits, language_dots, score_dots
 from .shift import AGAINST, DROP
 from .shift_findings import amount, numbers, run_name
 from .study import NONE
 
 ENDS = ("value", "low", "high")
-QUANTITIES = {DROP: "drop (in minus out)", AGAINST: "gain over source-language phase 2"}
+QUANTITIES = {DROP: "drop, in-domain minus out-of-domain", AGAINST: "gain over source-language phase 2"}
 
 
 def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Figure:
@@ -55,7 +54,8 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
 
 def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
     """One quantity language by language: a column per language of phase 2, a row per side and number of examples.
-    Filled: the interval excludes zero; a grey column is the language of phase 2 itself. ``order``: languages."""
+    Filled: the interval excludes zero; a grey column is the language of phase 2 itself. The widest intervals may leave
+    the panels. ``order``: languages."""
     columns = list(table["trained_in"].unique())
     lines = [(side, examples) for side in table["side"].unique() for examples in numbers(table)]
     size = (0.9 + max(1.2, 0.17 * len(order)) * len(columns), 0.8 + 1.15 * len(lines))
@@ -66,9 +66,10 @@ def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
             language_dots(table[chosen].assign(quantity="gain"), ax, order)
             for place in [place for place, code in enumerate(order) if code in language.split("=")[0].split(",")]:
                 ax.axvspan(place - 0.4, place + 0.4, color="0.9", linewidth=0, zorder=0)
+            ax.set_ylim(*gain_limits(table))
             ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             ax.tick_params(axis="x", rotation=90, labelsize=5.5)
-        axes[0].set_ylabel(f"{side}\n{amount(examples)}", fontsize=6)
+        axes[0].set_ylabel(amount(examples) if side == DROP else f"{side}\n{amount(examples)}", fontsize=6)
     for language, ax in zip(columns, grid[0], strict=True):
         ax.set_title(f"phase 2 in {language}", loc="left", fontweight="bold", fontsize=7)
     figure.supylabel(f"{QUANTITIES[table['quantity'].iloc[0]]} (points)", fontsize=8)
@@ -103,27 +104,22 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
     size = (0.8 + 2.9 * len(counts), 2.8)
     figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharex=True, sharey=True)
     for examples, ax in zip(counts, axes.flat, strict=True):
-        part = points[points["examples"] == examples].sort_values("characters")
+        part = points[points["examples"] == examples]
         ax.axhline(0, color="0.3", linewidth=0.6)
-        ax.vlines(part["characters"], part["low"], part["high"], colors="0.6", linewidth=0.8)
-        ax.hlines(part["value"], part["characters_low"], part["characters_high"], colors="0.6", linewidth=0.8)
-        faces = np.where(marked(part), "0.2", "white")
-        ax.scatter(
-            part["characters"], part["value"], s=16, facecolors=faces, edgecolors="0.2", linewidths=0.8, zorder=3
-        )
         for number, row in enumerate(part.dropna(subset="value").itertuples()):
-            name = f"{row.task}\n{row.topic} items" if row.topic else row.task
-            above = number % 2 == 0
-            ax.annotate(
-                name, (row.characters, row.high if above else row.low), (0, 3 if above else -3), ha="center",
-                textcoords="offset points", va="bottom" if above else "top", fontsize=5.5,
-            )  # fmt: skip
+            place = row.characters + 0.03 * (number - (len(part) - 1) / 2)  # beside each other where they are as far
+            shade, marker = str(0.1 + 0.5 * number / len(part)), "oD^svP*X"[number % 8]
+            ax.vlines(place, row.low, row.high, colors=shade, linewidth=0.9)
+            ax.hlines(row.value, row.characters_low, row.characters_high, colors=shade, linewidth=0.9)
+            name = f"{row.task}, {row.topic} items" if row.topic else row.task
+            face = shade if row.low > 0 or row.high < 0 else "white"
+            ax.scatter(place, row.value, s=18, marker=marker, facecolors=face, edgecolors=shade, label=name, zorder=3)
         found = rho[rho["examples"] == examples].iloc[0]
         text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if np.isfinite(found.rho) else "ρ: too few"
         ax.set_title(amount(examples), loc="left", fontsize=7)
         ax.set_title(text.replace("-", "−"), loc="right", fontsize=7)
-        ax.margins(x=0.15, y=0.2)
         ax.grid(axis="y")
+    figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=4)
     figure.supxlabel(
         "proxy A-distance of phase 2 from the target's text (filled: the gain's interval excludes zero)", fontsize=7
     )

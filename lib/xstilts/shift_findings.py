@@ -55,18 +55,17 @@ def run_name(side: str, trained_in: str) -> str:
 
 
 def _short(table: pd.DataFrame) -> str:
-    """The question's answer: phase 2 in another language, in the poorer or farther half, under shift."""
-    rows = table[
-        (table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & ~table["side"].isin([IN, DROP])
-    ]
+    """The question's answer: phase 2 in another language, in the poorer or farther half."""
+    rows = table[(table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & (table["side"] != DROP)]
     parts = []
     for examples in numbers(rows):
         for side in rows["side"].unique():
             verdict = _verdict(rows[(rows["examples"] == examples) & (rows["side"] == side)], _language)
-            parts.append(f"{_named(side)}, {amount(examples)}: {verdict}")
+            parts.append(f"- {_named(side)}, tuned on {amount(examples)}: {verdict};")
     if not parts:
         return "No run of phase 2 is in another language than the source: the question has no answer here."
-    return f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language is, {'; '.join(parts)}."
+    head = f"**In short**, in the {rows['group'].iloc[0]}, phase 2 in another language against the source language is"
+    return "\n".join([head, "", *parts])
 
 
 def _named(side: str) -> str:
@@ -149,10 +148,12 @@ def _runs(table: pd.DataFrame) -> list[str]:
 
 
 def _languages(table: pd.DataFrame) -> list[str]:
-    """Non-source against source phase 2, group by group."""
+    """Non-source against source phase 2 in the other groups, and its drop in the poorer half."""
     lines, against = [], table[table["quantity"] == AGAINST]
     for group in (LESS, MORE, FARTHER, NEARER, UNTRAINED):
         rows = against[against["group"] == group]
+        if group in (LESS, FARTHER):  # the sides are said in short
+            rows = rows[rows["side"] == DROP]
         for side in rows["side"].unique():
             verdict = _verdict(rows[rows["side"] == side], _language)
             lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
