@@ -3,7 +3,6 @@
 import json
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgba
 
-from synthetic import statistics, wanted, write
+from synthetic import statistics, study, wanted, write
 from xstilts import figures, results
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.study import ROOT
@@ -254,18 +253,14 @@ def test_notebook_is_thin_and_committed_without_outputs():
 
 def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     """Its cells in order, as a kernel would run them; papermill runs it whole in the notebooks' own tests."""
-    codes, languages = language_tables(4)
-    runs, targets, seeds = RUNS[:3], TARGETS[:2], [1, 2]
-    stats = statistics(runs, targets, codes, seeds, 20)
-    write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], tmp_path / "toy")
-    study = SimpleNamespace(
-        name="toy", title="", folder=tmp_path / "toy", figures_folder=tmp_path / "figures", source="micro",
-        source_language=codes[0], intermediate=runs, targets=targets, seed_numbers=range(1, 3),
-        encoder=SimpleNamespace(checkpoint=""), training_task=lambda task: task, published="", controls=(), absence="",
+    codes, runs, targets, seeds = ["qaa", "qab", "qac", "qad"], RUNS[:3], TARGETS[:2], [1, 2]
+    small = study(
+        tmp_path, intermediate=runs, targets=targets, seeds=2, micro={"languages": codes},
+        figures=str(tmp_path / "figures"),
     )  # fmt: skip
-    monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
-    monkeypatch.setattr("xstilts.sources.open_source", lambda study: SimpleNamespace(language_table=lambda: languages))
-    monkeypatch.setattr(results, "expected", lambda study, source: wanted(runs, targets, codes, seeds))
+    stats = statistics(runs, targets, codes, seeds, 20)
+    write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], small.folder)
+    monkeypatch.setattr("xstilts.study.load_study", lambda name: small)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     space = {}
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
@@ -276,7 +271,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     assert "35 of 42 scores are there" in printed
     assert "No published number has the task, split, metric and language of one of ours" in printed
     stems = "answer controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
-    assert sorted({path.stem for path in (tmp_path / "figures").iterdir()}) == stems.split()
+    assert sorted({path.stem for path in small.figures_folder.iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]
     assert gain["seeds"].tolist() == [1, 1] and gain["value"].notna().all()

@@ -8,6 +8,7 @@ import pytest
 from test_pipeline import command, results, write
 from xstilts.runs import Fingerprints, Run, list_runs, read_record, remove_encoder, state, write_record
 from xstilts.study import load_study
+from xstilts.tunings import Tuning
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 MNLI = Run("intermediate", 1, "mnli")
@@ -62,7 +63,7 @@ def scored(tmp_path):
 
     def score(target):
         run = Run("targets", 1, "mnli", target)
-        record = {"fingerprint": fingerprints.target(run, target)}
+        record = {"fingerprint": fingerprints.tuning(run, Tuning(target))}
         write_record(run.folder(here) / target / "scored.json", record)
 
     score("tatoeba")

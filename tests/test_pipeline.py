@@ -14,6 +14,7 @@ import papermill
 import pytest
 import yaml
 
+from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs, read_record
 from xstilts.study import ROOT, load_study
 
@@ -122,6 +123,33 @@ def test_a_second_run_does_nothing(finished):
     result = run(path)
     assert result.returncode == 0 and "nothing to do" in result.stdout
     assert before == {job.name: (job.folder(study) / "run.json").stat().st_mtime_ns for job in list_runs(study)}
+
+
+def test_a_study_that_shares_runs_does_its_own_alone(finished):
+    path, _ = finished
+    base = load_study(path)
+    before = {job.name: (job.folder(base) / "run.json").stat().st_mtime_ns for job in list_runs(base)}
+    more = path.with_name("more.yaml")
+    direct = {"targets": ["xcopa", "xquad"], "training_languages": ["each"], "examples": [20], "scored_in": "own"}
+    more.write_text(
+        yaml.safe_dump({"based_on": str(path), "name": "more", "shares": "small", "further": {"direct": direct}})
+    )
+    result = run(more)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.findall(r"\[\d/2\] (\S+)", result.stdout) == ["targets/none/direct/seed1", "transfer"]
+    study = load_study(more)
+    found = read_stats(study, ["direct"])
+    assert set(zip(found["target"], found["training_language"], found["language"], strict=True)) == {
+        (target, code, code) for target in direct["targets"] for code in base.micro.languages[1:]
+    }
+    assert set(found["examples"]) == {20} and set(found["study"]) == {"small"}
+    record = read_record(Run("targets", 1, "none", "direct").folder(study) / "xquad@qab=20" / "scored.json")
+    assert record["steps"] == 12
+    assert (study.own_folder / "transfer" / "notebook.ipynb").is_file()
+    pd.testing.assert_frame_equal(read_stats(study), read_stats(base))
+    result = run(path)  # what was added beside its runs is nothing to it
+    assert "nothing to do" in result.stdout
+    assert before == {job.name: (job.folder(base) / "run.json").stat().st_mtime_ns for job in list_runs(base)}
 
 
 def test_killed_in_both_phases_ends_with_the_same_bits(finished, tmp_path):

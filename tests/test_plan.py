@@ -20,6 +20,7 @@ from xstilts.sources.kept import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
 from xstilts.tasks import get
+from xstilts.tunings import Tuning
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 STUDY = {
@@ -84,10 +85,10 @@ def test_scored_tokens_are_those_of_every_language(trained):
     tokenizer = costs.samples.tokenizer
     sets = [source.load(get("xnli"), "test", language) for language in study.micro.languages]
     pairs = [len(ids) for rows in sets for ids in tokenizer(rows["text_a"][:], rows["text_b"][:])["input_ids"]]
-    found = costs.samples.evaluation(get("xnli"))
+    found = costs.samples.evaluation(Tuning("xnli"))
     assert found.tokens == pytest.approx(sum(pairs))
     assert found.squares == pytest.approx(sum(length**2 for length in pairs))
-    assert costs.samples.evaluation(get("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
+    assert costs.samples.evaluation(Tuning("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
 
 
 def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import yaml
 
 from xstilts import runs
 from xstilts.errors import UserError
+from xstilts.needed import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, read_record, state, write_record, written_whole
 from xstilts.study import ROOT, load_study
 
@@ -173,22 +174,22 @@ def test_a_control_counts_once_it_is_done_and_while_it_is_not_stale(study, tmp_p
 
 
 def test_a_target_or_a_language_without_data_is_named_before_anything_runs(study, tmp_path):
-    runs.check_data(study())
+    check_data(study())
     with pytest.raises(UserError, match=r'no data with gold labels for "tatoeba" in qaa'):
-        runs.check_data(study(languages=["qaa"]))
+        check_data(study(languages=["qaa"]))
     files = {
         "source": "files", "source_language": "en", "targets": ["xnli"], "intermediate": ["none"], "micro": {},
         "training_sets": {"xnli": "sick"}, "controls": [], "training": {}, "files": {"root": str(tmp_path)},
     }  # fmt: skip
     with pytest.raises(UserError, match=r'targets: no data with gold labels for "xnli"'):
-        runs.check_data(study(**files))
+        check_data(study(**files))
     (tmp_path / "xnli").mkdir()
     for language in ("en", "de"):
         (tmp_path / "xnli" / f"dev-{language}.tsv").write_text("a\tb\tneutral\n")
     with pytest.raises(UserError, match=r'no train set of "sick" in en; there is: none'):
-        runs.check_data(study(**files))
+        check_data(study(**files))
     (tmp_path / "sick").mkdir()
     (tmp_path / "sick" / "SICK_train.txt").write_text("sentence_A\tsentence_B\tentailment_judgment\na\tb\tNEUTRAL\n")
-    runs.check_data(study(**files))
+    check_data(study(**files))
     with pytest.raises(UserError, match=r'languages: "dee" is in no target.*did you mean "de"'):
-        runs.check_data(study(**files, languages=["en", "dee"]))
+        check_data(study(**files, languages=["en", "dee"]))

@@ -8,6 +8,7 @@ from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.study import ROOT, load_study, parse_run
 from xstilts.tasks import INTERMEDIATE, TARGETS, get
+from xstilts.tunings import training_sets
 
 
 def micro() -> dict:
@@ -64,11 +65,14 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
         ("mnli+squad1@de,zh", ("mnli", "squad1"), False, ("de", "zh")),
         ("squad1@all", ("squad1",), False, ("all",)),
         ("hellaswag+mlm@mt", ("hellaswag",), True, ("mt",)),
+        ("squad1@all=3000", ("squad1",), False, ("all",)),
+        ("mnli=100", ("mnli",), False, ()),
     ],
 )
 def test_run_grammar(name, tasks, mlm, languages):
     run = parse_run(name)
     assert (run.name, run.tasks, run.mlm, run.languages) == (name, tasks, mlm, languages)
+    assert run.examples == int(name.partition("=")[2] or 0)
 
 
 class Sets:
@@ -94,13 +98,13 @@ class Sets:
     ],
 )
 def test_training_sets_of_a_run(name, sets):
-    found = parse_run(name).training_sets(get("mnli"), Sets("en fr", "de zh"))
+    found = training_sets(name, get("mnli"), parse_run(name).languages, Sets("en fr", "de zh"))
     assert " ".join("-".join(pair) for pair in found) == sets
 
 
 def test_a_task_without_translations_is_named():
     with pytest.raises(UserError, match=r'"multi@mt": no machine-translated training set of "ccg" is at hand'):
-        parse_run("multi@mt").training_sets(get("ccg"), Sets("en"))
+        training_sets("multi@mt", get("ccg"), ("mt",), Sets("en"))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,9 @@ def test_a_task_without_translations_is_named():
         ("MNLI", "expected task"),
         ("../mnli", "expected task"),
         ("mlm", "is mixed into a task"),
+        ("mnli=0", "expected task"),
+        ("mnli=1e3", "expected task"),
+        ("none=100", '"none" stands alone'),
         ("mlm+mnli", 'unknown task "mlm"'),
         ("none+mlm", "stands alone"),
         ("none@de", "stands alone"),
