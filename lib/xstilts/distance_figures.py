@@ -7,12 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .distances import DIRECT, INTERMEDIATE
+from .distances import COMPARED, DIRECT, INTERMEDIATE
 from .figures import GAIN, LOSS, SEQUENTIAL, score_dots
 from .study import NONE
 from .tasks import TASKS
 
-TITLES = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
+METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
+TITLES = METRICS | {COMPARED: "mean of the targets"}
 LOOKS = {INTERMEDIATE: {"color": GAIN, "marker": "o"}, DIRECT: {"color": LOSS, "marker": "s", "mfc": "white"}}
 NAMES = {INTERMEDIATE: "mean of the intermediate runs", DIRECT: "direct tuning (whole set)"}
 COLUMNS = 8  # languages side by side
@@ -29,9 +30,9 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     ``distances.against_distance``. Named are the languages, where they are few."""
     gains = gains[gains["series"].isin(LOOKS)]
     parts = list(gains["part"].unique())
-    columns = min(3, len(parts))
+    columns = min(4, len(parts))
     lines = -(-len(parts) // columns)
-    figure, grid = plt.subplots(lines, columns, figsize=(2.35 * columns, 0.75 + 1.75 * lines), squeeze=False)
+    figure, grid = plt.subplots(lines, columns, figsize=(2.1 * columns, 0.75 + 1.75 * lines), squeeze=False)
     for ax, part in zip(grid.flat, parts, strict=False):
         here = gains[gains["part"] == part]
         for series, shown in here.groupby("series", sort=False):
@@ -95,7 +96,8 @@ def slope_panels(slopes: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.flat[0].set_yticks(range(len(lines)), [NAMES.get(line, line) for line in lines])
     figure.supxlabel(
-        "slope of the gain over distance (points from distance 0 to 1; a line that ends goes on)", fontsize=7.5
+        "slope of the gain over distance (points from distance 0 to 1; a line that reaches the edge goes on beyond it)",
+        fontsize=7.5,
     )
     return figure
 
@@ -119,25 +121,27 @@ def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -
     """Learning curves of direct tuning by language (columns, ``codes``) and target (rows), and of zero-shot transfer
     from as many source-language examples; level lines: zero-shot ``none`` and each intermediate run on whole sets.
 
-    ``curves``: ``distances.learning_curves``; ``levels``: ``results.estimates``, of these targets.
+    ``curves``: ``learning_curves.learning_curves``; ``levels``: ``results.estimates``, of these targets.
     """
     targets, codes = list(curves["target"].unique()), shown_languages(codes)
     size = (0.7 + 1.05 * len(codes), 0.8 + 1.25 * len(targets))
     figure, grid = plt.subplots(len(targets), len(codes), figsize=size, squeeze=False, sharex=True, sharey="row")
     looks = {
         DIRECT: (LOSS, "-", "s", "direct tuning"),
-        "source": ("0.35", "--", "", "zero-shot, as many of the source"),
+        "source": ("0.35", "--", "", "none, as many of the source language"),
     }
     for line, target in zip(grid, targets, strict=True):
         for ax, code in zip(line, codes, strict=True):
             here = levels[(levels["target"] == target) & (levels["language"] == code) & (levels["quantity"] == "score")]
             for row in here.itertuples():
-                none = row.intermediate == NONE
-                ax.axhline(
-                    row.value, color="black" if none else GAIN, linewidth=1.1 if none else 0.5,
-                    linestyle=":" if none else "-", alpha=1 if none else 0.6, label="none" if none else "intermediate runs",
-                    zorder=2 if none else 1,
-                )  # fmt: skip
+                if row.intermediate == NONE:
+                    ax.axhline(
+                        row.value, color="black", linestyle=":", linewidth=1.1, zorder=2, label="none, zero-shot"
+                    )
+                else:
+                    ax.axhline(
+                        row.value, color=GAIN, linewidth=0.5, alpha=0.6, zorder=1, label="intermediate runs, zero-shot"
+                    )
             for series, (colour, style, marker, name) in looks.items():
                 part = curves[(curves[["target", "language", "series"]] == [target, code, series]).all(axis=1)]
                 ax.plot(
@@ -167,7 +171,7 @@ def worth_text(examples: float, smallest: int, largest: int) -> str:
 
 def worth_heatmap(worth: pd.DataFrame, codes: list[str]) -> Figure:
     """How many examples of the language itself give the zero-shot score of each run: rows are runs, columns the
-    languages ``codes``, a panel per target. ``worth``: as ``distances.worth`` gives it."""
+    languages ``codes``, a panel per target. ``worth``: as ``learning_curves.worth`` gives it."""
     targets, runs = list(worth["target"].unique()), list(worth["run"].unique())
     size = (1.1 + 0.33 * max(4, len(codes)) * len(targets), 0.8 + 0.2 * len(runs))
     figure, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
@@ -195,7 +199,7 @@ def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]
     """Retrieval accuracy, CKA and cosine margin by hidden layer, before phase 2 (``none``) and after: a column per
     language; thin lines are runs, the thick one their mean. ``layers``: ``distances.read_layers``, mean over seeds."""
     codes = shown_languages(codes)
-    metrics = [metric for metric in TITLES if metric in set(layers["metric"])]
+    metrics = [metric for metric in METRICS if metric in set(layers["metric"])]
     mean = layers.pivot_table("score", "layer", ["metric", "language", "intermediate"])
     size = (0.7 + 1.05 * len(codes), 0.8 + 1.1 * len(metrics))
     figure, grid = plt.subplots(len(metrics), len(codes), figsize=size, squeeze=False, sharex=True, sharey="row")
@@ -220,7 +224,7 @@ def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]
 
 def robustness_panels(table: pd.DataFrame) -> Figure:
     """Change of the worst language and of the standard deviation over languages, and the share of languages that
-    lose. ``table``: as ``distances.robustness`` gives it, without ``none``."""
+    lose. ``table``: as ``robustness.robustness`` gives it, without ``none``."""
     table = table[table["series"] != NONE].assign(quantity="gain", what="")
     lines = list(table["series"])
     figure, axes = plt.subplots(1, 3, figsize=(7, 0.85 + 0.2 * len(lines)), sharey=True)

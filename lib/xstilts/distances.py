@@ -1,5 +1,5 @@
-"""Gains against distance from the source language, what an intermediate task is worth in examples of the target
-language, and robustness over languages: functions of the replicates of results.py.
+"""Gains against distance from the source language, of intermediate training, of direct tuning and in alignment:
+functions of the replicates of results.py.
 
 A *series* is what is compared with zero-shot ``none``: an intermediate run, ``INTERMEDIATE`` (the mean of those in
 the source language), or direct tuning, ``none`` tuned on the very language that is scored.
@@ -15,18 +15,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from . import results
 from .results import Replicates, finished
-from .sources import Source
 from .study import NONE, Study
 from .tasks import TASKS
-from .tunings import SOURCE, tunings
+from .tunings import SOURCE
 
 DIRECT = "direct"  # the bundle of further trainings that this question reads; as a series, its whole training sets
 WHOLE = f"{DIRECT}=0"
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
+COMPARED = "mean"  # the part that averages every target with direct tuning
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")
 SHARES = ("cognates", "names")  # of the micro-world, shared with the source: 1 - share is a distance
 BOUNDS = (0.025, 0.975)
@@ -49,21 +48,6 @@ def read_stats(study: Study) -> pd.DataFrame:
     direct = direct[home | (direct["training_language"] == direct["language"])]
     names = direct["training_language"].where(home, DIRECT) + "=" + direct["examples"].astype(str)
     return pd.concat([stats, direct.assign(intermediate=names)], ignore_index=True)
-
-
-def training_sizes(study: Study, source: Source) -> pd.DataFrame:
-    """Points of the learning curves, one row each: target, language (it is trained in), run (as :func:`read_stats`
-    names it) and examples, how many it is really trained on; of two that come to the same the whole set."""
-    rows = []
-    for tuning in tunings(study, source, DIRECT):
-        task = study.training_task(TASKS[tuning.target])
-        whole = sum(source.size(task, *part) for part in tuning.training_sets(study, source))
-        word, code = (DIRECT, tuning.language) if tuning.language else (SOURCE, study.source_language)
-        examples = min(tuning.phase(study).examples or whole, whole)
-        rows.append((tuning.target, code, f"{word}={tuning.examples}", examples, tuning.examples == 0))
-    table = pd.DataFrame(rows, columns=["target", "language", "run", "examples", "whole"])
-    table = table.sort_values(["target", "language", "examples", "whole"], ignore_index=True)
-    return table.drop_duplicates(["target", "language", "examples"], keep="last").drop(columns="whole")
 
 
 def source_runs(study: Study) -> list[str]:
@@ -104,6 +88,15 @@ def distances(languages: pd.DataFrame) -> pd.DataFrame:
     """Every distance from the source that the source's ``language_table()`` knows, a column each."""
     shares = {name: 1 - languages[name] for name in SHARES if name in languages}
     return languages[[name for name in KINDS if name in languages]].assign(**shares)
+
+
+def missing(wanted: pd.DataFrame, sizes: pd.DataFrame, found: Replicates) -> list[str]:
+    """What has not been run, in words: of ``wanted`` (``results.expected``) and of direct tuning, whose points are
+    ``sizes`` (``learning_curves.training_sizes``)."""
+    cells = [(row.intermediate, row.target, row.language) for row in wanted.drop(columns="seed").itertuples()]
+    cells += [(row.run, row.target, row.language) for row in sizes.itertuples()]
+    lacks = [run for run, *cell in cells if not np.isfinite(found.score.get((run, *cell), [np.nan])).all()]
+    return [f"`{run}` ({lacks.count(run)} scores)" for run in dict.fromkeys(lacks)]
 
 
 # --- gains of languages ------------------------------------------------------------------------------------
@@ -165,7 +158,7 @@ def series_gains(
 def gain_table(gains: dict[tuple[str, str], Gains], distance: pd.Series) -> pd.DataFrame:
     """Gains with their intervals: part, series, language, distance, value, low, high, seeds."""
     rows = [
-        (part, series, code, distance[code], *_interval(np.append(value, value + spread)), seeds)
+        (part, series, code, distance[code], *interval(np.append(value, value + spread)), seeds)
         for (part, series), (values, spreads, seeds) in gains.items()
         for (code, value), spread in zip(values.items(), spreads, strict=True)
     ]
@@ -207,15 +200,36 @@ def against_distance(
         draws = {"mean": np.append(values.mean(), values.mean() + spreads.mean(axis=0))}
         if len(values) > 2:
             draws["slope"] = slope_draws(distance[values.index].to_numpy(), values.to_numpy(), spreads, rng)
-        rows += [(part, series, key, *_interval(drawn), len(values), seeds) for key, drawn in draws.items()]
+        rows += [(part, series, key, *interval(drawn), len(values), seeds) for key, drawn in draws.items()]
     return pd.DataFrame(rows, columns=["part", "series", "quantity", "value", "low", "high", "languages", "seeds"])
 
 
-def _interval(draws: np.ndarray) -> tuple[float, float, float]:
-    """(value, low, high) of a value followed by its resamples, of which some may be undefined."""
+def interval(draws: np.ndarray) -> tuple[float, float, float]:
+    """(value, low, high), 95%, of a value followed by its resamples, of which some may be undefined or infinite."""
     there = draws[1:][~np.isnan(draws[1:])]
-    # an end is a resample, not a point between two: some are infinite
+    # an end is a resample, not a point between two, of which one may be infinite
     return (draws[0], *(np.quantile(there, BOUNDS, method="inverted_cdf") if len(there) else (np.nan, np.nan)))
+
+
+def every_distance(
+    gains: dict[tuple[str, str], Gains], languages: pd.DataFrame, source_language: str, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Slopes of ``INTERMEDIATE`` and ``DIRECT`` over each distance that is known, and over ``distance`` with script
+    and log pretraining size held fixed: part, series, over, held (those covariates), value, low, high, languages."""
+    rows, known = [], distances(languages)
+    table = predictors(languages, source_language)
+    for (part, series), (values, spreads, seeds) in gains.items():
+        if series in (INTERMEDIATE, DIRECT):
+            for name in known:
+                there = known[name].reindex(values.index).notna().to_numpy()
+                if there.sum() > 2:
+                    apart = known.loc[values.index[there], name].to_numpy()
+                    draws = slope_draws(apart, values[there].to_numpy(), spreads[there], rng)
+                    rows.append((part, series, name, "", *interval(draws), len(apart)))
+            *found, count, held = adjusted((values, spreads, seeds), table, rng)
+            if held:
+                rows.append((part, series, "distance", ", ".join(held), *found, count))
+    return pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high", "languages"])
 
 
 def predictors(languages: pd.DataFrame, source_language: str) -> pd.DataFrame:
@@ -247,120 +261,4 @@ def adjusted(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) -> tup
         for part in (np.take_along_axis(moved, draws, 1), table["distance"].to_numpy()[draws])
     )
     distance = np.where(np.abs(distance).max(axis=1, keepdims=True) < 1e-9, 0, distance)  # told apart by nothing
-    return (*_interval(theil_sen(distance.round(9), gain)), count, others)
-
-
-# --- what an intermediate task is worth --------------------------------------------------------------------
-
-
-def smoothed(scores: np.ndarray) -> np.ndarray:
-    """Learning curves [sizes, ...] made to rise: the nearest, in least squares, that never fall (isotonic)."""
-    flat = scores.reshape(len(scores), -1)
-    return np.stack([isotonic_regression(curve).x for curve in flat.T], axis=1).reshape(scores.shape)
-
-
-def crossing(examples: Sequence[int], curve: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Number of examples at which a curve that never falls ([sizes, ...]) first meets ``level`` ([...]), linear in
-    log examples between its points. Censored: 0 where its first point does already, inf where none does."""
-    above = curve >= level
-    first = above.argmax(axis=0)
-    if len(curve) == 1:
-        return np.where(above[0], 0.0, np.inf)
-    place = np.maximum(first, 1)
-    low, high = (np.take_along_axis(curve, index[None], 0)[0] for index in (place - 1, place))
-    logs = np.log10(examples)
-    share = np.clip(np.divide(level - low, high - low, out=np.zeros(low.shape), where=high > low), 0, 1)
-    between = 10 ** (logs[place - 1] + share * (logs[place] - logs[place - 1]))
-    return np.select([~above.any(axis=0), first == 0], [np.inf, 0.0], between)
-
-
-def learning_curves(found: Replicates, sizes: pd.DataFrame, codes: Sequence[str]) -> pd.DataFrame:
-    """Scores by number of examples: target, language (scored in), series (``DIRECT``, or "source": zero-shot from as
-    many of the source language), examples, value, low, high, seeds. ``sizes``: of :func:`training_sizes`."""
-    rows = []
-    for row in sizes.itertuples():
-        series = row.run.partition("=")[0]
-        for code in codes if series == SOURCE else [row.language]:
-            score, spread, seeds = found.deviations(*found.of(row.run, row.target, [code]))
-            if seeds:
-                interval = np.clip(_interval(np.append(score, score + spread)), 0, 100)
-                rows.append((row.target, code, series, row.examples, *interval, seeds))
-    head = ["target", "language", "series", "examples", "value", "low", "high", "seeds"]
-    return pd.DataFrame(rows, columns=head)
-
-
-def worth(found: Replicates, sizes: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
-    """How many examples of the target language, in direct tuning, give the zero-shot score of each run.
-
-    Columns: target, language, run, examples, low, high (over test examples and seeds), smallest, largest (sizes that
-    were trained), seeds. Censored as :func:`crossing` says: 0 is fewer than the smallest, inf more than the largest.
-    Curve and level are moved together on each resample: the same test examples score both.
-    """
-    rows, direct = [], sizes[sizes["run"].str.startswith(DIRECT)]
-    for (target, code), part in direct.groupby(["target", "language"], sort=False):
-        drawn = {row.examples: found.deviations(*found.of(row.run, target, [code])) for row in part.itertuples()}
-        drawn = {count: np.append(score, score + spread) for count, (score, spread, seeds) in drawn.items() if seeds}
-        curve = smoothed(np.stack(list(drawn.values()))) if drawn else None
-        for run in runs if drawn else []:
-            score, spread, seeds = found.deviations(*found.of(run, target, [code]))
-            if seeds:
-                met = crossing(list(drawn), curve, np.append(score, score + spread))
-                rows.append((target, code, run, *_interval(met), min(drawn), max(drawn), seeds))
-    head = ["target", "language", "run", "examples", "low", "high", "smallest", "largest", "seeds"]
-    return pd.DataFrame(rows, columns=head)
-
-
-# --- robustness --------------------------------------------------------------------------------------------
-
-
-def robustness(
-    found: Replicates, targets: Sequence[str], runs: Sequence[str], averaged: Sequence[str], codes: Sequence[str]
-) -> pd.DataFrame:
-    """How even each run is over the languages ``codes``, beside ``none``; one row a run, then ``INTERMEDIATE`` (of
-    the table's rows of ``averaged``, without intervals) and ``DIRECT`` where all of ``targets`` have it.
-
-    Columns: series; worst (lowest score of a language, mean over targets), worst_gain (that minus that of ``none``),
-    worst_low, worst_high; sd (standard deviation over languages, mean over targets), sd_gain, sd_low, sd_high; lose
-    (share of cells, target by language, that lose) and lose_clearly (whose interval is below zero), in percent;
-    cells, seeds.
-    """
-    groups = {run: present(found, [run], targets) for run in runs} | {DIRECT: present(found, [WHOLE], targets)}
-    rows = [
-        (name, *_evenness(found, group[0], targets, codes))
-        for name, group in ({NONE: [NONE]} | groups).items()
-        if group
-    ]
-    head = (
-        "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds".split()
-    )
-    table = pd.DataFrame(rows, columns=head)
-    among = table[table["series"].isin(averaged)]
-    if among.empty:
-        return table
-    numbers = ["worst", "worst_gain", "sd", "sd_gain", "lose", "lose_clearly"]
-    mean = among[numbers].mean().to_dict() | {"series": INTERMEDIATE, "cells": among["cells"].sum()}
-    return pd.concat([table, pd.DataFrame([mean | {"seeds": among["seeds"].min()}])], ignore_index=True)
-
-
-def _evenness(found: Replicates, run: str, targets: Sequence[str], codes: Sequence[str]) -> tuple:
-    worst, spread, gains, seeds = [], [], [], []
-    for target in targets:
-        pairs = []
-        for code in codes:
-            here, base = found.of(run, target, [code]), found.of(NONE, target, [code])
-            base = base[0] + 0 * here[0], base[1]  # the seeds of the run
-            (score, moved, count), (level, other, _) = found.deviations(*here), found.deviations(*base)
-            if count and np.isfinite(level):
-                pairs.append(np.stack([np.append(score, score + moved), np.append(level, level + other)]))
-                seeds.append(count)
-        if pairs:
-            cells = np.stack(pairs)  # [languages, run and none, 1 + resamples]
-            worst.append(cells.min(axis=0))
-            spread.append(cells.std(axis=0))
-            gains += [_interval(one - other) for one, other in cells]
-    found_numbers = []
-    for drawn in (worst, spread):
-        one, other = np.mean(drawn, axis=0)
-        found_numbers += [one[0], *_interval(one - other)]
-    below = [(value < 0, high < 0) for value, _, high in gains]
-    return (*found_numbers, *(100 * np.mean(below, axis=0)), len(gains), min(seeds))
+    return (*interval(theil_sen(distance.round(9), gain)), count, others)
