@@ -26,8 +26,8 @@ def title(part: str) -> str:
 
 def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Gain over ``none`` against distance, a panel per part: the mean of the intermediate runs, and direct tuning
-    where there is any, with 95% intervals and Theil-Sen lines. ``gains``: ``distances.gain_table``; ``slopes``:
-    ``distances.against_distance``. Named are the languages, where they are few."""
+    where there is any, with 95% intervals (the widest may leave the panel) and Theil-Sen lines. Languages are named
+    where they are few. ``gains``: ``distances.gain_table``; ``slopes``: ``distances.against_distance``."""
     gains = gains[gains["series"].isin(LOOKS)]
     parts = list(gains["part"].unique())
     columns = min(4, len(parts))
@@ -46,6 +46,7 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
         ax.axhline(0, color="0.3", linewidth=0.6)
         ax.set_title(title(part), loc="left", fontweight="bold", fontsize=7)
         ax.margins(x=0.06)
+        ax.set_ylim(*_limits(here))
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.grid(axis="y")
         if here["language"].nunique() <= 12:
@@ -91,7 +92,7 @@ def slope_panels(slopes: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(parts), figsize=size, sharey=True, squeeze=False)
     for ax, part in zip(axes.flat, parts, strict=True):
         score_dots(slopes[slopes["part"] == part], ax, "series", "part", lines)
-        _readable(ax, slopes[slopes["part"] == part])
+        ax.set_xlim(*_limits(slopes[slopes["part"] == part]))
         ax.set_title(title(part), loc="left", fontweight="bold", fontsize=7)
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.flat[0].set_yticks(range(len(lines)), [NAMES.get(line, line) for line in lines])
@@ -102,13 +103,12 @@ def slope_panels(slopes: pd.DataFrame) -> Figure:
     return figure
 
 
-def _readable(ax: Axes, rows: pd.DataFrame, low: str = "low", high: str = "high", value: str = "value") -> None:
-    """Limits that hold every value, zero and most of the intervals."""
-    rows = rows.dropna(subset=value)
-    left = min(0, rows[value].min(), rows[low].quantile(0.2))
-    right = max(0, rows[value].max(), rows[high].quantile(0.8))
-    edge = 0.08 * (right - left) or 1.0
-    ax.set_xlim(left - edge, right + edge)
+def _limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """Of an axis that holds every value, zero and most of the intervals."""
+    low = min(0, rows["value"].min(), rows["low"].quantile(0.2))
+    high = max(0, rows["value"].max(), rows["high"].quantile(0.8))
+    edge = 0.08 * (high - low) or 1.0
+    return low - edge, high + edge
 
 
 def shown_languages(codes: list[str]) -> list[str]:
@@ -228,11 +228,11 @@ def robustness_panels(table: pd.DataFrame) -> Figure:
     table = table[table["series"] != NONE].assign(quantity="gain", what="")
     lines = list(table["series"])
     figure, axes = plt.subplots(1, 3, figsize=(7, 0.85 + 0.2 * len(lines)), sharey=True)
-    named = {"worst": "worst language: change (points)", "sd": "standard deviation\nover languages: change (points)"}
+    named = {"worst": "worst language:\nchange (points)", "sd": "standard deviation over\nlanguages: change (points)"}
     for ax, (name, label) in zip(axes, named.items(), strict=False):
         columns = {f"{name}_gain": "value", f"{name}_low": "low", f"{name}_high": "high"}
         score_dots(table.rename(columns=columns), ax, "series", "what", lines)
-        _readable(ax, table, f"{name}_low", f"{name}_high", f"{name}_gain")
+        ax.set_xlim(*_limits(table.rename(columns=columns)))
         ax.set_xlabel(label)
     place = np.arange(len(lines))
     axes[2].barh(place, table["lose"], height=0.6, color="0.8", label="lose")

@@ -52,7 +52,10 @@ def _pick(table: pd.DataFrame, part: str, series: str, quantity: str):
 
 
 def _number(row) -> str:
-    return with_interval(row._replace(quantity="gain")) if row else "missing"
+    if not row:
+        return "missing"
+    text = with_interval(row._replace(quantity="gain"))
+    return text if np.isfinite(row.low) else f"{text.split()[0]} (one seed: no interval)"
 
 
 WORDS = {  # of what each number says: below zero, above, neither

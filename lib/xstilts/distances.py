@@ -227,7 +227,7 @@ def every_distance(
                     draws = slope_draws(apart, values[there].to_numpy(), spreads[there], rng)
                     rows.append((part, series, name, "", *interval(draws), len(apart)))
             *found, count, held = adjusted((values, spreads, seeds), table, rng)
-            if held:
+            if held and np.isfinite(found[0]):
                 rows.append((part, series, "distance", ", ".join(held), *found, count))
     return pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high", "languages"])
 
