@@ -58,13 +58,15 @@ def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
     where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
     if seeds == 2:
         where = "Two seeds say little of how much seeds differ: intervals are wide. " + where
-    covers = (
-        "one seed: the intervals cover the draw of test examples, not that of seeds"
-        if seeds == 1
-        else f"{seeds} seeds{', each with an encoder of its own' if not study.encoder.checkpoint else ''}: "
-        "the intervals (95%) cover test examples and seeds"
-    )
-    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers}."
+    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers(study, seeds)}."
+
+
+def covers(study: Study, seeds: int) -> str:
+    """How many seeds there are, and what intervals therefore cover."""
+    if seeds == 1:
+        return "one seed: the intervals cover the draw of test examples, not that of seeds"
+    own = ", each with an encoder of its own" if not study.encoder.checkpoint else ""
+    return f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
 
 
 def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:

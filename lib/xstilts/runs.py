@@ -38,7 +38,10 @@ CODE = {
     "targets": ("evaluation", "metrics", "retrieval"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": ("results", "findings", "figures"),
-    "source-language": ("results", "findings", "figures"),
+    "source-language": (
+        *("results", "findings", "figures", "contrasts"),
+        *("source_language", "source_language_findings", "source_language_figures"),
+    ),
     "domain-shift": ("results", "findings", "figures"),
     "retrieval": ("results", "findings", "figures"),
 }
