@@ -187,8 +187,8 @@ def amounts(study: Study, plan: Design) -> pd.DataFrame:
 
 
 def matrix(found: Replicates, plan: Design) -> pd.DataFrame:
-    """Scores by training language and test language. Columns: intermediate (a run, or ``OVER_RUNS``), training, language
-    (a code), quantity ("score"), value, low, high, seeds."""
+    """Scores by training language and test language. Columns: intermediate (a run, or ``OVER_RUNS``), training,
+    language (a code), quantity ("score"), value, low, high, seeds."""
     contrasts = {
         (run, training, code): average(model(run, training), TARGET, [code])
         for run, trainings in plan.tuned.items()
@@ -243,7 +243,9 @@ def _differences(plan: Design) -> dict[str, dict[str, Contrast]]:
 
 
 def factors(found: Replicates, plan: Design) -> pd.DataFrame:
-    """The rest of the second factor, per run. Columns: intermediate, effect, quantity ("gain"), value, low, high, seeds.
+    """The rest of the second factor, per run.
+
+    Columns: intermediate, effect, quantity ("gain"), value, low, high, seeds.
 
     Effects: "lead", of the source language over the others as training languages, their mean; "change of lead", the
     same minus that with ``none`` (the interaction of phase 2 with phase 3); "own", trained in the test language itself
@@ -282,17 +284,15 @@ def tables(found: Replicates, plan: Design) -> dict[str, pd.DataFrame]:
 
 
 def missing(study: Study, source: Source, plan: Design) -> list[str]:
-    """Runs of phase 3 that are not done, as messages name them."""
-    names = [*study.bundles(), *_bundles(study, source)]
-    done = finished(study, names)
-    wanted = [
-        Run("targets", seed, run, name)
-        for seed in study.seed_numbers
-        for run in plan.trained
-        for name in names
-        if name in study.bundles_of(run)
-    ]
-    return [run.name for run in wanted if run not in done]
+    """Runs of phase 3 that are not done, as messages name them, with their seeds."""
+    names, found = [*study.bundles(), *_bundles(study, source)], []
+    done = set(finished(study, names))
+    for run in plan.trained:
+        for name in [name for name in names if name in study.bundles_of(run)]:
+            gaps = [seed for seed in study.seed_numbers if Run("targets", seed, run, name) not in done]
+            if gaps:
+                found.append(f"targets/{run}/{name} (seed {', '.join(map(str, gaps))})")
+    return found
 
 
 def _named(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

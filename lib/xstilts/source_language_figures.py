@@ -14,7 +14,7 @@ from .figures import NEUTRAL, SEQUENTIAL, by_distance, score_dots
 from .findings import with_interval
 from .results import MEAN
 from .settings import SOURCE
-from .source_language import ADDED, BOTH, DROPPED, NEITHER, Design
+from .source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS, Design
 from .study import NONE
 
 GROUPS = {
@@ -97,6 +97,7 @@ def source_dots(table: pd.DataFrame, languages: pd.DataFrame, metric: str, plan:
     names = languages["name"].reindex(table["training"])
     shown = table.assign(training=[f"{name} ({code})" for code, name in names.items()])
     order = [f"{languages.loc[code, 'name']} ({code})" for code in _by_distance(table["training"].unique(), languages)]
+    shown = shown.sort_values("intermediate", key=lambda run: run != OVER_RUNS, kind="stable")
     what = f"{metric} trained in it minus trained in {plan.source}, on the languages that are neither's (points)"
     return _dots(shown, "training", "intermediate", what, order)
 
@@ -111,7 +112,7 @@ def _dots(table: pd.DataFrame, row: str, series: str, label: str, order: list[st
     figure, ax = plt.subplots(figsize=(6.4, 1.1 + (0.14 + 0.09 * names) * rows))
     score_dots(table, ax, row, series, order or list(dict.fromkeys(table[row])))
     ax.set_xlabel(label)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(names, 3))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=names if names <= 4 else 3)
     return figure
 
 

@@ -1,11 +1,11 @@
 """What a study found on the source language, in words: computed from the tables of source_language.py alone."""
 
+import numpy as np
 import pandas as pd
 
 from .findings import covers, with_interval
 from .results import MEAN
-from .settings import SOURCE
-from .source_language import ADDED, BOTH, DROPPED, JOINT, METRICS, NEITHER, OVER_RUNS, TARGET, Design
+from .source_language import ADDED, BOTH, DROPPED, JOINT, METRICS, NEITHER, OVER_RUNS, TARGET, Design, groups
 from .study import NONE, Study
 from .tasks import get
 
@@ -21,8 +21,8 @@ def answer(study: Study, plan: Design, tables: dict[str, pd.DataFrame], names: p
         "",
         *_part(f"**Phase 2 in several languages or in {home} alone?**", pairs[several.astype(bool)], plan),
         *_part(f"**Phase 2 in another language than {home}?**", pairs[~several.astype(bool)], plan),
-        *[_seen(row) for row in tables["seen"].itertuples()],
-        "",
+        *_part("**Phase 2 or none?**", comparisons[comparisons["second"] == NONE], plan),
+        *_seen(tables["seen"]),
         f"**Phase 3: is {home} the best language to train on?** {_best(tables['sources'], names)}",
         *_factors(tables["factors"], home),
     ]
@@ -43,8 +43,8 @@ def length(study: Study, plan: Design) -> str:
         )
     if all(phase.epochs for phase in phases):
         return (
-            "Phase 2 is measured in epochs: a run with more examples is trained for longer, so that only runs with as "
-            "many examples (`=n`) differ in language alone."
+            "Phase 2 is measured in epochs: a run with more examples is trained for longer; languages alone are "
+            "compared between runs with as many examples (`=n`)."
         )
     return "Runs of phase 2 differ in their number of steps: compare those with the same."
 
@@ -52,63 +52,70 @@ def length(study: Study, plan: Design) -> str:
 def _setting(study: Study, plan: Design, tables: dict[str, pd.DataFrame], home: str) -> str:
     where = "In the generated micro-world (constructed languages; not TyDiQA itself)"
     where = where if study.source == "micro" else "On real text"
-    table = tables["languages"]
+    table, count = tables["languages"], len(plan.trained) - 1
     base = table[(table["intermediate"] == NONE) & (table["language"] == MEAN)].iloc[0]
     return (
         f"{where}: {next(iter(METRICS.values()))} on {get(TARGET).title} in {len(plan.languages)} languages, "
-        f"{len(plan.trained) - 1} intermediate runs; {home} is the source language. "
+        f"{count} intermediate run{'s' * (count != 1)}; {home} is the source language. "
         f"{covers(study, int(table['seeds'].max())).capitalize()}. With `none`: {with_interval(base)}. "
         f"{length(study, plan)}"
     )
 
 
 def _part(title: str, table: pd.DataFrame, plan: Design) -> list[str]:
+    """A question, the verdict on average over the languages, and a line per comparison that is not with ``none``."""
     if table.empty:
         return []
-    mean = table[table["group"] == MEAN]
-    rows = [_comparison(part, plan) for _, part in table.groupby(["first", "second"], sort=False)]
-    return [f"{title} {_verdicts(mean)}", "", *rows, ""]
+    pairs = table[(table["second"] != NONE) & (table["group"] != MEAN)].groupby(["first", "second"], sort=False)
+    lines = [_comparison(part, plan) for _, part in pairs]
+    return [f"{title} {_verdicts(table[table['group'] == MEAN])}", "", *lines, *[""] * bool(lines)]
 
 
 def _verdicts(mean: pd.DataFrame) -> str:
-    there = mean.dropna(subset="value")
-    words = []
-    for word, part in (("helps", there[there["low"] > 0]), ("hurts", there[there["high"] < 0])):
-        if len(part):
-            words.append(f"On average over the languages it {word}: {_runs(part)}.")
-    unclear = there[(there["low"] <= 0) & (there["high"] >= 0)]
-    if len(unclear):
-        words.append(f"No evidence on average, either way: {_runs(unclear)}.")
-    return " ".join(words) or "Nothing has been run."
-
-
-def _runs(table: pd.DataFrame) -> str:
-    return ", ".join(f"`{run}`" for run in table["first"])
+    helps, hurts = mean["low"] > 0, mean["high"] < 0
+    missing = mean["value"].isna()
+    words = [
+        f"{said}: {', '.join(f'`{row.first}` {with_interval(row)}' for row in part.itertuples())}."
+        for said, part in (
+            ("On average over the languages it helps", mean[helps]),
+            ("On average over the languages it hurts", mean[hurts]),
+            ("No evidence on average, either way", mean[~helps & ~hurts & ~missing]),
+        )
+        if len(part)
+    ]
+    gaps = [f"`{row.first}`" for row in mean[missing].itertuples()]
+    return " ".join([*words, *([f"Missing: {', '.join(gaps)}."] if gaps else [])])
 
 
 def _comparison(part: pd.DataFrame, plan: Design) -> str:
     one, other = part[["first", "second"]].iloc[0]
     said = {
-        MEAN: "over all languages",
-        ADDED: f"over the {{}} that only `{one}` has seen in phase 2",
-        DROPPED: f"over the {{}} that only `{other}` has seen",
-        BOTH: "over the {} that both have seen",
-        NEITHER: "over the {} that neither has seen",
+        ADDED: f"that only `{one}` has seen",
+        DROPPED: f"that only `{other}` has seen",
+        BOTH: "that both have seen",
+        NEITHER: "that neither has seen",
     }
-    parts = []
-    for row in part.itertuples():
-        only = plan.source if row.languages == 1 and row.group in (BOTH, DROPPED) else ""
-        count = f"one ({only})" if only else "one" if row.languages == 1 else str(row.languages)
-        parts.append(f"{with_interval(row)} {said[row.group].format(count)}")
-    return f"- `{one}` against `{other}`: {'; '.join(parts)}"
+    split = groups(plan, one, other)
+    parts = [
+        f"{with_interval(row)} in {_counted(split[row.group])} {said[row.group]}"
+        for row in part.itertuples()
+        if np.isfinite(row.value)
+    ]
+    return f"- `{one}` against `{other}`: {'; '.join(parts) or 'missing'}"
 
 
-def _seen(row) -> str:
-    verdict = "gains" if row.low > 0 else "loses" if row.high < 0 else "gains or loses nothing that is in evidence"
-    return (
-        f"A language that `{row.task}` is trained in {verdict}: {with_interval(row)}, run and language held fixed "
-        f"({row.runs} runs of one language each)."
-    )
+def _counted(codes: tuple[str, ...]) -> str:
+    return f"the language ({codes[0]})" if len(codes) == 1 else f"the {len(codes)} languages"
+
+
+def _seen(table: pd.DataFrame) -> list[str]:
+    lines = []
+    for row in table.itertuples():
+        verdict = "gains " if row.low > 0 else "loses " if row.high < 0 else "no evidence either way, "
+        verdict = verdict if np.isfinite(row.value) else ""
+        lines.append(f"- `{row.task}`: {verdict}{with_interval(row)} ({row.runs} runs of one language each)")
+    title = "**What is it worth to a language that phase 2 was trained in it**, with run and language held fixed?"
+    return [title, "", *lines, ""] if lines else []
 
 
 def _best(table: pd.DataFrame, names: pd.Series) -> str:
@@ -122,22 +129,23 @@ def _best(table: pd.DataFrame, names: pd.Series) -> str:
         return "Missing."
     better, worse = there[there["low"] > 0], there[there["high"] < 0]
     unclear = there.drop([*better.index, *worse.index])
-    parts = [f"no evidence for {_list(unclear, names)}"] if len(unclear) else []
-    if len(worse):
-        parts.insert(0, f"worse: {_list(worse, names)}")
     if len(better):
         head = f"No: better {'is' if len(better) == 1 else 'are'} {_list(better, names)}"
-    elif len(unclear) or len(there) < len(rows):
-        head = "No other is shown to be better" if len(worse) else "No evidence that any other is better or worse"
-    else:
+    elif len(worse) == len(rows):
         head = "Yes: every other is worse"
+    else:
+        head = "No other is shown to be better" if len(worse) else "No evidence that any other is better or worse"
+    shown = [("Worse", worse), ("Neither shown" if len(unclear) < len(there) else "Differences", unclear)]
+    parts = [f"{word}: {_list(part, names)}." for word, part in shown if len(part)]
     over = "mean over phase 2, " if run == OVER_RUNS else f"after `{run}`, "
-    how = f"{over}on the languages that are neither's; intervals that hold for all {len(there)} at once"
-    return f"{head} ({how}){': ' + '; '.join(parts) if parts else ''}."
+    at_once = f"; intervals that hold for all {len(there)} at once" if len(there) > 1 else ""
+    return f"{head} ({over}on the languages that are neither's{at_once}). {' '.join(parts)}"
 
 
 def _list(table: pd.DataFrame, names: pd.Series) -> str:
-    return ", ".join(f"{names.get(row.training, '')} ({row.training}) {with_interval(row)}" for row in table.itertuples())
+    return ", ".join(
+        f"{names.get(row.training, '')} ({row.training}) {with_interval(row)}" for row in table.itertuples()
+    )
 
 
 def _factors(table: pd.DataFrame, home: str) -> list[str]:
