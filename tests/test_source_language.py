@@ -121,7 +121,7 @@ def test_phase_2_is_recovered(study):
     assert gains.loc[("none", "qaa"), "value"] == pytest.approx(60 + OWN) and not gains.loc["none", "seen"].any()
     assert gains.loc["squad1@qab", "value"].drop(MEAN).tolist() == pytest.approx([1, 9, 1, 1], abs=TINY)
     assert gains.loc["squad1@qab", "seen"].tolist() == [False, True, False, False, False]
-    pairs = found["comparisons"].set_index(["first", "second", "group"])["value"]
+    pairs = found["comparisons"].set_index(["first", "second", "group"])["value"].sort_index()
     assert pairs["squad1@qab", "squad1"].to_dict() == pytest.approx(
         {MEAN: -2, ADDED: -2 + SEEN, DROPPED: -2 - SEEN, NEITHER: -2}, abs=TINY
     )

@@ -98,7 +98,7 @@ def source_dots(table: pd.DataFrame, languages: pd.DataFrame, metric: str, plan:
     shown = table.assign(training=[f"{name} ({code})" for code, name in names.items()])
     order = [f"{languages.loc[code, 'name']} ({code})" for code in _by_distance(table["training"].unique(), languages)]
     shown = shown.sort_values("intermediate", key=lambda run: run != OVER_RUNS, kind="stable")
-    what = f"{metric} trained in it minus trained in {plan.source}, on the languages that are neither's (points)"
+    what = f"{metric}: trained in it minus trained in {plan.source}, on the languages that are neither's (points)"
     return _dots(shown, "training", "intermediate", what, order)
 
 
