@@ -171,6 +171,27 @@ def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
     assert (study.figures_folder / "5-distance.html").stat().st_size > 100_000
 
 
+def test_a_question_is_answered_from_shared_runs(finished):
+    """Source language: a target of its own name after encoders that are there, and another final notebook."""
+    path, _ = finished
+    values = {
+        "based_on": str(path), "name": "sources", "shares": "small", "question": "source-language",
+        "intermediate": ["none", "mnli"], "targets": ["tydiqa"], "bundle": "each",
+    }  # fmt: skip
+    more = path.with_name("sources.yaml")
+    more.write_text(yaml.safe_dump(values))
+    result = run(more)
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = {"targets/none/tydiqa/seed1", "targets/mnli/tydiqa/seed1", "source-language"}
+    assert set(re.findall(r"\[\d/3\] (\S+)", result.stdout)) == jobs
+    study = load_study(more)
+    said = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
+    assert "exact match on TyDiQA in 8 languages, 1 intermediate run" in said and "issing" not in said
+    assert (study.figures_folder / "6-source-language.html").is_file()
+    assert (study.own_folder / "source-language" / "languages.parquet").is_file()
+    assert "nothing to do" in run(path).stdout
+
+
 def test_killed_in_both_phases_ends_with_the_same_bits(finished, tmp_path):
     path = write(tmp_path, "killed")
     study = load_study(path)

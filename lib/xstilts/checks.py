@@ -51,6 +51,8 @@ def check(study: "Study", path: Path) -> None:
         if name not in TASKS:
             raise UserError(f'{path}: targets.{position}: unknown task "{name}"{nearest(name, TASKS)}')
     _check_further(study, path)
+    if study.question == "source-language" and "tydiqa" not in study.targets:
+        raise UserError(f'{path}: question: "source-language" is asked of tydiqa: name it among the targets')
     for target, name in study.training_sets.items():
         if target not in study.all_targets:
             raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.all_targets)}")

@@ -158,16 +158,17 @@ def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.nd
     return sum(score for score, _ in parts) / len(parts), sum(deviation for _, deviation in parts) / len(parts)
 
 
-def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000) -> Replicates:
+def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000, metric: str = "") -> Replicates:
     """Bootstrap the examples of every target once, jointly over runs, seeds and languages.
 
-    ``stats`` of one encoder and one training language. UserError where runs or seeds were scored on
+    ``stats`` of one encoder and one training language; ``metric`` scores by that one alone, else by the mean of the
+    task's. UserError where runs or seeds were scored on
     different examples: they cannot be paired.
     """
     seeds = sorted(stats["seed"].unique().tolist())
     found = Replicates({}, {}, seeds, resamples, rng)
     for target, part in stats.groupby("target", sort=True, observed=True):
-        metrics = list(task_metrics(get(target)))
+        metrics = [metric] if metric else list(task_metrics(get(target)))
         part = part[part["metric"].isin(metrics)]
         runs = sorted(part["intermediate"].unique().tolist())
         shape = (len(runs), len(seeds), len(metrics))

@@ -38,16 +38,13 @@ CODE = {
     "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": (
-        "results",
-        "findings",
-        "figures",
-        "distances",
-        "learning_curves",
-        "robustness",
-        "distance_figures",
-        "distance_findings",
+        *("results", "findings", "figures", "distances", "learning_curves", "robustness"),
+        *("distance_figures", "distance_findings"),
     ),
-    "source-language": ("results", "findings", "figures"),
+    "source-language": (
+        *("results", "findings", "figures", "contrasts"),
+        *("source_language", "source_language_findings", "source_language_figures"),
+    ),
     "domain-shift": ("results", "findings", "figures", "domains", "shift", "shift_findings", "shift_figures"),
     "retrieval": ("results", "findings", "figures", "recall", "recall_figures"),
 }
