@@ -7,7 +7,6 @@ from .results import ZERO_SHOT, marked
 from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
 from .study import NONE, Study
 
-CODE = "[a-z]{2,3}"  # a group of one language
 SIDES = {IN: "in-domain", OUT: "out-of-domain", DROP: "the drop"}
 
 
@@ -163,12 +162,11 @@ def _languages(table: pd.DataFrame) -> list[str]:
 
 
 def _chance(table: pd.DataFrame) -> str:
-    rows = table[table["quantity"].isin(["gain", DROP, AGAINST]) & ~table["group"].str.fullmatch(CODE)].dropna(
-        subset="value"
-    )
+    grouped = ~table["group"].str.fullmatch("[a-z]{2,3}")  # a code is one language
+    rows = table[table["quantity"].isin(["gain", DROP, AGAINST]) & grouped].dropna(subset="value")
     return (
-        f"Of the {len(rows)} intervals of gains, drops and differences in groups of languages, "
-        f"{int(marked(rows).sum())} exclude zero; if there were no effect at all, about {0.05 * len(rows):.0f} would by chance."
+        f"Of the {len(rows)} intervals of gains, drops and differences in groups of languages {int(marked(rows).sum())} "
+        f"exclude zero; if there were no effect at all, about {0.05 * len(rows):.0f} would by chance."
     )
 
 
