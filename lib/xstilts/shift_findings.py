@@ -165,7 +165,7 @@ def _chance(table: pd.DataFrame) -> str:
     grouped = ~table["group"].str.fullmatch("[a-z]{2,3}")  # a code is one language
     rows = table[table["quantity"].isin(["gain", DROP, AGAINST]) & grouped].dropna(subset="value")
     return (
-        f"Of the {len(rows)} intervals of gains, drops and differences in groups of languages {int(marked(rows).sum())} "
+        f"Of the {len(rows)} intervals of gains, drops and differences in groups {int(marked(rows).sum())} "
         f"exclude zero; if there were no effect at all, about {0.05 * len(rows):.0f} would by chance."
     )
 
