@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from xstilts.results import task_metrics
+from xstilts.results import KEYS, task_metrics
 from xstilts.study import Study, load_study
 from xstilts.tasks import get
 
@@ -39,6 +39,33 @@ def statistics(runs, targets, languages, seeds, examples=100, rng=None, gain=Non
                             )
                         )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
+
+
+def known(score, runs, targets, languages, seeds, examples=20):
+    """Statistics without noise: every example counts ``score(run, target, language, seed)`` per cent, in any metric."""
+    rows = [
+        (
+            "toy",
+            "pretrained",
+            run,
+            target,
+            "source",
+            0,
+            language,
+            seed,
+            metric,
+            str(number),
+            score(run, target, language, seed) / 100,
+            1.0,
+        )
+        for target in targets
+        for seed in seeds
+        for run in runs
+        for language in languages
+        for metric in task_metrics(get(target))
+        for number in range(examples)
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, "metric", "id", "numerator", "denominator"])
 
 
 def wanted(runs, targets, languages, seeds):

@@ -358,6 +358,8 @@ def test_pairs_that_share_examples_are_refused_by_name():
         ["squad2", "xquad"], ["squad2", "xquadr"], ["copa", "xcopa"], ["pawsx", "pawsx"],
     ]  # fmt: skip
     assert refused_pairs(["squad1", "squad2", "copa", "tydiqa"], TARGETS) == []  # the published training sets are clean
+    parts = {"udpos": ("test",), "tydiqa": ("dev",), "xquad": ("test",)}  # of XQuAD every language is a translation
+    assert [line.split()[0] for line in refused_pairs(list(parts), ("udpos", "tydiqa", "xquad"), parts)] == ['"xquad"']
 
 
 def test_what_a_study_is_checked_with_imports_nothing_heavy():

@@ -14,6 +14,7 @@ import papermill
 import pytest
 import yaml
 
+import distance_truth
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs, read_record
 from xstilts.study import ROOT, load_study
@@ -150,6 +151,24 @@ def test_a_study_that_shares_runs_does_its_own_alone(finished):
     result = run(path)  # what was added beside its runs is nothing to it
     assert "nothing to do" in result.stdout
     assert before == {job.name: (job.folder(base) / "run.json").stat().st_mtime_ns for job in list_runs(base)}
+
+
+def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
+    path, _ = finished
+    distance = path.with_name("far.yaml")
+    direct = {"targets": ["udpos", "xquad"], "training_languages": ["source", "each"], "examples": [10, 0]}
+    keys = {"based_on": str(path), "name": "far", "shares": "small", "question": "distance"}
+    distance.write_text(yaml.safe_dump(keys | {"further": {"direct": direct | {"scored_in": "own"}}}))
+    result = run(distance)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.findall(r"\[\d/2\] (\S+)", result.stdout) == ["targets/none/direct/seed1", "distance"]
+    study = load_study(distance)
+    distance_truth.check(study, ["mnli", "hellaswag+mlm"], load_study(path).micro.languages[1:])
+    for name in distance_truth.FIGURES:
+        assert (study.figures_folder / f"{name}.png").stat().st_size > 1000
+    assert "3 intermediate runs" not in (said := (study.figures_folder / "answer.md").read_text(encoding="utf-8"))
+    assert "2 intermediate runs in the source language" in said and "Missing" not in said
+    assert (study.figures_folder / "5-distance.html").stat().st_size > 100_000
 
 
 def test_killed_in_both_phases_ends_with_the_same_bits(finished, tmp_path):

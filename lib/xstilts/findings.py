@@ -54,17 +54,23 @@ def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
     languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
     targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
     runs = table["intermediate"].nunique() - 1
+    counts = f"{runs} intermediate runs, {targets} targets, {languages} languages"
+    return f"{where(study, seeds)}: {counts}, {covers(study, seeds)}."
+
+
+def where(study: Study, seeds: int) -> str:
+    """The words that every answer begins with."""
     micro = study.source == "micro"
-    where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
-    if seeds == 2:
-        where = "Two seeds say little of how much seeds differ: intervals are wide. " + where
-    covers = (
-        "one seed: the intervals cover the draw of test examples, not that of seeds"
-        if seeds == 1
-        else f"{seeds} seeds{', each with an encoder of its own' if not study.encoder.checkpoint else ''}: "
-        "the intervals (95%) cover test examples and seeds"
-    )
-    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers}."
+    place = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
+    return f"Two seeds say little of how much seeds differ: intervals are wide. {place}" if seeds == 2 else place
+
+
+def covers(study: Study, seeds: int) -> str:
+    """How many seeds there are, and what intervals therefore cover."""
+    if seeds == 1:
+        return "one seed: the intervals cover the draw of test examples, not that of seeds"
+    own = ", each with an encoder of its own" if not study.encoder.checkpoint else ""
+    return f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
 
 
 def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:

@@ -37,7 +37,16 @@ CODE = {
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
-    "distance": ("results", "findings", "figures"),
+    "distance": (
+        "results",
+        "findings",
+        "figures",
+        "distances",
+        "learning_curves",
+        "robustness",
+        "distance_figures",
+        "distance_findings",
+    ),
     "source-language": ("results", "findings", "figures"),
     "domain-shift": ("results", "findings", "figures", "domains", "shift", "shift_findings", "shift_figures"),
     "retrieval": ("results", "findings", "figures"),

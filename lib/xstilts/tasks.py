@@ -29,6 +29,7 @@ class Task:
     ``metrics``: the main one first; several are averaged into the XTREME score of the task.
     ``languages``: those of the published set, for completeness checks; a source may hold fewer or more.
     ``trained_on``: the task whose training split trains this one ("" = its own).
+    ``independent``: whether its sets in several languages are no translations of each other.
     ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
     ``files``: split ("train", "dev", "test") -> where the original distribution keeps it.
     ``hub``: split -> where the hub keeps it, the rows of several places one after the other.
@@ -45,6 +46,7 @@ class Task:
     files: dict[str, Files] = field(default_factory=dict)
     hub: dict[str, tuple[Hub | Folder, ...]] = field(default_factory=dict)
     citation: str = ""
+    independent: bool = False
 
     @property
     def training_set(self) -> str:
@@ -221,13 +223,13 @@ _TARGETS = (
         hub=hub(
             "udpos", "google/xtreme", "udpos.{language}", UDPOS_NAMES, train="train", dev="validation", test="test"
         ),
-        citation="Nivre et al. 2020, arXiv:2004.10643",
+        citation="Nivre et al. 2020, arXiv:2004.10643", independent=True,  # PUD's alone are parallel, never to English
     ),
     Task(
         "panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX,
         files={split: _xtreme("panx", "tagged", split) for split in SPLITS},
         hub=hub("panx", "google/xtreme", "PAN-X.{language}", train="train", dev="validation", test="test"),
-        citation="Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193",
+        citation="Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193", independent=True,
     ),
     Task(
         "xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
@@ -248,7 +250,7 @@ _TARGETS = (
         "tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA,
         files={split: _tydiqa(split) for split in ("train", "dev")},
         hub=hub("squad", "google/xtreme", "tydiqa", TYDIQA_NAMES, mixed="id", train="train", dev="validation"),
-        citation="Clark et al. 2020, arXiv:2003.05002",
+        citation="Clark et al. 2020, arXiv:2003.05002", independent=True,
     ),
     Task(
         "bucc", "mining", "BUCC", ("f1",), (), _BUCC,
@@ -365,13 +367,14 @@ def refused_pairs(
 
     ``read_from`` names the splits that the training rows of a task come from where it is not "train"
     alone (a study may train on part of a published development set). A target's own development set in one
-    language holds translations of what is scored in the others.
+    language holds translations of what is scored in the others, where the languages are not ``independent``; the
+    parts of a set in one language share no rows (FilesSettings sees to that).
     """
     refused = []
     for name in trained:
         splits = (read_from or {}).get(name, ("train",))
         shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
-        if len(TASKS[name].languages) > 1 and set(splits) != {"train"}:
+        if len(TASKS[name].languages) > 1 and set(splits) != {"train"} and not TASKS[name].independent:
             shared.add(name)
         refused += [
             f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '

@@ -1,0 +1,209 @@
+"""Question 5 as a whole: its words, its figures, and its notebook on real files, from a tiny checkpoint."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import distance_truth
+from synthetic import known, study, wanted
+from test_figures import overlapping
+from toy import build_checkpoint
+from xstilts import distance_figures as panels
+from xstilts import distance_findings as findings
+from xstilts import distances, figures, learning_curves, phases, results
+from xstilts.distances import COMPARED, DIFFERENCE, DIRECT, INTERMEDIATE
+from xstilts.robustness import robustness
+from xstilts.runs import list_runs
+from xstilts.sources import open_source
+from xstilts.study import ROOT, load_study
+
+NOTEBOOK = ROOT / "notebooks" / "5-distance.ipynb"
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def numbers(**found):
+    """A table of slopes and means: {"intermediate_slope": (value, low, high)}, of the mean of targets and XNLI."""
+    rows = [
+        (
+            part,
+            {"intermediate": INTERMEDIATE, "direct": DIRECT, "difference": DIFFERENCE}[series],
+            quantity,
+            *values,
+            7,
+            5,
+        )
+        for part in ("xnli", COMPARED)
+        for key, values in found.items()
+        for series, quantity in [key.split("_")]
+    ]
+    return pd.DataFrame(rows, columns=["part", "series", "quantity", "value", "low", "high", "languages", "seeds"])
+
+
+def said(tmp_path, slopes, missing=()):
+    one = study(tmp_path, intermediate=["none", "mnli", "ccg", "mnli@qab"], question="distance")
+    worth = pd.DataFrame(
+        {
+            "target": "xnli", "language": ["qab", "qac"] * 2, "run": ["none"] * 2 + ["mnli"] * 2,
+            "examples": [0, 35, 1200, np.inf], "smallest": 10, "largest": 3000,
+        }
+    )  # fmt: skip
+    even = pd.DataFrame(
+        {"series": [INTERMEDIATE], "lose": 40.0, "lose_clearly": 10.0, "cells": 20, "worst_gain": -2.0, "sd_gain": 0.5}
+    )
+    return findings.answer(one, slopes, slopes.iloc[:0], worth, even, list(missing))
+
+
+def test_the_conclusion_says_what_the_intervals_say(tmp_path):
+    text = said(
+        tmp_path,
+        numbers(
+            intermediate_mean=(-1.2, -2, -0.4), intermediate_slope=(-8, -15, -1), direct_mean=(5, 4, 6),
+            direct_slope=(12, -1, 25), difference_mean=(6.2, 5, 7), difference_slope=(20, 10, 30),
+        ),
+    )  # fmt: skip
+    assert "2 intermediate runs in the source language" in text and "5 seeds" in text
+    assert "falls with distance (slope −8.0 [−15.0, −1.0], 7 languages)" in text
+    assert "on average over languages it hurts (mean −1.2 [−2.0, −0.4], 7 languages)" in text
+    assert "No evidence that the gain of direct tuning depends on distance (slope +12.0 [−1.0, 25.0]" in text
+    assert "direct tuning is better than intermediate training (mean +6.2" in text
+    assert "the more distant the language, the more it is ahead (slope +20.0" in text
+    assert "- XNLI: intermediate training −1.2 [−2.0, −0.4] (slope −8.0 [−15.0, −1.0]); direct tuning +5.0" in text
+    assert "(slope +12.0 [−1.0, 25.0], no evidence)" in text
+    assert "median over 2 languages: `none` <10; of the intermediate runs from 1,200 (`mnli`) to 1,200" in text
+    assert "40% of 20 cells lose, 10% with an interval below zero; the worst language −2.0 points" in text
+    assert "Missing" not in text and "not XTREME" in text
+
+
+def test_no_evidence_and_missing_are_said(tmp_path):
+    text = said(tmp_path, numbers(intermediate_mean=(1, np.nan, np.nan)), ["`ccg` (7 scores)"])
+    assert "no evidence of an effect (mean +1.0 (one seed: no interval), 7 languages)" in text
+    assert "No evidence that the gain of direct tuning depends on distance (missing)" in text
+    assert text.endswith("Missing: `ccg` (7 scores).")
+
+
+def test_numbers_of_examples_are_said_as_censored():
+    texts = [panels.worth_text(number, 10, 3000) for number in (0, 10.4, 347, 2999, np.inf, np.nan)]
+    assert texts == ["<10", "10", "350", "3,000", ">3,000", ""]
+
+
+# --- figures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [8, 20])
+def test_figures_have_no_overlaps_and_draw_their_tables(count):
+    codes = [f"q{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(count)]
+    far = pd.Series(np.linspace(0, 0.9, count), codes)
+
+    def score(run, target, code, seed):
+        word, _, asked = run.partition("=")
+        base = {"direct": 20 + 12 * np.log10(int(asked or 0) or 3000), "source": 30}.get(word, 60 - 30 * far[code])
+        return base + {"mnli": 3 - 9 * far[code]}.get(run, 0) + seed
+
+    names, targets = ["none", "mnli", "hellaswag+mlm"], ["xnli", "udpos", "xquad"]
+    points = [f"{word}={size}" for word in (DIRECT, "source") for size in (10, 100, 0)]
+    found = results.resample(known(score, names + points, targets, codes, [1, 2], 4), np.random.default_rng(0), 40)
+    away = far[far > 0]
+    gains = distances.series_gains(
+        found, {target: [target] for target in targets} | {COMPARED: targets}, names[1:], names[1:], away.index
+    )
+    slopes = distances.against_distance(gains, far, np.random.default_rng(0))
+    sizes = pd.DataFrame(
+        [(target, code, f"{word}={size}", size or 3000) for target in targets for code in codes
+         for word in (DIRECT, "source") for size in (10, 100, 0) if word == DIRECT or code == codes[0]],
+        columns=["target", "language", "run", "examples"],
+    )  # fmt: skip
+    levels = results.estimates(found, wanted(names, targets, codes, [1, 2]), codes[0])
+    curves, worth = learning_curves.learning_curves(found, sizes, codes), learning_curves.worth(found, sizes, names)
+    layers = pd.DataFrame(
+        [(run, 1, code, layer, metric, 50.0 + layer) for run in names for code in away.index for layer in range(4)
+         for metric in ("accuracy", "cka", "cosine_margin")],
+        columns=["intermediate", "seed", "language", "layer", "metric", "score"],
+    )  # fmt: skip
+    with plt.style.context(figures.STYLE):
+        drawn = {
+            "gains": panels.gain_panels(distances.gain_table(gains, far), slopes),
+            "slopes": panels.slope_panels(slopes),
+            "curves": panels.curve_panels(curves, levels, list(away.index)),
+            "worth": panels.worth_heatmap(worth, list(away.index)),
+            "alignment": panels.alignment_panels(layers, names[1:], list(away.index)),
+            "robustness": panels.robustness_panels(robustness(found, targets, names[1:], names[1:], away.index)),
+        }
+        for name, figure in drawn.items():
+            assert overlapping(figure) == [], name
+    ax = drawn["gains"].axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    assert len(lines["direct tuning (whole set)"].get_xdata()) == count - 1
+    ends = [
+        line
+        for line in ax.lines
+        if len(line.get_xdata()) == 2 and line.get_color() == figures.GAIN and line.get_linestyle() == "-"
+    ]
+    (x0, x1), (y0, y1) = ends[0].get_data()
+    assert (y1 - y0) / (x1 - x0) == pytest.approx(-4.5), "the mean of mnli, −9, and of one that changes nothing"
+    cells = [text.get_text() for text in drawn["worth"].axes[0].texts]
+    expected = [
+        panels.worth_text(row.examples, 10, 3000)
+        for row in worth.itertuples()
+        if row.target == "xnli" and row.language in away.index
+    ]
+    assert sorted(cells) == sorted(expected)
+    assert len(drawn["curves"].axes) == 3 * min(count - 1, panels.COLUMNS)
+    plt.close("all")
+
+
+# --- the notebook ------------------------------------------------------------------------------------------
+
+
+def code_cells():
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_notebook_is_thin_and_committed_without_outputs():
+    cells = code_cells()
+    assert all(len(cell["source"]) < 25 and cell["outputs"] == [] and not cell["execution_count"] for cell in cells)
+    assert [cell["metadata"].get("tags") for cell in cells].count(["parameters"]) == 1
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
+def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path, monkeypatch, capsys):
+    """The phases as their notebooks call them, then the cells of this one in order, on a run too few."""
+    build_checkpoint(tmp_path / "encoder")
+    keys = {
+        "based_on": "files-distance", "name": "toy", "runs": str(tmp_path), "figures": str(tmp_path / "figures"),
+        "encoder": {"checkpoint": str(tmp_path / "encoder")}, "intermediate": ["none", "sick", "mrpc"],
+        "targets": ["udpos", "tydiqa", "tatoeba"], "languages": ["en", "de", "id", "ko", "sw"],
+        "files": {"limits": {"train": 30, "dev": 16, "test": 16}},
+        "further": {"direct": {"targets": ["udpos", "tydiqa"], "examples": [10, 0]}},
+        "training": {"intermediate": {"steps": 3}, "target": {"steps": 3, "batch_size": 4}},
+    }  # fmt: skip
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(keys))
+    one = load_study(tmp_path / "toy.yaml")
+    source = open_source(one)
+    phases.encoder(one, source, 1)
+    phases.intermediate(one, source, "sick", 1)
+    for run in list_runs(one):
+        if run.phase == "targets" and run.intermediate != "mrpc":
+            list(phases.targets(one, source, run.intermediate, run.bundle, 1))
+            (run.folder(one) / "run.json").write_text("{}")
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    space = {"display": str}
+    for cell in code_cells():
+        text = "".join(cell["source"])
+        exec(text.replace('"distance"  #', f'"{tmp_path / "toy.yaml"}"  #'), space)
+    distance_truth.check(one, ["sick"], ["de", "id", "ko", "sw"])
+    assert capsys.readouterr().out.endswith("`mrpc` (11 scores)\n")
+    text = (one.figures_folder / "answer.md").read_text(encoding="utf-8")
+    assert "On real text" in text and text.endswith("Missing: `mrpc` (11 scores).\n")
+    for name in distance_truth.FIGURES:
+        assert (one.figures_folder / f"{name}.csv").stat().st_size > 100
+    aligned = pd.read_parquet(one.own_folder / "distance" / "alignment.parquet")
+    assert set(aligned["part"]) == set(panels.METRICS)
+    assert {"syntactic", "phonological", "genetic", "geographic"} <= set(space["table"]["over"])
+    assert (space["table"]["held"] == "").all(), "four languages are too few to hold anything fixed"

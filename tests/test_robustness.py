@@ -1,0 +1,58 @@
+"""Worst language, spread and losers, by hand and against an independent computation."""
+
+import numpy as np
+import pytest
+
+from synthetic import known, statistics
+from xstilts import results
+from xstilts.distances import DIRECT, INTERMEDIATE
+from xstilts.robustness import robustness
+
+SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more
+    "none": (60, 40, 20),
+    "mnli": (70, 30, 20),
+    "ccg": (59, 39, 25),
+    "direct=0": (60, 60, 60),
+}
+CODES = ["qab", "qac", "qad"]
+
+
+def test_by_hand():
+    def score(run, target, code, seed):
+        return SCORES[run][CODES.index(code)] + (10 if target == "udpos" else 0) + seed
+
+    stats = known(score, list(SCORES), ["xnli", "udpos"], CODES, [1, 2])
+    found = results.resample(stats, np.random.default_rng(0), 50)
+    table = robustness(found, ["xnli", "udpos"], ["mnli", "ccg"], ["mnli", "ccg"], CODES).set_index("series")
+    assert list(table.index) == ["none", "mnli", "ccg", DIRECT, INTERMEDIATE]
+    assert table["worst"].tolist() == pytest.approx([26.5, 26.5, 31.5, 66.5, 29], abs=1e-4)
+    assert table["worst_gain"].tolist() == pytest.approx([0, 0, 5, 40, 2.5], abs=1e-4)
+    assert table["sd"].tolist() == pytest.approx([np.std(SCORES[run]) for run in SCORES] + [table["sd"][1:3].mean()])
+    assert table["sd_gain"][DIRECT] == pytest.approx(-np.std(SCORES["none"]), abs=1e-4)
+    assert table["lose"].tolist() == pytest.approx([0, 100 / 3, 200 / 3, 0, 50])
+    assert table["lose_clearly"].tolist() == table["lose"].tolist(), "there is no noise"
+    assert table["cells"].tolist() == [6, 6, 6, 6, 12] and set(table["seeds"]) == {2}
+
+
+def test_a_run_is_compared_over_its_own_seeds():
+    def score(run, target, code, seed):
+        return SCORES[run][CODES.index(code)] + 10 * seed
+
+    stats = known(score, ["none", "mnli"], ["xnli"], CODES, [1, 2])
+    stats = stats[(stats["intermediate"] == "none") | (stats["seed"] == 2)]
+    table = robustness(results.resample(stats, np.random.default_rng(0), 50), ["xnli"], ["mnli"], [], CODES)
+    row = table[table["series"] == "mnli"].iloc[0]
+    assert row["worst_gain"] == pytest.approx(0, abs=1e-4) and row["seeds"] == 1
+    assert row["lose"] == pytest.approx(100 / 3)
+
+
+def test_noise_alone_makes_no_run_less_even():
+    """Minimum and deviation are biased on resamples; their intervals are not to be."""
+    runs = ["none", *(f"mnli={number}" for number in range(1, 13))]
+    stats = statistics(runs, ["xnli"], ["qaa", *CODES], [1, 2, 3], 150)
+    table = robustness(results.resample(stats, np.random.default_rng(0), 300), ["xnli"], runs[1:], [], CODES)[1:]
+    for name in ("worst", "sd"):
+        assert ((table[f"{name}_low"] <= 0) & (table[f"{name}_high"] >= 0)).sum() >= 10
+        middle = (table[f"{name}_low"] + table[f"{name}_high"]) / 2 - table[f"{name}_gain"]
+        width = table[f"{name}_high"] - table[f"{name}_low"]
+        assert abs(middle.mean()) < 0.1 * width.mean(), "centred on the change itself"
