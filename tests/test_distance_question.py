@@ -73,7 +73,8 @@ def test_the_conclusion_says_what_the_intervals_say(tmp_path):
     assert "No evidence that the gain of direct tuning depends on distance (slope +12.0 [−1.0, 25.0]" in text
     assert "direct tuning is better than intermediate training (mean +6.2" in text
     assert "the more distant the language, the more it is ahead (slope +20.0" in text
-    assert "- XNLI: intermediate training −1.2 [−2.0, −0.4], slope −8.0" in text
+    assert "- XNLI: intermediate training −1.2 [−2.0, −0.4] (slope −8.0 [−15.0, −1.0]); direct tuning +5.0" in text
+    assert "(slope +12.0 [−1.0, 25.0], no evidence)" in text
     assert "median over 2 languages: `none` <10; of the intermediate runs from 1,200 (`mnli`) to 1,200" in text
     assert "40% of 20 cells lose, 10% with an interval below zero; the worst language −2.0 points" in text
     assert "Missing" not in text and "not XTREME" in text
@@ -94,7 +95,7 @@ def test_numbers_of_examples_are_said_as_censored():
 # --- figures -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [4, 8, 20])
+@pytest.mark.parametrize("count", [8, 20])
 def test_figures_have_no_overlaps_and_draw_their_tables(count):
     codes = [f"q{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(count)]
     far = pd.Series(np.linspace(0, 0.9, count), codes)
@@ -192,7 +193,7 @@ def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path, monkeyp
             list(phases.targets(one, source, run.intermediate, run.bundle, 1))
             (run.folder(one) / "run.json").write_text("{}")
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    space = {}
+    space = {"display": str}
     for cell in code_cells():
         text = "".join(cell["source"])
         exec(text.replace('"distance"  #', f'"{tmp_path / "toy.yaml"}"  #'), space)

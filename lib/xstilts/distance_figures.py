@@ -77,7 +77,8 @@ def _name_languages(ax: Axes, rows: pd.DataFrame) -> None:
     for number, row in enumerate(rows.sort_values("distance").itertuples()):
         ax.annotate(
             row.language, (row.distance, 1), (0, -1 - 6 * (number % 2)), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="center", va="top", fontsize=5, color="0.4",
+            textcoords="offset points", ha="center", va="top", fontsize=5, color="0.3",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.16 * (high - low))

@@ -5,7 +5,7 @@ import pandas as pd
 
 from .distance_figures import title, worth_text
 from .distances import COMPARED, DIFFERENCE, DIRECT, INTERMEDIATE, source_runs
-from .findings import covers, with_interval
+from .findings import covers, where, with_interval
 from .study import NONE, Study
 
 
@@ -25,8 +25,8 @@ def answer(
     lines += [_sentence(slopes, part) for part in compared] + [""]
     lines += [f"- {title(part)}: {_short(slopes, part)}" for part in slopes["part"].unique() if part != COMPARED]
     if len(alignment):
-        parts = [f"{title(part)} {_short(alignment, part)}" for part in alignment["part"].unique()]
-        lines += ["", f"Alignment of parallel sentences, before and after phase 2: {'; '.join(parts)}."]
+        lines += ["", "Alignment of parallel sentences, before and after phase 2, at the layer of retrieval:", ""]
+        lines += [f"- {title(part)}: {_short(alignment, part)}" for part in alignment["part"].unique()]
     lines += ["", *(_worth(part) for _, part in worth.groupby("target", sort=False))]
     lines += [_robustness(row) for row in robustness[robustness["series"].isin([INTERMEDIATE, DIRECT])].itertuples()]
     if missing or study.absence:
@@ -35,14 +35,12 @@ def answer(
 
 
 def _setting(study: Study, slopes: pd.DataFrame) -> str:
-    micro = study.source == "micro"
-    where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
     count, seeds = len(source_runs(study)), int(slopes["seeds"].max()) if len(slopes) else 0
     languages = int(slopes["languages"].max()) if len(slopes) else 0
     return (
-        f"{where}: {count} intermediate run{'s' if count != 1 else ''} in the source language against direct tuning in "
-        f"each of up to {languages} other languages; {covers(study, seeds)}. Slopes are over distance from the source, "
-        "0 to 1, and cover the choice of languages, too."
+        f"{where(study, seeds)}: {count} intermediate run{'s' if count != 1 else ''} in the source language against "
+        f"direct tuning in each of up to {languages} other languages; {covers(study, seeds)}. Slopes are over distance "
+        "from the source, 0 to 1, and cover the choice of languages, too."
     )
 
 
@@ -56,6 +54,10 @@ def _number(row) -> str:
         return "missing"
     text = with_interval(row._replace(quantity="gain"))
     return text if np.isfinite(row.low) else f"{text.split()[0]} (one seed: no interval)"
+
+
+def _with_evidence(row) -> str:
+    return _number(row) + (", no evidence" if row and row.low <= 0 <= row.high else "")
 
 
 WORDS = {  # of what each number says: below zero, above, neither
@@ -107,7 +109,7 @@ def _short(table: pd.DataFrame, part: str) -> str:
     for series, name in ((INTERMEDIATE, "intermediate training"), (DIRECT, "direct tuning")):
         mean, slope = (_pick(table, part, series, quantity) for quantity in ("mean", "slope"))
         if mean:
-            words.append(f"{name} {_number(mean)}, slope {_number(slope)}")
+            words.append(f"{name} {_with_evidence(mean)} (slope {_with_evidence(slope)})")
     return "; ".join(words)
 
 

@@ -54,11 +54,15 @@ def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
     languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
     targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
     runs = table["intermediate"].nunique() - 1
+    counts = f"{runs} intermediate runs, {targets} targets, {languages} languages"
+    return f"{where(study, seeds)}: {counts}, {covers(study, seeds)}."
+
+
+def where(study: Study, seeds: int) -> str:
+    """The words that every answer begins with."""
     micro = study.source == "micro"
-    where = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
-    if seeds == 2:
-        where = "Two seeds say little of how much seeds differ: intervals are wide. " + where
-    return f"{where}: {runs} intermediate runs, {targets} targets, {languages} languages, {covers(study, seeds)}."
+    place = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
+    return f"Two seeds say little of how much seeds differ: intervals are wide. {place}" if seeds == 2 else place
 
 
 def covers(study: Study, seeds: int) -> str:

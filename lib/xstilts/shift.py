@@ -23,7 +23,7 @@ from .tasks import Task, get
 IN, OUT, DROP = "in-domain", "out-of-domain", "drop"
 AGAINST = "against source"  # phase 2 in another language minus the same in the source language
 WORST, UNTRAINED = "worst language", "untrained languages"
-LESS, MORE, NEARER, FARTHER = "less pretraining text", "more pretraining text", "nearer half", "farther half"
+LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
 EQUAL = 1.1  # amounts of text within this factor of each other are no contrast
 SOURCE = "source"
 
@@ -101,7 +101,8 @@ def estimates(
     ``runs``: as :func:`cells` gives them, those that should be there. Columns: examples, side (a task, in-domain,
     out-of-domain or drop), trained_in, quantity ("score"; "gain" over none; "drop", in-domain minus out-of-domain;
     ``AGAINST``), group, value, low, high, seeds, languages. ``none`` has its own side and only scores. The group
-    ``WORST`` is the lowest score over languages, on every resample anew. NaN and 0 seeds: missing.
+    ``WORST`` is the lowest score over languages, on every resample anew: as the lowest of several it varies downwards
+    more than upwards. NaN and 0 seeds: missing.
     """
     rows = []
     for examples, part in stats[stats["target"] == target].groupby("examples"):

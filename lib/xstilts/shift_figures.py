@@ -104,10 +104,11 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
     size = (0.8 + 2.9 * len(counts), 2.8)
     figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharex=True, sharey=True)
     for examples, ax in zip(counts, axes.flat, strict=True):
-        part = points[points["examples"] == examples]
+        part = points[points["examples"] == examples].dropna(subset="value")
         ax.axhline(0, color="0.3", linewidth=0.6)
-        for number, row in enumerate(part.dropna(subset="value").itertuples()):
-            place = row.characters + 0.03 * (number - (len(part) - 1) / 2)  # beside each other where they are as far
+        beside = part.groupby(part["characters"].round(1)).cumcount().to_numpy()  # of points that are as far
+        for number, row in enumerate(part.itertuples()):
+            place = row.characters + 0.04 * beside[number]
             shade, marker = str(0.1 + 0.5 * number / len(part)), "oD^svP*X"[number % 8]
             ax.vlines(place, row.low, row.high, colors=shade, linewidth=0.9)
             ax.hlines(row.value, row.characters_low, row.characters_high, colors=shade, linewidth=0.9)

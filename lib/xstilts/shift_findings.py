@@ -35,6 +35,7 @@ def answer(
         here = (made if len(made) else table).query("examples == @examples")
         lines += [*(_made(here) if len(made) else _runs(here)), *_languages(here)]
         lines += [_along(rho[rho["examples"] == examples].iloc[0])]
+    lines += ["", _chance(made if len(made) else table)]
     gaps = table[(table["seeds"] == 0) & (table["quantity"] == "score")]
     absent = [f"`{name}`" for name in dict.fromkeys(run_name(row.side, row.trained_in) for row in gaps.itertuples())]
     return "\n".join(lines + (["", f"Missing: {', '.join(absent)}."] if absent else []))
@@ -78,7 +79,7 @@ def _language(row) -> str:
 
 def _halves(table: pd.DataFrame, unit: str) -> str:
     if LESS in set(table["group"]):
-        return f"Low- and high-resource languages: the halves with less and with more pretraining text ({unit})."
+        return f"Low- and high-resource half: the languages with less and with more pretraining text ({unit})."
     return (
         "All languages but the source have as much pretraining text: there is no low- and high-resource half, and the "
         "halves farther from and nearer to the source are told apart in their place."
@@ -158,6 +159,15 @@ def _languages(table: pd.DataFrame) -> list[str]:
             verdict = _verdict(rows[rows["side"] == side], _language)
             lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
     return lines
+
+
+def _chance(table: pd.DataFrame) -> str:
+    grouped = ~table["group"].str.fullmatch("[a-z]{2,3}")  # a code is one language
+    rows = table[table["quantity"].isin(["gain", DROP, AGAINST]) & grouped].dropna(subset="value")
+    return (
+        f"Of the {len(rows)} intervals of gains, drops and differences in groups {int(marked(rows).sum())} "
+        f"exclude zero; if there were no effect at all, about {0.05 * len(rows):.0f} would by chance."
+    )
 
 
 def _along(found) -> str:
