@@ -15,9 +15,11 @@ from toy import build_checkpoint
 from xstilts import distance_figures as panels
 from xstilts import distance_findings as findings
 from xstilts import distances, figures, learning_curves, phases, results
-from xstilts.distances import COMPARED, DIFFERENCE, DIRECT, INTERMEDIATE
+from xstilts.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.errors import UserError
 from xstilts.robustness import robustness
 from xstilts.runs import list_runs
+from xstilts.settings import DIRECT
 from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
 
@@ -46,7 +48,7 @@ def numbers(**found):
 
 
 def said(tmp_path, slopes, missing=()):
-    one = study(tmp_path, intermediate=["none", "mnli", "ccg", "mnli@qab"], question="distance")
+    one = study(tmp_path, intermediate=["none", "mnli", "ccg", "mnli@qab"])
     worth = pd.DataFrame(
         {
             "target": "xnli", "language": ["qab", "qac"] * 2, "run": ["none"] * 2 + ["mnli"] * 2,
@@ -90,6 +92,23 @@ def test_no_evidence_and_missing_are_said(tmp_path):
 def test_numbers_of_examples_are_said_as_censored():
     texts = [panels.worth_text(number, 10, 3000) for number in (0, 10.4, 347, 2999, np.inf, np.nan)]
     assert texts == ["<10", "10", "350", "3,000", ">3,000", ""]
+
+
+@pytest.mark.parametrize(
+    ("further", "keys", "message"),
+    [
+        ({}, {}, "further.direct: the question of distance compares with direct tuning"),
+        ({"direct": {"targets": ["xnli"], "training_languages": ["source"]}}, {}, "training_languages: .source, each."),
+        (
+            {"direct": {"targets": ["xnli"], "training_languages": ["each"]}},
+            {"source": "files", "source_language": "de"},
+            'source_language: "de": distances are known from en alone',
+        ),
+    ],
+)
+def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tmp_path, further, keys, message):
+    with pytest.raises(UserError, match=message):
+        study(tmp_path, question="distance", further=further, **keys)
 
 
 # --- figures -----------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from scipy.stats import theilslopes
 
 from synthetic import known, study
 from xstilts import distances, results
-from xstilts.distances import COMPARED, DIFFERENCE, DIRECT, INTERMEDIATE
+from xstilts.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.settings import DIRECT
 
 DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})
 AWAY = DISTANCE[DISTANCE > 0]

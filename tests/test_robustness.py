@@ -5,8 +5,9 @@ import pytest
 
 from synthetic import known, statistics
 from xstilts import results
-from xstilts.distances import DIRECT, INTERMEDIATE
+from xstilts.distances import INTERMEDIATE
 from xstilts.robustness import robustness
+from xstilts.settings import DIRECT
 
 SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more
     "none": (60, 40, 20),

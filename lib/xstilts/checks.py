@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from .errors import UserError, nearest
-from .settings import ALL, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
+from .settings import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
 from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def check(study: "Study", path: Path) -> None:
     _check_further(study, path)
     if study.question == "source-language" and "tydiqa" not in study.targets:
         raise UserError(f'{path}: question: "source-language" is asked of tydiqa: name it among the targets')
+    if study.question == "distance":
+        _check_distance(study, path)
     for target, name in study.training_sets.items():
         if target not in study.all_targets:
             raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.all_targets)}")
@@ -147,6 +149,17 @@ def _check_further(study: "Study", path: Path) -> None:
         words = (SOURCE, EACH, ALL, TRANSLATED, UNTRAINED)
         codes = [code for code in further.training_languages if code not in words]
         _check_languages(study, path, f"further.{name}.training_languages", codes)
+
+
+def _check_distance(study: "Study", path: Path) -> None:
+    direct = study.further.get(DIRECT)
+    if not direct or NONE not in direct.runs or EACH not in direct.training_languages:
+        raise UserError(
+            f"{path}: further.{DIRECT}: the question of distance compares with direct tuning: add a bundle of that "
+            f"name with runs: [{NONE}] and training_languages: [{SOURCE}, {EACH}]"
+        )
+    if study.source != "micro" and study.source_language != "en":
+        raise UserError(f'{path}: source_language: "{study.source_language}": distances are known from en alone')
 
 
 def _check_languages(study: "Study", path: Path, key: str, codes) -> None:

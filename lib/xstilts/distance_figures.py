@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .distances import COMPARED, DIRECT, INTERMEDIATE
+from .distances import COMPARED, INTERMEDIATE
 from .figures import GAIN, LOSS, SEQUENTIAL, score_dots
+from .settings import DIRECT
 from .study import NONE
 from .tasks import TASKS
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from .distance_figures import title, worth_text
-from .distances import COMPARED, DIFFERENCE, DIRECT, INTERMEDIATE, source_runs
+from .distances import COMPARED, DIFFERENCE, INTERMEDIATE, source_runs
 from .findings import covers, where, with_interval
+from .settings import DIRECT
 from .study import NONE, Study
 
 

@@ -18,12 +18,12 @@ import pandas as pd
 
 from . import results
 from .results import Replicates, finished
+from .settings import DIRECT
 from .study import NONE, Study
 from .tasks import TASKS
 from .tunings import SOURCE
 
-DIRECT = "direct"  # the bundle of further trainings that this question reads; as a series, its whole training sets
-WHOLE = f"{DIRECT}=0"
+WHOLE = f"{DIRECT}=0"  # the series DIRECT is its largest training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
 COMPARED = "mean"  # the part that averages every target with direct tuning
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")

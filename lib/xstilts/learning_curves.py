@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from .distances import DIRECT, interval
+from .distances import interval
 from .results import Replicates
+from .settings import DIRECT
 from .sources import Source
 from .study import Study
 from .tasks import TASKS

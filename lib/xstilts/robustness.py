@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .distances import DIRECT, INTERMEDIATE, WHOLE, interval, present
+from .distances import INTERMEDIATE, WHOLE, interval, present
 from .results import Replicates
+from .settings import DIRECT
 from .study import NONE
 
 

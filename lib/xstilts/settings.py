@@ -18,6 +18,7 @@ MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
 ALL = "all"  # after an @: every language that a task has a training set in
 # training languages of phase 3 that are no codes, see tunings.py
 SOURCE, UNTRAINED, EACH = "source", "untrained", "each"
+DIRECT = "direct"  # the further bundle that the question of distance reads: tuning on the language that is scored
 
 
 class Sizes(BaseModel):
