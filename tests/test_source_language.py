@@ -18,6 +18,7 @@ from xstilts import source_language as asked
 from xstilts.errors import UserError
 from xstilts.needed import check_data
 from xstilts.results import MEAN
+from xstilts.runs import Fingerprints, list_runs
 from xstilts.settings import SOURCE
 from xstilts.source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS
 from xstilts.sources import open_source
@@ -304,6 +305,20 @@ def test_the_notebook_is_thin_and_runs_on_an_unfinished_study(study, monkeypatch
 def test_a_study_that_does_not_score_tydiqa_is_refused(tmp_path):
     with pytest.raises(UserError, match='question: "source-language" is asked of tydiqa: name it among the targets'):
         make_study(tmp_path, question="source-language")
+
+
+def test_the_shipped_study_goes_on_from_the_default_studys_encoders():
+    base, study = load_study("micro"), load_study("source-language")
+    old, new = Fingerprints(base), Fingerprints(study)
+    shared = [run for run in list_runs(base) if run in list_runs(study)]
+    assert {run.name for run in shared if run.seed == 1} == {
+        "encoder/seed1", *(f"intermediate/{name}/seed1" for name in ("squad1", "mnli", "mnli@qad")),
+    }  # fmt: skip
+    assert all(old.of(run) == new.of(run) and run.folder(base) == run.folder(study) for run in shared)
+    plan, sizes = asked.design(study, open_source(study)), study.micro
+    assert all(len(plan.trained[run]) == 8 for run in plan.trained if "@all" in run)
+    assert f"squad1@all={sizes.span.train}" in plan.trained, "as many as squad1 has in one language"
+    assert f"mnli@all={sizes.classification.train}" in plan.trained
 
 
 @real
