@@ -41,6 +41,16 @@ def test_a_further_bundle_spelt_out(tmp_path):
     assert [tuning.name for tuning in tunings(one, source, "all")] == ["xnli", "tatoeba"]
 
 
+def test_targets_of_a_further_bundle_in_jobs_of_their_own(tmp_path):
+    keys = DIRECT | {"targets": ["xnli", "xcopa"], "bundle": "each"}
+    one = toy(tmp_path, further={"direct": keys})
+    source = open_source(one)
+    assert one.bundles_of("none") == ["all", "direct-xnli", "direct-xcopa"] and one.bundles_of("mnli") == ["all"]
+    parts = [tunings(one, source, part) for part in one.parts("direct")]
+    assert [{tuning.target for tuning in part} for part in parts] == [{"xnli"}, {"xcopa"}]
+    assert [tuning for part in parts for tuning in part] == tunings(one, source, "direct")
+
+
 def test_all_languages_and_every_language_scored(tmp_path):
     one = toy(tmp_path, further={"joint": {"targets": ["xnli"], "training_languages": ["all", "qac"]}})
     source = open_source(one)

@@ -54,8 +54,9 @@ def read_stats(study: Study, bundles: Sequence[str] = (), runs=None, targets=Non
 
 
 def finished(study: Study, bundles: Sequence[str]) -> list[Run]:
-    """Target runs of these bundles that are done."""
-    runs = [run for run in list_runs(study) if run.bundle in bundles]
+    """Target runs of these bundles that are done, all parts of a further one."""
+    parts = [part for name in bundles for part in study.parts(name)]
+    runs = [run for run in list_runs(study) if run.bundle in parts]
     return [run for run in runs if (run.folder(study) / "run.json").is_file()]
 
 

@@ -145,3 +145,4 @@ class FurtherSettings(BaseModel):
         "all", description="own: a model trained in another language is scored in that language alone"
     )
     min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the examples")
+    bundle: Literal["all", "each"] = Field("all", description="each: every target in a job of its own")

@@ -209,7 +209,13 @@ class Study(Section):
 
     def bundles_of(self, run: str) -> list[str]:
         """Every bundle that starts from an intermediate run, the further ones last."""
-        return [*self.bundles(), *(name for name, further in self.further.items() if run in further.runs)]
+        started = [name for name, further in self.further.items() if run in further.runs]
+        return [*self.bundles(), *(part for name in started for part in self.parts(name))]
+
+    def parts(self, name: str) -> list[str]:
+        """The bundles that a further one is split into: itself, or ``direct-xnli``, … where its targets go singly."""
+        further = self.further.get(name)
+        return [f"{name}-{target}" for target in further.targets] if further and further.bundle == "each" else [name]
 
 
 @dataclass(frozen=True)

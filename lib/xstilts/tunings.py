@@ -72,13 +72,15 @@ class Tuning:
 
 
 def tunings(study: Study, source: Source, bundle: str) -> list[Tuning]:
-    """What one execution of ``3-targets.ipynb`` does, in order."""
+    """What one execution of ``3-targets.ipynb`` does, in order; of a further bundle's name, what all its parts do."""
     if bundle in study.bundles():
         return [Tuning(target) for target in study.bundles()[bundle]]
-    further = study.further[bundle]
+    name = next(name for name in study.further if bundle == name or bundle in study.parts(name))
+    further = study.further[name]
     return [
         Tuning(target, code, examples, further.scored_in == "own" and code not in ("", SOURCE), further.min_steps)
         for target in further.targets
+        if bundle in (name, f"{name}-{target}")
         for code in _languages(study, source, further, get(target))
         for examples in (further.examples if code or get(target).kind not in RETRIEVAL_KINDS else (0,))
     ]
