@@ -112,7 +112,7 @@ def test_a_study_shares_the_runs_of_the_one_it_is_based_on_alone(tmp_path):
     base = toy(tmp_path)
     path = tmp_path / "question.yaml"
     path.write_text(
-        "based_on: {}\nname: question\nshares: toy\nquestion: source-language\n".format(tmp_path / "toy.yaml")
+        "based_on: {}\nname: question\nshares: toy\nquestion: domain-shift\n".format(tmp_path / "toy.yaml")
     )
     shared = load_study(path)
     assert shared.folder == base.folder and shared.own_folder == base.folder.with_name("question")
@@ -120,7 +120,7 @@ def test_a_study_shares_the_runs_of_the_one_it_is_based_on_alone(tmp_path):
         run.name: run.folder(base) for run in list_runs(base) if not run.final
     }
     final = list_runs(shared)[-1]
-    assert final.name == "source-language" and final.folder(shared) == shared.own_folder / "source-language"
+    assert final.name == "domain-shift" and final.folder(shared) == shared.own_folder / "domain-shift"
     path.write_text(path.read_text().replace("shares: toy", "shares: micro"))
     with pytest.raises(UserError, match='shares: "micro": a study shares the runs of the one it is based on'):
         load_study(path)
