@@ -43,8 +43,8 @@ help: ## list the targets
 
 setup: $(STAMP) ## create or renew the environment, nothing else
 
-study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n
-	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES))
+study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n PROFILE=slurm
+	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES)) $(if $(PROFILE),--profile $(PROFILE))
 
 plan: $(STAMP) ## what a study costs and what of it is done, before it runs: STUDY=micro GPU=A100-80GB CSV=file
 	@$(BIN)python -m xstilts plan $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(GPU),--gpu $(GPU)) $(if $(PRECISION),--precision $(PRECISION)) $(if $(UTILISATION),--utilisation $(UTILISATION)) $(if $(CSV),--csv $(CSV))

@@ -36,6 +36,7 @@ def main() -> int:
     study.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
     study.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+    study.add_argument("--profile", default="default", help="where jobs run: a folder of profiles/ (default, slurm, …)")
     plan = commands.add_parser("plan", help="what a study costs and what of it is done; trains nothing")
     plan.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
     plan.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
@@ -58,7 +59,7 @@ def main() -> int:
         if options.command == "submission":
             return submit(load_study(options.study), options.name, options.seed, options.folder)
         if options.command == "study":
-            return run_study(load_study(options.study, seeds=options.seeds), options.cores)
+            return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
         if options.command == "plan":
             from .plan import print_plan
 
@@ -71,7 +72,7 @@ def main() -> int:
         return 2
 
 
-def run_study(study: Study, cores: int) -> int:
+def run_study(study: Study, cores: int, profile: str = "default") -> int:
     """Bring every run of the study up to date through Snakemake; print one line per finished run."""
     started = time.monotonic()
     if study.encoder.checkpoint:
@@ -97,10 +98,9 @@ def run_study(study: Study, cores: int) -> int:
         if not left:
             print(f'study "{study.name}" is up to date: nothing to do.')
         else:
-            print(
-                f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do on {cores} cores', flush=True
-            )
-            _snakemake(study, resolved, left, cores, lock)
+            where = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
+            print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do {where}', flush=True)
+            _snakemake(study, resolved, left, cores, profile, lock)
     failed = [run for run in left if not (run.folder(study) / "run.json").is_file()]
     for run in failed:
         print(
@@ -143,10 +143,11 @@ def _discard_stale(study: Study) -> list[Run]:
     return left
 
 
-def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) -> None:
+def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, profile: str, lock) -> None:
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
-        "--workflow-profile", ROOT / "profiles" / "default", "--cores", str(cores),
+        "--workflow-profile", _profile(profile),
+        *(["--cores", str(cores)] if profile == "default" else []),
         "--config", f"study={resolved}", "--",
         # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
         *(run.folder(study) / "run.json" for run in left),
@@ -173,6 +174,15 @@ def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, lock) 
     if process.returncode and waiting == left and not any((run.folder(study) / "log.txt").is_file() for run in left):
         tail = (study.own_folder / "snakemake.log").read_text(encoding="utf-8").strip().splitlines()[-5:]
         raise UserError("Snakemake could not start the study: " + " / ".join(tail))
+
+
+def _profile(name: str) -> Path:
+    """The folder of a profile: below profiles/, or a path."""
+    known = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
+    for folder in (ROOT / "profiles" / name, Path(name)):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    raise UserError(f'no profile "{name}": expected one of {", ".join(known)}, or a folder that holds a config.yaml')
 
 
 def _reason(study: Study, run: Run) -> str:
