@@ -37,7 +37,7 @@ def test_default_study_is_the_whole_grid():
 @pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_is_valid(path):
     study = load_study(path.stem)
-    assert list_runs(study)[-1].phase == "transfer"
+    assert list_runs(study)[-1].phase == study.question
 
 
 def test_a_study_based_on_another_states_only_what_it_changes(write):
