@@ -1,7 +1,8 @@
 """Ranking in one pool of candidates of all languages: LAReQA and Mewsli-X as XTREME-R scores them.
 
 A query's relevant candidates are those that share a key with it, in every language, its own included: so
-XTREME-R's ``utils_lareqa`` has it. Beside the official scores:
+XTREME-R's ``utils_lareqa`` has it. (Its mAP is over the questions of all languages together; the mean over
+languages is the same where all have as many.) Beside the official scores:
 
 * ``cross_map@20``: mAP@20 without the candidates in the query's own language, relevant or not. Queries that have
   no relevant candidate in another language are left out of it.
