@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from .findings import with_interval
+from .findings import covers, where, with_interval
 from .results import ZERO_SHOT, marked
 from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
 from .study import NONE, Study
@@ -17,14 +17,9 @@ def answer(
     not made; ``measured``, ``rho``: of :func:`~.shift.measure` and :func:`~.shift.by_distance`; ``unit``: of the
     pretraining text."""
     seeds, codes = int(table["seeds"].max()), table.loc[table["group"] == ZERO_SHOT, "languages"].max()
-    where = (
-        "In the generated micro-world (constructed languages; not XCOPA)" if study.source == "micro" else "On real text"
-    )
-    covers = "test examples and seeds" if seeds > 1 else "test examples alone"
-    few = " Two seeds say little of how much seeds differ: intervals are wide." if seeds == 2 else ""
     lines = [
-        f"{where}: {len(study.intermediate) - 1} intermediate runs, {codes} languages other than the source, "
-        f"{seeds} seed{'s' * (seeds > 1)}: the intervals (95%) cover {covers}.{few} {_halves(table, unit)}",
+        f"{where(study, seeds)}: {len(study.intermediate) - 1} intermediate runs, {codes} languages other than the "
+        f"source, {covers(study, seeds)}. {_halves(table, unit)}",
         "",
         _short(made if len(made) else table),
         "",
