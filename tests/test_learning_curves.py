@@ -81,6 +81,14 @@ def test_known_crossings_are_found():
     assert len(drawn) == 4, "the source language was not scored"
 
 
+def test_a_curve_that_falls_is_smoothed_first():
+    scores = {"direct=10": 40, "direct=100": 60, "direct=1000": 50, "none": 55, "mnli": 58}
+    stats = known(lambda run, *_: scores[run], list(scores), ["xnli"], ["qab"], [1])
+    found = results.resample(stats, np.random.default_rng(0), 20)
+    worth = learning_curves.worth(found, table()[lambda rows: rows["language"] == "qab"], ["none", "mnli"])
+    assert worth["examples"].tolist() == [pytest.approx(100, rel=1e-3), np.inf]
+
+
 def test_curve_and_level_move_together():
     """A run that answers every example as ``direct=100`` does is worth a hundred examples on every resample."""
     rng, rows = np.random.default_rng(1), []

@@ -5,6 +5,7 @@ import pytest
 
 from synthetic import known, statistics
 from xstilts import results
+from xstilts import robustness as robust
 from xstilts.distances import INTERMEDIATE
 from xstilts.robustness import robustness
 from xstilts.settings import DIRECT
@@ -45,6 +46,15 @@ def test_a_run_is_compared_over_its_own_seeds():
     row = table[table["series"] == "mnli"].iloc[0]
     assert row["worst_gain"] == pytest.approx(0, abs=1e-4) and row["seeds"] == 1
     assert row["lose"] == pytest.approx(100 / 3)
+
+
+def test_deviations_of_the_worst_and_of_the_spread_are_their_derivatives():
+    values, moved, step = np.array([60.0, 40, 20, 35]), np.random.default_rng(0).normal(size=(4, 30)), 1e-5
+    part = np.c_[values, moved]
+    for ours, exact in ((robust._lowest, np.min), (robust._scatter, np.std)):
+        changed = [exact(values + step * column) for column in moved.T]
+        assert ours(part)[0] == exact(values)
+        np.testing.assert_allclose(ours(part)[1:], (np.array(changed) - exact(values)) / step, atol=1e-4)
 
 
 def test_noise_alone_makes_no_run_less_even():

@@ -121,7 +121,8 @@ def shown_languages(codes: list[str]) -> list[str]:
 
 def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -> Figure:
     """Learning curves of direct tuning by language (columns, ``codes``) and target (rows), and of zero-shot transfer
-    from as many source-language examples; level lines: zero-shot ``none`` and each intermediate run on whole sets.
+    from as many source-language examples, with 95% bands (the widest leave the panel); level lines: zero-shot ``none``
+    and each intermediate run on whole sets.
 
     ``curves``: ``learning_curves.learning_curves``; ``levels``: ``results.estimates``, of these targets.
     """
@@ -153,7 +154,10 @@ def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -
             ax.set_xscale("log")
             ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             ax.grid(axis="y")
-        line[0].set_ylabel(title(target))
+        shown = pd.concat([curves, levels[levels["quantity"] == "score"]])
+        shown = shown.loc[(shown["target"] == target) & shown["language"].isin(codes), "value"]
+        edge = 0.06 * (shown.max() - shown.min()) or 1.0
+        line[0].set(ylabel=title(target), ylim=(shown.min() - edge, shown.max() + edge))
     for ax, code in zip(grid[0], codes, strict=True):
         ax.set_title(code, fontsize=7)
     figure.supxlabel("training examples, in the language itself (zero-shot: in the source language)", fontsize=8)
