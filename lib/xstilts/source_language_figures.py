@@ -44,7 +44,7 @@ def language_panels(table: pd.DataFrame, languages: pd.DataFrame, metric: str) -
         ax.set_ylim(*limits["score" if run == NONE else "gain"])
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
-        if number % columns == 0:
+        if number % columns == 0 or number == 1:
             ax.set_ylabel(metric if run == NONE else f"gain in {metric}\nover none (points)", fontsize=7)
         ax.tick_params(axis="x", rotation=90, labelsize=6, labelbottom=number + columns >= len(runs))
     for ax in list(grid.flat)[len(runs) :]:
