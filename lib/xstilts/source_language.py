@@ -31,7 +31,7 @@ METRICS = {"exact_match": "exact match", "f1": "F1"}  # the headline first
 # languages of a comparison, by which of the two runs was trained in them in phase 2
 BOTH, ADDED, DROPPED, NEITHER = "in both", "in the first alone", "in the second alone", "in neither"
 OVER_RUNS = "mean of runs"
-JOINT = (ALL, TRANSLATED)  # training languages that are several
+JOINT = {ALL: "all languages", TRANSLATED: "all translated languages"}  # training languages that are several
 
 
 @dataclass(frozen=True)

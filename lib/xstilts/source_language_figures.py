@@ -34,18 +34,17 @@ def language_panels(table: pd.DataFrame, languages: pd.DataFrame, metric: str) -
     columns = min(4, len(runs))
     lines = -(-len(runs) // columns)
     figure, grid = plt.subplots(lines, columns, figsize=(7.2, 0.9 + 1.25 * lines), squeeze=False, sharex=True)
-    gains = table[table["quantity"] == "gain"]
-    edge = gains[["low", "high"]].abs().quantile(0.95).max() if gains["value"].notna().any() else 1.0
+    limits = {quantity: _limits(part) for quantity, part in table.groupby("quantity")}
     for number, (ax, run) in enumerate(zip(grid.flat, runs, strict=False)):
         part = table[table["intermediate"] == run].set_index("language")
         seen_dots(part, ax, order)
         ax.set_title("none (score)" if run == NONE else run, loc="left", fontweight="bold", fontsize=7, pad=11)
         mean = f"mean {with_interval(part.loc[MEAN])}"
         ax.annotate(mean, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6, color="0.3")
-        ax.set_ylim(*((0, 100) if run == NONE else (-1.1 * edge, 1.1 * edge)))
+        ax.set_ylim(*limits["score" if run == NONE else "gain"])
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
-        if number % columns == 0:
+        if number % columns == 0 or number == 1:
             ax.set_ylabel(metric if run == NONE else f"gain in {metric}\nover none (points)", fontsize=7)
         ax.tick_params(axis="x", rotation=90, labelsize=6, labelbottom=number + columns >= len(runs))
     for ax in list(grid.flat)[len(runs) :]:
@@ -58,6 +57,14 @@ def language_panels(table: pd.DataFrame, languages: pd.DataFrame, metric: str) -
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     figure.supxlabel("language, nearest to the source first", fontsize=8)
     return figure
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Zero, and all but the few widest intervals."""
+    there = table.dropna(subset="value")
+    low, high = (min(0, there["low"].quantile(0.05)), max(1, there["high"].quantile(0.95))) if len(there) else (-1, 1)
+    edge = 0.08 * (high - low)
+    return low - edge, high + edge
 
 
 def seen_dots(rows: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:

@@ -24,7 +24,7 @@ def answer(study: Study, plan: Design, tables: dict[str, pd.DataFrame], names: p
         *_part("**Phase 2 or none?**", comparisons[comparisons["second"] == NONE], plan),
         *_seen(tables["seen"]),
         f"**Phase 3: is {home} the best language to train on?** {_best(tables['sources'], names)}",
-        *_factors(tables["factors"], home),
+        *_factors(tables["factors"], home, bool(study.phase("target", study.training_task(get(TARGET)).name).steps)),
     ]
     if missing or study.absence:
         lines += ["", f"Missing: {'; '.join([*missing, *filter(None, [study.absence])])}."]
@@ -148,11 +148,15 @@ def _list(table: pd.DataFrame, names: pd.Series) -> str:
     )
 
 
-def _factors(table: pd.DataFrame, home: str) -> list[str]:
+def _factors(table: pd.DataFrame, home: str, steps: bool) -> list[str]:
+    as_long = ", in as many steps" if steps else ""
     said = {
         "lead": f"lead of {home} over the other training languages, their mean",
         "own": f"trained in the test language itself instead of {home}",
-        **{joint: f"trained in {joint} languages instead of {home} (other test languages)" for joint in JOINT},
+        **{
+            joint: f"trained in {name} instead of {home}{as_long} (other test languages)"
+            for joint, name in JOINT.items()
+        },
         "change of lead": "change of that lead by phase 2, against `none`",
     }
     lines = []
