@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from synthetic import statistics, wanted
-from xstilts import contrasts, results
+from xstilts import results
+from xstilts.questions import contrasts
 
 LANGUAGES = ["qaa", "qab", "qac"]
 

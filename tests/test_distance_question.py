@@ -12,12 +12,13 @@ import distance_truth
 from synthetic import known, study, wanted
 from test_figures import overlapping
 from toy import build_checkpoint
-from xstilts import distance_figures as panels
-from xstilts import distance_findings as findings
-from xstilts import distances, figures, learning_curves, phases, results
-from xstilts.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts import figures, phases, results
 from xstilts.errors import UserError
-from xstilts.robustness import robustness
+from xstilts.questions import distance_figures as panels
+from xstilts.questions import distance_findings as findings
+from xstilts.questions import distances, learning_curves
+from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.questions.robustness import robustness
 from xstilts.runs import list_runs
 from xstilts.settings import DIRECT
 from xstilts.sources import open_source

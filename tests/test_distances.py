@@ -6,8 +6,9 @@ import pytest
 from scipy.stats import theilslopes
 
 from synthetic import known, study
-from xstilts import distances, results
-from xstilts.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts import results
+from xstilts.questions import distances
+from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
 from xstilts.settings import DIRECT
 
 DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})

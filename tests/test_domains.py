@@ -2,8 +2,8 @@
 
 import pytest
 
-from xstilts.domains import BEGINNING, MOST, Overlap, a_distance, overlap, same_size, texts
 from xstilts.errors import UserError
+from xstilts.questions.domains import BEGINNING, MOST, Overlap, a_distance, overlap, same_size, texts
 from xstilts.tasks import get
 
 LETTERS = "abcdefghijklmnopqrst"

@@ -6,8 +6,9 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from synthetic import known, study
-from xstilts import learning_curves, results
-from xstilts.learning_curves import crossing, smoothed
+from xstilts import results
+from xstilts.questions import learning_curves
+from xstilts.questions.learning_curves import crossing, smoothed
 from xstilts.sources import open_source
 
 SIZES = [10, 100, 1000]

@@ -12,7 +12,7 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.needed import check_data
-from xstilts.plan import print_plan
+from xstilts.planning.plan import print_plan
 from xstilts.runs import list_runs
 from xstilts.sources import open_source
 from xstilts.study import ROOT, Study, load_study

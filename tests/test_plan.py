@@ -10,10 +10,11 @@ import transformers
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from xstilts import phases, plan, rates
+from xstilts import phases
 from xstilts.__main__ import main
-from xstilts.costs import SHAPES, Amount, Shape, shape_of
 from xstilts.errors import UserError
+from xstilts.planning import plan, rates
+from xstilts.planning.costs import SHAPES, Amount, Shape, shape_of
 from xstilts.runs import Run, read_record
 from xstilts.sources import open_source
 from xstilts.sources.kept import KeptSource

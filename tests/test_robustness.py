@@ -5,9 +5,9 @@ import pytest
 
 from synthetic import known, statistics
 from xstilts import results
-from xstilts import robustness as robust
-from xstilts.distances import INTERMEDIATE
-from xstilts.robustness import robustness
+from xstilts.questions import robustness as robust
+from xstilts.questions.distances import INTERMEDIATE
+from xstilts.questions.robustness import robustness
 from xstilts.settings import DIRECT
 
 SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more

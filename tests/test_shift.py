@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from toy import build_checkpoint
-from xstilts import phases, shift
+from xstilts import phases
+from xstilts.questions import shift
+from xstilts.questions.shift import AGAINST, DROP, IN, OUT, WORST
+from xstilts.questions.shift_findings import answer
 from xstilts.results import ZERO_SHOT
 from xstilts.runs import list_runs
-from xstilts.shift import AGAINST, DROP, IN, OUT, WORST
-from xstilts.shift_findings import answer
 from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
 

@@ -13,14 +13,15 @@ import yaml
 import toy
 from synthetic import study as make_study
 from test_figures import overlapping
-from xstilts import figures, results, source_language_figures, source_language_findings
-from xstilts import source_language as asked
+from xstilts import figures, results
 from xstilts.errors import UserError
 from xstilts.needed import check_data
+from xstilts.questions import source_language as asked
+from xstilts.questions import source_language_figures, source_language_findings
+from xstilts.questions.source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS
 from xstilts.results import MEAN
 from xstilts.runs import Fingerprints, list_runs
 from xstilts.settings import SOURCE
-from xstilts.source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS
 from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
 from xstilts.tasks import get

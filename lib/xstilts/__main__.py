@@ -61,7 +61,7 @@ def main() -> int:
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
         if options.command == "plan":
-            from .plan import print_plan
+            from .planning.plan import print_plan
 
             study = load_study(options.study, seeds=options.seeds)
             print_plan(study, options.gpu, options.precision, options.utilisation, options.csv)

@@ -30,6 +30,13 @@ NOTEBOOKS = {
     "domain-shift": "7-domain-shift",
     "retrieval": "8-retrieval",
 }
+
+
+def _answer(*modules: str) -> tuple[str, ...]:
+    """Modules behind the notebook of a further question."""
+    return ("results", "findings", "figures", *(f"questions/{name}" for name in modules))
+
+
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
@@ -37,16 +44,10 @@ CODE = {
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
-    "distance": (
-        *("results", "findings", "figures", "distances", "learning_curves", "robustness"),
-        *("distance_figures", "distance_findings"),
-    ),
-    "source-language": (
-        *("results", "findings", "figures", "contrasts"),
-        *("source_language", "source_language_findings", "source_language_figures"),
-    ),
-    "domain-shift": ("results", "findings", "figures", "domains", "shift", "shift_findings", "shift_figures"),
-    "retrieval": ("results", "findings", "figures", "recall", "recall_figures"),
+    "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
+    "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
+    "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
+    "retrieval": _answer("recall", "recall_figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import results
-from .results import Replicates, finished
-from .settings import DIRECT
-from .study import NONE, Study
-from .tasks import TASKS
-from .tunings import SOURCE
+from .. import results
+from ..results import Replicates, finished
+from ..settings import DIRECT
+from ..study import NONE, Study
+from ..tasks import TASKS
+from ..tunings import SOURCE
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is its largest training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"

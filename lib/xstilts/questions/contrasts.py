@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from .results import Replicates
+from ..results import Replicates
 
 Contrast = dict[tuple[str, str, str], float]
 COLUMNS = ["value", "low", "high", "seeds"]

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from .findings import covers, with_interval
-from .results import MEAN
+from ..findings import covers, with_interval
+from ..results import MEAN
+from ..study import NONE, Study
+from ..tasks import get
 from .source_language import ADDED, BOTH, DROPPED, JOINT, METRICS, NEITHER, OVER_RUNS, TARGET, Design, groups
-from .study import NONE, Study
-from .tasks import get
 
 
 def answer(study: Study, plan: Design, tables: dict[str, pd.DataFrame], names: pd.Series, missing: list[str]) -> str:

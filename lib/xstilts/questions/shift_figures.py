@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .figures import NEUTRAL, gain_limits, language_dots, score_dots
+from ..figures import NEUTRAL, gain_limits, language_dots, score_dots
+from ..study import NONE
 from .shift import AGAINST, DROP
 from .shift_findings import amount, numbers, run_name
-from .study import NONE
 
 ENDS = ("value", "low", "high")
 QUANTITIES = {DROP: "drop, in-domain minus out-of-domain", AGAINST: "gain over source-language phase 2"}

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from ..findings import covers, where, with_interval
+from ..settings import DIRECT
+from ..study import NONE, Study
 from .distance_figures import title, worth_text
 from .distances import COMPARED, DIFFERENCE, INTERMEDIATE, source_runs
-from .findings import covers, where, with_interval
-from .settings import DIRECT
-from .study import NONE, Study
 
 
 def answer(

@@ -17,8 +17,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from .errors import UserError
-from .tasks import Task
+from ..errors import UserError
+from ..tasks import Task
 
 WORD = r"\w+"
 FEATURES = {  # what the classifier sees

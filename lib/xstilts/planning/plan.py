@@ -8,16 +8,16 @@ from pathlib import Path
 import pandas as pd
 import transformers
 
+from ..errors import UserError
+from ..runs import Fingerprints, Run, list_runs, state
+from ..settings import PhaseSettings
+from ..sources import Source, open_source
+from ..study import Study
+from ..tasks import RETRIEVAL_KINDS, get
+from ..tunings import training_sets, tunings
 from .costs import Amount, shape_of
-from .errors import UserError
 from .rates import Rate, rate
-from .runs import Fingerprints, Run, list_runs, state
 from .samples import Samples
-from .settings import PhaseSettings
-from .sources import Source, open_source
-from .study import Study
-from .tasks import RETRIEVAL_KINDS, get
-from .tunings import training_sets, tunings
 
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, nothing beside checkpoints
 WIDTH = 100  # columns of the printed table
@@ -215,7 +215,7 @@ def _lengths(samples: Samples) -> str:
     if samples.assumed:
         names = ", ".join(sorted(samples.assumed))
         why = "no tokenizer here" if samples.tokenizer is None else "not on this machine"
-        parts.append(f"typical ones, from lib/xstilts/lengths.csv, for {names} ({why})")
+        parts.append(f"typical ones, from lib/xstilts/planning/lengths.csv, for {names} ({why})")
     return f"Lengths in tokens: {'; '.join(parts)}. Loading, tokenising and starting up are not counted."
 
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..results import MEAN, Replicates, finished, read_stats
+from ..runs import Run, read_record
+from ..settings import ALL, SOURCE
+from ..sources import Source
+from ..study import NONE, Study
+from ..tasks import TRANSLATED, get
+from ..tunings import evaluation_languages, training_sets, tunings
 from .contrasts import Contrast, average, estimates, mean, minus, simultaneous
-from .results import MEAN, Replicates, finished, read_stats
-from .runs import Run, read_record
-from .settings import ALL, SOURCE
-from .sources import Source
-from .study import NONE, Study
-from .tasks import TRANSLATED, get
-from .tunings import evaluation_languages, training_sets, tunings
 
 TARGET = "tydiqa"
 METRICS = {"exact_match": "exact match", "f1": "F1"}  # the headline first

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from .findings import covers, where, with_interval
-from .results import ZERO_SHOT, marked
+from ..findings import covers, where, with_interval
+from ..results import ZERO_SHOT, marked
+from ..study import NONE, Study
 from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
-from .study import NONE, Study
 
 SIDES = {IN: "in-domain", OUT: "out-of-domain", DROP: "the drop"}
 

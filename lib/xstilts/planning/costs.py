@@ -13,8 +13,8 @@ from pathlib import Path
 
 import transformers
 
-from .errors import UserError
-from .study import EncoderSettings
+from ..errors import UserError
+from ..study import EncoderSettings
 
 BYTES = 4  # per parameter: checkpoints are written in float32
 TOKENIZER_BYTES = 40  # per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002

@@ -8,11 +8,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .figures import DIVERGING, NEUTRAL, SEQUENTIAL, by_distance, colour_limit, score_dots
+from ..figures import DIVERGING, NEUTRAL, SEQUENTIAL, by_distance, colour_limit, score_dots
+from ..results import MACRO, MEAN, marked
+from ..study import NONE
+from ..tasks import get
 from .recall import ALL_RUNS, MAIN, OWN
-from .results import MACRO, MEAN, marked
-from .study import NONE
-from .tasks import get
 
 LINES = {"raw": "-", "tuned": "--"}
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
+from ..results import Replicates
+from ..settings import DIRECT
+from ..sources import Source
+from ..study import Study
+from ..tasks import TASKS
+from ..tunings import SOURCE, tunings
 from .distances import interval
-from .results import Replicates
-from .settings import DIRECT
-from .sources import Source
-from .study import Study
-from .tasks import TASKS
-from .tunings import SOURCE, tunings
 
 
 def training_sizes(study: Study, source: Source) -> pd.DataFrame:

@@ -10,16 +10,16 @@ import pandas as pd
 import transformers
 from datasets import Dataset
 
+from ..features import encode, encode_text, label_names
+from ..pretraining import encode as encode_documents
+from ..pretraining import train_tokenizer
+from ..runs import Fingerprints, Run, read_record
+from ..settings import PhaseSettings
+from ..sources import Source
+from ..study import Study
+from ..tasks import POOL, RETRIEVAL_KINDS, Task, get
+from ..tunings import Tuning, evaluation_split, pool_languages
 from .costs import Amount
-from .features import encode, encode_text, label_names
-from .pretraining import encode as encode_documents
-from .pretraining import train_tokenizer
-from .runs import Fingerprints, Run, read_record
-from .settings import PhaseSettings
-from .sources import Source
-from .study import Study
-from .tasks import POOL, RETRIEVAL_KINDS, Task, get
-from .tunings import Tuning, evaluation_split, pool_languages
 
 SAMPLE = 300  # examples of a set, evenly spaced
 DOCUMENTS = 3000  # documents of the pretraining text

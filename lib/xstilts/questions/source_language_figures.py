@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .figures import NEUTRAL, SEQUENTIAL, by_distance, score_dots
-from .findings import with_interval
-from .results import MEAN
-from .settings import SOURCE
+from ..figures import NEUTRAL, SEQUENTIAL, by_distance, score_dots
+from ..findings import with_interval
+from ..results import MEAN
+from ..settings import SOURCE
+from ..study import NONE
 from .source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS, Design
-from .study import NONE
 
 GROUPS = {
     MEAN: "all languages",

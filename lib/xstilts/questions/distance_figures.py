@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..figures import GAIN, LOSS, SEQUENTIAL, score_dots
+from ..settings import DIRECT
+from ..study import NONE
+from ..tasks import TASKS
 from .distances import COMPARED, INTERMEDIATE
-from .figures import GAIN, LOSS, SEQUENTIAL, score_dots
-from .settings import DIRECT
-from .study import NONE
-from .tasks import TASKS
 
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
 TITLES = METRICS | {COMPARED: "mean of the targets"}

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from ..results import ZERO_SHOT, Replicates, resample
+from ..sources import Source
+from ..study import NONE, Study, parse_run
+from ..tasks import Task, get
 from . import domains
-from .results import ZERO_SHOT, Replicates, resample
-from .sources import Source
-from .study import NONE, Study, parse_run
-from .tasks import Task, get
 
 IN, OUT, DROP = "in-domain", "out-of-domain", "drop"
 AGAINST = "against source"  # phase 2 in another language minus the same in the source language

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 import transformers
 
+from ..errors import UserError, nearest
 from .costs import Amount, Shape
-from .errors import UserError, nearest
 
 GPUS = Path(__file__).with_name("gpus.csv")  # peak TFLOPS, dense, by precision, each with its source
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")

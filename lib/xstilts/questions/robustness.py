@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..results import Replicates
+from ..settings import DIRECT
+from ..study import NONE
 from .distances import INTERMEDIATE, WHOLE, interval, present
-from .results import Replicates
-from .settings import DIRECT
-from .study import NONE
 
 
 def robustness(

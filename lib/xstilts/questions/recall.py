@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import results
-from .findings import with_interval
-from .metrics import task_metrics
-from .results import MACRO, MEAN
-from .settings import SOURCE, UNTRAINED
-from .sources import Source
-from .study import NONE, Study, parse_run
-from .tasks import POOL, RETRIEVAL_KINDS, get
-from .tunings import pool_languages, tunings
+from .. import results
+from ..findings import with_interval
+from ..metrics import task_metrics
+from ..results import MACRO, MEAN
+from ..settings import SOURCE, UNTRAINED
+from ..sources import Source
+from ..study import NONE, Study, parse_run
+from ..tasks import POOL, RETRIEVAL_KINDS, get
+from ..tunings import pool_languages, tunings
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> how it is called here
 MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics: the main one; see :mod:`.ranking`
