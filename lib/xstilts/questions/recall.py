@@ -242,7 +242,7 @@ def _bias(table: pd.DataFrame, shares: dict[str, float]) -> list[str]:
         words = []
         for tuning, part in own[own["target"] == target].groupby("tuning", sort=False):
             base = part[(part["intermediate"] == NONE) & (part["quantity"] == "score")].iloc[0]
-            runs = part[(part["quantity"] == "gain") & (part["intermediate"] != ALL_RUNS)]
+            runs = part[(part["quantity"] == "gain") & (part["intermediate"] != ALL_RUNS)].dropna(subset="value")
             more, less = int((runs["low"] > 0).sum()), int((runs["high"] < 0).sum())
             words.append(
                 f"{tuning}, `none` {with_interval(base)} ({more} of {len(runs)} runs raise it, {less} lower it, "

@@ -44,8 +44,10 @@ def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) 
     order = by_distance(rows, languages)
     tunings, runs = list(rows["tuning"].unique()), list(rows["intermediate"].unique())
     limit = colour_limit(rows.loc[rows["quantity"] == "gain", "value"])
-    size = (1.2 + max(2.2, 0.36 * len(order)) * len(tunings), 1.3 + 0.23 * len(runs))
-    figure, grid = plt.subplots(1, len(tunings), figsize=size, sharey=True, squeeze=False)
+    wide = len(order) > 12  # one below the other
+    shape = (len(tunings), 1) if wide else (1, len(tunings))
+    size = (1.2 + max(2.2, 0.36 * len(order)) * shape[1], 1.1 + (0.2 + 0.23 * len(runs) + 0.3 * wide) * shape[0])
+    figure, grid = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False)
     for ax, tuning in zip(grid.flat, tunings, strict=True):
         part = rows[rows["tuning"] == tuning]
         for top, run in enumerate(runs):
@@ -59,7 +61,7 @@ def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) 
         ax.set(xlim=(0, len(order)), ylim=(len(runs), 0))
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-    note = "gain over none in points (bold with *: its 95% interval excludes zero)"
+    note = "gain over none in points (bold with *: its 95% interval excludes zero; hatched: missing)"
     figure.supxlabel(f"language, nearest to the source first\n{note}, {_seeds(rows)}", fontsize=7.5)
     return figure
 
@@ -68,8 +70,12 @@ def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours, norm
     for left, (cell, star) in enumerate(zip(row.itertuples(), marked(row), strict=True)):
         there = np.isfinite(cell.value)
         colour = colours(norm(cell.value)) if there else (1, 1, 1, 1)
-        hatch = None if there else "//////"
-        ax.add_patch(plt.Rectangle((left, top), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch, linewidth=0.7))
+        look = (
+            {"edgecolor": "white", "linewidth": 0.7}
+            if there
+            else {"edgecolor": "0.6", "linewidth": 0, "hatch": "//////"}
+        )
+        ax.add_patch(plt.Rectangle((left, top), 1, 1, facecolor=colour, **look))
         value = round(cell.value, 1) + 0.0 if there else 0  # no -0.0
         text = (f"{value:+.{int(abs(value) < 10)}f}" if signed else f"{value:.0f}").replace("-", "−") if there else ""
         bold = signed and bool(star)
@@ -145,7 +151,7 @@ def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, 
     order = by_distance(rows, languages)
     runs = list(rows["intermediate"].unique())
     heights = [0.6 + len(runs), 0.6 + len(order)]
-    size = (1.4 + 2.6 * len(shares), 1.5 + 0.19 * sum(heights))
+    size = (2.0 + 2.6 * len(shares), 1.5 + 0.19 * sum(heights))
     figure, grid = plt.subplots(
         2, len(shares), figsize=size, squeeze=False, sharey="row", sharex=True, height_ratios=heights
     )
@@ -159,7 +165,7 @@ def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, 
             ax.axvline(share, color="black", linewidth=0.8, linestyle=":")
             ax.set(xlim=(-2, 102))
     figure.supxlabel(
-        f"first answers in the query's own language, percent (dotted: its share of the pool; {_seeds(rows)})",
+        f"first answers in the query's own language, percent\n(dotted: its share of the pool; {_seeds(rows)})",
         fontsize=7.5,
     )
     _legend(figure, grid[0, 0])
