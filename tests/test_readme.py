@@ -34,7 +34,8 @@ def test_commands_are_targets_of_the_makefile_and_name_studies_there_are():
     for make, target, *variables in commands:
         assert make == "make" and re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
         given = dict(variable.split("=") for variable in variables)
-        assert set(given) <= {"STUDY", "SEEDS", "RUN", "SEED", "GPU", "PRECISION"}
+        assert set(given) <= {"STUDY", "SEEDS", "RUN", "SEED", "GPU", "PRECISION", "PROFILE"}
+        assert (ROOT / "profiles" / given.get("PROFILE", "default") / "config.yaml").is_file()
         if given.get("STUDY") != "params/mine.yaml":  # the worked example, run below
             study = load_study(given.get("STUDY", "micro"), seeds=int(given["SEEDS"]) if "SEEDS" in given else None)
             assert study.controls or study.name != "micro"
@@ -43,6 +44,23 @@ def test_commands_are_targets_of_the_makefile_and_name_studies_there_are():
 def test_the_answer_is_that_of_the_committed_figures():
     said = re.search(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL)[1]
     assert said.strip() and said == (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
+
+
+def test_the_further_trainings_shown_are_those_of_the_distance_study():
+    shown = next(block for block in map(yaml.safe_load, blocks("yaml")) if "further" in block)["further"]["direct"]
+    shipped = yaml.safe_load((ROOT / "params" / "distance.yaml").read_text(encoding="utf-8"))["further"]["direct"]
+    assert shown.items() <= shipped.items()
+
+
+@pytest.mark.parametrize("study", ["distance", "source-language", "domain-shift", "retrieval"])
+def test_committed_answers_are_of_every_run_and_seed(study):
+    """Three seeds, every intermediate run of the study; each figure with its table."""
+    folder = ROOT / "figures" / study
+    said = (folder / "answer.md").read_text(encoding="utf-8")
+    assert "3 seeds" in said and "issing" not in said
+    for picture in folder.glob("*.png"):
+        assert picture.with_suffix(".csv").is_file() and picture.with_suffix(".svg").is_file()
+    assert list(folder.glob("[5-8]-*.html"))
 
 
 @pytest.mark.parametrize("study", ["micro", "files"])
@@ -97,7 +115,7 @@ def test_the_worked_example_runs(tmp_path):
     (data / "mrpc" / "msr_paraphrase_train.txt").write_text("\n".join(mrpc) + "\n")
     toy.build_checkpoint(tmp_path / "encoder")
 
-    example = yaml.safe_load(blocks("yaml")[0])
+    example = next(block for block in map(yaml.safe_load, blocks("yaml")) if block.get("name") == "mine")
     assert example["files"]["root"] == "/path/to/data" and example["encoder"]["checkpoint"] == "/path/to/encoder"
     example["files"]["root"], example["encoder"]["checkpoint"] = str(data), str(tmp_path / "encoder")
     example |= {"runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures")}
