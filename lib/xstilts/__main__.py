@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from psutil import Process
+
 from .checkpoints import locate
 from .errors import UserError
 from .needed import check_data
@@ -212,6 +214,8 @@ def run_notebook(study: Study, name: str) -> int:
     if unknown:  # papermill itself would run to the end with the defaults
         raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
     started = time.monotonic()
+    # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
+    signal.signal(signal.SIGTERM, lambda number, _: [kernel.send_signal(number) for kernel in Process().children()])
     with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
         # IPC: many kernels started at once race for TCP ports; each needs sockets of its own
         kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})

@@ -1,5 +1,6 @@
 """The three phases as the notebooks call them. Each looks for its own finished, fingerprinted work first."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from statistics import mean
 import pandas as pd
 import torch
 import transformers
+from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
 from . import dual
@@ -17,14 +19,18 @@ from .evaluation import evaluate, predict, prediction_table
 from .features import encode, encode_text, label_names, learnable
 from .metrics import score, task_metrics
 from .pretraining import pretrain
+from .processes import launch, launches
 from .ranking import rank
+from .resuming import Saves
 from .retrieval import retrieve
 from .runs import (
     Fingerprints,
     Run,
     lacks_encoder,
+    list_runs,
     read_record,
     remove_encoder,
+    to_disk,
     unscored,
     write_record,
     written_whole,
@@ -50,11 +56,29 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     if study.encoder.checkpoint:
         record = fetch(study, folder / "checkpoint")
     else:
+        saves = _saves(study, folder / "trainer", fingerprint)
         threads = torch.get_num_threads()
-        record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, threads)
+        record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, threads, saves)
     record = {"fingerprint": fingerprint, **record}
     write_record(folder / "training.json", record)
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
     return record
+
+
+def _saves(study: Study, folder: Path, fingerprint: str) -> Saves:
+    """Where a training keeps the checkpoint to go on from, if it is killed. One of another number of processes is
+    none: each has random numbers of its own."""
+    return Saves(folder, f"{fingerprint} {os.environ.get('WORLD_SIZE', 1)}", study.training.save_minutes)
+
+
+def train(study: Study, source: Source, name: str, tuning: str) -> None:
+    """What a launched process does: its part of an intermediate run's training, or of one of a bundle's."""
+    (run,) = (one for one in list_runs(study) if one.name == name)
+    if run.phase == "intermediate":
+        intermediate(study, source, run.intermediate, run.seed)
+    else:
+        (one,) = (one for one in tunings(study, source, run.bundle) if one.name == tuning)
+        _fine_tuned(study, source, run, one, Fingerprints(study))
 
 
 def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
@@ -83,6 +107,9 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     phase = study.phase("intermediate", name)
     check_precision(phase.precision)
+    if launches(study):
+        launch(study, run, phase.batch_size)
+        return read_record(folder / "training.json")
     sets = []
     for task in map(get, parsed.tasks):
         parts = training_sets(name, task, parsed.languages, source)
@@ -93,7 +120,10 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         text = TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm))
         sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
     trainer = folder / "trainer"
-    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development)
+    saves = _saves(study, trainer, fingerprints.of(run))
+    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development, saves)
+    if not PartialState().is_main_process:
+        return record
     save_encoder(model, tokenizer, folder / "checkpoint")
     trained = [item for item in sets if item.kind != "text"]
     dev = {item.name: source.load(get(item.name), "dev", study.source_language) for item in trained}
@@ -187,10 +217,9 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
         if tuning in waiting:
             task = get(tuning.target)
             split, languages = evaluation_split(source, task), tuning.languages(study, source)
-            trained, record = folder / "models" / tuning.model(study), {}
+            trained, record = _model_folder(study, run, tuning), {}
             if not tuning.untrained:
-                fingerprint = fingerprints.trained(run, tuning)
-                record = _fine_tuned(study, source, tuning, start, tokenizer, seed, trained, fingerprint)
+                record = _fine_tuned(study, source, run, tuning, fingerprints)
             if task.kind in RETRIEVAL_KINDS:
                 find = rank if task.kind == "ranking" else retrieve
                 asked = task, source, languages, split
@@ -221,29 +250,40 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
         remove_encoder(Run("intermediate", seed, name), fingerprints)
 
 
-def _fine_tuned(
-    study: Study, source: Source, tuning: Tuning, start: Path, tokenizer, seed: int, folder: Path, fingerprint: str
-) -> dict:
-    """Train the model of a training of phase 3 into ``folder``, and return its record. It is saved before anything
-    is scored, and found again by the next target with the same training set."""
+def _model_folder(study: Study, run: Run, tuning: Tuning) -> Path:
+    return run.folder(study) / "models" / tuning.model(study)
+
+
+def _fine_tuned(study: Study, source: Source, run: Run, tuning: Tuning, fingerprints: Fingerprints) -> dict:
+    """Train the model of a training of phase 3 and return its record. It is saved before anything is scored, and
+    found again by the next target with the same training set."""
+    folder, fingerprint = _model_folder(study, run, tuning), fingerprints.trained(run, tuning)
     record, task = read_record(folder / "training.json"), study.training_task(get(tuning.target))
-    if record.get("fingerprint") != fingerprint:
-        phase = tuning.phase(study)
-        check_precision(phase.precision)
-        sets = tuning.training_sets(study, source)
-        retrieval = get(tuning.target).kind in RETRIEVAL_KINDS
-        item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer, retrieval)
-        development = _development(study, source, [item], phase, tokenizer)
-        trainer = folder.with_name(f"{folder.name}.trainer")
-        model, record = fine_tune(start, [item], tokenizer, phase, study.training.mix, seed, trainer, development)
-        shutil.rmtree(trainer, ignore_errors=True)
-        counts = {"examples": {item.name: len(item.features)}, "dropped": {item.name: item.dropped}}
-        record = {"fingerprint": fingerprint, **record, **counts}
+    if record.get("fingerprint") == fingerprint:
+        return record
+    phase, seed = tuning.phase(study), run.seed
+    check_precision(phase.precision)
+    retrieval = get(tuning.target).kind in RETRIEVAL_KINDS
+    if launches(study) and not retrieval:  # a dual encoder tells apart what is in a batch: it cannot be parted
+        launch(study, run, phase.batch_size, tuning.name)
+        return read_record(folder / "training.json")
+    start = encoder_of(study, run.intermediate, seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    sets = tuning.training_sets(study, source)
+    item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer, retrieval)
+    development = _development(study, source, [item], phase, tokenizer)
+    trainer = folder.with_name(f"{folder.name}.trainer")
+    saves, mix = _saves(study, trainer, fingerprint), study.training.mix
+    model, record = fine_tune(start, [item], tokenizer, phase, mix, seed, trainer, development, saves)
+    counts = {"examples": {item.name: len(item.features)}, "dropped": {item.name: item.dropped}}
+    record = {"fingerprint": fingerprint, **record, **counts}
+    if PartialState().is_main_process:
         with written_whole(folder) as aside:
             model.heads[task.name].save_pretrained(aside)
             if retrieval:
                 tokenizer.save_pretrained(aside)
             write_record(aside / "training.json", record)
+        shutil.rmtree(trainer, ignore_errors=True)
     return record
 
 
@@ -263,4 +303,5 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}")
     table.to_parquet(aside, index=False)
+    to_disk(aside)
     aside.replace(path)

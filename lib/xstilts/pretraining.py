@@ -8,11 +8,11 @@ The result is a plain Hugging Face checkpoint folder.
 import json
 import logging
 import os
-import shutil
 import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -24,6 +24,8 @@ import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from .errors import UserError
+from .resuming import Saves
+from .runs import written_whole
 from .settings import PretrainSettings
 
 log = logging.getLogger(__name__)
@@ -157,9 +159,14 @@ def new_model(vocabulary: int, settings: PretrainSettings) -> transformers.XLMRo
 
 
 def train(
-    model: transformers.XLMRobertaForMaskedLM, rows: list[np.ndarray], settings: PretrainSettings, seed: int
+    model: transformers.XLMRobertaForMaskedLM,
+    rows: list[np.ndarray],
+    settings: PretrainSettings,
+    seed: int,
+    saves: Saves | None = None,
 ) -> dict:
-    """Masked language modelling for ``settings.steps`` steps; returns tokens and loss history."""
+    """Masked language modelling for ``settings.steps`` steps, from the last checkpoint among ``saves`` where there
+    is one; returns tokens and loss history."""
     vocabulary, rng = model.config.vocab_size, np.random.default_rng(seed)
     weights = mask_weights(rows, vocabulary, settings.mask_share)
     optimizer = torch.optim.AdamW(
@@ -169,11 +176,20 @@ def train(
     model.train()
     tokens, losses, history, started = 0, [], [], time.perf_counter()
     stream = batches(rows, settings.batch_tokens, rng)
-    step = 0
+    step = resumed = 0
+    if saves and (last := saves.last()):
+        state = torch.load(last / "state.pt", weights_only=True)
+        for part, name in ((model, "model"), (optimizer, "optimizer"), (schedule, "schedule")):
+            part.load_state_dict(state[name])
+        resumed, tokens, losses, history = (state[name] for name in ("step", "tokens", "losses", "history"))
+        log.info("pretraining goes on after step %d", resumed)
     while step < settings.steps:
         batch = next(stream)
         inputs, chosen = mask(batch, weights, vocabulary, rng)
         if not chosen.any():
+            continue
+        if step < resumed:  # drawn again: the stream and its random numbers are where they were, in a few seconds
+            step += 1
             continue
         hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
         where = torch.from_numpy(chosen)
@@ -192,14 +208,27 @@ def train(
             speed = tokens / (time.perf_counter() - started)
             log.info("pretraining step %d/%d: loss %.3f, %.0f tokens/s", step, settings.steps, mean, speed)
             losses = []
-    return {"tokens": tokens, "loss": history}
+        if saves and saves.due():
+            state = {"step": step, "tokens": tokens, "losses": losses, "history": history}
+            state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            with saves.written(step) as aside:
+                torch.save(state | {"schedule": schedule.state_dict()}, aside / "state.pt")
+            if saves.stop:
+                raise saves.stopped(step)
+    return {"tokens": tokens, "loss": history} | ({"resumed": resumed} if resumed else {})
 
 
 def pretrain(
-    texts: datasets.Dataset, folder: str | os.PathLike, settings: PretrainSettings, seed: int, threads: int
+    texts: datasets.Dataset,
+    folder: str | os.PathLike,
+    settings: PretrainSettings,
+    seed: int,
+    threads: int,
+    saves: Saves | None = None,
 ) -> dict:
     """Write a pretrained encoder to ``folder`` (whole or not at all) and return how it came to be:
-    steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text.
+    steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text. With
+    ``saves`` it goes on from the last checkpoint of a training that was killed.
 
     With ``steps: 0`` the encoder is left as initialised: the untrained control. The same seed and number
     of threads give the same weights.
@@ -212,13 +241,11 @@ def pretrain(
     model = new_model(len(tokenizer), settings)
     result = {"tokens": 0, "loss": []}
     if settings.steps:
-        result = train(model, encode(texts, tokenizer), settings, seed)
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    model.eval().save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+        with saves or nullcontext():
+            result = train(model, encode(texts, tokenizer), settings, seed, saves)
+    with written_whole(folder) as aside:
+        model.eval().save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
     return {
         "steps": settings.steps, **result, "documents": len(texts), "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(), "seconds": round(time.perf_counter() - started, 1),

@@ -39,8 +39,8 @@ def _answer(*modules: str) -> tuple[str, ...]:
 
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
-    "encoder": ("pretraining", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "training", "phases", "tunings"),
+    "encoder": ("pretraining", "resuming", "checkpoints", "sources/"),
+    "intermediate": ("features", "dual", "training", "processes", "phases", "tunings"),
     "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
@@ -300,8 +300,20 @@ def written_whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     yield aside
+    for path in (*aside.rglob("*"), aside):
+        to_disk(path)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+    to_disk(folder.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Nothing of a file or folder is left in memory alone: a rename may reach the disk before what was written."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def provenance() -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Checkpoint in -> fresh heads on one shared encoder -> Trainer -> checkpoint out."""
 
+import copy
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +13,14 @@ import numpy as np
 import safetensors.torch
 import torch
 import transformers
+from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
+from .resuming import Saves
 from .runs import written_whole
 from .study import MixSettings, PhaseSettings
 
@@ -27,6 +32,8 @@ HEADS = {
     "text": transformers.AutoModelForMaskedLM,
     "dual": DualEncoder,
 }
+WEIGHTS = "model.safetensors"
+MORE, BEST = "more.pt", "best.safetensors"  # of a checkpoint to resume from, beside Trainer's files
 POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
 
 
@@ -144,18 +151,32 @@ class Batches(Sampler):
 
 
 class MixtureTrainer(Trainer):
-    """transformers' Trainer with our batches, and with our scores where checkpoints are compared."""
+    """transformers' Trainer with our batches, and with our scores where checkpoints are compared.
 
-    def __init__(self, batches: Batches, tokenizer, mlm_probability: float, development: Development | None, **options):
+    In several processes each takes its part of every batch and weighs its loss by what the part holds, so that
+    the mean of the gradients is that of the whole batch; the first scores and writes. With ``saves`` it saves all
+    that the next step depends on.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        tokenizer,
+        mlm_probability: float,
+        development: Development | None,
+        saves: Saves | None,
+        **options,
+    ):
         super().__init__(train_dataset=Examples(batches.sets), eval_dataset=development, **options)
         self.batches, self.tokenizer, self.mlm_probability = batches, tokenizer, mlm_probability
+        self.saves, self.resumed, self.saved_step = saves, None, 0
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
         self.tokens: list[int] = []  # of each batch, in order
 
     def get_train_dataloader(self) -> DataLoader:
-        return self.accelerator.prepare(
-            DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self._collate)
-        )
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self._collate)
+        # accelerate would give every process batches of its own; ours part each
+        return loader if self.args.world_size > 1 else self.accelerator.prepare(loader)
 
     def _collate(self, items: list[tuple[int, int, Feature]]) -> dict:
         number, place, _ = items[0]
@@ -165,11 +186,18 @@ class MixtureTrainer(Trainer):
         if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
             generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + place)
             batch = mask_tokens(batch, self.tokenizer, self.mlm_probability, generator)
+        if self.args.world_size > 1:
+            batch = part(batch, self.args.process_index, self.args.world_size)
         return {"task": chosen.name, **batch}
+
+    def compute_loss(self, model, inputs: dict, **options) -> torch.Tensor:
+        weight = inputs.pop("weight", None)
+        loss = super().compute_loss(model, inputs, **options)
+        return loss if weight is None else loss * weight
 
     def evaluate(self, *_, **__) -> dict[str, float]:
         """``eval_score``, the mean over tasks of their scores, is what checkpoints are compared by."""
-        scores = self.eval_dataset(self.model)
+        (scores,) = broadcast_object_list([self.eval_dataset(self.model) if self.args.should_save else None])
         metrics = {f"eval_{task}": value for task, value in scores.items()}
         metrics["eval_score"] = sum(scores.values()) / len(scores)
         self.log(metrics)
@@ -178,11 +206,67 @@ class MixtureTrainer(Trainer):
 
     def save_model(self, output_dir: str, _internal_call: bool = False) -> None:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        # the heads share tensors, which Trainer's own way of saving a module that is no PreTrainedModel refuses
-        safetensors.torch.save_model(self.model, str(Path(output_dir) / "model.safetensors"))
+        if self.args.should_save:
+            # the heads share tensors, which Trainer's own way of saving a module that is no PreTrainedModel refuses
+            safetensors.torch.save_model(self.model, str(Path(output_dir) / WEIGHTS))
 
     def _load_best_model(self) -> None:
-        safetensors.torch.load_model(self.model, Path(self.state.best_model_checkpoint) / "model.safetensors")
+        safetensors.torch.load_model(self.model, Path(self.state.best_model_checkpoint) / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
+
+    def _maybe_log_save_evaluate(self, *arguments, **options) -> None:
+        """Trainer's, at the end of every step; then, all of it being done, a checkpoint where one is due."""
+        super()._maybe_log_save_evaluate(*arguments, **options)
+        step = self.state.global_step
+        # after an early end there is no next step to resume at
+        if (
+            self.saves is None
+            or step == self.saved_step
+            or (self.control.should_training_stop and step < self.batches.steps)
+        ):
+            return
+        asked = torch.tensor([self.saves.due(), self.saves.stop], dtype=torch.int32, device=self.args.device)
+        due, stop = self.accelerator.reduce(asked).tolist() if self.args.world_size > 1 else asked.tolist()
+        if due:
+            self._save_whole(step)
+        if stop:
+            raise self.saves.stopped(step)
+
+    def _save_whole(self, step: int) -> None:
+        first = self.args.should_save
+        with self.saves.written(step) if first else nullcontext() as aside:
+            (aside,) = broadcast_object_list([aside])
+            losses = self.accelerator.gather(self._tr_loss)
+            if first:
+                more = {"tokens": self.tokens, "losses": losses, "logged": self._globalstep_last_logged}
+                torch.save(more, aside / MORE)
+                if self.state.best_model_checkpoint:  # a better one may replace it before the next checkpoint
+                    _link(Path(self.state.best_model_checkpoint) / WEIGHTS, aside / BEST)
+            own, self.args = self.args, copy.copy(self.args)
+            self.args.output_dir, self.args.save_only_model, self.args.save_strategy = str(aside), False, "no"
+            try:
+                self._save_checkpoint(self.model, trial=None)
+            finally:
+                self.args = own
+            self.accelerator.wait_for_everyone()
+        self.saved_step = step
+
+    def resume(self, place: Path) -> None:
+        """Train on from a checkpoint."""
+        (inside,) = place.glob("checkpoint-*")
+        self.resumed = torch.load(place / MORE, weights_only=True)
+        self.saved_step = int(inside.name.partition("-")[2])
+        self.tokens = self.resumed["tokens"][: self.saved_step * self.batches.accumulate]
+        if (place / BEST).is_file():
+            best = TrainerState.load_from_json(str(inside / "trainer_state.json")).best_global_step
+            self.resumed["best"] = str(Path(self.args.output_dir) / f"checkpoint-{best}")
+            if self.args.should_save:
+                Path(self.resumed["best"]).mkdir(exist_ok=True)
+                _link(place / BEST, Path(self.resumed["best"]) / WEIGHTS)
+            self.accelerator.wait_for_everyone()
+        self.train(resume_from_checkpoint=str(inside))
 
     def selection(self) -> dict:
         """The step whose weights were kept, and the curve of scores they were chosen by."""
@@ -192,6 +276,44 @@ class MixtureTrainer(Trainer):
             if "eval_score" in entry
         ]
         return {"best_step": self.state.best_global_step, "best_score": self.state.best_metric, "curve": curve}
+
+
+class Restored(TrainerCallback):
+    """What Trainer does not take from a checkpoint: the losses since the last logged one, where the best lies."""
+
+    def __init__(self, trainer: MixtureTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **_) -> None:
+        trainer = self.trainer
+        if trainer.resumed:
+            trainer._tr_loss = trainer.resumed["losses"].reshape(-1)[args.process_index].to(args.device)
+            trainer._globalstep_last_logged = trainer.resumed["logged"]
+            state.best_model_checkpoint = trainer.resumed.get("best")
+
+
+def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
+    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
+    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
+    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
+    mine = {key: rows[index::count] for key, rows in batch.items()}
+    counted = _items(mine)
+    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
+    return {**(mine if counted else batch), "weight": weight}
+
+
+def _items(batch: dict[str, torch.Tensor]) -> int:
+    """How many losses a head averages over."""
+    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where file systems have no such thing."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def check_precision(precision: str) -> None:
@@ -218,6 +340,7 @@ def fine_tune(
     seed: int,
     folder: Path,
     development: Development | None = None,
+    saves: Saves | None = None,
 ) -> tuple[SharedEncoder, dict]:
     """Train fresh heads and the encoder of ``checkpoint`` on ``sets``; Trainer's files go to ``folder``.
 
@@ -225,11 +348,12 @@ def fine_tune(
     last one; the weights of the step with the highest mean score are returned, the first of equals, and
     training ends after ``phase.patience`` evaluations without a higher one.
 
+    With ``saves``, checkpoints in the same folder, a training that was killed goes on from the last of them.
+
     Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
     checkpoint was chosen, ``selection`` (best_step, best_score, curve).
     """
     transformers.set_seed(seed)
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
     sizes = [len(item.features) for item in sets if item.kind != "text"]
     steps = phase.total_steps(sizes, mix, mlm=len(sizes) < len(sets))
@@ -261,20 +385,32 @@ def fine_tune(
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
+        restore_callback_states_from_checkpoint=True,
+        ddp_find_unused_parameters=True,  # every batch is of one task: the other heads are idle
+        ddp_timeout=24 * 3600,  # seconds that others wait while the first process scores
     )
+    last = None
+    if arguments.should_save:
+        last = saves.last() if saves else shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    (last,) = broadcast_object_list([last])
     # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    trainer = MixtureTrainer(
-        Batches(sets, phase, mix, steps, seed), tokenizer, mix.mlm_probability, development, model=model, args=arguments
-    )
+    batches = Batches(sets, phase, mix, steps, seed)
+    trainer = MixtureTrainer(batches, tokenizer, mix.mlm_probability, development, saves, model=model, args=arguments)
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+    trainer.add_callback(Restored(trainer))
     if choose and phase.patience:
         trainer.add_callback(EarlyStoppingCallback(phase.patience))
-    trainer.train()
+    if arguments.process_index:  # dropout of its own; the first draws what it draws alone
+        torch.manual_seed(seed * 1_000_003 + arguments.process_index)
+    with saves or nullcontext():
+        trainer.resume(last) if last else trainer.train()
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
     taken = trainer.state.global_step
     # batches are fetched ahead: after an early stop one more was made than was trained on
     record = {"steps": taken, "tokens": sum(trainer.tokens[: taken * phase.accumulate]), "loss": losses}
+    if last:
+        record["resumed"] = trainer._initial_global_step
     return model, record | ({"selection": trainer.selection()} if choose else {})
 
 

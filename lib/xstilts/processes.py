@@ -1,0 +1,96 @@
+"""One training in several processes, a GPU each: started by accelerate's launcher from inside the notebook.
+
+Every process runs the same phase function; each takes its part of every batch, the first alone scores and writes,
+and the notebook finds the finished training as it finds any other.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import torch
+
+from .errors import UserError
+from .runs import Run
+from .study import Study, load_study
+
+NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
+MESSAGE = "xstilts: "  # how the line begins that says what went wrong
+
+
+def launches(study: Study) -> bool:
+    """Whether trainings of this study are to be launched from here."""
+    return study.training.processes > 1 and NOTEBOOK not in os.environ
+
+
+def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
+    """Train an intermediate run, or one training of a bundle, in ``training.processes`` processes; UserError with
+    what the training ended with. SIGTERM is passed on to them."""
+    count, gpus = study.training.processes, torch.cuda.device_count()
+    if torch.cuda.is_available() and count > gpus:
+        raise UserError(f"training.processes: {count} processes need a GPU each, and this machine has {gpus}")
+    if batch_size < count:
+        raise UserError(
+            f"training.processes: a batch of {batch_size} ({run.name}) cannot be parted over {count} processes; "
+            "make batch_size larger (and accumulate smaller) or processes fewer"
+        )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
+        "--module", "xstilts.processes", str(study.path), run.name, tuning,
+    ]  # fmt: skip
+    environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if not torch.cuda.is_available():
+        environment |= {"ACCELERATE_USE_CPU": "true"}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+        try:
+            process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            process.kill()
+        said.seek(0)
+        lines = said.read().splitlines()
+    if process.returncode:
+        why = [line.removeprefix(MESSAGE) for line in lines if line.startswith(MESSAGE)]
+        if why:
+            raise UserError(why[0])
+        raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
+
+
+def _end_with(notebook: int) -> None:
+    """A process whose notebook was killed must not go on writing beside the next one."""
+    while True:
+        try:
+            os.kill(notebook, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(1)
+
+
+def main() -> int:
+    from . import phases  # which launches this module
+    from .sources import open_source
+
+    path, name, tuning = sys.argv[1:]
+    threading.Thread(target=_end_with, args=[int(os.environ[NOTEBOOK])], daemon=True).start()
+    study = load_study(path)
+    try:
+        phases.train(study, open_source(study), name, tuning)
+    except UserError as error:
+        print(f"{MESSAGE}{error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

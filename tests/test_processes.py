@@ -1,0 +1,119 @@
+"""Two processes that part every batch are one process: the same loss curve, all but the same weights."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import test_resume
+from xstilts import processes
+from xstilts.errors import UserError
+from xstilts.features import IGNORED
+from xstilts.runs import Run, read_record
+from xstilts.study import load_study
+from xstilts.training import part
+
+NAME = test_resume.NAME
+RATE = 1e-3
+
+
+def study_file(folder: Path, count: int, **training) -> Path:
+    path = test_resume.study_file(folder)
+    values = yaml.safe_load(path.read_text())
+    values["name"] = f"by{count}"
+    # one masked token a row, few rows: parts without any
+    values["training"] |= {"processes": count, "save_minutes": 15} | training
+    values["training"]["mix"] |= {"mlm_probability": 0.02, "mlm_share": 0.4}
+    values["training"]["target"]["batch_size"] = 7  # parts of unequal size
+    path = folder / f"by{count}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def begun(path: Path) -> multiprocessing.Process:
+    """A study in a process of its own, which launches two more for every training."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_resume"])
+    process = context.Process(target=test_resume.whole_study, args=(path,))
+    process.start()
+    return process
+
+
+def finished(path: Path) -> None:
+    process = begun(path)
+    process.join(200)
+    assert process.exitcode == 0
+
+
+def test_two_processes_are_one(tmp_path):
+    one, two = (load_study(study_file(tmp_path, count)) for count in (1, 2))
+    finished(one.path)
+    finished(two.path)
+    for name in (Run("intermediate", 1, NAME).name, f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):
+        record, parted = (read_record(study.folder / name / "training.json") for study in (one, two))
+        assert record["steps"] == parted["steps"] and record["tokens"] == parted["tokens"]
+        losses = [[entry["loss"] for entry in each["loss"]] for each in (record, parted)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) > 4
+        where = "checkpoint" if "intermediate" in name else "."
+        weights, others = (load_file(study.folder / name / where / "model.safetensors") for study in (one, two))
+        begun = load_file(one.folder / "encoder/seed1/checkpoint/model.safetensors")
+        moved = max(
+            (weights[key] - begun[f"roberta.{key}"]).abs().max() for key in weights if f"roberta.{key}" in begun
+        ) if where == "checkpoint" else RATE  # fmt: skip
+        assert moved > RATE / 2
+        assert max((weights[key] - others[key]).abs().max() for key in weights) < RATE / 50
+    curves = [
+        read_record(study.folder / Run("intermediate", 1, NAME).name / "training.json")["selection"]
+        for study in (one, two)
+    ]
+    assert curves[0]["best_step"] == curves[1]["best_step"]
+    assert (two.folder / "targets" / NAME / "all/seed1/stats.parquet").is_file()
+
+
+def test_stopped_processes_go_on_from_where_they_saved(tmp_path):
+    """SIGTERM reaches all of them, and all end with one message."""
+    study = load_study(study_file(tmp_path, 2, save_minutes=0))
+    process, folder = begun(study.path), Run("intermediate", 1, NAME).folder(study)
+    while not list(folder.glob("trainer/resume-*")):
+        assert process.is_alive()
+        time.sleep(0.02)
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == 2
+    (place,) = folder.glob("trainer/resume-*")
+    step = int(place.name.partition("-")[2])
+    assert (study.folder / "said").read_text().startswith(f"stopped by SIGTERM after step {step},")
+    finished(study.path)
+    assert read_record(folder / "training.json")["resumed"] == step
+
+
+def test_parts_weigh_what_they_hold():
+    batch = {
+        "input_ids": torch.arange(15).reshape(5, 3),
+        "labels": torch.tensor([[1, 1, 1], [IGNORED] * 3, [1, 1, IGNORED], [IGNORED] * 3, [1, IGNORED, IGNORED]]),
+    }
+    first, second = (part(batch, index, 2) for index in range(2))
+    assert first["input_ids"][:, 0].tolist() == [0, 6, 12] and float(first["weight"]) == 2
+    assert float(second["weight"]) == 0 and len(second["input_ids"]) == 5  # nothing to learn from in its own
+    pairs = {"input_ids": torch.zeros(5, 2, 4), "attention_mask": torch.ones(5, 2, 4)}
+    assert [float(part(pairs, index, 2)["weight"]) for index in range(2)] == pytest.approx([1.2, 0.8])
+    assert [float(part({"labels": torch.ones(2)}, index, 3)["weight"]) for index in range(3)] == [1.5, 1.5, 0]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "batch", "message"),
+    [
+        (2, 16, r"training\.processes: 4 processes need a GPU each, and this machine has 2"),
+        (8, 3, r"training\.processes: a batch of 3 \(intermediate/mnli/seed1\) cannot be parted over 4 processes"),
+    ],
+)
+def test_what_cannot_be_parted_is_said_before_anything_starts(tmp_path, monkeypatch, gpus, batch, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    study = load_study(study_file(tmp_path, 4))
+    with pytest.raises(UserError, match=message):
+        processes.launch(study, Run("intermediate", 1, "mnli"), batch)
