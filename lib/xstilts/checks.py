@@ -1,5 +1,7 @@
 """What a study cannot be run with, as messages: keys and values that are wrong, names and pairs that do not fit."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -13,6 +15,7 @@ from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 if TYPE_CHECKING:
     from .study import Study
 
+PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
@@ -121,6 +124,22 @@ def check(study: "Study", path: Path) -> None:
         refused = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from())
         if refused:
             raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def check_folders(study: "Study") -> None:
+    """Make the folders that a study writes to. UserError where they cannot be written."""
+    for key, folder in (("runs", study.folder), ("runs", study.own_folder), ("figures", study.figures_folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(PROBE))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); expected a folder with space to "
+                f"write: free some, or name another folder under {key}:"
+            ) from None
 
 
 def _tuned_retrieval(study: "Study") -> list[Task]:
