@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hostile_files import asked, conllu, squad
 from xstilts.errors import UserError
 from xstilts.sources.readers import has_gold, read
 from xstilts.tasks import NLI, PARAPHRASE, TASKS, UPOS, WIKIANN
@@ -17,31 +18,6 @@ def write(tmp_path):
         return path
 
     return write
-
-
-def squad(*questions, version="1.1", context="Ünter 🙂 sah Ana.", **paragraph):
-    article = {"title": "t", "paragraphs": [{"context": context, "qas": list(questions), **paragraph}]}
-    return json.dumps({"version": version, "data": [article]}, ensure_ascii=False)
-
-
-def asked(identity="q1", *answers, **more):
-    found = [{"text": text, "answer_start": start} for text, start in answers]
-    return {"id": identity, "question": "Who?", "answers": found, **more}
-
-
-CONLLU = """\
-# sent_id = s-1
-1-2\tim\t_\t_\t_\t_\t_\t_\t_\t_
-1\tin\tin\tADP\t_\t_\t3\tcase\t_\t_
-2\tdem\tder\tDET\t_\t_\t3\tdet\t_\t_
-3\tHaus am\tHaus\tNOUN\t_\t_\t0\troot\t_\t_
-3.1\tist\tsein\tAUX\t_\t_\t_\t_\t0:root\t_
-
-"""
-
-
-def conllu(change=("", "")):
-    return CONLLU.replace(*change) if change[0] else CONLLU
 
 
 # --- what is read ------------------------------------------------------------------------------------
@@ -181,62 +157,7 @@ def test_retrieval_sets(write):
     ]  # fmt: skip
 
 
-# --- what is refused ---------------------------------------------------------------------------------
-
-COPA = '{"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "idx": 0, "label": 0}'
-COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\n"
-
-
-@pytest.mark.parametrize(
-    ("reader", "labels", "name", "content", "message"),
-    [
-        ("pairs", NLI, "d.tsv", "a\tb\tneutral\nc\td\tmaybe\n", r'd.tsv:2: label "maybe" is none of entailment'),
-        ("pairs", NLI, "d.tsv", "a\tb\tneutral\nc\td\n", r"d.tsv:2: 2 columns, expected 3"),
-        ("pairs", NLI, "d.tsv", "a\tb\tneutral\n\nc\td\tneutral\n", r"d.tsv:2: 1 columns, expected 3"),
-        ("pairs", NLI, "d.tsv", "a\tb\tneutral\nc\td\t\n", r"d.tsv:2: empty label"),
-        ("pairs", NLI, "d.tsv", "one\n", r"d.tsv:1: 1 columns and no header"),
-        ("pairs", NLI, "d.tsv", "id\tpremise\thypothesis\tlabel\n1\ta\tb\tneutral\n1\tc\td\tneutral\n",
-         r'd.tsv:3: id "1" stands already at .*d.tsv:2'),
-        ("pairs", NLI, "d.tsv", "id\tpremise\thypothesis\tlabel\n", r"d.tsv: holds no examples"),
-        ("pairs", NLI, "d.tsv", "", r"d.tsv: is empty"),
-        ("pairs", NLI, "d.tsv", b"a\tb\tneutral\nc\xff\td\tneutral\n", r"d.tsv:2: not UTF-8"),
-        ("pairs", NLI, "d.jsonl", '{"uid": "1", "context": "a", "label": "e"}', r'd.jsonl:1: no "text_b"'),
-        ("copa", (), "v.jsonl", COPA + "\n{not json}\n", r"v.jsonl:2: not JSON"),
-        ("copa", (), "v.jsonl", COPA + "\n" + COPA, r'v.jsonl:2: id "0" stands already at .*:1'),
-        ("copa", (), "v.jsonl", COPA.replace('"label": 0', '"label": 2'), r'v.jsonl:1: label "2" is none of 0, 1'),
-        ("copa", (), "v.jsonl", COPA.replace("cause", "why"), r'v.jsonl:1: question "why" is neither'),
-        ("copa", (), "v.jsonl", COPA.replace("premise", "premises"), r'no "premise"; did you mean "premises"'),
-        ("copa", (), "v.jsonl", COPA + "\n" + COPA.replace('"idx": 0, "label": 0', '"idx": 1'),
-         r"v.jsonl:2: gold in some rows and none in others"),
-        ("copa", (), "v.jsonl", "[1]", r"v.jsonl:1: expected a JSON object"),
-        ("hellaswag", (), "h.jsonl", '{"ind": 1, "ctx": "c", "endings": ["a", "b"], "label": 2}', r"h.jsonl:1: label"),
-        ("cosmosqa", (), "v.csv", COSMOS + "1,c,q,a,b,c,d,4\n", r'v.csv:2: label "4" is none of 0, 1, 2, 3'),
-        ("cosmosqa", (), "v.csv", COSMOS + "1,c,q,a,b\n", r"v.csv:2: 5 columns, expected 8"),
-        ("cosmosqa", (), "v.csv", COSMOS + '1,"c,q,a,b,c,d,1\n', r"v.csv:2: not CSV"),
-        ("cosmosqa", (), "v.csv", "id,context\n1,c\n", r'v.csv:1: no column "question"'),
-        ("tagged", WIKIANN, "d.tsv", "a\tO\nb\tB-DATE\n", r'd.tsv:2: tag "B-DATE" is none of O, B-PER'),
-        ("tagged", WIKIANN, "d.tsv", "a\tO\nb\n", r"d.tsv:2: 'b': some words .* some none"),
-        ("tagged", WIKIANN, "d.tsv", "a\tO\nb\t\n", r"d.tsv:2: expected a word and its tag"),
-        ("tagged", UPOS, "x.conllu", conllu(("\tNOUN\t", "\tNOMEN\t")), r'x.conllu:5: tag "NOMEN" is none of ADJ'),
-        ("tagged", UPOS, "x.conllu", conllu(("3\tHaus am", "4\tHaus am")), r"x.conllu:5: word 4 .* expected word 3"),
-        ("tagged", UPOS, "x.conllu", conllu(("\t_\n2\t", "\n2\t")), r"x.conllu:3: 9 columns, expected the 10"),
-        ("tagged", UPOS, "x.conllu", conllu(("1-2", "1-9")), r"x.conllu:1: fused form 1-9 in a sentence of 3 words"),
-        ("tagged", UPOS, "x.conllu", "# sent_id = 1\n", r"x.conllu:1: a sentence without words"),
-        ("squad", (), "x.json", squad(asked("q7", ("Ana", 11))), r"x.json: question q7: the answer 'Ana' is not at"),
-        ("squad", (), "x.json", squad(asked("q7", ("Ana", -4))), r"question q7: .*answer_start -4"),
-        ("squad", (), "x.json", squad(asked("q7"), asked("q7")), r'question q7: id "q7" stands already'),
-        ("squad", (), "x.json", squad(asked("q7", ("Ana", 12)), asked("q8")), r"question q8: gold in some rows"),
-        ("squad", (), "x.json", squad(asked("q7", ("Ana", 12), is_impossible=True)), r"q7: is_impossible, and"),
-        ("squad", (), "x.json", squad(), r"x.json: holds no examples"),
-        ("squad", (), "x.json", '{"data": [}', r"x.json:1: not JSON"),
-        ("squad", (), "x.json", '{"date": []}', r'x.json: no "data"; did you mean "date"'),
-        ("xquad_r", (), "x.json", squad(asked("q7", ("Ana", 12)), sentences=["Ana"], sentence_breaks=[[0, 3]]),
-         r"question q7: sentence 'Ana' does not stand at 0-3"),
-    ],
-)  # fmt: skip
-def test_malformed_files_are_named(write, reader, labels, name, content, message):
-    with pytest.raises(UserError, match=message):
-        read(reader, write(name, content), labels)
+# --- what is refused: hostile_files.py has the rest ----------------------------------------------------
 
 
 def test_malformed_companions_are_named(write):

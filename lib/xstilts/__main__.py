@@ -14,6 +14,7 @@ from pathlib import Path
 from psutil import Process
 
 from .checkpoints import locate
+from .checks import check_folders
 from .errors import UserError
 from .needed import check_data
 from .runs import (
@@ -79,6 +80,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
     started = time.monotonic()
     if study.encoder.checkpoint:
         locate(study)
+    check_folders(study)
     check_data(study)
     if study.published:
         from .published import read  # not at the start of every job
@@ -86,8 +88,6 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         read(study)
     if study.absence:
         print(study.absence, flush=True)
-    for folder in (study.folder, study.own_folder):
-        folder.mkdir(parents=True, exist_ok=True)
     with open(study.folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ Python files could do anything.
 """
 
 import hashlib
+import json
 import textwrap
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def locate(study: Study) -> Path | str:
             f"{_key(study)}: no config.json in {folder}; expected a checkpoint as save_pretrained writes it: "
             "config.json, model.safetensors, tokenizer.json"
         )
-    if not list(folder.glob("*.safetensors")):
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    pickles = sorted(name for name in _parts(folder) if Path(name).suffix in PICKLES)
+    if pickles or not list(folder.glob("*.safetensors")):
+        pickles = pickles or sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
         found = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
         raise UserError(
             f"{_key(study)}: {folder} holds {found}; expected model.safetensors: where the weights are trusted, load "
@@ -48,6 +50,17 @@ def locate(study: Study) -> Path | str:
     if not any(list(folder.glob(pattern)) for pattern in TOKENIZERS):
         raise UserError(f"{_key(study)}: no tokenizer in {folder}; expected tokenizer.json (or {TOKENIZERS[1]}, …)")
     return folder
+
+
+def _parts(folder: Path) -> set[str]:
+    """Files that the index of weights in several files names; none of weights in one."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        return set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{index}: not an index of weights; fetch the checkpoint anew") from None
 
 
 def identity(study: Study) -> list:
@@ -68,25 +81,53 @@ def _ends(path: Path) -> tuple[str, int, str]:
 def fetch(study: Study, folder: Path) -> dict:
     """Copy the study's checkpoint to ``folder`` as it is; returns the record of phase 1.
 
-    UserError for one that is no masked LM of a known architecture in safetensors, lacks its tokenizer, or
-    does not fit the study's layers and lengths.
+    UserError for one that is no masked LM of a known architecture in safetensors, lacks weights or its tokenizer,
+    or does not fit the study's layers and lengths.
     """
     import transformers  # heavy: locate() is asked before every study
-    from safetensors import SafetensorError
 
     where = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     try:
-        model = transformers.AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, **options)
+        model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
+            where, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # damaged files end in errors of every sort
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
+    _check_weights(study, model, loaded)
     _check(study, model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     name, revision = study.encoder.checkpoint, study.encoder.revision
     return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
+
+
+def _check_weights(study: Study, model, loaded: dict) -> None:
+    """Every weight of the encoder must come from the checkpoint: the library fills in what is missing at random. So
+    must the head's where a run needs it; some checkpoints that were pretrained otherwise (mDeBERTa-v3) have none."""
+    import torch
+
+    for name, found, expected in sorted(loaded["mismatched_keys"]):
+        raise UserError(
+            f"{_key(study)}: not a masked-LM checkpoint that loads: {name} has the shape {tuple(found)}, its "
+            f"config.json asks for {tuple(expected)}; expected the two of one checkpoint: fetch it anew"
+        )
+    encoder = f"{model.base_model_prefix}."
+    needed = ("",) if any(parse_run(name).mlm for name in study.intermediate) else (encoder,)
+    missing = sorted(name for name in loaded["missing_keys"] if name.startswith(needed))
+    if missing:
+        head = "" if missing[0].startswith(encoder) else " (of the masked-LM head, which +mlm needs)"
+        raise UserError(
+            f"{_key(study)}: its weights lack {len(missing)} that the model has, among them {missing[0]}{head}; fetch "
+            "it anew, or choose another encoder"
+        )
+    broken = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
+    if broken:
+        raise UserError(f"{_key(study)}: {broken[0]} holds NaN or infinite weights; choose another checkpoint")
+    if model.config.num_hidden_layers < 1:
+        raise UserError(f"{_key(study)}: config.json: num_hidden_layers: expected 1 or more")
 
 
 def _check(study: Study, model, tokenizer) -> None:

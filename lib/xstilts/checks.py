@@ -1,17 +1,21 @@
 """What a study cannot be run with, as messages: keys and values that are wrong, names and pairs that do not fit."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from .errors import UserError, nearest
+from .parameters import truths, unquoted
 from .settings import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
 from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 
 if TYPE_CHECKING:
     from .study import Study
 
+PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
@@ -21,7 +25,8 @@ def explain(item: dict, model: type[BaseModel]) -> str:
     keys = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
         found = "" if item["type"] == "missing" else f", found {item['input']!r}"
-        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}"
+        hint = unquoted(item["input"]) if item["type"] == "string_type" else ""
+        return f"{keys}: {item['msg'][0].lower()}{item['msg'][1:]}{found}{hint}"
     section: Any = model
     for part in item["loc"][:-1]:
         field = getattr(section, "model_fields", {}).get(part)
@@ -90,7 +95,8 @@ def check(study: "Study", path: Path) -> None:
             if key not in PhaseSettings.model_fields:
                 raise UserError(f"{where}.{key}: unknown key{nearest(key, PhaseSettings.model_fields)}")
         try:
-            PhaseSettings.model_validate(fields)
+            if wrong := truths(fields, PhaseSettings.model_validate(fields).model_dump()):
+                raise UserError(f"{where}.{wrong}: a truth value, expected a number")
         except ValidationError as error:
             wrong = "; ".join(explain(item, PhaseSettings) for item in error.errors())
             raise UserError(f"{where}.{wrong}") from None
@@ -120,6 +126,22 @@ def check(study: "Study", path: Path) -> None:
             raise UserError(f"{path}: " + "; ".join(refused))
 
 
+def check_folders(study: "Study") -> None:
+    """Make the folders that a study writes to. UserError where they cannot be written."""
+    for key, folder in (("runs", study.folder), ("runs", study.own_folder), ("figures", study.figures_folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(PROBE))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); expected a folder with space to "
+                f"write: free some, or name another folder under {key}:"
+            ) from None
+
+
 def _tuned_retrieval(study: "Study") -> list[Task]:
     """Retrieval targets that an encoder is tuned for."""
     tuned = [one for one in study.further.values() if set(one.training_languages) != {UNTRAINED}]
@@ -130,6 +152,10 @@ def _check_further(study: "Study", path: Path) -> None:
     """Further trainings of phase 3: runs, targets and training languages that there are."""
     for name, further in study.further.items():
         where = f"{path}: further.{name}"
+        if sum(part in study.parts(other) for part in study.parts(name) for other in study.further) > len(
+            study.parts(name)
+        ):
+            raise UserError(f"{where}: another bundle gives its jobs the same name; take another")
         if name in study.bundles():
             raise UserError(f"{where}: a bundle of the study's own has that name; take another")
         for run in further.runs:

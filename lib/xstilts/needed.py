@@ -8,12 +8,13 @@ from .tunings import evaluation_languages, evaluation_split, pool_languages, tra
 
 
 def check_data(study: Study) -> None:
-    """Fetch what must be fetched. UserError where a run or target has no data, or a language of the study is in
-    none of its targets."""
+    """Fetch what must be fetched and read it once, as the runs will. UserError where a run or target has no data,
+    where a file is malformed, or a language of the study is in none of its targets."""
     source = open_source(study)
     sets = _needed(study, source)
     mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
-    source.check(sets, text=mlm or not study.encoder.checkpoint)
+    text = mlm or not study.encoder.checkpoint
+    source.check(sets, text)
     there: set[str] = set()
     for name in study.all_targets:
         found = evaluation_languages(study, source, TASKS[name])
@@ -36,6 +37,13 @@ def check_data(study: Study) -> None:
                 f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
                 f"{', '.join(known) or 'none'}"
             )
+    if study.source == "micro":  # generated: right by construction
+        return
+    for task, split, languages in sets:
+        for language in languages:
+            source.load(task, split, language)
+    if text:
+        source.text(1)
 
 
 def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .checks import check, explain
 from .errors import UserError, nearest
+from .parameters import read, truths
 from .settings import (
     ALL,
     MLM,
@@ -27,6 +28,7 @@ from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST_RUN = 200  # characters
 
 
 class Section(BaseModel):
@@ -44,13 +46,13 @@ class EncoderSettings(Section):
 class LengthSettings(Section):
     """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed."""
 
-    classification: int = 256
-    choice: int = 256
-    tagging: int = 256
-    span: int = 384
-    stride: int = 128
-    retrieval: int = 512
-    mlm: int = 256
+    classification: int = Field(256, ge=8)
+    choice: int = Field(256, ge=8)
+    tagging: int = Field(256, ge=8)
+    span: int = Field(384, ge=8)
+    stride: int = Field(128, ge=0)
+    retrieval: int = Field(512, ge=8)
+    mlm: int = Field(256, ge=8)
 
 
 class TrainingSettings(Section):
@@ -99,7 +101,7 @@ class RetrievalSettings(Section):
 class Study(Section):
     """A validated study. ``seeds`` is how many; they are numbered 1, 2, …"""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
     title: str = ""
     source: Literal["micro", "files", "hub"] = "micro"
     source_language: str = "qaa"
@@ -108,10 +110,10 @@ class Study(Section):
     targets: tuple[str, ...]
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
-    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], FurtherSettings] = {}  # bundle -> what it trains
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = {}  # bundle -> what it trains
     question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
-    shares: str = ""  # the study it is based on, where it keeps its runs beside that one's: none is done twice
-    seeds: Annotated[int, Field(gt=0)] = 1
+    shares: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")] = ""  # the study it is based on, where it keeps its runs beside that one's: none is done twice
+    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -123,8 +125,8 @@ class Study(Section):
     # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
     keep: Literal["all", "encoders", "pretrained"] = "encoders"
     controls: tuple[str, ...] = ()  # studies with another encoder, shown beside this one once they have run
-    runs: str = "runs"  # folder for everything a run makes; relative to the project
-    figures: str = "figures"
+    runs: str = Field("runs", min_length=1)  # folder for everything a run makes; relative to the project
+    figures: str = Field("figures", min_length=1)
     _path: Path = PrivateAttr(default=Path())  # the file it was read from
 
     @property
@@ -243,7 +245,11 @@ def parse_run(name: str) -> IntermediateRun:
     head, at, tail = body.partition("@")
     parts, languages = head.split("+"), tuple(tail.split(",")) if at else ()
     known = [*TASKS, MULTI, NONE]
-    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]*)?", name):
+    if len(name) > LONGEST_RUN:
+        raise UserError(
+            f'intermediate run "{name[:40]}…": {len(name)} characters; its name is a folder\'s: {LONGEST_RUN} at most'
+        )
+    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]{0,8})?", name):
         raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]][=examples]')
     mlm = parts[-1] == "mlm"
     tasks = parts[:-1] if mlm else parts
@@ -276,10 +282,13 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     Raises UserError naming the file and the key for anything a study cannot be run with.
     """
     path = _path(study)
-    values = _read(path)
+    values = read(path)
     if "based_on" in values:
-        base = _path(values.pop("based_on"))
-        basis = _read(base)
+        named = values.pop("based_on")
+        if not isinstance(named, str):
+            raise UserError(f"{path}: based_on: {named!r}: expected the name of a study")
+        base = _path(named)
+        basis = read(base)
         if values.get("shares", basis.get("name")) != basis.get("name"):
             raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
         if "based_on" in basis:
@@ -290,6 +299,8 @@ def load_study(study: str | Path, **changes: Any) -> Study:
         loaded = Study.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
+    if wrong := truths(values, loaded.model_dump()):
+        raise UserError(f"{path}: {wrong}: a truth value, expected a number")
     loaded._path = path
     check(loaded, path)
     return loaded
@@ -298,20 +309,14 @@ def load_study(study: str | Path, **changes: Any) -> Study:
 def _path(study: str | Path) -> Path:
     path = Path(study)
     path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name that is too long for one
+        found = False
+    if not found:
         names = [found.stem for found in sorted((ROOT / "params").glob("*.yaml"))]
         raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
     return path
-
-
-def _read(path: Path) -> dict:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")
-    return values
 
 
 def _merged(basis: dict, changes: dict) -> dict:

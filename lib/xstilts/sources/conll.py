@@ -1,5 +1,6 @@
 """Tagged sentences: PANX, MasakhaNER and XTREME's UDPOS (a word and its tag a line), CoNLL-U."""
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -70,19 +71,25 @@ def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
             if "." in name:
                 continue
             if "-" in name:
+                if not re.fullmatch("[0-9]{1,6}-[0-9]{1,6}", name):
+                    raise UserError(f"{where}: fused form {name}, expected the numbers of two words, such as 3-4")
                 first, last = map(int, name.split("-"))
                 spans.append((first, last, form))
                 continue
             _check_tag(tag, labels, where)
-            if name != str(len(words) + 1) or not (head.isdigit() or head == "_"):
+            if name != str(len(words) + 1) or not re.fullmatch("[0-9]{1,6}|_", head):
                 raise UserError(f"{where}: word {name} with head {head}, expected word {len(words) + 1} and a number")
             words[int(name)] = (form, tag, 0 if head == "_" else int(head))
         if not words:
             raise UserError(f"{block[0][0]}: a sentence without words")
+        if absent := [head for _, _, head in words.values() if head > len(words)]:
+            raise UserError(f"{block[0][0]}: a word with head {absent[0]} in a sentence of {len(words)} words")
         surface = {position: (form, tag) for position, (form, tag, _) in words.items()}
+        end = 0
         for first, last, form in spans:
-            if not first < last <= len(words):
+            if not end < first < last <= len(words):
                 raise UserError(f"{block[0][0]}: fused form {first}-{last} in a sentence of {len(words)} words")
+            end = last
             if language != "en":
                 surface[first] = (form, _fused_tag(words, range(first, last + 1), ranks))
                 for position in range(first + 1, last + 1):

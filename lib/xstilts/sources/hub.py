@@ -133,7 +133,11 @@ class HubSource:
         rows = rows[:limit] if limit else rows
         if not rows:
             raise UserError(f"{task.name}: no examples with gold labels in its {split} set in {language}")
-        found = Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
+        try:
+            found = Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
+        except (ValueError, TypeError) as error:
+            names = ", ".join(name_of(place, language) for place in places if isinstance(place, Hub))
+            raise UserError(f"{names}: values not as published ({error}); fetch it again") from None
         note_left_out(found, dropped)
         return found
 
@@ -147,10 +151,17 @@ class HubSource:
             return [row for path in paths for row in read(reader, path, task.labels)], 0
         rows, name, seen, chosen = [], name_of(place, language), 0, 0
         for seen, record in enumerate(records(self.repositories.files(place, language)), 1):
-            if place.mixed and record[place.mixed].partition("-")[0] != place.code(language):
-                continue
+            where = f"{name}, row {seen}"
+            try:
+                if place.mixed and record[place.mixed].partition("-")[0] != place.code(language):
+                    continue
+                row = READERS[place.reader](record, task.labels, where)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise UserError(
+                    f"{where}: not as published ({type(error).__name__}: {error}); it has {', '.join(record)}: fetch "
+                    f"revision {place.revision} again"
+                ) from None
             chosen += 1
-            row = READERS[place.reader](record, task.labels, f"{name}, row {seen}")
             if row is None or (split == "train" and task.kind == "span" and not _in_place(row)):
                 continue
             rows.append({"id": str(chosen), **row})

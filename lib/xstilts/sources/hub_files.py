@@ -1,6 +1,7 @@
 """Parquet files of hub repositories: in a mirror, in the hub's cache, or fetched from the hub."""
 
 import csv
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,7 +142,17 @@ def _patterns(place: Hub, language: str) -> list[str]:
 def records(paths: list[Path]) -> Iterator[dict[str, Any]]:
     """The rows of parquet files, with the names of class labels (None for -1) where the files state them."""
     for path in paths:
-        file = parquet.ParquetFile(path)
+        try:
+            yield from _records(path)
+        except (OSError, ValueError, TypeError, LookupError) as error:  # pyarrow's own are some of these
+            reason = textwrap.shorten(str(error), 200, placeholder=" …")
+            raise UserError(
+                f"{path}: not a parquet file that can be read ({reason}); delete it and fetch or copy it again"
+            ) from None
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with parquet.ParquetFile(path) as file:
         labels = _class_labels(Features.from_arrow_schema(file.schema_arrow))
         for batch in file.iter_batches(1000):
             for record in batch.to_pylist():

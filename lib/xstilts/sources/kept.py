@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 
+from ..errors import UserError
 from ..hashes import digest, file_hash
 from ..tasks import Task
 from . import Source
@@ -47,8 +48,15 @@ class KeptSource:
         name = digest([_code_hash(), *asked])
         folder = self.folder / name
         if not folder.is_dir():
-            aside = folder.with_name(f".{name}.{os.getpid()}")
-            make().save_to_disk(aside)
+            aside, made = folder.with_name(f".{name}.{os.getpid()}"), make()
+            try:
+                made.save_to_disk(aside)
+            except OSError as error:  # full, read-only, …
+                shutil.rmtree(aside, ignore_errors=True)
+                raise UserError(
+                    f"{self.folder}: cannot be written ({error.strerror or error}); free space there, or name another "
+                    "folder under runs:"
+                ) from None
             try:
                 aside.rename(folder)
             except OSError:  # another run was first

@@ -17,12 +17,18 @@ Rows = Iterator[tuple[str, dict[str, Any]]]  # (file:line or file: question id, 
 def text_of(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: is missing; it belongs to the files beside it")
-    data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}:{line}: a NUL byte; expected text in UTF-8: copy or save the file anew")
+    return text
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, str]]:
@@ -45,12 +51,32 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
         yield where, cells
 
 
+def from_json(text: str, where: str, whole: bool = False) -> Any:
+    """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: numbers without end, halves of characters
+    (``\\ud83d``), which nothing can write."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode() if "\\u" in text else None
+    except json.JSONDecodeError as error:
+        where = f"{where}:{error.lineno}" if whole else where
+        raise UserError(
+            f"{where}: not JSON ({error.msg} at column {error.colno}); is the file whole? Fetch or save it anew"
+        ) from None
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: {error.object[error.start]!r} is half of a character; save the text anew") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{where}: not JSON that can be read ({reason})") from None
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
     for where, line in lines_of(path):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+        record = from_json(line, where)
         if not isinstance(record, dict):
             raise UserError(f"{where}: expected a JSON object, found {line[:40]}")
         yield where, record
@@ -62,15 +88,24 @@ def get(record: dict, key: str, kind: type, where: str) -> Any:
         raise UserError(f'{where}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
     if key not in record:
         raise UserError(f'{where}: no "{key}"{nearest(key, record)}')
-    if not isinstance(record[key], kind):
+    if not isinstance(record[key], kind) or (kind is int and isinstance(record[key], bool)):
         raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {kind.__name__}')
     return record[key]
+
+
+def strings(record: dict, key: str, where: str) -> list[str]:
+    """``record[key]``, which must be a list of texts."""
+    found = get(record, key, list, where)
+    for item in found:
+        if not isinstance(item, str):
+            raise UserError(f'{where}: "{key}" holds {item!r}, expected texts alone')
+    return found
 
 
 def index_of(value: Any, known: tuple, where: str, what: str = "label") -> int:
     """Position of a gold value among ``known``; UNLABELLED where there is none."""
     if value in (None, ""):
         return UNLABELLED
-    if value not in known:
+    if value not in known or isinstance(value, bool):
         raise UserError(f'{where}: {what} "{value}" is none of {", ".join(map(str, known))}')
     return known.index(value)

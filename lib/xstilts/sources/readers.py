@@ -17,7 +17,7 @@ from ..errors import UserError, nearest
 from .ccgbank import auto
 from .conll import tagged
 from .mewslix import entities, mentions, pairs
-from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, text_of
+from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, strings, text_of
 from .squad import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
 
 
@@ -35,6 +35,8 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
         mixed = "side" in row or reader in ("translated_pairs", "xquad_r_sentences")
         if rows and not mixed and has_gold(row) != has_gold(rows[0]):
             raise UserError(f"{where}: gold in some rows and none in others; expected all or none")
+        if "choices" in row and len(row["choices"]) != len((rows or [row])[0]["choices"]):
+            raise UserError(f"{where}: {len(row['choices'])} choices, and the first row has {len(rows[0]['choices'])}")
         rows.append(row)
     if not rows:
         raise UserError(f"{path}: holds no examples")
@@ -207,7 +209,9 @@ def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
 
 def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
     for where, record in json_lines(path):
-        endings = get(record, "endings", list, where)
+        endings = strings(record, "endings", where)
+        if len(endings) < 2:
+            raise UserError(f'{where}: "endings" holds {len(endings)}, expected two or more to choose from')
         label = index_of(record.get("label"), tuple(range(len(endings))), where)
         yield where, _choice(get(record, "ind", int, where), get(record, "ctx", str, where), "", endings, label)
 
@@ -220,6 +224,8 @@ def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
             for choice in get(question, "choices", list, where)
         }
         letters = tuple(sorted(choices))
+        if len(letters) < 2:
+            raise UserError(f'{where}: "choices" holds {len(letters)}, expected two or more to choose from')
         label = index_of(record.get("answerKey"), letters, where, "answerKey")
         texts = [choices[letter] for letter in letters]
         yield where, _choice(get(record, "id", str, where), "", get(question, "stem", str, where), texts, label)
@@ -227,12 +233,12 @@ def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
 
 def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
     table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
-    header = [*next(table, [])]
     answers = [f"answer{number}" for number in range(4)]
-    for name in ("id", "context", "question", *answers):
-        if name not in header:
-            raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
     try:
+        header = [*next(table, [])]
+        for name in ("id", "context", "question", *answers):
+            if name not in header:
+                raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
         for cells in table:
             where = f"{path}:{table.line_num}"
             if len(cells) != len(header):
@@ -267,6 +273,8 @@ def _bucc(path: Path, labels: tuple[str, ...]) -> Rows:
     known = {side: {cells[0] for _, cells in rows} for side, rows in sides.items()}
     gold: dict[str, list[str]] = {}
     for where, (foreign, source) in columns_of(pairs, 2) if pairs.is_file() else ():
+        if source in gold.get(foreign, ()):
+            raise UserError(f'{where}: the pair "{foreign}", "{source}" stands already above; leave one out')
         for identity, side in ((foreign, "foreign"), (source, "source")):
             if identity not in known[side]:
                 raise UserError(f'{where}: no {side} sentence has the id "{identity}"')

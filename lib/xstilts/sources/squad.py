@@ -1,12 +1,11 @@
 """Questions on passages: SQuAD 1.1 and 2.0, XQuAD, MLQA, TyDiQA-GoldP, and XQuAD-R with its sentences."""
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 from ..errors import UserError
-from .rawfiles import Rows, get, text_of
+from .rawfiles import Rows, from_json, get, strings, text_of
 
 
 def squad(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -60,10 +59,13 @@ def _answer_sentence(where: str, row: dict, paragraph: dict) -> str:
 
 def _sentences(where: str, paragraph: dict) -> list[tuple[int, int]]:
     """Where the sentences of a passage stand in it."""
-    sentences = get(paragraph, "sentences", list, where)
+    sentences = strings(paragraph, "sentences", where)
     breaks = get(paragraph, "sentence_breaks", list, where)
     if len(sentences) != len(breaks):
         raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
+    for span in breaks:
+        if not isinstance(span, list) or [type(place) for place in span] != [int, int]:
+            raise UserError(f'{where}: "sentence_breaks" holds {span!r}, expected pairs of numbers: start, end')
     for sentence, (start, end) in zip(sentences, breaks, strict=True):
         if paragraph["context"][start:end] != sentence:
             raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
@@ -73,23 +75,22 @@ def _sentences(where: str, paragraph: dict) -> list[tuple[int, int]]:
 def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, dict]]:
     """(where, row, paragraph); ``checked``: answers must stand at their offsets. No answers means unanswerable
     in SQuAD 2.0 (by its version or by ``is_impossible``) and withheld gold elsewhere."""
-    try:
-        document = json.loads(text_of(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
+    document = from_json(text_of(path), str(path), whole=True)
     if not isinstance(document, dict):
         raise UserError(f'{path}:1: expected a JSON object with "data"')
     second = str(document.get("version", "")).lstrip("v").startswith("2")
     for article in get(document, "data", list, str(path)):
-        title = article.get("title", "")
+        title = article.get("title", "") if isinstance(article, dict) else ""
         for paragraph in get(article, "paragraphs", list, f"{path}: article {title!r}"):
             context = get(paragraph, "context", str, f"{path}: article {title!r}")
             for question in get(paragraph, "qas", list, f"{path}: article {title!r}"):
                 identity = get(question, "id", str, f"{path}: article {title!r}")
                 where = f"{path}: question {identity}"
-                answers = question.get("answers") or []
+                answers = get(question, "answers", list, where) if question.get("answers") is not None else []
                 texts = [get(answer, "text", str, where) for answer in answers]
                 starts = [get(answer, "answer_start", int, where) for answer in answers]
+                if not checked:  # machine translation: what is not in the passage is nowhere
+                    starts = [start if 0 <= start <= len(context) else -1 for start in starts]
                 for text, start in zip(texts, starts, strict=True) if checked else ():
                     if start < 0 or not text or context[start : start + len(text)] != text:
                         raise UserError(
@@ -97,6 +98,8 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
                             f"{context[max(start, 0) :][: len(text) or 20]!r} (offsets count characters, from 0)"
                         )
                 impossible = question.get("is_impossible", second and not answers)
+                if not isinstance(impossible, bool):
+                    raise UserError(f'{where}: "is_impossible" is {impossible!r}, expected true or false')
                 if impossible and answers:
                     raise UserError(f"{where}: is_impossible, and yet it has answers")
                 row = {
@@ -104,6 +107,6 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
                     "context": context,
                     "question": get(question, "question", str, where),
                     "answers": {"text": texts, "answer_start": starts},
-                    "is_impossible": bool(impossible),
+                    "is_impossible": impossible,
                 }
                 yield where, row, paragraph

@@ -1,0 +1,217 @@
+"""Hostile parameter files, names and folders: what a study must not be."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from hostile_case import Case
+from xstilts.checks import check_folders
+from xstilts.study import ROOT, Study, load_study, parse_run
+
+TRAINING = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8"))["training"]
+
+
+def study(folder: Path, changes: dict[str, Any] | str | bytes) -> Study:
+    """The default study with changed keys, or whatever the file is to hold."""
+    path = folder / "study.yaml"
+    if isinstance(changes, dict):
+        values = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8")) | changes
+        changes = yaml.safe_dump(values)
+    path.write_bytes(changes if isinstance(changes, bytes) else changes.encode())
+    return load_study(path)
+
+
+RUNS = [  # name of an intermediate run, message
+    ("mnlli", 'did you mean "mnli"'),
+    ("MNLI", "expected task"),
+    ("../mnli", "expected task"),
+    ("mlm", "is mixed into a task"),
+    ("mnli=0", "expected task"),
+    ("mnli=1e3", "expected task"),
+    ("none=100", '"none" stands alone'),
+    ("mlm+mnli", 'unknown task "mlm"'),
+    ("none+mlm", "stands alone"),
+    ("none@de", "stands alone"),
+    ("mnli+mnli", "twice"),
+    ("mnli@de,de", "twice"),
+    ("mnli@all,de", "already holds"),
+    ("multi+mnli", "already holds"),
+    ("tatoeba", "nothing trains on it"),
+    ("mnli@mt,de", "already holds every translated language"),
+    ("", "expected task"),
+    ("mnli/../..", "expected task"),
+    ("/mnli", "expected task"),
+    ("mnli\0", "expected task"),
+    ("mnli\n", "expected task"),
+    ("mnli@../de", "expected task"),
+    ("mnli@de,../..", "expected task"),
+    ("mnli ", "expected task"),
+    ("..", "expected task"),
+    ("mnlі", "expected task"),  # the last letter is Cyrillic
+    ("mnli=１００", "expected task"),  # digits of another script
+    ("mnli=" + "9" * 10, "expected task"),
+    ("mnli=" + "9" * 5000, "5005 characters; its name is a folder's: 200 at most"),
+    ("mnli@" + ",".join(["de"] * 100), "304 characters; its name is a folder's: 200 at most"),
+]
+KEYS = [  # keys of the default study that are changed, message
+    ({"tagets": ["xnli"]}, 'tagets: unknown key; did you mean "targets"'),
+    (
+        {"training": {"target": {"lerning_rate": 1e-5}}},
+        'training.target.lerning_rate: unknown key; did you mean "learning_rate"',
+    ),
+    ({"training": {"target": {"steps": "many"}}}, "training.target.steps: .*found 'many'"),
+    ({"seeds": 0}, "seeds: .*greater than 0"),
+    ({"intermediate": ["none", "mnlli"]}, 'intermediate.1: .*unknown task "mnlli"; did you mean "mnli"'),
+    ({"intermediate": ["mnli"]}, 'add "none"'),
+    ({"intermediate": ["none", "mnli@qxx"]}, 'intermediate.1: unknown language "qxx"'),
+    ({"targets": ["xnli", "xqad"]}, 'targets.1: unknown task "xqad"; did you mean "xquad"'),
+    ({"targets": ["xnli", "xnli"]}, "a name stands twice"),
+    ({"languages": ["qaa", "qaz"]}, 'languages: unknown language "qaz"'),
+    ({"training_sets": {"xnli": "squad1"}}, '"squad1" is a span task, xnli needs a classification one'),
+    ({"training_sets": {"xnli": "rte"}}, 'the labels of "rte" are'),
+    ({"training_sets": {"mnli": "sick"}}, "training_sets.mnli: not a target"),
+    ({"name": "../elsewhere"}, "name: "),
+    ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
+    (
+        {"training": {**TRAINING, "overrides": {"mnlli": {}}}},
+        'training.overrides.mnlli: .*did you mean "mnli"',
+    ),
+    *(
+        ({"training": {**TRAINING, "overrides": overrides}}, f"training.overrides.{message}")
+        for overrides, message in [
+            ({"mnli": {"learning_rate": 0}}, "mnli.learning_rate: .*greater than 0"),
+            ({"mnli": {"patiense": 1}}, 'mnli.patiense: unknown key; did you mean "patience"'),
+            ({"mnli": {"steps": 5, "epochs": 1}}, "mnli: set either steps or epochs"),
+            ({"target/xnli": {}}, "target/xnli: xnli is trained on mnli: name that set"),
+            ({"targt/mnli": {}}, 'targt/mnli: unknown phase "targt"; did you mean "target"'),
+            ({"target/+mlm": {}}, r'target/\+mlm: unknown name "target/\+mlm"; known: \+mlm'),
+        ]
+    ),
+    ({"training": {"target": {"steps": 5, "patience": 3}}}, "training.target: patience .* need evaluate_every"),
+    (
+        {"training": {"target": {"steps": 5, "precision": "fp8"}}},
+        "target.precision: .*'bf16'.*found 'fp8'",
+    ),
+    ({"training": {"target": {"steps": 5, "accumulate": 0}}}, "training.target.accumulate: .*greater than 0"),
+    ({"training": {"target": {"steps": 5, "adam_epsilon": 0}}}, "training.target.adam_epsilon: .*greater than 0"),
+    ({"training": {"target": {"steps": 5, "max_grad_norm": -1}}}, "training.target.max_grad_norm: .*greater than"),
+    ({"training": {"target": {"steps": 5, "evaluate_every": -1}}}, "training.target.evaluate_every: .*greater"),
+    ({"training": {"mix": {"mlm_share": 1}}}, "training.mix.mlm_share: .*less than 1"),
+    # names that leave the folder of the study
+    ({"name": ".."}, "name: .*pattern"),
+    ({"name": "/etc"}, "name: .*pattern"),
+    ({"name": "a" * 101}, "name: .*pattern"),
+    ({"name": ""}, "name: .*pattern"),
+    ({"name": "a\0b"}, r"name: holds the control character '\\x00'"),
+    ({"name": "a\n"}, "name: .*pattern"),
+    ({"shares": "../../elsewhere"}, "shares: .*pattern"),
+    ({"shares": "/etc"}, "shares: .*pattern"),
+    ({"runs": ""}, "runs: .*at least 1 character"),
+    ({"runs": "a\0b"}, "runs: holds the control character"),
+    ({"runs": "a" * 300}, "runs: 300 characters, too long for a name or a path"),
+    ({"figures": "a/" * 3000}, "figures: 6000 characters, too long"),
+    ({"figures": ""}, "figures: .*at least 1 character"),
+    ({"encoder": {"checkpoint": "x" * 5000}}, "encoder.checkpoint: 5000 characters, too long"),
+    ({"further": {"../direct": {"targets": ["xnli"], "training_languages": ["all"]}}}, "further.../direct.*pattern"),
+    ({"further": {"a" * 101: {"targets": ["xnli"], "training_languages": ["all"]}}}, "further.a.*pattern"),
+    ({"further": {name: {"targets": ["xnli"], "training_languages": ["all"], "bundle": kind}
+                  for name, kind in (("a", "each"), ("a-xnli", "all"))}}, "further.a: another bundle gives its jobs"),
+    ({"intermediate": ["none", "../mnli"]}, "intermediate.1: .*expected task"),
+    ({"targets": ["../xnli"]}, "targets.0: unknown task"),
+    # wrong types
+    ({"seeds": "many"}, "seeds: .*valid integer.*found 'many'"),
+    ({"seeds": True}, "seeds: a truth value, expected a number"),
+    ({"seeds": 1.5}, "seeds: .*integer.*found 1.5"),
+    ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
+    ({"seeds": None}, "seeds: .*found None"),
+    ({"targets": "xnli"}, "targets: .*found 'xnli'"),
+    ({"targets": {"xnli": 1}}, "targets: .*found"),
+    ({"training": []}, "training: .*dictionary.*found"),
+    ({"languages": [False]}, r"languages.0: .*found False; YAML reads yes, no, on, off"),
+    ({"source_language": False}, "source_language: .*found False; YAML reads yes, no"),
+    ({"languages": [12]}, "languages.0: .*found 12; put it in quotes"),
+    ({"based_on": ["micro"]}, r"based_on: \['micro'\]: expected the name of a study"),
+    ({"based_on": None}, "based_on: None: expected the name of a study"),
+    ({"training": {"target": {"learning_rate": float("inf")}}}, "training.target.learning_rate: inf; expected a finite"),
+    ({"training": {"target": {"epochs": float("nan")}}}, "training.target.epochs: nan; expected a finite"),
+    ({"training": {"max_length": {"span": 0}}}, "training.max_length.span: .*greater than or equal to 8"),
+    ({"training": {"overrides": {"mnli": {"steps": True}}}}, "overrides.mnli.steps: a truth value, expected a number"),
+    ({"training": {"overrides": {"mnli": 3}}}, "training.overrides.mnli: .*dictionary.*found 3"),
+]  # fmt: skip
+TEXTS = [  # what the file holds, message
+    ("", "expected keys and values"),
+    ("- a\n- b", "expected keys and values"),
+    ("42", "expected keys and values"),
+    ("name: [", r"study.yaml:1: not readable as YAML"),
+    ("name: a\n\tseeds: 1", r"study.yaml:2: not readable as YAML"),
+    ("name: a\nseeds: 1\nname: b\n", r'study.yaml:3: .*the key "name" stands already on line 1; keep one'),
+    ("training:\n  target:\n    steps: 5\n    steps: 6\n", r'study.yaml:4: .*the key "steps" stands already on line 3'),
+    ("name: a\nseeds: 010\n", r"study.yaml:2: .*YAML reads 010 as an octal number"),
+    ("name: a\nseeds: 1:30\n", r"study.yaml:2: .*YAML reads 1:30 as a number in base 60"),
+    ("name: 2020-01-01\n", r"study.yaml:1: .*YAML reads 2020-01-01 as a date: put it in quotes"),
+    ("name: 2020-13-45\n", r"study.yaml:1: .*as a date: put it in quotes"),
+    ("no: 1\n", r"study.yaml: False: a key that YAML reads as no name; YAML reads yes, no"),
+    ("7: 1\n", r"study.yaml: 7: a key that YAML reads as no name; put it in quotes"),
+    ("? [a]\n: 1\n", r"study.yaml:1: .*unhashable key"),
+    ("a: &a {x: 1}\nb:\n  <<: *a\n", r"study.yaml:3: .*<< merges nothing here: write the keys out, or say based_on"),
+    ("a0: &a0 [1, 1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+     r"study.yaml: more than 100000 values, its anchors \(&, \*\) taken in full"),
+    ("a: &a [*a]\n", r"study.yaml: nested too deeply"),
+    ("a: *b\n", r"study.yaml:1: .*undefined alias"),
+    ("a: " + "[" * 5000 + "]" * 5000, r"study.yaml: not readable as YAML: nested too deeply"),
+    ("name: !!python/object/apply:os.system ['touch ran']\n", r"study.yaml:1: .*could not determine a constructor"),
+    ("name: !!python/name:os.system\n", r"study.yaml:1: .*could not determine a constructor"),
+    ("name: !mine x\n", r"study.yaml:1: .*could not determine a constructor"),
+    ("seeds: !!int x\n", r"study.yaml: not readable as YAML: invalid literal"),
+    ("seeds: !!bool x\n", r"study.yaml: not readable as YAML"),
+    ("seeds: " + "1" * 5000, r"study.yaml: not readable as YAML: Exceeds the limit"),
+    ("name: a\n---\nname: b\n", r"study.yaml:2: .*but found another document"),
+    ("name: a\x00b\n", r"study.yaml: not readable as YAML: .*special characters"),
+    ('name: "a\\0b"\n', r"study.yaml: name: holds the control character"),
+    ('title: "\\ud800"\n', r"study.yaml: (title: holds the control character|not readable)"),
+    ("name: ä\n".encode("latin-1"), r"study.yaml: not UTF-8 .*save the file as UTF-8"),
+    ("name: a\n".encode("utf-16"), r"study.yaml: not UTF-8"),
+    ("based_on: micro\nname: a\nseeds: no\n", r"study.yaml: seeds: a truth value, expected a number"),
+    ("based_on: micro\nname: a\nlanguages: [no]\n", r"study.yaml: languages.0: .*found False; YAML reads yes, no"),
+    ("based_on: micro\nname: no\n", r"study.yaml: name: .*found False; YAML reads yes, no"),
+    ("\ufeffbased_on: micro\r\nname: windows\r\n", ""),  # a byte-order mark and CRLF
+    ("based_on: micro\nname: quoted\nintermediate: [none, 'mnli=010']\n", "intermediate.1: .*expected task"),
+]  # fmt: skip
+NAMES = [  # of a study that is asked for, message
+    ("mikro", 'no study "mikro": .*did you mean "micro"'),
+    ("../params/mikro", "no study"),
+    ("a" * 5000, "no study"),
+    ("a\0b", "no study"),
+    ("", "no study"),
+]
+
+
+def cannot_be_written(error: OSError):
+    def attempt(folder: Path) -> None:
+        one = study(folder, {"runs": str(folder / "runs"), "figures": str(folder / "figures")})
+        with mock.patch(f"{TemporaryFile.__module__}.TemporaryFile", side_effect=error):
+            check_folders(one)
+
+    return attempt
+
+
+def runs_is_a_file(folder: Path) -> None:
+    (folder / "runs").touch()
+    check_folders(study(folder, {"runs": str(folder / "runs")}))
+
+
+CASES = [
+    *(Case("run name", f"{number}, {name[:20]!r}", lambda _, name=name: parse_run(name), message)
+      for number, (name, message) in enumerate(RUNS)),
+    *(Case("parameters", f"{number}, {str(changes)[:50]}", lambda folder, changes=changes: study(folder, changes), message)
+      for number, (changes, message) in enumerate([*KEYS, *TEXTS])),
+    *(Case("study name", f"{name[:20]!r}", lambda _, name=name: load_study(name), message) for name, message in NAMES),
+    Case("folder", "runs/ read-only (said by the system)", cannot_be_written(OSError(30, "Read-only file system")),
+         "study.yaml: runs: .*cannot be written .Read-only file system.; expected a folder with space to write"),
+    Case("folder", "runs/ full (said by the system)", cannot_be_written(OSError(28, "No space left on device")),
+         "study.yaml: runs: .*cannot be written .No space left on device.; .*free some, or name another folder"),
+    Case("folder", "runs/ is a file", runs_is_a_file, "study.yaml: runs: .*cannot be written .(Not a dir|File exists)"),
+]  # fmt: skip

@@ -1,0 +1,25 @@
+"""Every hostile input gives the message it must give, in one line and before any training, or works."""
+
+from collections import Counter
+
+import pytest
+
+from hostile import CASES
+from xstilts.errors import LONGEST, UserError
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.name}")
+def test_hostile(case, tmp_path):
+    if not case.message:
+        case.attempt(tmp_path)
+        return
+    with pytest.raises(UserError, match=case.message) as raised:
+        case.attempt(tmp_path)
+    message = str(raised.value)
+    assert message.isprintable() and len(message) <= LONGEST
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None, "no second error is shown with it"
+    assert not list(tmp_path.rglob("checkpoint")), "before any training"
+
+
+def test_no_row_stands_twice():
+    assert not [row for row, count in Counter((case.group, case.name) for case in CASES).items() if count > 1]
