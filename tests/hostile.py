@@ -2,7 +2,6 @@
 
 import hostile_checkpoints
 import hostile_data
-
 import hostile_files
 import hostile_parameters
 

@@ -1,16 +1,15 @@
-"""What is no checkpoint, or does not fit the study, is said in one message before anything is trained."""
+"""What does not fit the study is said in one message before anything is trained; hostile_checkpoints.py has the rest."""
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 import transformers
 
 from encoders import build_encoder
+from hostile_checkpoints import pickled
 from test_encoders import write_study
 from xstilts import checkpoints, phases
 from xstilts.errors import UserError
@@ -25,59 +24,6 @@ def good(tmp_path_factory):
 @pytest.fixture
 def given(good, tmp_path):
     return Path(shutil.copytree(good, tmp_path / "given"))
-
-
-def configured(folder: Path, **changes) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def pickled(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    torch.save({}, folder / "pytorch_model.bin")
-
-
-def foreign_code(folder: Path) -> None:
-    configured(folder, model_type="mine", auto_map={"AutoConfig": "mine.Config", "AutoModelForMaskedLM": "mine.Model"})
-    (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
-
-
-def slow_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (shutil.rmtree, r"no folder \S+given; name one, or a checkpoint on the hub such as"),
-        (lambda folder: (folder / "config.json").unlink(), "no config.json in .*expected a checkpoint as save_pretr"),
-        (lambda folder: (folder / "config.json").write_text("{"), "not a masked-LM checkpoint .* not a valid JSON"),
-        (pickled, "holds only pytorch_model.bin, which can run code as it is loaded; expected model.safetensors"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights; expected model.safetensors"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "not a masked-LM checkpoint that loads"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer in .*expected tokenizer.json"),
-        (slow_tokenizer, "no tokenizer there; expected tokenizer.json beside the weights"),
-        (foreign_code, "contains custom code"),
-        (lambda folder: configured(folder, model_type="gpt2"), "Unrecognized configuration class"),
-        (lambda folder: configured(folder, hidden_size=48), "not a masked-LM checkpoint that loads"),
-    ],
-)
-def test_what_is_no_checkpoint(given, tmp_path, spoil, message):
-    spoil(given)
-    study = write_study(tmp_path, given)
-    with pytest.raises(UserError, match=message) as error:
-        phases.encoder(study, None, 1)
-    assert str(error.value).startswith(f'{tmp_path}/mine.yaml: encoder.checkpoint "{given}": ')
-    assert "\n" not in str(error.value) and len(str(error.value)) < 600
-    assert not (Run("encoder", 1).folder(study) / "checkpoint").exists() and not (given / "ran").exists()
-
-
-def test_a_tokenizer_of_another_model(given, tmp_path):
-    config = transformers.BertConfig.from_pretrained(given, vocab_size=50)
-    transformers.BertForMaskedLM(config).save_pretrained(given)
-    with pytest.raises(UserError, match=r"its tokenizer has \d+ tokens, the model 50 embeddings"):
-        phases.encoder(write_study(tmp_path, given), None, 1)
 
 
 @pytest.mark.parametrize(

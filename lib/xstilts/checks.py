@@ -1,6 +1,7 @@
 """What a study cannot be run with, as messages: keys and values that are wrong, names and pairs that do not fit."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -15,6 +16,7 @@ from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
 if TYPE_CHECKING:
     from .study import Study
 
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
@@ -161,6 +163,9 @@ def _check_further(study: "Study", path: Path) -> None:
         for run in further.runs:
             if run not in study.intermediate:
                 raise UserError(f'{where}.runs: "{run}" is no run of the study{nearest(run, study.intermediate)}')
+        for key in ("targets", "training_languages", "examples"):
+            if len(set(getattr(further, key))) < len(getattr(further, key)):
+                raise UserError(f"{where}.{key}: something stands twice")
         for target in further.targets:
             if target not in TASKS:
                 raise UserError(f'{where}.targets: unknown task "{target}"{nearest(target, TASKS)}')
@@ -193,3 +198,5 @@ def _check_languages(study: "Study", path: Path, key: str, codes) -> None:
     for code in codes:
         if known is not None and code not in known:
             raise UserError(f'{path}: {key}: unknown language "{code}"{nearest(code, known)}')
+        if not LANGUAGE.fullmatch(code):  # it becomes part of folders' names
+            raise UserError(f'{path}: {key}: "{code}" is no language code; expected one such as en or zh')

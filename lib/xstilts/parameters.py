@@ -34,7 +34,9 @@ class Loader(yaml.SafeLoader):
         """``010`` is 8 to YAML, and ``1:30`` is 90."""
         if re.search(r"^[-+]?0[0-9_]+$|:", node.value):
             what = "a number in base 60" if ":" in node.value else "an octal number"
-            raise _error(f"YAML reads {node.value} as {what}: write a plain number, or put it in quotes", node.start_mark)
+            raise _error(
+                f"YAML reads {node.value} as {what}: write a plain number, or put it in quotes", node.start_mark
+            )
         return self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
 
     def date(self, node: yaml.ScalarNode) -> None:
@@ -63,7 +65,13 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:  # a value its tag does not fit
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:  # a value its tag does not fit
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")

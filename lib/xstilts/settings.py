@@ -140,7 +140,9 @@ class FurtherSettings(BaseModel):
         min_length=1,
         description="source; each: every other language alone; all; mt; a code; untrained: of retrieval, the encoder",
     )
-    examples: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="0 = the whole set")
+    examples: tuple[Annotated[int, Field(ge=0, lt=10**9)], ...] = Field(
+        (0,), min_length=1, description="0 = the whole set"
+    )
     scored_in: Literal["own", "all"] = Field(
         "all", description="own: a model trained in another language is scored in that language alone"
     )

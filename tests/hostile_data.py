@@ -1,0 +1,370 @@
+"""Hostile data: what must work all the same, and what a study must say before it trains."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from datasets import Dataset
+
+from encoders import tokenizer_of
+from hostile_case import Case
+from hostile_files import asked, squad
+from toy import build_checkpoint
+from xstilts import phases
+from xstilts.checks import check_folders
+from xstilts.features import encode
+from xstilts.needed import check_data
+from xstilts.places import Hub
+from xstilts.sources import open_source
+from xstilts.sources.hub_files import records
+from xstilts.sources.readers import read
+from xstilts.study import LengthSettings, Study, load_study
+from xstilts.tasks import NLI, WIKIANN, get
+
+LONG = 100_000  # characters
+WORDS = "The Panthers defense gave up just 308 points "
+HEBREW = "בשנת 308 ניצחו הפנתרים את כל היריבים שלהם בליגה."
+COMBINING = "Cafe\u0301 Ma\u0308dchen, n\u0303o: q\u0323\u0307 308 a\u0301\u0323\u0302 points."  # nothing composed
+LENGTHS = LengthSettings(classification=40, choice=40, tagging=32, span=96, stride=16, retrieval=64, mlm=64)
+
+FILES = {  # a whole study on a page: one training example, and what each language must bear
+    "sick/SICK_train.txt": "sentence_A\tsentence_B\tentailment_judgment\nOne\tTwo\tNEUTRAL\n",
+    "sick/SICK_trial.txt": "sentence_A\tsentence_B\tentailment_judgment\nOne\tTwo\tNEUTRAL\n",
+    "xnli/test-en.tsv": "\ufeffOne\tTwo\tneutral\r\nThree\tFour\tentailment\r\n",
+    "xnli/test-de.tsv": "Eins\tZwei\tneutral\n",
+    "xnli/test-ru.tsv": f"{WORDS * (LONG // len(WORDS))}\t{'x' * LONG}\tneutral\nОдин\tДва\tneutral\n",
+    "xnli/test-ar.tsv": f"{HEBREW}\t\u200f{HEBREW}\u202e\tneutral\n{COMBINING}\t\u0301\tentailment\n",
+    "udpos/xtreme-tsv/train-en.tsv": "Ana\tPROPN\nlives\tVERB\n",
+    "udpos/xtreme-tsv/dev-en.tsv": "Ana\tPROPN\nlives\tVERB\n",
+    "udpos/xtreme-tsv/test-en.tsv": "Ana\tPROPN\nlives\tVERB\n",
+    "udpos/xtreme-tsv/test-de.tsv": "Ana\tPROPN\n",
+    "udpos/xtreme-tsv/test-ru.tsv": "Ana\tPROPN\n" * (LONG // 10) + "x" * LONG + "\tNOUN\n",
+    "udpos/xtreme-tsv/test-ar.tsv": "\u200f\tPUNCT\n\u0301\tNOUN\nהפנתרים\tNOUN\n",
+    "squad/train-v1.1.json": squad(asked("q1", ("Ana", 12))),
+    "squad/dev-v1.1.json": squad(asked("q1", ("Ana", 12))),
+    "xquad/xquad.en.json": squad(asked("q1", ("Ana", 12))),
+    "xquad/xquad.de.json": squad(asked("q1", ("Ana", 12))),
+    "xquad/xquad.ru.json": squad(asked("q1", ("Ana", LONG)), context="x y " * (LONG // 4) + "Ana."),
+    "xquad/xquad.ar.json": squad(asked("q1", ("308", HEBREW.index("308"))), context=HEBREW),
+    "tatoeba/tatoeba.deu-eng.deu": "eins\n",
+    "tatoeba/tatoeba.deu-eng.eng": "one\n",
+    "tatoeba/tatoeba.rus-eng.rus": f"{'x ' * (LONG // 2)}\nдва\n",
+    "tatoeba/tatoeba.rus-eng.eng": "one\ntwo\n",
+}
+
+
+def study(folder: Path, files: dict[str, str | bytes], **changes) -> Study:
+    """A study of these files, from a checkpoint that is there."""
+    for name, content in files.items():
+        path = folder / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    phase = {"steps": 1, "batch_size": 2}
+    values = {
+        "name": "hostile",
+        "source": "files",
+        "source_language": "en",
+        "files": {"root": str(folder / "data")},
+        "intermediate": ["none"],
+        "targets": ["xnli", "udpos", "xquad", "tatoeba"],
+        "training_sets": {"xnli": "sick"},
+        "runs": str(folder / "runs"),
+        "figures": str(folder / "figures"),
+        "encoder": {"checkpoint": "encoder"},
+        "training": {"target": phase, "intermediate": phase, "max_length": LENGTHS.model_dump()},
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(values | changes), encoding="utf-8")
+    return load_study(path)
+
+
+@cache
+def scored() -> dict[str, pd.DataFrame]:
+    """Target -> scores by language of the study on a page, after a step of training."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one = study(folder, FILES, encoder={"checkpoint": str(build_checkpoint(folder / "encoder"))})
+        check_data(one)
+        source = open_source(one)
+        phases.encoder(one, source, 1)
+        return dict(phases.targets(one, source, "none", "all", 1))
+
+
+def works(language: str) -> Callable[[Path], None]:
+    def attempt(folder: Path) -> None:
+        for target, scores in scored().items():
+            if (target, language) not in (("tatoeba", "ar"), ("tatoeba", "en")):
+                assert scores.loc[language].between(0, 100).all(), target
+
+    return attempt
+
+
+def malformed(**files: str | bytes) -> Callable[[Path], None]:
+    """The study on a page with other files; where ``check_data`` looks, nothing is trained yet."""
+
+    def attempt(folder: Path) -> None:
+        names = {path.replace("/", "__").replace(".", "_").replace("-", "_"): path for path in FILES}
+        check_data(study(folder, FILES | {names[key]: content for key, content in files.items()}))
+
+    return attempt
+
+
+def offsets(context: str, answer: str, family: str) -> Callable[[Path], None]:
+    """The gold tokens of a passage are those of the answer, at its characters."""
+
+    def attempt(folder: Path) -> None:
+        start = context.index(answer)
+        path = folder / "x.json"
+        path.write_text(squad(asked("q1", (answer, start)), context=context), encoding="utf-8")
+        rows = Dataset.from_list(read("squad", path))
+        begun = time.process_time()
+        windows = encode(get("squad1"), rows, tokenizer_of(family, [context[:500], "Who?"]), LENGTHS)
+        assert time.process_time() - begun < 30, "bounded time"
+        found = [one for one in windows if one["start_positions"]]
+        assert found
+        for one in found:
+            spans = one["offsets"][one["start_positions"]], one["offsets"][one["end_positions"]]
+            assert context[spans[0][0] : spans[1][1]].strip() == answer
+
+    return attempt
+
+
+def reads(reader: str, name: str, content: str | bytes, column: str, expected: list, labels=()):
+    def attempt(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert [row[column] for row in read(reader, path, labels)] == expected
+
+    return attempt
+
+
+def parquet(spoil: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def attempt(folder: Path) -> None:
+        path = folder / "part.parquet"
+        pd.DataFrame({"a": range(1000)}).to_parquet(path)
+        path.write_bytes(spoil(path.read_bytes()))
+        list(records([path]))
+
+    return attempt
+
+
+def published(rows: list[dict], task: str = "mnli") -> Callable[[Path], None]:
+    """A repository of the hub in a mirror, with these rows."""
+
+    def attempt(folder: Path) -> None:
+        for place in get(task).hub["train"]:
+            assert isinstance(place, Hub)
+            path = folder / place.repo / place.config_of("en") / f"{place.split}-0.parquet"
+            if place.config == "default":
+                path = folder / place.repo / "data" / path.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(rows).to_parquet(path)
+        hub = {"mirror": str(folder)}
+        one = study(folder, {}, source="hub", hub=hub, targets=["xnli"], training_sets={})
+        open_source(one).load(get(task), "train", "en")
+
+    return attempt
+
+
+def mounted(*options: str) -> Callable[[Path], None]:
+    """``runs/`` on a file system that is full or read-only, as a real one says it."""
+
+    def attempt(folder: Path) -> None:
+        runs = folder / "runs"
+        runs.mkdir()
+        tool = shutil.which("mount")
+        if os.geteuid() or not tool:
+            pytest.skip("only root mounts a file system")
+        command = [tool, "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(runs)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("this machine lets nobody mount a file system")
+        try:
+            check_folders(study(folder, {}))
+        finally:
+            subprocess.run(["umount", str(runs)], check=True)
+
+    return attempt
+
+
+ROW = {"premise": "a", "hypothesis": "b", "label": 0}
+COPA = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "idx": 0, "label": 0}
+CASES = [
+    # what must work
+    Case("data", "a language of one example, and a training set of one", works("de"), ""),
+    Case("data", f"texts, sentences, words and passages of {LONG} characters", works("ru"), ""),
+    Case("data", "right-to-left and combining characters in every task", works("ar"), ""),
+    Case("data", "a byte-order mark and CRLF in a table", works("en"), ""),
+    *(
+        Case("data", f"offsets in a right-to-left passage, {family}", offsets(HEBREW, "הפנתרים", family), "")
+        for family in ("bert", "xlmr", "roberta")
+    ),
+    *(
+        Case("data", f"offsets beside combining characters, {family}", offsets(COMBINING, "308", family), "")
+        for family in ("bert", "xlmr", "roberta")
+    ),
+    *(
+        Case(
+            "data",
+            f"offsets in {LONG} characters, {family}",
+            offsets(WORDS * (LONG // len(WORDS)) + "Ana.", "Ana", family),
+            "",
+        )
+        for family in ("bert", "xlmr")
+    ),
+    Case("data", "a byte-order mark in JSON", reads("copa", "v.jsonl", "\ufeff" + json.dumps(COPA), "id", ["0"]), ""),
+    Case("data", "CRLF in JSON lines", reads("copa", "v.jsonl", json.dumps(COPA) + "\r\n", "label", [0]), ""),
+    Case(
+        "data",
+        "CRLF between sentences",
+        reads("tagged", "d.tsv", "a\tO\r\n\r\nb\tO\r\n", "tokens", [["a"], ["b"]], WIKIANN),
+        "",
+    ),
+    Case(
+        "data",
+        "line separators of other scripts in a text",
+        reads(
+            "pairs",
+            "d.tsv",
+            "a\u2028b\u2029c\x85\x0b\x0c\tb\tneutral\n",
+            "text_a",
+            ["a\u2028b\u2029c\x85\x0b\x0c"],
+            NLI,
+        ),
+        "",
+    ),
+    Case(
+        "data",
+        "a table of one row without its last line end",
+        reads("pairs", "d.tsv", "a\tb\tneutral", "label", [1], NLI),
+        "",
+    ),
+    Case(
+        "data",
+        f"JSON with a text of {LONG} characters",
+        reads("copa", "v.jsonl", json.dumps(COPA | {"premise": "é" * LONG}), "context", ["é" * LONG]),
+        "",
+    ),
+    Case(
+        "data",
+        f"CSV with a text of {LONG} characters",
+        reads(
+            "cosmosqa",
+            "v.csv",
+            "id,context,question,answer0,answer1,answer2,answer3,label\n1," + "é" * LONG + ",q,a,b,c,d,1\n",
+            "context",
+            ["é" * LONG],
+        ),
+        "",
+    ),
+    # what is said before anything is trained, whichever file it stands in
+    Case("data", "an empty language", malformed(xnli__test_de_tsv=""), r"xnli/test-de.tsv: is empty"),
+    Case("data", "a language of blank lines", malformed(xnli__test_de_tsv="\n\n"), r"xnli/test-de.tsv: is empty"),
+    Case("data", "an empty parallel set", malformed(tatoeba__tatoeba_deu_eng_deu=""), r"tatoeba.deu-eng.deu: is empty"),
+    Case(
+        "data",
+        "no questions in a language",
+        malformed(xquad__xquad_de_json=squad()),
+        r"xquad.de.json: holds no examples",
+    ),
+    Case("data", "an empty training set", malformed(sick__SICK_train_txt=""), r"SICK_train.txt: is empty"),
+    Case(
+        "data",
+        "a label outside the set in a last row",
+        malformed(xnli__test_de_tsv="a\tb\tneutral\na\tb\tmaybe\n"),
+        r'test-de.tsv:2: label "maybe" is none of',
+    ),
+    Case(
+        "data",
+        "a wrong tag in a last training row",
+        malformed(udpos__xtreme_tsv__train_en_tsv="a\tNOUN\n\nb\tNOMEN\n"),
+        r'train-en.tsv:3: tag "NOMEN" is none of',
+    ),
+    Case(
+        "data",
+        "an answer off by one in a second question",
+        malformed(squad__train_v1_1_json=squad(asked("q1", ("Ana", 12)), asked("q2", ("Ana", 11)))),
+        r"train-v1.1.json: question q2: the answer 'Ana' is not at answer_start 11",
+    ),
+    Case(
+        "data",
+        "a training file cut",
+        malformed(squad__train_v1_1_json=FILES["squad/train-v1.1.json"][:-9]),
+        r"train-v1.1.json:1: not JSON .*is the file whole",
+    ),
+    Case(
+        "data",
+        "another encoding far down",
+        malformed(xnli__test_de_tsv=b"a\tb\tneutral\n" * 999 + b"\xe4\tb\tneutral\n"),
+        r"test-de.tsv:1000: not UTF-8",
+    ),
+    Case(
+        "data",
+        "duplicate questions",
+        malformed(xquad__xquad_de_json=squad(asked("q1", ("Ana", 12)), asked("q1"))),
+        r'xquad.de.json: question q1: id "q1" stands already',
+    ),
+    # parquet of the hub
+    Case(
+        "parquet",
+        "cut in half",
+        parquet(lambda data: data[: len(data) // 2]),
+        r"part.parquet: not a parquet file that can",
+    ),
+    Case(
+        "parquet",
+        "cut by a byte",
+        parquet(lambda data: data[:-1]),
+        r"part.parquet: .*delete it and fetch or copy it again",
+    ),
+    Case("parquet", "empty", parquet(lambda data: b""), r"part.parquet: not a parquet file that can be read"),
+    Case("parquet", "a page of HTML", parquet(lambda data: b"<html>404</html>"), r"part.parquet: not a parquet file"),
+    Case(
+        "parquet",
+        "a pointer of Git LFS",
+        parquet(lambda data: b"version https://git-lfs.github.com/spec/v1\n"),
+        r"part.parquet: not a parquet file",
+    ),
+    Case(
+        "parquet",
+        "bytes overwritten",
+        parquet(lambda data: data[:8] + bytes(900) + data[908:]),
+        r"part.parquet: not a par",
+    ),
+    Case(
+        "parquet",
+        "a column lacks",
+        published([{"premise": "a", "label": 0}]),
+        r"nyu-mll/multi_nli default train, row 1: not as published \(KeyError: 'hypothesis'\); it has premise, label",
+    ),
+    Case(
+        "parquet", "a label outside the set", published([ROW, ROW | {"label": 3}]), r"row 2: label 3, expected 0 to 2"
+    ),
+    Case(
+        "parquet", "numbers for texts", published([ROW | {"premise": 5}]), r"values not as published|not as published"
+    ),
+    Case(
+        "parquet",
+        "no rows with gold",
+        published([ROW | {"label": -1}]),
+        r"mnli: no examples with gold labels in its train",
+    ),
+    # folders
+    Case(
+        "folder", "runs/ full", mounted("size=64k"), "runs: .*cannot be written .No space left on device.; .*free some"
+    ),
+    Case(
+        "folder",
+        "runs/ read-only",
+        mounted("ro"),
+        "runs: .*cannot be written .Read-only file system.; expected a folder",
+    ),
+]
