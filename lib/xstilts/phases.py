@@ -34,6 +34,7 @@ from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
 from .tunings import Tuning, evaluation_split, training_sets, tunings
+from .writing import write_table
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -47,6 +48,7 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     record = read_record(folder / "training.json")
     if record.get("fingerprint") == fingerprint:
         return record
+    (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     if study.encoder.checkpoint:
         record = fetch(study, folder / "checkpoint")
     else:
@@ -92,6 +94,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
         text = TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm))
         sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
+    (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     trainer = folder / "trainer"
     model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development)
     save_encoder(model, tokenizer, folder / "checkpoint")
@@ -185,6 +188,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     for tuning in tunings(study, source, bundle):
         place = folder / tuning.name
         if tuning in waiting:
+            (place / "scored.json").unlink(missing_ok=True)  # before the results that it stands for change
             task = get(tuning.target)
             split, languages = evaluation_split(source, task), tuning.languages(study, source)
             trained, record = folder / "models" / tuning.model(study), {}
@@ -198,7 +202,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
                     stats, predictions, layers = find(*asked, start, study)
                 else:
                     stats, predictions, layers = find(*asked, trained, study, tuned=True)
-                _write_parquet(layers, place / "layers.parquet")
+                write_table(layers, place / "layers.parquet")
             else:
                 data = {language: source.load(task, split, language) for language in languages}
                 model = HEADS[task.kind].from_pretrained(trained).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -209,8 +213,8 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             stats = stats.assign(
                 target=tuning.target, training_language=tuning.training_language, examples=tuning.examples
             )
-            _write_parquet(stats, place / "stats.parquet")
-            _write_parquet(predictions, place / "predictions.parquet")
+            write_table(stats, place / "stats.parquet")
+            write_table(predictions, place / "predictions.parquet")
             record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
             write_record(place / "scored.json", record)
         yield tuning.name, score(pd.read_parquet(place / "stats.parquet"))
@@ -256,11 +260,4 @@ def _gather(study: Study, run: Run, places: list[Path]) -> None:
         intermediate=run.intermediate,
         seed=run.seed,
     )
-    _write_parquet(stats, run.folder(study) / "stats.parquet")
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    table.to_parquet(aside, index=False)
-    aside.replace(path)
+    write_table(stats, run.folder(study) / "stats.parquet")

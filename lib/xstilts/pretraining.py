@@ -8,7 +8,6 @@ The result is a plain Hugging Face checkpoint folder.
 import json
 import logging
 import os
-import shutil
 import time
 import unicodedata
 from collections import Counter
@@ -25,6 +24,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from .errors import UserError
 from .settings import PretrainSettings
+from .writing import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -213,12 +213,9 @@ def pretrain(
     result = {"tokens": 0, "loss": []}
     if settings.steps:
         result = train(model, encode(texts, tokenizer), settings, seed)
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    model.eval().save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with written_whole(folder) as aside:
+        model.eval().save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
     return {
         "steps": settings.steps, **result, "documents": len(texts), "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(), "seconds": round(time.perf_counter() - started, 1),
