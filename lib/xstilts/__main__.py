@@ -123,8 +123,8 @@ def _locked(study: Study) -> IO[str]:
         )
     if holder:
         print(
-            f'study "{holder["name"]}": its command was killed, and Snakemake (process {holder.get("snakemake")}) still '
-            "works off its runs: waiting for it to end, then doing what is left",
+            f'study "{holder["name"]}": its command was killed, and Snakemake (process {holder.get("snakemake")}) is '
+            "still at work: waiting for it to end, then doing what is left",
             flush=True,
         )
         held.close()
@@ -156,9 +156,7 @@ def _report(study: Study, failed: list[Run], snakemake: "_Snakemake") -> int:
         print(f"  not run, for want of these: {', '.join(waiting)}")
     if gaps and gaps.is_file():
         missing = len(read_record(gaps)["gaps"])
-        print(
-            f"  {final.name}: executed without the {missing} runs that are missing ({_short(gaps.parent)}/notebook.ipynb)"
-        )
+        print(f"  {final.name}: executed with gaps, for want of {missing} runs: {_short(gaps.parent)}/notebook.ipynb")
     print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
     return 1
 

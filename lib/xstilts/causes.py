@@ -23,7 +23,7 @@ ENDED = {
     signal.SIGBUS: f"its kernel met a disk that took no more (SIGBUS); most often {DISK}",
     signal.SIGTERM: "its kernel was told to stop (SIGTERM), as by a time limit; the same command goes on from here",
 }
-SILENT = "it ended without a word: killed from outside (memory, a time limit, a lost machine); the same command does it again"
+SILENT = "ended without a word: killed from outside (memory, a time limit, a lost machine); the same command resumes it"
 
 
 def cause(name: str, message: str, traceback: str = "") -> str:

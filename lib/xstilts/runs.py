@@ -36,9 +36,9 @@ NOTEBOOKS = {
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "training", "phases", "tunings"),
-    "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
+    "intermediate": ("features", "dual", "training", "phases", "tunings", "settings"),
+    "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
+    "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": (
         *("results", "findings", "figures", "distances", "learning_curves", "robustness"),

@@ -13,6 +13,7 @@ import transformers
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
+from .diverged import FiniteLoss
 from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
@@ -249,6 +250,7 @@ def fine_tune(
         bf16=phase.precision == "bf16",
         fp16=phase.precision == "fp16",
         logging_steps=max(1, steps // 10),
+        logging_nan_inf_filter=False,  # FiniteLoss looks at them
         eval_strategy="steps" if choose else "no",
         eval_steps=phase.evaluate_every or None,
         save_strategy="best" if choose else "no",
@@ -268,6 +270,7 @@ def fine_tune(
         Batches(sets, phase, mix, steps, seed), tokenizer, mix.mlm_probability, development, model=model, args=arguments
     )
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+    trainer.add_callback(FiniteLoss)
     if choose and phase.patience:
         trainer.add_callback(EarlyStoppingCallback(phase.patience))
     trainer.train()
