@@ -10,8 +10,9 @@ import yaml
 import mirror
 from toy import build_checkpoint
 from xstilts.results import read_stats
-from xstilts.runs import Run, read_record
+from xstilts.runs import Run
 from xstilts.study import ROOT, load_study
+from xstilts.writing import read_record
 
 PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
 

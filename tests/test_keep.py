@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from test_pipeline import command, results, write
-from xstilts.runs import Fingerprints, Run, list_runs, read_record, remove_encoder, state, write_record
+from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
 from xstilts.tunings import Tuning
+from xstilts.writing import read_record, write_record
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 MNLI = Run("intermediate", 1, "mnli")

@@ -16,8 +16,9 @@ import yaml
 
 import distance_truth
 from xstilts.results import read_stats
-from xstilts.runs import Run, list_runs, read_record
+from xstilts.runs import Run, list_runs
 from xstilts.study import ROOT, load_study
+from xstilts.writing import read_record
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")

@@ -15,13 +15,14 @@ from xstilts.__main__ import main
 from xstilts.errors import UserError
 from xstilts.planning import plan, rates
 from xstilts.planning.costs import SHAPES, Amount, Shape, shape_of
-from xstilts.runs import Run, read_record
+from xstilts.runs import Run
 from xstilts.sources import open_source
 from xstilts.sources.kept import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
 from xstilts.tasks import get
 from xstilts.tunings import Tuning
+from xstilts.writing import read_record
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 STUDY = {

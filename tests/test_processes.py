@@ -13,9 +13,10 @@ import test_resume
 from xstilts import processes
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
-from xstilts.runs import Run, read_record
+from xstilts.runs import Run
 from xstilts.study import load_study
 from xstilts.training import part
+from xstilts.writing import read_record
 
 NAME = test_resume.NAME
 RATE = 1e-3

@@ -8,8 +8,9 @@ import yaml
 from xstilts import runs
 from xstilts.errors import UserError
 from xstilts.needed import check_data
-from xstilts.runs import Fingerprints, Run, list_runs, read_record, state, write_record, written_whole
+from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.study import ROOT, load_study
+from xstilts.writing import read_record, write_record, written_whole
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.features import learnable
-from xstilts.runs import Fingerprints, Run, read_record
+from xstilts.runs import Fingerprints, Run
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources import open_source
 from xstilts.sources.files import FilesSource
@@ -20,6 +20,7 @@ from xstilts.sources.translations import TRANSLATIONS
 from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, TASKS, get
 from xstilts.tunings import training_sets
+from xstilts.writing import read_record
 
 PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
 

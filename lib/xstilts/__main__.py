@@ -1,35 +1,28 @@
 """Command line: ``python -m xstilts study [STUDY]``, ``plan``, ``submission`` and, for the Snakefile, ``run``."""
 
 import argparse
-import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
-from psutil import Process
+import psutil
 
+from .causes import DISK, MARK, NO_ROOM, of_log
 from .checkpoints import locate
 from .checks import check_folders
 from .errors import UserError
+from .execution import GAPS, run_notebook
+from .locks import lives, lock, sign
 from .needed import check_data
-from .runs import (
-    Fingerprints,
-    Run,
-    list_runs,
-    notebook_hash,
-    provenance,
-    read_record,
-    remove_encoder,
-    state,
-    write_record,
-)
+from .runs import Fingerprints, Run, list_runs, remove_encoder, state
 from .study import ROOT, Study, load_study
-from .tunings import tunings
+from .writing import read_record
 
 
 def main() -> int:
@@ -71,8 +64,16 @@ def main() -> int:
             return 0
         return run_notebook(load_study(options.study), options.name)
     except UserError as error:
-        print(f"xstilts: {error}", file=sys.stderr)
+        print(f"{MARK}{error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"{MARK}{DISK} ({error.filename or 'no room left'})", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what is done is kept: the same command goes on from here.", file=sys.stderr)
+        return 130
 
 
 def run_study(study: Study, cores: int, profile: str = "default") -> int:
@@ -88,13 +89,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         read(study)
     if study.absence:
         print(study.absence, flush=True)
-    with open(study.folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f'study "{study.name}" is already running in {study.folder}; wait for it or stop it'
-            ) from None
+    with _locked(study) as held:
         resolved = study.resolve()
         left = _discard_stale(study)
         if not left:
@@ -102,20 +97,76 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         else:
             where = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
             print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do {where}', flush=True)
-            _snakemake(study, resolved, left, cores, profile, lock)
-    failed = [run for run in left if not (run.folder(study) / "run.json").is_file()]
-    for run in failed:
-        print(
-            f"  {'failed' if (run.folder(study) / 'log.txt').is_file() else 'not run'}: {run.name}{_reason(study, run)}"
-        )
-    if failed:
-        print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
-        return 1
+            snakemake = _Snakemake(study, resolved, cores, profile, held)
+            snakemake.bring(left)
+        fingerprints = Fingerprints(study)
+        failed = [run for run in left if state(study, run, fingerprints) != "done"]
+        if failed:
+            return _report(study, failed, snakemake)
     if left:
         print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
     final = Run(study.question).folder(study) / "notebook.ipynb"
     print(f"figures: {_short(study.figures_folder)}\nnotebook: {_short(final)}")
     return 0
+
+
+def _locked(study: Study) -> IO[str]:
+    """The lock of the folder of runs, held. UserError while another command works there; where that one was killed
+    and left Snakemake behind, what it began is waited for."""
+    path = study.folder / ".lock"
+    held, holder = lock(path)
+    if holder and lives(holder, "process"):
+        held.close()
+        raise UserError(
+            f'study "{holder["name"]}" is already running in {study.folder} (process {holder.get("process")} on '
+            f"{holder.get('host')}); wait for it or stop it"
+        )
+    if holder:
+        print(
+            f'study "{holder["name"]}": its command was killed, and Snakemake (process {holder.get("snakemake")}) is '
+            "still at work: waiting for it to end, then doing what is left",
+            flush=True,
+        )
+        held.close()
+        held, _ = lock(path, wait=True)
+    sign(held, study.name, process=os.getpid())
+    return held
+
+
+def _report(study: Study, failed: list[Run], snakemake: "_Snakemake") -> int:
+    """List what failed and why, after the final notebook was executed on what there is; the exit status."""
+    final, gaps = Run(study.question), None
+    if final in failed and not snakemake.killed and any(_proof(study, run).is_file() for run in _targets(study)):
+        gaps = final.folder(study) / GAPS
+        gaps.unlink(missing_ok=True)
+        snakemake(gaps)
+    if snakemake.killed:
+        print(f"Snakemake was killed ({snakemake.killed}); runs that it had begun may still end by themselves")
+    waiting = []
+    for run in failed:
+        log, notebook = (run.folder(study) / name for name in ("log.txt", "notebook.ipynb"))
+        if run == final and gaps and gaps.is_file():
+            continue
+        if not log.is_file():
+            waiting.append(run.name)
+            continue
+        seen = notebook if notebook.is_file() and notebook.stat().st_size else log
+        print(f"  failed: {run.name}: {of_log(log)} (see {_short(seen)})")
+    if waiting:
+        print(f"  not run, for want of these: {', '.join(waiting)}")
+    if gaps and gaps.is_file():
+        missing = len(read_record(gaps)["gaps"])
+        print(f"  {final.name}: executed with gaps, for want of {missing} runs: {_short(gaps.parent)}/notebook.ipynb")
+    print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
+    return 1
+
+
+def _targets(study: Study) -> list[Run]:
+    return [run for run in list_runs(study) if run.phase == "targets"]
+
+
+def _proof(study: Study, run: Run) -> Path:
+    return run.folder(study) / "run.json"
 
 
 def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
@@ -131,51 +182,85 @@ def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
 
 
 def _discard_stale(study: Study) -> list[Run]:
-    """Runs to do. The proof of a stale run is withdrawn, so that Snakemake does it again."""
+    """Runs to do. The proof of a stale run is withdrawn, so that Snakemake does it again, and no log tells of an
+    earlier try."""
     fingerprints = Fingerprints(study)
     left = []
     for run in list_runs(study):
         now = state(study, run, fingerprints)
         if now == "stale":
-            (run.folder(study) / "run.json").unlink()
+            _proof(study, run).unlink()
         if now != "done":
+            _proof(study, run).unlink(missing_ok=True)  # one that cannot be read
+            (run.folder(study) / "log.txt").unlink(missing_ok=True)
             left.append(run)
         elif run.phase == "intermediate":  # the study may have said only since that encoders go
             remove_encoder(run, fingerprints)
     return left
 
 
-def _snakemake(study: Study, resolved: Path, left: list[Run], cores: int, profile: str, lock) -> None:
-    command = [
-        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
-        "--workflow-profile", _profile(profile),
-        *(["--cores", str(cores)] if profile == "default" else []),
-        "--config", f"study={resolved}", "--",
+class _Snakemake:
+    """Snakemake at work on a study; ``killed`` is the name of the signal that ended it, "" where none did."""
+
+    def __init__(self, study: Study, resolved: Path, cores: int, profile: str, held: IO[str]):
+        self.study, self.held, self.killed = study, held, ""
+        self.log = study.own_folder / "snakemake.log"
+        self.log.unlink(missing_ok=True)
+        self.command = [
+            sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
+            "--workflow-profile", _profile(profile),
+            *(["--cores", str(cores)] if profile == "default" else []),
+            "--config", f"study={resolved}", "--",
+        ]  # fmt: skip
+
+    def bring(self, left: list[Run]) -> None:
+        """Do these runs, one line for each that is done."""
+        waiting, done = list(left), 0
+
+        def news() -> None:
+            nonlocal done
+            for run in [run for run in waiting if _proof(self.study, run).is_file()]:
+                waiting.remove(run)
+                done += 1
+                seconds = read_record(_proof(self.study, run)).get("seconds", 0)
+                print(f"  [{done}/{len(left)}] {run.name} ({seconds:.0f} s)", flush=True)
+
         # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
-        *(run.folder(study) / "run.json" for run in left),
-    ]  # fmt: skip
-    with open(study.own_folder / "snakemake.log", "w") as log:
-        # the lock goes along: while any job lives, a second study on this folder is told so
-        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[lock.fileno()])
+        status = self(*(_proof(self.study, run) for run in left), news=news)
+        started = any((run.folder(self.study) / "log.txt").is_file() for run in left)
+        if status > 0 and waiting == left and not started:
+            tail = self.log.read_text(encoding="utf-8").strip().splitlines()[-5:]
+            raise UserError("Snakemake could not start the study: " + " / ".join(tail))
+
+    def __call__(self, *files: Path, news: Callable[[], None] = lambda: None) -> int:
+        """Make these files; ``news`` is called twice a second. The exit status."""
+        with open(self.log, "a") as log:
+            # the lock goes along: as long as Snakemake lives, another command on this folder is told so
+            process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
+        sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         try:
-            waiting, done = list(left), 0
-            while True:
+            finished = False
+            while not finished:
                 finished = process.poll() is not None
-                for run in [run for run in waiting if (run.folder(study) / "run.json").is_file()]:
-                    waiting.remove(run)
-                    done += 1
-                    seconds = read_record(run.folder(study) / "run.json")["seconds"]
-                    print(f"  [{done}/{len(left)}] {run.name} ({seconds:.0f} s)", flush=True)
-                if finished:
-                    break
-                time.sleep(0.5)
+                news()
+                time.sleep(0 if finished else 0.5)
         except KeyboardInterrupt:
+            jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.send_signal(signal.SIGINT)
+            for job in jobs:  # Snakemake alone would wait for them
+                with suppress(psutil.NoSuchProcess):
+                    job.send_signal(signal.SIGTERM)
             process.wait()
             raise
-    if process.returncode and waiting == left and not any((run.folder(study) / "log.txt").is_file() for run in left):
-        tail = (study.own_folder / "snakemake.log").read_text(encoding="utf-8").strip().splitlines()[-5:]
-        raise UserError("Snakemake could not start the study: " + " / ".join(tail))
+        if process.returncode < 0:
+            self.killed = signal.Signals(-process.returncode).name
+        return process.returncode
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
 
 
 def _profile(name: str) -> Path:
@@ -187,83 +272,8 @@ def _profile(name: str) -> Path:
     raise UserError(f'no profile "{name}": expected one of {", ".join(known)}, or a folder that holds a config.yaml')
 
 
-def _reason(study: Study, run: Run) -> str:
-    log = run.folder(study) / "log.txt"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-    return f": {lines[-1].strip()} (see {_short(log)})" if lines else ""
-
-
 def _short(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def run_notebook(study: Study, name: str) -> int:
-    """Execute one run's notebook with papermill and, when all went well, write its ``run.json``."""
-    # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
-    sys.modules.setdefault("rfc3987_syntax", None)
-    os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
-    import papermill
-    from traitlets.config import Config
-
-    run = _find(study, name)
-    folder = run.folder(study)
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = run.parameters(study)
-    known = papermill.inspect_notebook(str(run.notebook))
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:  # papermill itself would run to the end with the defaults
-        raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
-    started = time.monotonic()
-    # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
-    signal.signal(signal.SIGTERM, lambda number, _: [kernel.send_signal(number) for kernel in Process().children()])
-    with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
-        # IPC: many kernels started at once race for TCP ports; each needs sockets of its own
-        kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-        papermill.execute_notebook(
-            str(run.notebook),
-            str(folder / "notebook.ipynb"),
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=str(ROOT / "notebooks"),
-            progress_bar=False,
-            log_output=True,
-            config=kernel,
-        )
-    if run.final:
-        _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
-    fingerprints = Fingerprints(study)
-    targets = [one.name for one in tunings(study, fingerprints.source, run.bundle)] if run.bundle else []
-    record = {
-        "run": run.name,
-        "fingerprint": fingerprints.of(run),
-        "notebook": notebook_hash(run.notebook),
-        "seconds": round(time.monotonic() - started, 1),
-        "study": json.loads(study.model_dump_json()),
-        "training": read_record(folder / "training.json"),
-        "targets": {target: read_record(folder / target / "scored.json") for target in targets},
-        **provenance(),
-    }
-    write_record(folder / "run.json", record)
-    return 0
-
-
-def _render(notebook: Path, page: Path) -> None:
-    """The executed notebook as one HTML file that needs no network."""
-    from nbconvert import HTMLExporter
-
-    nowhere = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), "")
-    html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, **nowhere).from_filename(
-        str(notebook)
-    )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(html, encoding="utf-8")
-
-
-def _find(study: Study, name: str) -> Run:
-    for run in list_runs(study):
-        if run.name == name:
-            return run
-    raise UserError(f'study "{study.name}" has no run "{name}"')
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from .errors import UserError
 from .study import ROOT, Study, parse_run
 from .tasks import RETRIEVAL_KINDS, get
+from .writing import written_whole
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
@@ -98,8 +99,9 @@ def fetch(study: Study, folder: Path) -> dict:
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     _check_weights(study, model, loaded)
     _check(study, model, tokenizer)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with written_whole(folder) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
     name, revision = study.encoder.checkpoint, study.encoder.revision
     return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
 

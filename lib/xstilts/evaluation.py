@@ -1,6 +1,9 @@
-"""A fine-tuned model over all languages of a target at once: predictions and per-example statistics."""
+"""A fine-tuned model over all languages of a target: predictions and per-example statistics.
 
-from collections.abc import Iterator
+Memory is that of the largest language: features wait in a file for their turn in the one length-sorted pass.
+"""
+
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -8,7 +11,10 @@ import torch
 from datasets import Dataset
 
 from . import metrics
+from .diverged import MEND
+from .errors import UserError
 from .features import INPUTS, Feature, collate, encode, size
+from .spill import Spill
 from .study import LengthSettings
 from .tasks import Task
 
@@ -23,20 +29,21 @@ def predict(
     """Predictions per language, one per example in order: a label index (classification, choice), a
     list of tag names (tagging) or an answer string, "" for no answer (span).
 
-    All languages go through the model in one length-sorted pass.
+    All languages go through the model in one length-sorted pass. UserError for a model whose outputs are no numbers.
     """
-    features = {language: encode(task, dataset, tokenizer, lengths, labels) for language, dataset in data.items()}
-    keyed = [(language, feature) for language, rows in features.items() for feature in rows]
-    keyed.sort(key=lambda pair: size(pair[1]))
     model.eval()
     device = next(model.parameters()).device
     results: dict[str, list[Any]] = {language: _blank(task, dataset) for language, dataset in data.items()}
-    for batch in _batches(keyed):
-        rows = [feature for _, feature in batch]
-        tensors = collate(rows, tokenizer.pad_token_id)
-        output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
-        for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-            _place(task, results[language], feature, prediction)
+    with Spill() as keyed:
+        for language, dataset in data.items():
+            for feature in encode(task, dataset, tokenizer, lengths, labels):
+                keyed.add((language, feature), size(feature))
+        for batch in _batches(keyed.sorted()):
+            rows = [feature for _, feature in batch]
+            tensors = collate(rows, tokenizer.pad_token_id)
+            output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
+            for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
+                _place(task, results[language], feature, prediction)
     if task.kind == "span":
         return {language: _answers(results[language], dataset) for language, dataset in data.items()}
     return results
@@ -60,15 +67,14 @@ def evaluate(task: Task, data: dict[str, Dataset], predictions: dict[str, list[A
 
 def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
     """Predictions as a table: language, id, prediction (tags joined by spaces)."""
-    rows = [
-        (language, example, " ".join(value) if isinstance(value, list) else str(value))
-        for language, dataset in data.items()
-        for example, value in zip(dataset["id"][:], predictions[language], strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["language", "id", "prediction"])
+    tables = []
+    for language, dataset in data.items():
+        told = [" ".join(value) if isinstance(value, list) else str(value) for value in predictions[language]]
+        tables.append(pd.DataFrame({"language": language, "id": dataset["id"][:], "prediction": told}))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _batches(keyed: list[tuple[str, Feature]]) -> Iterator[list[tuple[str, Feature]]]:
+def _batches(keyed: Iterable[tuple[str, Feature]]) -> Iterator[list[tuple[str, Feature]]]:
     batch: list[tuple[str, Feature]] = []
     for pair in keyed:
         choices, length = size(pair[1])
@@ -88,6 +94,9 @@ def _blank(task: Task, dataset: Dataset) -> list[Any]:
 
 
 def _decode(task: Task, output, rows: list[Feature], labels: list[str]) -> list[Any]:
+    scores = output.start_logits if task.kind == "span" else output.logits
+    if scores.isnan().any():  # the best of no numbers would be the first
+        raise UserError(f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {MEND}")
     if task.kind in ("classification", "choice"):
         return output.logits.argmax(-1).tolist()
     if task.kind == "tagging":

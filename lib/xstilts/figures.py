@@ -20,6 +20,7 @@ from .findings import with_interval
 from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from .study import NONE
 from .tasks import TASKS
+from .writing import whole_file, write_table
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
@@ -349,8 +350,8 @@ def study_panel(table: pd.DataFrame) -> Figure:
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> Path:
     """Write ``name``.svg, .png and, of the table it was drawn from, .csv (numbers to 4 decimals, so that
     a repeat gives the same bytes); returns the path of the PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4f")
+    for ending, undated in (("svg", "Date"), ("png", "Software")):
+        with whole_file(folder / f"{name}.{ending}") as aside:
+            figure.savefig(aside, format=ending, metadata={undated: None})
+    write_table(table, folder / f"{name}.csv")
     return folder / f"{name}.png"

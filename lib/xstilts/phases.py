@@ -23,23 +23,13 @@ from .processes import launch, launches
 from .ranking import rank
 from .resuming import Saves
 from .retrieval import retrieve
-from .runs import (
-    Fingerprints,
-    Run,
-    lacks_encoder,
-    list_runs,
-    read_record,
-    remove_encoder,
-    to_disk,
-    unscored,
-    write_record,
-    written_whole,
-)
+from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
 from .tunings import Tuning, evaluation_split, training_sets, tunings
+from .writing import read_record, write_record, write_table, written_whole
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -53,6 +43,7 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     record = read_record(folder / "training.json")
     if record.get("fingerprint") == fingerprint:
         return record
+    (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     if study.encoder.checkpoint:
         record = fetch(study, folder / "checkpoint")
     else:
@@ -119,6 +110,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
         text = TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm))
         sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
+    (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     trainer = folder / "trainer"
     saves = _saves(study, trainer, fingerprints.of(run))
     model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development, saves)
@@ -215,6 +207,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     for tuning in tunings(study, source, bundle):
         place = folder / tuning.name
         if tuning in waiting:
+            (place / "scored.json").unlink(missing_ok=True)  # before the results that it stands for change
             task = get(tuning.target)
             split, languages = evaluation_split(source, task), tuning.languages(study, source)
             trained, record = _model_folder(study, run, tuning), {}
@@ -227,7 +220,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
                     stats, predictions, layers = find(*asked, start, study)
                 else:
                     stats, predictions, layers = find(*asked, trained, study, tuned=True)
-                _write_parquet(layers, place / "layers.parquet")
+                write_table(layers, place / "layers.parquet")
             else:
                 data = {language: source.load(task, split, language) for language in languages}
                 model = HEADS[task.kind].from_pretrained(trained).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -238,8 +231,8 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             stats = stats.assign(
                 target=tuning.target, training_language=tuning.training_language, examples=tuning.examples
             )
-            _write_parquet(stats, place / "stats.parquet")
-            _write_parquet(predictions, place / "predictions.parquet")
+            write_table(stats, place / "stats.parquet")
+            write_table(predictions, place / "predictions.parquet")
             record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
             write_record(place / "scored.json", record)
         yield tuning.name, score(pd.read_parquet(place / "stats.parquet"))
@@ -296,12 +289,4 @@ def _gather(study: Study, run: Run, places: list[Path]) -> None:
         intermediate=run.intermediate,
         seed=run.seed,
     )
-    _write_parquet(stats, run.folder(study) / "stats.parquet")
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    table.to_parquet(aside, index=False)
-    to_disk(aside)
-    aside.replace(path)
+    write_table(stats, run.folder(study) / "stats.parquet")

@@ -23,10 +23,11 @@ import torch
 import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from .diverged import check_loss
 from .errors import UserError
 from .resuming import Saves
-from .runs import written_whole
 from .settings import PretrainSettings
+from .writing import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +205,7 @@ def train(
         step += 1
         if step % settings.log_every == 0 or step == settings.steps:
             mean = torch.stack(losses).mean().item()
+            check_loss(mean, step, settings.learning_rate)
             history.append({"step": step, "loss": mean})
             speed = tokens / (time.perf_counter() - started)
             log.info("pretraining step %d/%d: loss %.3f, %.0f tokens/s", step, settings.steps, mean, speed)

@@ -55,7 +55,7 @@ def rank(
     relevant = Relevant(pool)
     sets = [relevant.answerable(source.load(task, split, code), code) for code in languages]
     queries, asked_in = concatenate_datasets(sets), np.repeat(languages, [len(rows) for rows in sets])
-    candidates = pooler.states(pool["text"][:], longest[1])
+    candidates = pooler.states(pool["text"], longest[1])
     asked = pooler.states(queries["text"][:], longest[0])
     centre, curve = pooler.settings.centre, []
     for number, layer in enumerate(pooler.layers):

@@ -25,11 +25,12 @@ from scipy import stats as distributions
 
 from .errors import UserError
 from .metrics import task_metrics
-from .runs import Run, finished_controls, list_runs, read_record
+from .runs import Run, finished_controls, list_runs
 from .sources import Source
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, get
 from .tunings import evaluation_languages, tunings
+from .writing import read_record
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .hashes import digest
-from .runs import read_record, write_record, written_whole
+from .writing import read_record, write_record, written_whole
 
 MARKER = "whole.json"
 

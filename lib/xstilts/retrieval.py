@@ -1,10 +1,13 @@
 """Retrieval by pooled states of an encoder: nearest neighbours (Tatoeba) or mining (BUCC); :mod:`.ranking` ranks."""
 
+import hashlib
 import tempfile
+from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,11 +22,13 @@ from . import metrics
 from .alignment import alignment
 from .features import collate
 from .sources import Source
+from .spill import Spill
 from .study import RetrievalSettings, Study
 from .tasks import Task
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 BLOCK_CELLS = 2**25  # of a similarity matrix held at a time: 128 MiB
+CHUNK = 4096  # texts, or vectors, handled at a time
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
 Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
@@ -46,7 +51,7 @@ class Pooler:
             self.settings = self.settings.model_copy(update=trained)
         self.layers = self.settings.indices(self.model.config.num_hidden_layers)
 
-    def states(self, texts: list[str], max_length: int = 0) -> np.ndarray:
+    def states(self, texts: Iterable[str], max_length: int = 0) -> np.ndarray:
         """Pooled states (layers, texts, width); texts are cut to ``max_length`` tokens, where it is the shorter, or
         to what the study says."""
         length = min(max_length or self.longest, self.longest)
@@ -143,7 +148,7 @@ def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
 def embed(
     model,
     tokenizer,
-    texts: list[str],
+    texts: Iterable[str],
     layers: list[int],
     settings: RetrievalSettings,
     max_length: int,
@@ -153,24 +158,64 @@ def embed(
 
     "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the
     text's own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by
-    length. Only pooled states are kept, in a nameless file of the temporary folder (TMPDIR): those of many layers
-    of BUCC would not fit into memory. Raises ValueError for states that are no numbers.
+    length. Only pooled states are kept, in a nameless file of the temporary folder (TMPDIR), where tokens wait for
+    their turn, too: those of a pool of many languages would not fit into memory. Raises ValueError for states that
+    are no numbers.
     """
-    places = {text: index for index, text in enumerate(dict.fromkeys(texts))}  # equal texts, equal states
-    encoded = tokenizer(list(places), truncation=True, max_length=max_length, return_special_tokens_mask=True)
-    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
-    order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+    with Spill() as encoded:
+        places = array("q", _encode(texts, tokenizer, max_length, encoded))  # of each text among the different ones
+        pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
+        _pool(model, encoded, pooled, layers, settings, batch_tokens, tokenizer.pad_token_id)
+    if len(encoded) == len(places):
+        return pooled
+    spread = _mapped((len(layers), len(places), model.config.hidden_size))
+    for layer, vectors in zip(spread, pooled, strict=True):
+        for start in range(0, len(places), CHUNK):
+            layer[start : start + CHUNK] = vectors[places[start : start + CHUNK]]
+    return spread
+
+
+def _mapped(shape: tuple[int, ...]) -> np.ndarray:
     with tempfile.TemporaryFile(prefix="xstilts-") as file:  # lives as long as the array
-        pooled = np.memmap(file, np.float32, "w+", shape=(len(layers), len(ids), model.config.hidden_size))
-    while order:
-        count = max(1, batch_tokens // len(ids[order[0]]))
-        rows, order = order[:count], order[count:]
-        batch = collate([{"input_ids": ids[row]} for row in rows], tokenizer.pad_token_id)
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def _encode(texts: Iterable[str], tokenizer, max_length: int, encoded: Spill) -> Iterator[int]:
+    """Tokenize the different ones of ``texts``, the longest first in the end; yields the place of each text."""
+    places: dict[bytes, int] = {}  # equal texts, equal states
+    texts = iter(texts)
+    while chunk := list(islice(texts, CHUNK)):
+        names = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in chunk]
+        new = {name: text for name, text in zip(names, chunk, strict=True) if name not in places}
+        places |= {name: len(places) + number for number, name in enumerate(new)}
+        if new:
+            options = {"truncation": True, "max_length": max_length, "return_special_tokens_mask": True}
+            batch = tokenizer(list(new.values()), **options)
+            for name, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
+                encoded.add((places[name], ids, special), (0, -len(ids)))
+        yield from (places[name] for name in names)
+
+
+def _pool(
+    model,
+    encoded: Spill,
+    pooled: np.ndarray,
+    layers: list[int],
+    settings: RetrievalSettings,
+    batch_tokens: int,
+    padding: int,
+) -> None:
+    """Fill ``pooled`` (layers, texts, width) from tokenized texts (place, ids, special)."""
+    queue = encoded.sorted()
+    for first in queue:
+        found = [first, *islice(queue, max(1, batch_tokens // len(first[1])) - 1)]
+        rows = [place for place, _, _ in found]
+        batch = collate([{"input_ids": ids} for _, ids, _ in found], padding)
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
         states = model(**batch, output_hidden_states=True).hidden_states
         own = [
-            [1] * len(special[row]) if settings.special_tokens or all(special[row]) else [1 - s for s in special[row]]
-            for row in rows
+            [1] * len(special) if settings.special_tokens or all(special) else [1 - s for s in special]
+            for _, _, special in found
         ]
         mask = pad_sequence([torch.tensor(row) for row in own], batch_first=True).unsqueeze(-1).to(model.device)
         for place, layer in enumerate(layers):
@@ -179,7 +224,6 @@ def embed(
             if not torch.isfinite(vectors).all():
                 raise ValueError("the encoder's states are not finite numbers: its training diverged")
             pooled[place, rows] = vectors.cpu().numpy()
-    return pooled if len(places) == len(texts) else pooled[:, [places[text] for text in texts]]
 
 
 def vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:

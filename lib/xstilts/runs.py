@@ -5,8 +5,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
 from .tasks import POOL, RETRIEVAL_KINDS, TASKS
 from .tunings import Tuning, evaluation_split, pool_languages, training_sets, tunings
+from .writing import read_record
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -40,9 +41,9 @@ def _answer(*modules: str) -> tuple[str, ...]:
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "resuming", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "training", "processes", "phases", "tunings"),
-    "selection": ("evaluation", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "metrics", "retrieval", "ranking", "alignment"),
+    "intermediate": ("features", "dual", "training", "processes", "phases", "tunings", "settings"),
+    "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
+    "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
     "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
@@ -275,45 +276,6 @@ def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:
 
 def _scored_alone(study: Study, seeds: Iterable[int]) -> list[Run]:
     return [Run("targets", seed, NONE, bundle) for seed in seeds for bundle in study.bundles()]
-
-
-def read_record(path: Path) -> dict:
-    """A JSON record, or {} where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def write_record(path: Path, record: dict) -> None:
-    """Write JSON aside, then rename: a file that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into that takes its name only when all is written."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    yield aside
-    for path in (*aside.rglob("*"), aside):
-        to_disk(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    to_disk(folder.parent)
-
-
-def to_disk(path: Path) -> None:
-    """Nothing of a file or folder is left in memory alone: a rename may reach the disk before what was written."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def provenance() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
+from .writing import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_RUN = 200  # characters
@@ -156,7 +157,7 @@ class Study(Section):
         """Write the study, every default filled in, beside its runs: what all of its jobs read, so
         that editing ``params/`` while a study runs changes nothing half-way."""
         path = self.own_folder / "study.yaml"
-        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
         return path
 
     @property

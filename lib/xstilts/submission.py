@@ -21,10 +21,11 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import UserError, nearest
-from .runs import Fingerprints, Run, read_record, state, written_whole
+from .runs import Fingerprints, Run, state
 from .sources import Source
 from .study import Study
 from .tasks import Task, get
+from .writing import read_record, write_text, written_whole
 
 FOLDERS = {"bucc": "bucc2018"} | {
     name: name for name in ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "xcopa")
@@ -111,7 +112,7 @@ def _write(task: Task, place: Path, source: Source, folder: Path) -> None:
         else:
             lines = _lines(task, part)
         text = "".join(f"{line}\n" for line in lines)
-        (folder / f"test-{language}.{suffix}").write_text(text, encoding="utf-8")
+        write_text(folder / f"test-{language}.{suffix}", text)
 
 
 def _lines(task: Task, part: pd.DataFrame) -> Iterator[str]:

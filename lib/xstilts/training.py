@@ -17,12 +17,13 @@ from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
+from .diverged import FiniteLoss
 from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
 from .resuming import Saves
-from .runs import written_whole
 from .study import MixSettings, PhaseSettings
+from .writing import written_whole
 
 HEADS = {
     "classification": transformers.AutoModelForSequenceClassification,
@@ -373,6 +374,7 @@ def fine_tune(
         bf16=phase.precision == "bf16",
         fp16=phase.precision == "fp16",
         logging_steps=max(1, steps // 10),
+        logging_nan_inf_filter=False,  # FiniteLoss looks at them
         eval_strategy="steps" if choose else "no",
         eval_steps=phase.evaluate_every or None,
         save_strategy="best" if choose else "no",
@@ -399,6 +401,7 @@ def fine_tune(
     trainer = MixtureTrainer(batches, tokenizer, mix.mlm_probability, development, saves, model=model, args=arguments)
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.add_callback(Restored(trainer))
+    trainer.add_callback(FiniteLoss)
     if choose and phase.patience:
         trainer.add_callback(EarlyStoppingCallback(phase.patience))
     if arguments.process_index:  # dropout of its own; the first draws what it draws alone

@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from ..results import MEAN, Replicates, finished, read_stats
-from ..runs import Run, read_record
+from ..runs import Run
 from ..settings import ALL, SOURCE
 from ..sources import Source
 from ..study import NONE, Study
 from ..tasks import TRANSLATED, get
 from ..tunings import evaluation_languages, training_sets, tunings
+from ..writing import read_record
 from .contrasts import Contrast, average, estimates, mean, minus, simultaneous
 
 TARGET = "tydiqa"

@@ -1,17 +1,17 @@
 """Sets generated or read once are kept as Arrow files: every run of a study loads the same ones."""
 
-import os
-import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import datasets
+from pyarrow import ArrowException
 
 from ..errors import UserError
 from ..hashes import digest, file_hash
 from ..tasks import Task
+from ..writing import written_whole
 from . import Source
 
 datasets.disable_progress_bars()
@@ -48,20 +48,20 @@ class KeptSource:
         name = digest([_code_hash(), *asked])
         folder = self.folder / name
         if not folder.is_dir():
-            aside, made = folder.with_name(f".{name}.{os.getpid()}"), make()
+            rows = make()
             try:
-                made.save_to_disk(aside)
+                with written_whole(folder, replace=False) as aside:
+                    rows.save_to_disk(aside)
             except OSError as error:  # full, read-only, …
-                shutil.rmtree(aside, ignore_errors=True)
                 raise UserError(
                     f"{self.folder}: cannot be written ({error.strerror or error}); free space there, or name another "
                     "folder under runs:"
                 ) from None
-            try:
-                aside.rename(folder)
-            except OSError:  # another run was first
-                shutil.rmtree(aside)
-        return datasets.load_from_disk(folder)
+        try:
+            return datasets.load_from_disk(folder)
+        except (OSError, ValueError, ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{folder}: this kept set cannot be read; delete it, it is made again ({reason})") from None
 
 
 @cache

@@ -1,0 +1,45 @@
+"""Locks on folders that die with their holders: whatever is killed, there is nothing to unlock."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a network disk may have none
+
+
+def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
+    """(open file, {}) of a lock held until the file and each copy that a child process was given are closed.
+
+    Held by another process: (file, what it wrote with :func:`sign`) at once, or with ``wait`` when it is free.
+    """
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the lock is held as long as it is open
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.seek(0)
+        try:
+            return file, json.loads(file.read()) or {"name": "?"}
+        except ValueError:
+            return file, {"name": "?"}
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return file, {}
+
+
+def sign(file: IO[str], name: str, **processes: int) -> None:
+    """Write into a lock held who holds it: a name and the numbers of processes on this machine."""
+    file.truncate(0)
+    json.dump({"name": name, "host": socket.gethostname(), **processes}, file)
+    file.flush()
+
+
+def lives(holder: dict, process: str) -> bool:
+    """Whether that process of a lock's holder is there; one on another machine is believed to be."""
+    return holder.get("host") != socket.gethostname() or psutil.pid_exists(holder.get(process) or os.getpid())

@@ -1,0 +1,67 @@
+"""The smallest study that has every phase, and its scores without Snakemake and notebooks."""
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from xstilts import phases
+from xstilts.runs import list_runs
+from xstilts.sources import open_source
+from xstilts.study import load_study
+
+LANGUAGES = ["qaa", "qab", "qac"]
+SIZES = {"train": 40, "dev": 10, "test": 10}
+KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking")
+SMALL = {
+    "intermediate": ["none", "mnli"],
+    "targets": ["xnli", "tatoeba"],
+    "bundle": "each",
+    "languages": LANGUAGES,
+    "micro": {"documents": 200} | dict.fromkeys(KINDS, SIZES),
+    "encoder": {
+        "pretrain": {
+            "steps": 4,
+            "log_every": 2,
+            "vocab_size": 400,
+            "width": 32,
+            "layers": 2,
+            "heads": 2,
+            "feed_forward": 64,
+            "batch_tokens": 1000,
+        }
+    },
+    "training": {
+        "intermediate": {"steps": 4, "learning_rate": 0.001},
+        "target": {"steps": 4, "learning_rate": 0.001},
+        "max_length": dict.fromkeys((*KINDS[:4], "retrieval", "mlm"), 128) | {"stride": 32},
+    },
+}
+
+
+def write(folder: Path, name: str, **changes) -> Path:
+    """The study's file; what it makes lies in ``folder``/runs and ``folder``/figures."""
+    path = folder / f"{name}.yaml"
+    places = {"name": name, "runs": str(folder / "runs"), "figures": str(folder / "figures")}
+    path.write_text(yaml.safe_dump(SMALL | places | changes))
+    return path
+
+
+def at_once(path: Path) -> pd.DataFrame:
+    """Every run of the study in this process, one after the other: what an interrupted one must come to."""
+    study = load_study(path)
+    source = open_source(study)
+    for run in list_runs(study):
+        if run.phase == "encoder":
+            phases.encoder(study, source, run.seed)
+        elif run.phase == "intermediate":
+            phases.intermediate(study, source, run.intermediate, run.seed)
+        elif run.phase == "targets":
+            list(phases.targets(study, source, run.intermediate, run.bundle, run.seed))
+    return results(path)
+
+
+def results(path: Path) -> pd.DataFrame:
+    study = load_study(path)
+    parts = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
+    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).drop(columns="study")
