@@ -231,6 +231,7 @@ EXCEPTIONS = {
     "writing": "how files are written, not what",
     "diverged": "ends a training or leaves it as it is",
     "study": "reads parameters: the values read are in the fingerprints",
+    "parameters": "reads parameters: the values read are in the fingerprints",
     "checks": "refuses parameters or leaves them as they are",
     "tasks": "declarations: those used are in the fingerprints",
     "tunings": "which trainings there are: each is in the fingerprints by its sets and settings",
