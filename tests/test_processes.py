@@ -13,9 +13,9 @@ import test_resume
 from xstilts import processes
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
+from xstilts.processes import part
 from xstilts.runs import Run, read_record
 from xstilts.study import load_study
-from xstilts.training import part
 
 NAME = test_resume.NAME
 RATE = 1e-3
