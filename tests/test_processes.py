@@ -66,7 +66,7 @@ def stopped(path: Path) -> int:
 
 
 def test_two_processes_stopped_and_resumed_are_one(tmp_path):
-    one, two = (load_study(study_file(tmp_path, count)) for count in (1, 2))
+    one, two = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
     finished(one.path)
     step = stopped(two.path)
     finished(two.path)
