@@ -13,9 +13,9 @@ import test_resume
 from xstilts import processes
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
+from xstilts.processes import part
 from xstilts.runs import Run
 from xstilts.study import load_study
-from xstilts.training import part
 from xstilts.writing import read_record
 
 NAME = test_resume.NAME
@@ -36,7 +36,7 @@ def study_file(folder: Path, count: int, **training) -> Path:
 
 
 def begun(path: Path) -> multiprocessing.Process:
-    """A study in a process of its own, which launches two more for every training."""
+    """A study in a process of its own, which launches more for every training."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_resume"])
     process = context.Process(target=test_resume.whole_study, args=(path,))
@@ -46,50 +46,44 @@ def begun(path: Path) -> multiprocessing.Process:
 
 def finished(path: Path) -> None:
     process = begun(path)
-    process.join(200)
+    process.join()
     assert process.exitcode == 0
 
 
-def test_two_processes_are_one(tmp_path):
-    one, two = (load_study(study_file(tmp_path, count)) for count in (1, 2))
-    finished(one.path)
-    finished(two.path)
-    for name in (Run("intermediate", 1, NAME).name, f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):
-        record, parted = (read_record(study.folder / name / "training.json") for study in (one, two))
-        assert record["steps"] == parted["steps"] and record["tokens"] == parted["tokens"]
-        losses = [[entry["loss"] for entry in each["loss"]] for each in (record, parted)]
-        assert losses[1] == pytest.approx(losses[0], rel=1e-4) and len(losses[0]) > 4
-        where = "checkpoint" if "intermediate" in name else "."
-        weights, others = (load_file(study.folder / name / where / "model.safetensors") for study in (one, two))
-        begun = load_file(one.folder / "encoder/seed1/checkpoint/model.safetensors")
-        moved = max(
-            (weights[key] - begun[f"roberta.{key}"]).abs().max() for key in weights if f"roberta.{key}" in begun
-        ) if where == "checkpoint" else RATE  # fmt: skip
-        assert moved > RATE / 2
-        assert max((weights[key] - others[key]).abs().max() for key in weights) < RATE / 50
-    curves = [
-        read_record(study.folder / Run("intermediate", 1, NAME).name / "training.json")["selection"]
-        for study in (one, two)
-    ]
-    assert curves[0]["best_step"] == curves[1]["best_step"]
-    assert (two.folder / "targets" / NAME / "all/seed1/stats.parquet").is_file()
-
-
-def test_stopped_processes_go_on_from_where_they_saved(tmp_path):
-    """SIGTERM reaches all of them, and all end with one message."""
-    study = load_study(study_file(tmp_path, 2, save_minutes=0))
-    process, folder = begun(study.path), Run("intermediate", 1, NAME).folder(study)
+def stopped(path: Path) -> int:
+    """SIGTERM once phase 2 has saved: it reaches all processes, and all end with one message. After which step."""
+    study, process = load_study(path), begun(path)
+    folder = Run("intermediate", 1, NAME).folder(study)
     while not list(folder.glob("trainer/resume-*")):
         assert process.is_alive()
         time.sleep(0.02)
     process.terminate()
-    process.join(60)
+    process.join()
     assert process.exitcode == 2
     (place,) = folder.glob("trainer/resume-*")
     step = int(place.name.partition("-")[2])
     assert (study.folder / "said").read_text().startswith(f"stopped by SIGTERM after step {step},")
-    finished(study.path)
-    assert read_record(folder / "training.json")["resumed"] == step
+    return step
+
+
+def test_two_processes_stopped_and_resumed_are_one(tmp_path):
+    one, two = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
+    finished(one.path)
+    step = stopped(two.path)
+    finished(two.path)
+    trained = Run("intermediate", 1, NAME).name
+    assert read_record(two.folder / trained / "training.json")["resumed"] == step
+    for name in (f"{trained}/checkpoint", f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):
+        place = name.removesuffix("/checkpoint")
+        record, parted = (read_record(study.folder / place / "training.json") for study in (one, two))
+        assert record["steps"] == parted["steps"] and record["tokens"] == parted["tokens"]
+        losses = [[entry["loss"] for entry in each["loss"]] for each in (record, parted)]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5) and len(losses[0]) > 4
+        assert parted.get("selection", {}).get("best_step") == record.get("selection", {}).get("best_step")
+        weights, others = (load_file(study.folder / name / "model.safetensors") for study in (one, two))
+        apart = torch.cat([(weights[key] - others[key]).abs().flatten() for key in weights])
+        # where a gradient is all but zero, Adam makes a step of its rounding; steps are of RATE
+        assert apart.max() < RATE / 10 and apart.quantile(0.99) < RATE / 1000
 
 
 def test_parts_weigh_what_they_hold():

@@ -16,6 +16,7 @@ import time
 import torch
 
 from .errors import UserError
+from .features import IGNORED
 from .runs import Run
 from .study import Study, load_study
 
@@ -65,6 +66,21 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         if why:
             raise UserError(why[0])
         raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
+
+
+def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
+    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
+    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
+    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
+    mine = {key: rows[index::count] for key, rows in batch.items()}
+    counted = _items(mine)
+    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
+    return {**(mine if counted else batch), "weight": weight}
+
+
+def _items(batch: dict[str, torch.Tensor]) -> int:
+    """How many losses a head averages over."""
+    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])
 
 
 def _end_with(notebook: int) -> None:

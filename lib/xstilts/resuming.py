@@ -5,6 +5,7 @@ training it belongs to, by fingerprint, and how large its files are: one that is
 data or code, is passed over.
 """
 
+import os
 import shutil
 import signal
 import threading
@@ -85,3 +86,12 @@ class Saves:
     def stopped(self, step: int) -> UserError:
         """What a training that was saved on SIGTERM ends with."""
         return UserError(f"stopped by SIGTERM after step {step}, which is saved; the same command goes on from there")
+
+
+def link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where file systems have no such thing."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

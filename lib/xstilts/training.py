@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -21,7 +20,8 @@ from .diverged import FiniteLoss
 from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
-from .resuming import Saves
+from .processes import part
+from .resuming import Saves, link
 from .study import MixSettings, PhaseSettings
 from .writing import written_whole
 
@@ -244,7 +244,7 @@ class MixtureTrainer(Trainer):
                 more = {"tokens": self.tokens, "losses": losses, "logged": self._globalstep_last_logged}
                 torch.save(more, aside / MORE)
                 if self.state.best_model_checkpoint:  # a better one may replace it before the next checkpoint
-                    _link(Path(self.state.best_model_checkpoint) / WEIGHTS, aside / BEST)
+                    link(Path(self.state.best_model_checkpoint) / WEIGHTS, aside / BEST)
             own, self.args = self.args, copy.copy(self.args)
             self.args.output_dir, self.args.save_only_model, self.args.save_strategy = str(aside), False, "no"
             try:
@@ -265,7 +265,7 @@ class MixtureTrainer(Trainer):
             self.resumed["best"] = str(Path(self.args.output_dir) / f"checkpoint-{best}")
             if self.args.should_save:
                 Path(self.resumed["best"]).mkdir(exist_ok=True)
-                _link(place / BEST, Path(self.resumed["best"]) / WEIGHTS)
+                link(place / BEST, Path(self.resumed["best"]) / WEIGHTS)
             self.accelerator.wait_for_everyone()
         self.train(resume_from_checkpoint=str(inside))
 
@@ -291,30 +291,6 @@ class Restored(TrainerCallback):
             trainer._tr_loss = trainer.resumed["losses"].reshape(-1)[args.process_index].to(args.device)
             trainer._globalstep_last_logged = trainer.resumed["logged"]
             state.best_model_checkpoint = trainer.resumed.get("best")
-
-
-def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
-    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
-    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
-    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
-    mine = {key: rows[index::count] for key, rows in batch.items()}
-    counted = _items(mine)
-    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
-    return {**(mine if counted else batch), "weight": weight}
-
-
-def _items(batch: dict[str, torch.Tensor]) -> int:
-    """How many losses a head averages over."""
-    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where file systems have no such thing."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def check_precision(precision: str) -> None:
