@@ -1,4 +1,4 @@
-"""An encoder that does not fit the study is told so before anything is trained; for the rest, hostile_checkpoints.py."""
+"""An encoder that does not fit the study is told so before anything is trained; the rest: hostile_checkpoints.py."""
 
 import shutil
 import subprocess

@@ -56,7 +56,8 @@ def from_json(text: str, where: str, whole: bool = False) -> Any:
     of characters (``\\ud83d``), which nothing can write."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode() if "\\u" in text else None
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         where = f"{where}:{error.lineno}" if whole else where
         raise UserError(
