@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import category
+
+from xstilts.errors import LONGEST
 
 
 class Case(NamedTuple):
@@ -10,3 +13,8 @@ class Case(NamedTuple):
     name: str
     attempt: Callable[[Path], Any]  # called with an empty folder
     message: str  # regular expression of the one UserError; "" = it must work
+
+
+def one_line(message: str) -> None:
+    """What a terminal shows as one line, and no more of it than a person reads."""
+    assert not {category(character) for character in message} & {"Cc", "Cs", "Zl", "Zp"} and len(message) <= LONGEST

@@ -1,4 +1,4 @@
-"""What does not fit the study is said in one message before anything is trained; hostile_checkpoints.py has the rest."""
+"""An encoder that does not fit the study is told so before anything is trained; the rest: hostile_checkpoints.py."""
 
 import shutil
 import subprocess

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import Dataset, Features
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from hostile_case import one_line
 from hostile_files import COPA, asked, conllu, squad
-from xstilts.errors import LONGEST, UserError
+from xstilts.errors import UserError
 from xstilts.runs import list_runs
 from xstilts.sources.files import COLUMNS
 from xstilts.sources.readers import READERS, read
@@ -23,20 +24,20 @@ from xstilts.study import ROOT, load_study, parse_run
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
 from xstilts.tunings import Tuning
 
-TRIED = {"run grammar": 400, "every reader": 80, "parameter file": 200}  # inputs
+TRIED = {"run grammar": 300, "every reader": 80, "parameter file": 150}  # inputs
 
 
 def tried(what: str, share: float = 1):
     return settings(
         max_examples=int(TRIED[what] * share), derandomize=True, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
     )  # fmt: skip
 
 
 def said(error: UserError, name: str) -> None:
     """One line that names what is wrong."""
-    message = str(error)
-    assert name in message and message.isprintable() and len(message) <= LONGEST
+    assert name in str(error)
+    one_line(str(error))
 
 
 # --- the run grammar -----------------------------------------------------------------------------------
@@ -203,12 +204,12 @@ def test_a_file(reader):
                 assert given[1] != content.encode(), "the good file is read"
                 said(error, folder)
             else:
-                valid(kind, labels, rows)
+                valid(kind, labels, rows, reader.startswith("translated"))
 
     attempt()
 
 
-def valid(kind: str, labels: tuple[str, ...], rows: list[dict]) -> None:
+def valid(kind: str, labels: tuple[str, ...], rows: list[dict], translated: bool) -> None:
     """Rows that a data set can be made of, with gold that can be scored."""
     assert rows and len({row["id"] for row in rows}) == len(rows)
     if kind != "text":
@@ -221,7 +222,7 @@ def valid(kind: str, labels: tuple[str, ...], rows: list[dict]) -> None:
             assert len(row["tags"]) == len(row["tokens"]) > 0 and (not labels or set(row["tags"]) <= set(labels))
         if kind == "span":
             for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
-                assert start == -1 or row["context"][start : start + len(text)] == text or kind == "span"
+                assert (0 <= start < len(row["context"]) and row["context"].startswith(text, start)) or translated
 
 
 # --- the parameter file --------------------------------------------------------------------------------
@@ -264,8 +265,8 @@ def test_a_study_based_on_another(changes):
     loaded(yaml.safe_dump({"based_on": "micro", "name": "toy"} | changes))
 
 
-YAML = ["a", "name", ": ", "- ", "\n", "  ", "[", "]", "{", "}", "&a ", "*a", "<<", "!!int ", "!!python/name:os ", "? ",
-        "no", "010", "1:30", "2020-01-01", "1e5", "'", '"', "|", "---\n", "#", "%", "\t", "\x00", "~", ", "]  # fmt: skip
+YAML = [*"a\n[]{}'|#%\t\x00~", '"', "name", ": ", "- ", "  ", "&a ", "*a", "<<", "!!int ", "!!python/name:os ",
+        "? ", ", ", "no", "010", "1:30", "2020-01-01", "1e5", "---\n"]  # fmt: skip
 
 
 @given(st.binary(max_size=40) | st.lists(st.sampled_from(YAML), max_size=20).map(lambda parts: "".join(parts).encode()))

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from hostile import CASES
-from xstilts.errors import LONGEST, UserError
+from hostile_case import one_line
+from xstilts.errors import UserError
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.name}")
@@ -15,8 +16,7 @@ def test_hostile(case, tmp_path):
         return
     with pytest.raises(UserError, match=case.message) as raised:
         case.attempt(tmp_path)
-    message = str(raised.value)
-    assert message.isprintable() and len(message) <= LONGEST
+    one_line(str(raised.value))
     assert raised.value.__suppress_context__ or raised.value.__context__ is None, "no second error is shown with it"
     assert not list(tmp_path.rglob("checkpoint")), "before any training"
 

@@ -111,13 +111,11 @@ class Study(Section):
     targets: tuple[str, ...]
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
-    further: dict[
-        Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings
-    ] = {}  # bundle -> what it trains
+    # bundle -> what it trains
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = {}
     question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
-    shares: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")] = (
-        ""  # the study it is based on, where it keeps its runs beside that one's: none is done twice
-    )
+    # the study it is based on, where it keeps its runs beside that one's: none is done twice
+    shares: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")] = ""
     seeds: Annotated[int, Field(gt=0, le=1000)] = 1
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()

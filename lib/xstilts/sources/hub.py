@@ -24,6 +24,7 @@ from .readers import companions, read
 
 log = logging.getLogger(__name__)
 TEXT_CHARACTERS = 2000  # of an article's beginning: more than the longest input of masked LM holds
+TEXTS = {"text_a", "text_b", "context", "question", "choices", "tokens", "query", "candidate"}  # columns
 NEEDED = {
     "ccgbank": "CCGbank (LDC2005T13, from the Linguistic Data Consortium) is not on the hub: name its folder, which "
     "holds data/AUTO/, under hub.ccgbank, or leave out what is trained on it",
@@ -156,6 +157,7 @@ class HubSource:
                 if place.mixed and record[place.mixed].partition("-")[0] != place.code(language):
                     continue
                 row = READERS[place.reader](record, task.labels, where)
+                _check_texts(row or {})
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
                     f"{where}: not as published ({type(error).__name__}: {error}); it has {', '.join(record)}: fetch "
@@ -242,6 +244,14 @@ class HubSource:
 
     def language_table(self) -> pd.DataFrame:
         return natural_languages(self.source_language)
+
+
+def _check_texts(row: dict[str, Any]) -> None:
+    """TypeError where a text is none: a number would become one as it is stored."""
+    for name in TEXTS & row.keys():
+        for text in row[name] if isinstance(row[name], list) else [row[name]]:
+            if not isinstance(text, str):
+                raise TypeError(f"{name} holds {text!r}, expected text")
 
 
 def _in_place(row: dict[str, Any]) -> bool:

@@ -52,11 +52,12 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def from_json(text: str, where: str, whole: bool = False) -> Any:
-    """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: numbers without end, halves of characters
-    (``\\ud83d``), which nothing can write."""
+    """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: NaN, and halves
+    of characters (``\\ud83d``), which nothing can write."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode() if "\\u" in text else None
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         where = f"{where}:{error.lineno}" if whole else where
         raise UserError(
