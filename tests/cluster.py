@@ -50,7 +50,7 @@ class Cluster:
         for name in ("state", "bin", *NODES):
             (folder / name).mkdir()
         srun = folder / "bin" / "srun"  # Snakemake takes SLURM_CONF from the environment of the steps it starts
-        srun.write_text(f"#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which('srun')} \"$@\"\n")
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
         srun.chmod(0o755)
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o600)

@@ -7,7 +7,7 @@ import pytest
 
 from toy import build_checkpoint
 
-ROWS = 1500
+ROWS = 800
 PRELUDE = f"""
 import json, os, sys, threading, time
 from pathlib import Path

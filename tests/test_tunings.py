@@ -111,9 +111,7 @@ def test_data_of_further_trainings_are_looked_for_before(tmp_path):
 def test_a_study_shares_the_runs_of_the_one_it_is_based_on_alone(tmp_path):
     base = toy(tmp_path)
     path = tmp_path / "question.yaml"
-    path.write_text(
-        "based_on: {}\nname: question\nshares: toy\nquestion: domain-shift\n".format(tmp_path / "toy.yaml")
-    )
+    path.write_text("based_on: {}\nname: question\nshares: toy\nquestion: domain-shift\n".format(tmp_path / "toy.yaml"))
     shared = load_study(path)
     assert shared.folder == base.folder and shared.own_folder == base.folder.with_name("question")
     assert {run.name: run.folder(shared) for run in list_runs(base) if not run.final} == {

@@ -100,7 +100,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
             snakemake = _Snakemake(study, resolved, cores, profile, held)
             snakemake.bring(left)
         fingerprints = Fingerprints(study)
-        failed = [run for run in left if state(study, run, fingerprints) != "done"]
+        failed = [run for run in left if state(study, run, fingerprints) != "done"]  # whoever it was done by
         if failed:
             return _report(study, failed, snakemake)
     if left:
@@ -239,7 +239,8 @@ class _Snakemake:
             process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
         sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, _interrupt)
         try:
             finished = False
             while not finished:
