@@ -53,7 +53,7 @@ submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=
 	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
 
 test: $(STAMP) ## run every test: CORES=n
-	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadfile --no-loadscope-reorder
 
 lab: $(STAMP) ## JupyterLab in notebooks/
 	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) # in containers one is root

@@ -19,6 +19,15 @@ def pytest_xdist_auto_num_workers(config):
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+# whole studies, minutes each: begun last they would be waited for
+LONG = ("test_slurm", "test_pipeline", "test_hub_pipeline", "test_keep", "test_readme", "test_failures", "test_recall",
+        "test_source_language", "test_resume", "test_processes")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 def pytest_unconfigure(config):
     if not WORKER:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)

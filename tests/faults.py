@@ -37,6 +37,11 @@ FAULTS = {
     "test_pipeline": {
         "test_killed_in_both_phases_ends_with_the_same_bits": ("SIGKILL of everything in two phases", "kills", 2),
     },
+    "test_resume": {
+        "test_killed_anywhere_a_study_ends_with_the_same_bits": (
+            "SIGKILL or SIGTERM inside pretraining, training, scoring and writing", "kills", 12
+        ),
+    },
     "test_slurm": {"test_a_node_lost_half_way_loses_nothing": ("a node of a cluster taken down", "kills", 1)},
     "test_stale": {
         "test_parameters": ("a parameter changed", "changes", 1),
@@ -57,7 +62,7 @@ def run_tests(folder: Path) -> list[tuple[str, str, str]]:
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'tests'}"}
     chosen = [f"{path}::{test}" if test else str(path) for path in files for test in FAULTS[path.stem]]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadgroup", f"--junitxml={report}", *chosen],
+        [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile", f"--junitxml={report}", *chosen],
         cwd=ROOT, env=environment, check=False,
     )  # fmt: skip
     return read_report(report)

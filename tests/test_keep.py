@@ -11,7 +11,6 @@ from xstilts.study import load_study
 from xstilts.tunings import Tuning
 from xstilts.writing import read_record, write_record
 
-pytestmark = pytest.mark.xdist_group("pipeline")
 MNLI = Run("intermediate", 1, "mnli")
 CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained"}
 

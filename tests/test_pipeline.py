@@ -20,7 +20,6 @@ from xstilts.runs import Run, list_runs
 from xstilts.study import ROOT, load_study
 from xstilts.writing import read_record
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # one worker: the tests share a finished study
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 SMALL = {"train": 200, "dev": 30, "test": 30}
 STUDY = {

@@ -209,7 +209,6 @@ def answered(path: Path, targets: list[str]) -> pd.DataFrame:
     return pd.read_parquet(study.own_folder / "retrieval" / "estimates.parquet")
 
 
-@pytest.mark.xdist_group("retrieval")
 def test_the_question_on_the_micro_world(tmp_path):
     table = answered(write(tmp_path, MICRO), ["tatoeba", "lareqa", "mewslix"])
     assert set(table["target"]) == {"tatoeba", "lareqa", "mewslix", MACRO}
@@ -220,7 +219,6 @@ def test_the_question_on_the_micro_world(tmp_path):
     assert table["value"].notna().all()
 
 
-@pytest.mark.xdist_group("retrieval")
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
 def test_the_question_on_real_files(tmp_path):
     """The committed study with a few examples of each set and a toy checkpoint."""

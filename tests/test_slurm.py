@@ -12,7 +12,7 @@ from cluster import NODES, cluster, missing
 from test_pipeline import results, run, write
 from xstilts.study import ROOT, load_study
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.skipif(bool(missing()), reason=missing())]
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 SMALL = {"intermediate": ["none", "mnli", "squad1"], "targets": ["xnli", "tatoeba"]}
 
 
