@@ -154,8 +154,8 @@ def kernel(tmp_path, monkeypatch):
         ("import resource\nfrom xstilts import phases\nwhole = phases.encoder\n"
          "def encoder(*asked):\n"
          "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-         "    resource.setrlimit(resource.RLIMIT_AS, (now + 2**23,) * 2)\n"
-         "    return whole(*asked)\n"
+         "    resource.setrlimit(resource.RLIMIT_AS, (now + 2**28,) * 2)\n"
+         "    return whole(*asked), bytearray(2**30)\n"
          "phases.encoder = encoder", "out of memory: "),
         ("import os\nos.kill(os.getpid(), 9)", "its kernel was killed, most often because memory ran out"),
         ("import os\nos.kill(os.getpid(), 15)", "its kernel was told to stop (SIGTERM)"),

@@ -16,7 +16,10 @@ KNOWN = [
         r"CUDA out of memory|OutOfMemoryError",
         "out of GPU memory: smaller batches with more accumulate, or a larger GPU",
     ),
-    (r"MemoryError|[Cc]an(no|')t allocate memory|Unable to allocate|std::bad_alloc|realloc of size", MEMORY),
+    (
+        r"MemoryError|[Cc]an(no|')t allocate memory|Unable to allocate|std::bad_alloc|realloc of size|start new thread",
+        MEMORY,
+    ),
 ]
 ENDED = {
     signal.SIGKILL: f"its kernel was killed, most often because memory ran out; if so, {MEMORY}",

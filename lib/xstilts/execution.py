@@ -51,7 +51,7 @@ def _execute(study: Study, run: Run, held: int) -> str:
     sys.modules.setdefault("rfc3987_syntax", None)
     os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
     from traitlets.config import Config
 
     from .study import ROOT
@@ -83,6 +83,9 @@ def _execute(study: Study, run: Run, held: int) -> str:
     except papermill.PapermillExecutionError as error:
         traceback.print_exc()
         return causes.cause(error.ename, error.evalue, "\n".join(error.traceback))
+    except CellExecutionError as error:  # the notebook's error could not even be shown
+        traceback.print_exc()
+        return causes.cause(error.ename, error.evalue, str(error.traceback))
     except (DeadKernelError, RuntimeError, OSError, MemoryError) as error:
         traceback.print_exc()
         if Kernel.ended is not None:
