@@ -35,7 +35,7 @@ class Cluster:
         host, user = socket.gethostname().split(".")[0], subprocess.getoutput("id -un")
         lines = [
             "ClusterName=test", f"SlurmctldHost={host}(127.0.0.1)", f"SlurmUser={user}", f"SlurmdUser={user}",
-            f"SlurmctldPort={ports[0]}", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket",
+            f"SlurmctldPort={ports[0]}", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket,cred_expire=10",
             "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
             "SelectTypeParameters=CR_Core", "JobAcctGatherType=jobacct_gather/none", "MpiDefault=none",
             "AccountingStorageType=accounting_storage/none", "MinJobAge=3600", "SlurmdTimeout=10", "ReturnToService=2",
