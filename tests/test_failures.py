@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -74,21 +75,23 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert (here.figures_folder / "4-transfer.html").stat().st_size > 10_000
 
 
-def kill(process: subprocess.Popen, here, pattern: str, victim: str) -> None:
-    """SIGKILL one process of a study, and that alone, once a file is there."""
+def kill(process: subprocess.Popen, here, pattern: str, *words: str) -> None:
+    """SIGKILL one process of a study, and that alone, once a file is there: the one in whose command line, or its
+    parent's, all words are; the front end where there are none."""
     while not list(here.folder.glob(pattern)):
         assert process.poll() is None, "the study ended before anything could be killed"
         time.sleep(0.02)
-    below = psutil.Process(process.pid).children(recursive=True)
-    while victim != "front end" and not any(victim in " ".join(one.cmdline()) for one in below):
+    front = psutil.Process(process.pid)
+    chosen = [] if words else [front]
+    while not chosen:
+        assert process.poll() is None, f"the study ended before there was any {words}"
+        for one in front.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                line = " ".join([*one.cmdline(), "child of", *one.parent().cmdline()])
+                if all(word in line for word in words) and words[0] in line.partition("child of")[0]:
+                    chosen.append(one)
         time.sleep(0.02)
-        below = psutil.Process(process.pid).children(recursive=True)
-    chosen = [psutil.Process(process.pid)] if victim == "front end" else below
-    for one in chosen:
-        if victim == "front end" or victim in " ".join(one.cmdline()):
-            one.send_signal(signal.SIGKILL)
-            return
-    raise AssertionError(f"no {victim} among {below}")
+    chosen[0].send_signal(signal.SIGKILL)
 
 
 def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
@@ -96,14 +99,15 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
     here = load_study(path)
     shutil.rmtree(here.folder / "data")
     outputs = []
-    for victim, pattern in (
-        ("ipykernel", "intermediate/mnli/seed1/log.txt"),
-        ("snakemake", "intermediate/mnli/seed1/log.txt"),
-        ("front end", "targets/mnli/*/seed1/log.txt"),
+    mnli = "intermediate/mnli/seed1"
+    for pattern, *victim in (
+        (f"{mnli}/log.txt", "ipykernel", mnli),
+        (f"{mnli}/log.txt", "snakemake"),
+        ("targets/mnli/*/seed1/log.txt",),  # the front end
     ):
         process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        kill(process, here, pattern, victim)
-        if victim == "front end":  # Snakemake holds its pipe
+        kill(process, here, pattern, *victim)
+        if not victim:  # Snakemake holds its pipe
             process.wait()
         else:
             outputs.append(process.communicate()[0])
