@@ -10,6 +10,7 @@ from encoders import FAMILIES, JAPANESE, build_encoder
 from gold import gold_scores
 from toy import TEXT
 from xstilts import phases, retrieval, training
+from xstilts.batches import TrainingSet
 from xstilts.evaluation import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
@@ -95,8 +96,8 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     for name in data:
         labels = tuple(get(name).labels)
         features = encode(get(name), data[name], tokenizer, LENGTHS, labels)
-        sets.append(training.TrainingSet(name, get(name).kind, features, labels))
-    sets.append(training.TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
+        sets.append(TrainingSet(name, get(name).kind, features, labels))
+    sets.append(TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
     sets = [sets[2], *sets[:2], *sets[3:]]  # the head of the first set reads no pooler, those of others do
     phase = PhaseSettings(steps=40, batch_size=4, learning_rate=3e-3)
     model, record = training.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import UserError, nearest
 from .parameters import truths, unquoted
 from .settings import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
-from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
+from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 
 if TYPE_CHECKING:
     from .study import Study
@@ -142,6 +142,31 @@ def check_folders(study: "Study") -> None:
                 f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); expected a folder with space to "
                 f"write: free some, or name another folder under {key}:"
             ) from None
+
+
+def refused_pairs(
+    trained: list[str], targets: tuple[str, ...], read_from: dict[str, tuple[str, ...]] | None = None
+) -> list[str]:
+    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
+
+    ``read_from`` names the splits that the training rows of a task come from where it is not "train"
+    alone (a study may train on part of a published development set). A target's own development set in one
+    language holds translations of what is scored in the others, where the languages are not ``independent``; the
+    parts of a set in one language share no rows (FilesSettings sees to that).
+    """
+    refused = []
+    for name in trained:
+        splits = (read_from or {}).get(name, ("train",))
+        shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
+        if len(TASKS[name].languages) > 1 and set(splits) != {"train"} and not TASKS[name].independent:
+            shared.add(name)
+        refused += [
+            f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
+            f"them, perhaps as translations); drop one of the two"
+            for target in targets
+            if target in shared
+        ]
+    return refused
 
 
 def _tuned_retrieval(study: "Study") -> list[Task]:

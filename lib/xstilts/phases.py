@@ -13,6 +13,7 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
 from . import dual
+from .batches import TrainingSet
 from .checkpoints import fetch
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
@@ -27,7 +28,7 @@ from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, u
 from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
-from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
+from .training import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
 from .tunings import Tuning, evaluation_split, training_sets, tunings
 from .writing import read_record, write_record, write_table, written_whole
 

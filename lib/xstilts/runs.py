@@ -38,13 +38,14 @@ def _answer(*modules: str) -> tuple[str, ...]:
     return ("results", "findings", "figures", *(f"questions/{name}" for name in modules))
 
 
+_PUBLICATIONS = tuple(f"publications/{name}" for name in ("published", "comparison", "beside"))
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "resuming", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "training", "processes", "phases", "tunings", "settings"),
+    "intermediate": ("features", "dual", "batches", "training", "processes", "phases", "tunings", "settings"),
     "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-    "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
+    "transfer": ("results", "findings", "figures", *_PUBLICATIONS),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
@@ -208,7 +209,7 @@ class Fingerprints:
             for one, seeds in finished_controls(self.study)
         ]
         package = Path(__file__).parent
-        tables = [*sorted(package.glob("published/*.csv")), package / "sources" / "hub_sizes.csv"]
+        tables = [*sorted(package.glob("publications/numbers/*.csv")), package / "sources" / "hub_sizes.csv"]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [file_hash(path) for path in tables]
         settings = [self.study.title, self.study.intermediate, self.study.targets]
