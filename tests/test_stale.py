@@ -226,6 +226,7 @@ def test_the_contents_of_a_checkpoint(files):
 EXCEPTIONS = {
     "": "the package",
     "questions": "the package of the further questions",
+    "publications": "the package of what was published",
     "errors": "messages",
     "hashes": "makes the fingerprints; another hash is another fingerprint",
     "runs": "makes the fingerprints",
