@@ -104,7 +104,7 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
     assert all(head.base_model is model.encoder for head in model.heads.values())
     for name, head in list(model.heads.items())[:4]:
-        found = predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels))["xx"]
+        found = dict(predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels)))["xx"]
         assert len(found) == len(data[name]) and None not in found
         if name == "udpos":
             assert [len(tags) for tags in found] == [len(words) for words in data[name]["tokens"]]

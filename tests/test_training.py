@@ -105,10 +105,10 @@ def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
     losses = [entry["loss"] for entry in record["loss"]]
     assert losses[-1] < losses[0] / 2
     labels = list(get("mnli").labels)
-    found = predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels)["en"]
+    found = dict(predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels))["en"]
     assert found == colours(5)["label"][:]
     labels = list(get("udpos").labels)
-    found = predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels)["en"]
+    found = dict(predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels))["en"]
     assert found == tags(20)["tags"][:]
 
 
@@ -121,7 +121,7 @@ def test_choices_and_spans_are_learned(checkpoint, tokenizer, tmp_path, name, da
         phase = PHASE.model_copy(update={"steps": steps})
         item = training_set(name, data(200), tokenizer)
         model, _ = tune(checkpoint, [item], tokenizer, tmp_path, phase)
-        found = predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels))
+        found = dict(predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels)))
         return metrics.score(evaluate(task, unseen, found)).loc["en", task.metrics[-1]]
 
     assert score(1) < 50
