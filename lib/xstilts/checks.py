@@ -117,15 +117,37 @@ def check(study: "Study", path: Path) -> None:
             )
     if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
         raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
-    if not study.encoder.checkpoint and len(trainable) < len(study.all_targets):
-        try:
-            study.retrieval.indices(study.encoder.pretrain.layers)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+    if not study.encoder.checkpoint:
+        pretrain = study.encoder.pretrain
+        if len(trainable) < len(study.all_targets):
+            try:
+                study.retrieval.indices(pretrain.layers)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from None
+        # RoBERTa counts positions from after the padding's
+        check_lengths(study, pretrain.positions - 2, f"an encoder of encoder.pretrain.positions: {pretrain.positions}")
     if study.source == "files":
         refused = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from())
         if refused:
             raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def inputs_of(study: "Study") -> set[str]:
+    """Which of ``training.max_length`` the runs of the study heed."""
+    runs = [study.intermediate_run(name) for name in study.intermediate]
+    names = [*study.all_targets, *(name for run in runs for name in run.tasks)]
+    kinds = {TASKS[name].kind for name in names} | ({"mlm"} if any(run.mlm for run in runs) else set())
+    return kinds | ({"retrieval"} if kinds & set(RETRIEVAL_KINDS) else set())
+
+
+def check_lengths(study: "Study", longest: int, encoder: str) -> None:
+    """UserError where inputs may be longer than the ``encoder`` takes: ``longest`` tokens, 0 for any number."""
+    kinds = inputs_of(study)
+    for kind, length in study.training.max_length.model_dump().items():
+        if kind in kinds and longest and length > longest:
+            raise UserError(
+                f"{study.path}: training.max_length.{kind}: {length} tokens, and {encoder} takes {longest} at most"
+            )
 
 
 def check_folders(study: "Study") -> None:

@@ -1,6 +1,5 @@
 """The three phases as the notebooks call them. Each looks for its own finished, fingerprinted work first."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +38,10 @@ transformers.logging.disable_progress_bar()
 def encoder(study: Study, source: Source, seed: int) -> dict:
     """Phase 1: the encoder of a seed in ``runs/<study>/encoder/seed<k>/checkpoint``; returns its record."""
     run = Run("encoder", seed)
-    folder = run.folder(study)
-    fingerprint = Fingerprints(study).of(run)
+    folder, fingerprints = run.folder(study), Fingerprints(study)
+    fingerprint = fingerprints.of(run)
     record = read_record(folder / "training.json")
-    if record.get("fingerprint") == fingerprint:
+    if record.get("fingerprint") == fingerprint and not lacks_encoder(run, fingerprints):
         return record
     (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     if study.encoder.checkpoint:
@@ -58,9 +57,8 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
 
 
 def _saves(study: Study, folder: Path, fingerprint: str) -> Saves:
-    """Where a training keeps the checkpoint to go on from, if it is killed. One of another number of processes is
-    none: each has random numbers of its own."""
-    return Saves(folder, f"{fingerprint} {os.environ.get('WORLD_SIZE', 1)}", study.training.save_minutes)
+    """Where a training keeps the checkpoint to go on from, if it is killed."""
+    return Saves(folder, fingerprint, study.training.save_minutes)
 
 
 def train(study: Study, source: Source, name: str, tuning: str) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Self
 
-
 CACHE = 2048  # KiB of a file in memory
 
 

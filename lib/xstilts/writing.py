@@ -122,9 +122,12 @@ def read_record(path: Path) -> dict:
 
 
 def remove_halves(folder: Path) -> None:
-    """What killed processes left half-written in a folder that no other process writes to."""
-    for path in sorted(folder.glob(".*.half-*")):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """What killed processes left half-written, or half removed, in a folder that no other process writes to."""
+    for path in [path for pattern in (".*.half-*", ".checkpoint.*") for path in sorted(folder.rglob(pattern))]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may have lain in one of the folders
 
 
 def _aside(path: Path) -> Path:
