@@ -150,6 +150,8 @@ def reported(folder: Path) -> Iterator[int]:
 
 def duration(seconds: float) -> str:
     """``8 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
