@@ -48,7 +48,10 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
             lines += ["", title, *(row for run, one in named[:SHOWN] for row in _named(run, one))]
         if len(named) > SHOWN:
             lines.append(f"  and {len(named) - SHOWN} more")
-    return [*lines, "", *_wrapped(_outlook(study, at_work, seen))]
+    lines += ["", *_wrapped(_outlook(study, at_work, seen))]
+    if not at_work and any(one.state != "done" for one in seen.values()):
+        lines += _wrapped(f"To go on: make study STUDY={_named_by_user(study)}")
+    return lines
 
 
 def _command(study: Study, at_work: AtWork | None) -> str:
@@ -95,10 +98,10 @@ def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str
     if seconds:
         done, words = sum(one.state == "done" for one in seen.values()), about(seconds).capitalize()
         said = f"{words} left, by what {done} runs took, {jobs} at a time"
-        said += f"; not counting {_phases(left, unknown)}. " if unknown else ". "
+        said += f"; not counting {_phases(left, unknown)}" if unknown else ""
     elif unknown:
-        said = f"Time left: not known yet for {_phases(left, unknown)}. "
-    return said + ("" if at_work else f"To go on: make study STUDY={_named_by_user(study)}")
+        said = f"Time left: not known yet for {_phases(left, unknown)}"
+    return said
 
 
 def _phases(left: list[Run], names: list[str]) -> str:
