@@ -4,6 +4,7 @@ Memory is that of the largest language: features wait in a file for their turn i
 predictions for those of the rest of their language.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from . import metrics
 from .diverged import MEND
 from .errors import UserError
 from .features import INPUTS, Feature, collate, encode, size
+from .progress import Progress
 from .spill import Spill
 from .study import LengthSettings
 from .tasks import Task
@@ -35,17 +37,21 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
+    tokens = 0
     with Spill() as keyed, Spill() as told:
         for number, dataset in enumerate(data.values()):
             for feature in encode(task, dataset, tokenizer, lengths, labels):
                 keyed.add((number, feature), size(feature))
-        for batch in _batches(keyed.sorted()):
-            rows = [feature for _, feature in batch]
-            tensors = collate(rows, tokenizer.pad_token_id)
-            output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
-            for (number, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-                where = {name: feature[name] for name in PLACES & feature.keys()}
-                told.add((where, prediction), (number, feature["example"]))
+                tokens += math.prod(size(feature))
+        with Progress(f"scoring {task.name}", tokens, "tokens") as bar:  # not examples: the longest come last
+            for batch in _batches(keyed.sorted()):
+                rows = [feature for _, feature in batch]
+                tensors = collate(rows, tokenizer.pad_token_id)
+                output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
+                for (number, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
+                    where = {name: feature[name] for name in PLACES & feature.keys()}
+                    told.add((where, prediction), (number, feature["example"]))
+                bar.to(bar.done + sum(math.prod(size(feature)) for feature in rows))
         for number, (language, dataset) in enumerate(data.items()):
             results = _blank(task, dataset)
             for where, prediction in told.of(number):

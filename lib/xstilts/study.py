@@ -70,8 +70,9 @@ class TrainingSettings(Section):
     overrides: dict[str, dict[str, Any]] = {}
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
-    # how a training is done, not what it is: makes no result stale
+    # how a training is done, not what it is: neither makes a result stale
     save_minutes: float = Field(15, ge=0, description="between checkpoints that a killed training goes on from")
+    tensorboard: bool = Field(False, description="write the curves of every training that is yet to be done")
     # equal to one within rounding, not to the bit: another number is another result
     processes: int = Field(
         1, ge=1, description="part every batch over so many GPUs; without GPUs, processes. Dual encoders take one"
