@@ -25,6 +25,10 @@ from .study import ROOT, Study, load_study
 from .writing import read_record
 
 
+# jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
+sys.modules.setdefault("rfc3987_syntax", None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="xstilts", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -46,8 +46,6 @@ def run_notebook(study: Study, name: str) -> int:
 
 def _execute(study: Study, run: Run, held: int) -> str:
     """Execute and record the run; returns why it failed, "" when all went well."""
-    # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
-    sys.modules.setdefault("rfc3987_syntax", None)
     os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
     from nbclient.exceptions import CellExecutionError, DeadKernelError

@@ -105,7 +105,8 @@ def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> tuple
 
 def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
     status, why = standing(study, run, fingerprints)
-    seconds = read_record(run.folder(study) / "run.json").get("seconds")
+    folder = run.folder(study)
+    seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
     tasks, languages = _about(study, run, fingerprints.source) if fingerprints else ((), ())
     return Page(study, run, status, why, seconds, tasks, languages)
 

@@ -123,9 +123,9 @@ def _index(study: Study, pages: list[Page], unknown: str, folder: Path) -> dict[
     rows = [_row(page) for page in pages]
     seconds = sum(page.seconds or 0 for page in pages)
     size = (
-        f"{len(set(study.intermediate) - {NONE})} intermediate runs, {len(study.all_targets)} targets, "
-        f"{len(final.languages) or 'unknown'} languages, seeds: {study.seeds}. "
-        f"{len(pages)} notebooks, {duration(seconds)} of work in all."
+        f"Intermediate runs: {len(set(study.intermediate) - {NONE})}, targets: {len(study.all_targets)}, "
+        f"languages: {len(final.languages) or 'unknown'}, seeds: {study.seeds}. "
+        f"Notebooks: {len(pages)}, {duration(seconds)} of work in all."
     )
     return {
         "title": study.title or study.name,
@@ -253,4 +253,5 @@ def _table(path: Path) -> str:
     table = table.assign(shown=[with_interval(row) for row in table.itertuples()], target=table["target"].map(titles))
     wide = table.pivot(index="intermediate", columns="target", values="shown")
     wide = wide.reindex(index=table["intermediate"].unique(), columns=list(titles.values()))
-    return wide.rename(index={NONE: "none (score)"}).rename_axis(index=None, columns=None).to_html(border=0)
+    wide = wide.rename(index={NONE: "none (score)"}).rename_axis(index=None, columns=None)
+    return wide.to_html(border=0).replace("<th></th>", "<th>gain over none</th>", 1)
