@@ -24,7 +24,6 @@ from .runs import Fingerprints, Run, list_runs, remove_encoder, state
 from .study import ROOT, Study, load_study
 from .writing import read_record
 
-
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
 sys.modules.setdefault("rfc3987_syntax", None)
 
