@@ -4,12 +4,15 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
 
 import small
+from xstilts.errors import UserError
 from xstilts.execution import run_notebook
 from xstilts.report.pages import survey
 from xstilts.report.site import build, duration
@@ -64,7 +67,10 @@ def test_pages_share_their_style_and_are_made_again_only_when_they_changed(study
     before = {name: page.stat().st_mtime_ns for name, page in html(site).items() if name != "index"}
     notebook = Run("targets", 1, "none", "all").folder(study) / "notebook.ipynb"
     notebook.touch()
-    assert build(study)[1].endswith("; 0 pages made, the others as they were")
+    command = [sys.executable, "-m", "xstilts", "report", study.path, "--seeds", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "; 0 pages made, the others as they were\nreport: " in done.stdout
+    assert done.stdout.rstrip().endswith("runs/small/report/index.html")
     text = notebook.read_text(encoding="utf-8")
     (site / "targets" / "old.html").touch()  # of a run that the study no longer has
     try:
@@ -76,6 +82,29 @@ def test_pages_share_their_style_and_are_made_again_only_when_they_changed(study
     finally:
         notebook.write_text(text)
         build(study)
+
+
+def test_many_pages_are_made_by_several_processes_and_are_the_same(study, site, monkeypatch):
+    before = {name: page.read_bytes() for name, page in html(site).items()}
+    shutil.rmtree(site)
+    monkeypatch.setattr("xstilts.report.site.FEW", 1)
+    build(study)
+    assert {name: page.read_bytes() for name, page in html(site).items()} == before
+
+
+def test_runs_whose_data_are_elsewhere_are_shown_as_they_were_recorded(study, site, monkeypatch):
+    def elsewhere(*_):
+        raise UserError("files.root: no such folder")
+
+    before = (site / "index.html").read_text(encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr("xstilts.runs.Fingerprints._data", elsewhere)
+        build(study)
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert "whether or not they are up to date: files.root: no such folder" in index
+    assert "2 done: finished" in index and "training diverged" in index
+    build(study)
+    assert (site / "index.html").read_text(encoding="utf-8") == before
 
 
 def test_how_a_run_stands(study):

@@ -62,8 +62,8 @@ def survey(study: Study) -> tuple[list[Page], str]:
     depend on cannot be read here, why: results are then shown as done, whether or not they are stale."""
     pages, unknown = {}, ""
     for one in [study, *sharing(study)]:
-        fingerprints = Fingerprints(one)
         try:
+            fingerprints = Fingerprints(one)
             fingerprints.of(Run(one.question))
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
             fingerprints, unknown = None, str(error)

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from html import unescape
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
@@ -239,7 +240,9 @@ def _figure(final: Page, folder: Path) -> dict[str, Any]:
     described = re.search(r"<dc:description>(.+?)</dc:description>", found[1].read_text(encoding="utf-8"), re.DOTALL)
     return {
         "title": title,
-        "alt": described.group(1).strip() if described else f"{title} of {final.study.title or final.study.name}",
+        "alt": unescape(described.group(1).strip())
+        if described
+        else f"{title} of {final.study.title or final.study.name}",
         "table": _table(found[2]) if name == "heatmap-mean" else "",
         **{path.suffix[1:]: f"figures/{path.name}" for path in found},
     }
