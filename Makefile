@@ -36,7 +36,7 @@ PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBSTRIPOUT := $(BIN)nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 
-.PHONY: help setup study status plan submission test lab lint format clean
+.PHONY: help setup study status plan report submission test lab lint format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,9 @@ status: $(STAMP) ## how a study is getting on: done, running, failed, left; chan
 
 plan: $(STAMP) ## what a study costs and what of it is done, before it runs: STUDY=micro GPU=A100-80GB CSV=file
 	@$(BIN)python -m xstilts plan $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(GPU),--gpu $(GPU)) $(if $(PRECISION),--precision $(PRECISION)) $(if $(UTILISATION),--utilisation $(UTILISATION)) $(if $(CSV),--csv $(CSV))
+
+report: $(STAMP) ## a study's executed notebooks as one HTML site, finished or not: STUDY=micro SEEDS=n
+	@$(BIN)python -m xstilts report $(STUDY) $(if $(SEEDS),--seeds $(SEEDS))
 
 submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
 	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))

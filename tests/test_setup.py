@@ -257,6 +257,8 @@ def test_study_passes_its_settings_on_and_help_lists_every_target(sandbox):
     assert sandbox.make("study")[1].rstrip().endswith("-m xstilts study micro")
     _, commands = sandbox.make("study", "STUDY=files", "SEEDS=5", "CORES=2")
     assert commands.rstrip().endswith("-m xstilts study files --seeds 5 --cores 2")
+    _, commands = sandbox.make("report", "STUDY=files", "SEEDS=5")
+    assert commands.rstrip().endswith("-m xstilts report files --seeds 5")
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE).group(1)
     listed = [line.split()[1] for line in sandbox.make()[0].stdout.splitlines()]
     assert listed == phony.split()

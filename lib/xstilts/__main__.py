@@ -1,4 +1,4 @@
-"""Command line: ``python -m xstilts study [STUDY]``, ``status``, ``plan``, ``submission`` and, for the Snakefile,
+"""Command line: ``python -m xstilts study [STUDY]``, ``status``, ``plan``, ``report``, ``submission`` and, for jobs,
 ``run``."""
 
 import argparse
@@ -19,6 +19,9 @@ from .needed import check_data
 from .runs import Fingerprints, Run, list_runs, remove_encoder, state
 from .study import Study, load_study
 from .writing import read_record
+
+# jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def main() -> int:
@@ -44,6 +47,9 @@ def main() -> int:
     run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")
     run.add_argument("study")
     run.add_argument("name", help="the run, as messages name it: targets/mnli/all/seed1")
+    report = commands.add_parser("report", help="the executed notebooks of a study as one browsable HTML site")
+    report.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    report.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     submission = commands.add_parser("submission", help="a finished run's predictions in XTREME's formats")
     submission.add_argument("study", help="name in params/ or path of a parameter file")
     submission.add_argument("name", metavar="run", help="intermediate run: none, mnli, …")
@@ -65,6 +71,12 @@ def main() -> int:
 
             study = load_study(options.study, seeds=options.seeds)
             print_plan(study, options.gpu, options.precision, options.utilisation, options.csv)
+            return 0
+        if options.command == "report":
+            from .report.site import build
+
+            index, said = build(load_study(options.study, seeds=options.seeds))
+            print(f"{said}\nreport: {_short(index)}")
             return 0
         return run_notebook(load_study(options.study), options.name)
     except UserError as error:

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 import traceback
-from pathlib import Path
 from typing import ClassVar
 
 import psutil
@@ -19,7 +18,7 @@ from .progress import reported
 from .runs import Fingerprints, Run, list_runs, notebook_hash, provenance
 from .study import Study
 from .tunings import tunings
-from .writing import read_record, remove_halves, whole_file, write_record
+from .writing import read_record, remove_halves, write_record
 
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 
@@ -49,8 +48,6 @@ def run_notebook(study: Study, name: str) -> int:
 
 def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     """Execute and record the run; returns why it failed, "" when all went well. ``given``: open files of the kernel."""
-    # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
-    sys.modules.setdefault("rfc3987_syntax", None)
     os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
     from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -123,7 +120,9 @@ def _record(study: Study, run: Run, started: float) -> None:
     """Write the proof that the run is done; of a final notebook with gaps, which is none, under another name."""
     folder, gaps = run.folder(study), []
     if run.final:
-        _render(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
+        from .report.rendering import render_alone  # not at the start of every job
+
+        render_alone(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
         wanted = [other for other in list_runs(study) if other.phase == "targets"]
         gaps = [other.name for other in wanted if not (other.folder(study) / "run.json").is_file()]
         (folder / GAPS).unlink(missing_ok=True)
@@ -141,18 +140,6 @@ def _record(study: Study, run: Run, started: float) -> None:
         **provenance(),
     }
     write_record(folder / (GAPS if gaps else "run.json"), record)
-
-
-def _render(notebook: Path, page: Path) -> None:
-    """The executed notebook as one HTML file that needs no network."""
-    from nbconvert import HTMLExporter
-
-    nowhere = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), "")
-    html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, **nowhere).from_filename(
-        str(notebook)
-    )
-    with whole_file(page) as aside:
-        aside.write_text(html, encoding="utf-8")
 
 
 def _find(study: Study, name: str) -> Run:

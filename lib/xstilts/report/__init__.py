@@ -1,0 +1,1 @@
+"""A study's executed notebooks as a browsable site: ``runs/<study>/report/``."""

@@ -1,0 +1,52 @@
+// The search of the index; the contents and the code button of a notebook. Pages read well without it.
+"use strict";
+
+const form = document.getElementById("filter");
+if (form) {
+  const rows = [...document.querySelectorAll("#table tbody tr")];
+  const found = document.getElementById("found");
+  const narrow = () => {
+    const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const chosen = [...form.querySelectorAll("select")].filter((select) => select.value);
+    let left = 0;
+    for (const row of rows) {
+      const shown = words.every((word) => row.dataset.text.includes(word)) &&
+        chosen.every((select) => row.dataset[select.dataset.key].split(" ").includes(select.value));
+      row.hidden = !shown;
+      left += shown;
+    }
+    found.textContent = left === rows.length ? `${left} runs` : `${left} of ${rows.length} runs`;
+  };
+  form.addEventListener("input", narrow);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  narrow(); // a browser that goes back fills the form in again
+}
+
+const button = document.getElementById("code");
+const cells = [...document.querySelectorAll("details.code")];
+if (button && cells.length) {
+  const label = () => {
+    button.textContent = cells.every((cell) => cell.open) ? "Hide all code" : "Show all code";
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const open = !cells.every((cell) => cell.open);
+    for (const cell of cells) cell.open = open;
+    label();
+  });
+  for (const cell of cells) cell.addEventListener("toggle", label);
+}
+
+const headings = [...document.querySelectorAll(".jp-MarkdownCell h2[id]")];
+if (headings.length > 3) {
+  const contents = document.createElement("nav");
+  contents.className = "contents";
+  contents.setAttribute("aria-label", "On this page");
+  const list = contents.appendChild(document.createElement("ul"));
+  for (const heading of headings) {
+    const link = list.appendChild(document.createElement("li")).appendChild(document.createElement("a"));
+    link.href = `#${encodeURIComponent(heading.id)}`;
+    link.textContent = heading.firstChild.textContent;
+  }
+  document.querySelector(".tools").before(contents);
+}
