@@ -180,7 +180,7 @@ def test_other_figures_have_no_overlaps():
     assert overlapping(macro) == []
     assert [ax.get_xlabel() for ax in macro.axes] == ["mean score", "mean gain over none (points)"]
     rho = results.correlations(found, wanted(RUNS, targets, codes, (1, 2)), languages["distance"])
-    panels = language_figures.distance_panels(table, languages, rho)
+    panels = language_figures.distance_panels(language_figures.distance_points(table, languages), rho)
     assert overlapping(panels) == []
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     controls = pd.concat([table.assign(study=name) for name in ("toy", "toy-untrained")])
