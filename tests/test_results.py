@@ -274,6 +274,13 @@ def test_the_answer_says_what_the_numbers_say():
     assert "- `qqp`: no evidence for any of the 3 targets" in lines
     assert "2 of 8 intervals exclude zero" in text
     assert "interval below zero, in 1 of 2 targets (Spearman's ρ −0.90 to −0.20; 7 languages)" in text
+    single = answer_table({("mnli", "xnli"): (9, 5, 13), ("mnli", "xquad"): (-3, -5, -1), ("ccg", "xnli"): (1, -2, 4)})
+    single["language"] = "qab"
+    text = findings.answer(pd.concat([answer_table(cells), single]), rho, study)
+    places = "helps in 1 of 2, most XNLI in qab +9.0 [5.0, 13.0]; hurts in 1 of 2, most XQuAD in qab −3.0 [−5.0, −1.0]"
+    assert f"- `mnli`: {found}. Language by language: {places}" in text.splitlines()
+    assert "- `ccg`: no evidence for any of the 2 targets; 1 missing" in text.splitlines()
+    assert "Of the 3 intervals of single languages, 2 exclude zero; about 0 would by chance." in text
     alone = findings.answer(answer_table(cells, 1), rho, study)
     assert "one seed: the intervals cover the draw of test examples" in alone
     assert findings.answer(answer_table(cells, 2), rho, study).startswith("Two seeds say little")

@@ -74,7 +74,8 @@ def language_breakdown(
     columns = max(1, min(5, 40 // len(order), len(wanted)))
     lines = -(-len(wanted) // columns)
     width = max(7.2, 0.19 * len(order) * columns + 0.5)
-    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.25 * lines), squeeze=False)
+    height = 0.7 + 1.25 * lines + 0.04 * max(len(name) for name, _ in families) * (len(families) > 1)
+    figure, grid = plt.subplots(lines, columns, figsize=(width, height), squeeze=False)
     limits = gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
     for number, (ax, (run, part)) in enumerate(zip(grid.flat, parts.items(), strict=False)):
         language_dots(part, ax, order)
@@ -83,12 +84,13 @@ def language_breakdown(
             f"mean {with_interval(part[part['language'] == MEAN].iloc[0])}", (0, 1), (0, 3), xycoords="axes fraction",
             textcoords="offset points", fontsize=6, color="0.3",
         )  # fmt: skip
-        ax.set_ylim(*((-4, 104) if run == NONE else limits))  # a dot at 0 or 100 is whole
+        ax.set_ylim(*((-6, 106) if run == NONE else limits))  # a dot at 0 or 100 is whole
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         upright = len(order) > 8 or max(map(len, order)) > 3
         last_in_column = number + columns >= len(wanted)
         ax.tick_params(axis="x", rotation=90 if upright else 0, labelsize=5.5, labelbottom=last_in_column)
-        _part_families(ax, families, 6 + 4 * max(map(len, order)) if upright else 13, last_in_column)
+        pad = 9 + 4 * max(map(len, order)) if upright else 14
+        _part_families(ax, families, pad, named=last_in_column and number % columns == 0)
         ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
         if number % columns == 0:
             ax.set_ylabel("score" if run == NONE else "gain")
