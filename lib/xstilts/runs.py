@@ -48,11 +48,7 @@ CODE = {
     "intermediate": ("features", "dual", "batches", "training", "processes", "phases", "tunings", "settings"),
     "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-<<<<<<< HEAD
-    "transfer": ("results", "findings", "figures", *_PUBLICATIONS),
-=======
-    "transfer": ("results", "standings", "effort", "findings", *DRAWING, "published", "comparison", "beside"),
->>>>>>> 9c913c9365c3593b1ce5139872eada13e4fea48d
+    "transfer": ("results", "standings", "effort", "findings", *DRAWING, *_PUBLICATIONS),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),

@@ -11,14 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-<<<<<<< HEAD:lib/xstilts/publications/beside.py
+from .. import alt
 from ..figures import NEUTRAL
 from ..findings import with_interval
 from ..results import MACRO_TRAINED, MEAN
 from ..tasks import TASKS, get
-=======
-from . import alt
->>>>>>> 9c913c9365c3593b1ce5139872eada13e4fea48d:lib/xstilts/beside.py
 from .comparison import ALONE, COMPARED, LEFT_OUT, MEMBERS
 
 
