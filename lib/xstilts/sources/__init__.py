@@ -77,7 +77,7 @@ def left_out(rows: "Dataset") -> int:
 
 
 def open_source(study: "Study") -> Source:
-    """The source a study names; what it loads is kept in the study's folder."""
+    """The source a study names, with the tasks of its own beside; what it loads is kept in the study's folder."""
     from .kept import KeptSource
 
     if study.source == "micro":
@@ -93,4 +93,9 @@ def open_source(study: "Study") -> Source:
         from .files import FilesSource
 
         source = FilesSource(study.files, study.source_language)
-    return KeptSource(source, study.folder / "data")
+    if not study.own:
+        return KeptSource(source, study.folder / "data")
+    from ..study import ROOT
+    from .own import OwnSource
+
+    return KeptSource(source, study.folder / "data", OwnSource(study.own, study.source_language, ROOT))
