@@ -36,7 +36,7 @@ class OwnSource:
             found = [row for place, row in enumerate(found, 1) if (place % HELD_OUT == 0) == (split == "dev")]
         if not found:
             raise UserError(
-                f"{path}: fewer than {HELD_OUT} rows: none is left for {split}; add some, or name a dev file"
+                f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: add some or name a dev file"
             )
         return Dataset.from_list(found, features=Features(COLUMNS[task.kind]))
 

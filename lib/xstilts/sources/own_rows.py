@@ -5,12 +5,10 @@ Nothing heavy is imported: the labels of a task are read when its study is.
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..hashes import file_hash
 from ..settings import ALL, MULTI, NONE, SOURCE, UNTRAINED
 from ..tasks import TASKS, TRANSLATED, Task
 from .own_settings import OwnTask
@@ -35,7 +33,7 @@ def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[s
         languages = tuple(test_files(name, settings, root)) or (source_language,)
         labels = settings.labels
         if settings.kind in ("classification", "tagging") and not labels:
-            labels = _labels(settings, root / settings.train, file_hash(root / settings.train))
+            labels = _labels(settings, root / settings.train)
         if settings.kind == "classification" and len(labels) < 2:
             raise UserError(f"own.{name}: one label, {labels[0]}: nothing is to be told apart")
         chunks = settings.kind == "tagging" and all(re.match(r"[BI]-.|O$", tag) for tag in labels)
@@ -148,15 +146,13 @@ def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], where: str
     }
 
 
-@cache
-def _labels(settings: OwnTask, path: Path, _hash: str) -> tuple[str, ...]:
+def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     """Labels or tags of a training file, numbers in their order. UserError for a column that is none of labels."""
     if settings.kind == "tagging":
         return tuple(sorted({tag for row in rows(settings, path, ()) for tag in row["tags"]}))
     values = [_label(settings, record, where) for where, record in _records(settings, path)]
-    labels = sorted(
-        set(values), key=lambda value: (0, int(value), "") if re.fullmatch(r"-?\d+", value) else (1, 0, value)
-    )
+    numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
+    labels = sorted(set(values), key=int if numbers else None)
     if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):
         raise UserError(
             f'{path}: column "{settings.label}" holds {len(labels)} different values in {len(values)} rows; expected '
