@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 
 from synthetic import statistics, study, wanted, write
-from xstilts import figures, results
+from xstilts import figures, language_figures, results
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.study import ROOT
 
@@ -136,7 +136,7 @@ def test_language_dots_place_values_and_intervals():
     rows = [("mnli", "xnli", code, "gain", *found, 5, 1, 1) for code, found in {
         "qab": (3, 1, 5), "qaa": (-2, -3, -1), "qac": (1, -1, 3)}.items()]  # fmt: skip
     _, ax = plt.subplots()
-    figures.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
+    language_figures.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
     intervals, dots = ax.collections
     assert dots.get_offsets()[:3].tolist() == [[0, -2], [1, 3], [2, 1]]
     assert [segment[:, 1].tolist() for segment in intervals.get_segments()[:3]] == [[-3, -1], [1, 5], [-1, 3]]
@@ -149,14 +149,14 @@ def test_language_dots_place_values_and_intervals():
 def test_languages_stand_by_distance_unknown_last():
     languages = pd.DataFrame({"distance": [0.5, np.nan, 0.0, 0.2]}, index=["de", "xx", "en", "nl"])
     table = pd.DataFrame({"language": ["xx", "de", "en", "nl", "mean", "zero-shot"]})
-    assert figures.by_distance(table, languages) == ["en", "nl", "de", "xx"]
+    assert language_figures.by_distance(table, languages) == ["en", "nl", "de", "xx"]
 
 
 @pytest.mark.parametrize("count", [3, 8, 15, 40])
 def test_breakdown_stays_readable(count):
     codes, languages = language_tables(count)
     _, table = estimates(RUNS, ["xnli"], codes)
-    figure = figures.language_breakdown(table, languages, "xnli")
+    figure = language_figures.language_breakdown(table, languages, "xnli")
     assert [ax.get_title("left") for ax in figure.axes] == ["none (score)", *RUNS[1:]]
     named = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes]
     assert named[-1] == codes and all(labels in (codes, []) for labels in named), "the lowest of each column"
@@ -166,7 +166,7 @@ def test_breakdown_stays_readable(count):
     shown = table[(table["quantity"] == "gain") & ~table["language"].isin(["mean", "zero-shot"])]["value"]
     low, high = limits.pop()
     assert low < shown.min() and high > shown.max() and low < 0 < high
-    assert figures.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
+    assert language_figures.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
 
 
 def test_other_figures_have_no_overlaps():
@@ -180,7 +180,7 @@ def test_other_figures_have_no_overlaps():
     assert overlapping(macro) == []
     assert [ax.get_xlabel() for ax in macro.axes] == ["mean score", "mean gain over none (points)"]
     rho = results.correlations(found, wanted(RUNS, targets, codes, (1, 2)), languages["distance"])
-    panels = figures.distance_panels(table, languages, rho)
+    panels = language_figures.distance_panels(table, languages, rho)
     assert overlapping(panels) == []
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     controls = pd.concat([table.assign(study=name) for name in ("toy", "toy-untrained")])
@@ -221,7 +221,7 @@ def test_save_writes_three_files_the_same_each_time(tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure, ax = plt.subplots()
         figures.transfer_heatmap(cells(NUMBERS), ax)
-        assert figures.save(figure, cells(NUMBERS), folder, "heatmap") == folder / "heatmap.png"
+        figures.save(figure, cells(NUMBERS), folder, "heatmap")
     names = ["heatmap.csv", "heatmap.png", "heatmap.svg"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     for name in names:
@@ -261,7 +261,6 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     stats = statistics(runs, targets, codes, seeds, 20)
     write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], small.folder)
     monkeypatch.setattr("xstilts.study.load_study", lambda name: small)
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     space = {}
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":

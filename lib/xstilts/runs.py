@@ -33,9 +33,12 @@ NOTEBOOKS = {
 }
 
 
+DRAWING = ("alt", "figures", "fonts", "language_figures")
+
+
 def _answer(*modules: str) -> tuple[str, ...]:
     """Modules behind the notebook of a further question."""
-    return ("results", "findings", "figures", *(f"questions/{name}" for name in modules))
+    return ("results", "findings", *DRAWING, *(f"questions/{name}" for name in modules))
 
 
 # modules whose code decides the outcome of a phase (with those of the phases before it)
@@ -44,7 +47,7 @@ CODE = {
     "intermediate": ("features", "dual", "training", "processes", "phases", "tunings", "settings"),
     "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-    "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
+    "transfer": ("results", "findings", *DRAWING, "published", "comparison", "beside"),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
