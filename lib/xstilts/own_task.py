@@ -165,9 +165,8 @@ def advice(table: pd.DataFrame, study: Study) -> str:
         if len(helps) > 1:
             said.append("Which of these is best is not settled where their intervals overlap.")
     elif len(there):
-        said.append(
-            f"**None of them is shown to help:** no interval lies above zero; the best is {[*told.values()][0]}."
-        )
+        best = told[there["intermediate"].iloc[0]]
+        said.append(f"**None of them is shown to help:** no interval lies above zero; the highest is {best}.")
     if len(hurts):
         said.append(f"Harmful: {', '.join(told[run] for run in hurts)}.")
     if missing := [run for run in gain["intermediate"] if run not in told]:

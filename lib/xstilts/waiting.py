@@ -38,8 +38,8 @@ def note(study: str) -> Markdown | None:
         "" if loaded.further or loaded.shares else ", or `1-encoder`, `2-intermediate` and `3-targets` run in order,"
     )
     return Markdown(
-        f"**Nothing to show yet.** `{command}` in the project's folder{before} makes what this notebook reads; then run "
-        "all cells again. The cells below did nothing."
+        f"**Nothing to show yet.** `{command}` in the project's folder{before} makes what this notebook reads; then "
+        "run all cells again. The cells below did nothing."
     )
 
 

@@ -74,7 +74,7 @@ def rows(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> list[dict[st
         found = read(READ_AS[settings.kind], path, labels)
         if not has_gold(found[0]):
             raise UserError(
-                f"{path}: no gold: expected {'tags' if settings.kind == 'tagging' else 'answers'} throughout"
+                f"{path}: no gold; expected {'tags' if settings.kind == 'tagging' else 'answers'} throughout"
             )
         return found
     build = {"classification": _classification, "choice": _choice}[settings.kind]
