@@ -191,7 +191,7 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
 ADVICE = [
     (
         {"mnli": (5, 3, 7), "qqp": (2, 1, 3)},
-        r"\*\*Train on `mnli` first:\*\* `mnli` \+5.0 .*, `qqp` \+2.0 .*not settled",
+        r"\*\*Train on `mnli` first:\*\* `mnli` \+5.0 .*, `qqp` \+2.0 .*not",
     ),
     ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"None of them is shown to help.*`mnli` \+1.0.*Harmful: `qqp` −4.0"),
     ({"mnli": (float("nan"),) * 3}, r"Missing: `mnli`"),

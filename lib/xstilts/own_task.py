@@ -3,6 +3,7 @@
 Behind ``9-your-task.ipynb``. What it writes is a study like any other, run by the same phases.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,15 @@ def example(base: Study, folder: Path) -> dict[str, Any]:
             table = pd.DataFrame({"sentence": sentences, "mentions": [words[kind] for kind in first]})
             write_table(table, folder / (f"{split}-{language}.csv" if split == "test" else f"{split}.csv"))
     columns = {"text_a": "sentence", "label": "mentions"}
-    files = {"train": f"{folder}/train.csv", "dev": f"{folder}/dev.csv", "test": f"{folder}/test-{{language}}.csv"}
+    place = os.path.relpath(folder, ROOT)
+    files = {"train": f"{place}/train.csv", "dev": f"{place}/dev.csv", "test": f"{place}/test-{{language}}.csv"}
     return {"kind": "classification", "title": "First name (the example)"} | files | columns
 
 
 def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], seeds: int, folder: Path) -> Path:
     """The file of a study whose one target is your task, beside the encoders and intermediate runs of ``base``.
     ``runs``: intermediate runs, [] = all of ``base``."""
+    emptied = {"further": {}, "training_sets": {}, "languages": [], "published": ""}  # of other targets than yours
     values = {
         "based_on": base.path,
         "shares": base.name,
@@ -66,16 +69,13 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], se
         "intermediate": list(dict.fromkeys([NONE, *(runs or base.intermediate)])),
         "targets": [name],
         "bundle": "each",
-        "further": {},
-        "training_sets": {},
-        "languages": [],
         "seeds": seeds,
-        "published": "",
         "figures": f"{base.runs}/figures",
+        **{key: value for key, value in emptied.items() if getattr(base, key)},
         "own": {name: own},
     }
     path = folder / "params.yaml"
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000))
     return path
 
 
@@ -155,8 +155,9 @@ def advice(table: pd.DataFrame, study: Study) -> str:
     languages = f"{count} zero-shot language{'s' if count > 1 else ''}" if over == ZERO_SHOT else "the source language"
     base = findings.with_interval(rows[rows["intermediate"] == NONE].iloc[0])
     said = [
+        f"*{study.title or study.name}.*",
         f"{findings.where(study, seeds)}: {get(name).title} in {languages}, {findings.covers(study, seeds)}. "
-        f"Without an intermediate task: {base}."
+        f"Without an intermediate task: {base}.",
     ]
     told = {row.intermediate: f"`{row.intermediate}` {findings.with_interval(row)}" for row in there.itertuples()}
     helps, hurts = there[there["low"] > 0]["intermediate"], there[there["high"] < 0]["intermediate"]
