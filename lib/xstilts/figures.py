@@ -39,15 +39,17 @@ GROUPS = {
     "parallel": "retrieval", "mining": "retrieval", "ranking": "retrieval",
 }  # fmt: skip
 LABELS = {MACRO: "all\ntargets", MACRO_TRAINED: "without\nretrieval"}
+PIXELS = 192  # to the inch: two for each of a page's 96
 GAP = 0.18  # between groups of columns and below the row of none, in cells
 
 
-def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axes:
+def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN, column: bool = False) -> Axes:
     """Gain over ``none`` of every intermediate run (rows, in the table's order) on every target (columns, by
     kind, then the averages over targets), above them the score of ``none`` in a scale of its own.
 
     ``table``: as ``results.estimates`` gives it; ``language``: ``MEAN`` or ``ZERO_SHOT``. Bold with a star:
-    the interval excludes zero. Hatched: missing. A cell on fewer seeds than the table's most says so.
+    the interval excludes zero. Hatched: missing. A cell on fewer seeds than the table's most says so. ``column``: for
+    the width of a paper's column or of a telephone, without bars of colours and with a frame for the star.
     """
     table = table[table["language"] == language]
     groups = _groups(table)
@@ -62,30 +64,24 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     seeds = table["seeds"].max()
     shown = table[(table["intermediate"] == NONE) | (table["quantity"] == "gain")]
     for row in shown.itertuples():
-        _cell(ax, row, left[row.target], top[row.intermediate], *scales[row.quantity], seeds)
+        _cell(ax, row, left[row.target], top[row.intermediate], *scales[row.quantity], seeds, column)
     width, height = max(left.values()) + 1, max(top.values()) + 1
     ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_xticks([x + 0.5 for x in left.values()], [title(target) for target in left])
+    names = [title(target).replace("\n", " " if column else "\n") for target in left]
+    ax.set_xticks([x + 0.5 for x in left.values()], names, rotation=90 if column else 0)
     ax.set_yticks([y + 0.5 for y in top.values()], ["none (score)" if run == NONE else run for run in top])
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     over = "all languages" if language == MEAN else "languages other than the source"
-    what = "gain over none in points (bold with *: its 95% interval excludes zero), " if runs else ""
-    ax.set_xlabel(f"{what}mean over {over}; {seeds_text(seeds)}", loc="left", fontsize=7, color="0.3")
-    above = ax.secondary_xaxis(1.0)
-    middles = [(left[targets[0]] + left[targets[-1]] + 1) / 2 for _, targets in groups]
-    above.set_xticks(middles, [name for name, _ in groups], fontstyle="italic", color=NEUTRAL)
-    above.tick_params(length=0, pad=27)  # above two lines of titles
-    above.spines[:].set_visible(False)
-    bars = [("score", "score", 0.58)] + ([("gain", "gain", 0.0)] if runs else [])
-    for quantity, label, foot in bars:
-        colours, norm = scales[quantity]
-        bar = ax.inset_axes([1.02, foot if runs else 0.0, 0.018, 0.42 if runs else 1.0])
-        mappable = plt.cm.ScalarMappable(norm, colours)
-        beyond = quantity == "gain" and gain["value"].abs().max() > limit
-        extend, ticks = "both" if beyond else "neither", MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True)
-        ax.figure.colorbar(mappable, cax=bar, extend=extend, label=label, ticks=ticks)
-        bar.spines[:].set_visible(False)
+    mark, end = ("framed", "\n") if column else ("bold with *", " ")
+    what = f"gain over none in points ({mark}: its 95% interval excludes zero),{end}" if runs else ""
+    ax.set_xlabel(f"{what}mean over {over}; {seeds_text(seeds)}", loc="left", fontsize=5 if column else 7, color="0.3")
+    if column:
+        ax.tick_params(labelsize=5.5, pad=2)
+    else:
+        _name_groups(ax, [(name, left[targets[0]], left[targets[-1]] + 1) for name, targets in groups])
+        beyond = gain["value"].abs().max() > limit
+        _bars(ax, {name: scale for name, scale in scales.items() if runs or name == "score"}, beyond)
     base = table[table["intermediate"] == NONE]
     said = [alt.values(f"Score of none, mean over {over}", base[base["quantity"] == "score"], ["target"])]
     if runs:
@@ -95,9 +91,31 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     return ax
 
 
-def heatmap_size(table: pd.DataFrame) -> tuple[float, float]:
+def _name_groups(ax: Axes, groups: list[tuple[str, float, float]]) -> None:
+    """Names of groups of columns, each given with its left and right edge, above the titles of the columns."""
+    above = ax.secondary_xaxis(1.0)
+    above.set_xticks([(left + right) / 2 for _, left, right in groups], [name for name, _, _ in groups])
+    above.tick_params(length=0, pad=27)  # above two lines of titles
+    plt.setp(above.get_xticklabels(), fontstyle="italic", color=NEUTRAL)
+    above.spines[:].set_visible(False)
+
+
+def _bars(ax: Axes, scales: dict, beyond: bool) -> None:
+    """A bar of colours for each scale, that of scores above that of gains, ``beyond`` which some gains go."""
+    feet = {"score": 0.58, "gain": 0.0} if len(scales) > 1 else {"score": 0.0}
+    for quantity, (colours, norm) in scales.items():
+        bar = ax.inset_axes([1.02, feet[quantity], 0.018, 0.42 if len(scales) > 1 else 1.0])
+        extend = "both" if beyond and quantity == "gain" else "neither"
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True)
+        ax.figure.colorbar(plt.cm.ScalarMappable(norm, colours), cax=bar, extend=extend, label=quantity, ticks=ticks)
+        bar.spines[:].set_visible(False)
+
+
+def heatmap_size(table: pd.DataFrame, column: bool = False) -> tuple[float, float]:
     """Figure size in inches for :func:`transfer_heatmap`."""
     columns, rows = table.loc[table["language"] == MEAN, "target"].nunique(), table["intermediate"].nunique()
+    if column:
+        return 3.3, 0.8 + 0.155 * rows
     return 2.0 + 0.56 * columns, 1.1 + max(0.27 * rows, 1.4 if rows > 1 else 0.0)
 
 
@@ -125,22 +143,27 @@ def title(target: str) -> str:
     return TASKS[target].title if target in TASKS else LABELS[target]
 
 
-def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int) -> None:
+def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int, column: bool) -> None:
     if not np.isfinite(row.value):
         ax.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0))
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-        ax.text(x + 0.5, y + 0.5, "missing", ha="center", va="center", fontsize=5.5, color="0.3", bbox=box)
+        text, size = ("–", 5) if column else ("missing", 5.5)
+        ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, color="0.3", bbox=box)
         return
     colour = colours(norm(row.value))
     ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
     star = row.quantity == "gain" and bool(row.low > 0 or row.high < 0)
-    text = with_interval(row).split()[0] + ("*" if star else "")
-    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
-    few = f"\n{row.seeds} of {seeds} seeds" if row.seeds < seeds else ""
-    ax.text(
-        x + 0.5, y + 0.5, text + few, ha="center", va="center", fontsize=5 if few else 7,
-        color="white" if dark else "black", fontweight="bold" if star else "normal",
-    )  # fmt: skip
+    text, few = with_interval(row).split()[0], row.seeds < seeds
+    if column:
+        text, few = text if len(text) < 5 else f"{row.value:+.0f}".replace("-", "−"), False
+    bold = "bold" if star and not column else "normal"
+    shade = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
+    if star and column:
+        ax.add_patch(Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, fill=False, edgecolor=shade, linewidth=0.6))
+    note = f"\n{row.seeds} of {seeds} seeds" if few else ""
+    size = 4.6 if column else 5 if few else 7
+    text = f"{text}{'*' if star and not column else ''}{note}"
+    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, color=shade, fontweight=bold)
 
 
 def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list[str] | None = None) -> Axes:
@@ -238,7 +261,7 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
     for ending, undated in (("svg", "Date"), ("png", "Software")):
         said = {"Title": name, "Description": _alternative(figure), undated: None}
         with whole_file(folder / f"{name}.{ending}") as aside:
-            figure.savefig(aside, format=ending, metadata=said)
+            figure.savefig(aside, format=ending, dpi=PIXELS, metadata=said)
     write_table(table, folder / f"{name}.csv")
     _display(figure, (folder / f"{name}.png").read_bytes())
 
@@ -247,13 +270,13 @@ def show(figure: Figure) -> None:
     """Display a figure in a notebook and close it. ValueError where it has no alternative text."""
     make_legible(figure)
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    figure.savefig(picture, format="png", dpi=PIXELS)
     _display(figure, picture.getvalue())
 
 
 def _display(figure: Figure, png: bytes) -> None:
     """As HTML: nbconvert drops the alternative text of a picture that is displayed as one."""
-    width = int.from_bytes(png[16:20]) * 96 // int(plt.rcParams["savefig.dpi"])  # 96 pixels of a page are an inch
+    width = int.from_bytes(png[16:20]) * 96 // PIXELS
     source, text = b64encode(png).decode(), html.escape(_alternative(figure))
     style = "max-width: 100%; height: auto"
     display(HTML(f'<img src="data:image/png;base64,{source}" alt="{text}" width="{width}" style="{style}">'))

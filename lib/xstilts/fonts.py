@@ -4,6 +4,7 @@ import unicodedata
 from functools import cache
 
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -17,16 +18,16 @@ def make_legible(figure: Figure) -> list[str]:
 
     A character that none has is written as its code point ("U+1000"), and a line printed says which; returns those.
     """
-    formatters = [axis.get_major_formatter() for ax in figure.get_axes() for axis in (ax.xaxis, ax.yaxis)]
-    formatters = [one for one in formatters if isinstance(one, FixedFormatter)]
     absent: set[str] = set()
-    for formatter in formatters:  # tick labels are written again at every drawing
-        formatter.seq = [_spelt(text, absent) for text in formatter.seq]
-    figure.canvas.draw()
+    for axis in (axis for ax in figure.findobj(Axes) for axis in (ax.xaxis, ax.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter):  # it writes the labels again at every drawing
+            formatter.seq = [_spelt(text, absent) for text in formatter.seq]
+            axis.get_ticklabels()  # there are none before they are asked for
     for text in figure.findobj(Text):
+        text.set_text(_spelt(text.get_text(), absent))
         families = _families(text.get_text())
         if families != [DEFAULT]:
-            text.set_text(_spelt(text.get_text(), absent))
             text.set_fontfamily(families)
     if absent:
         named = ", ".join(f"U+{ord(one):04X} {unicodedata.name(one, '')}".strip() for one in sorted(absent)[:5])

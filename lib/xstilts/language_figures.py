@@ -22,9 +22,21 @@ def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:
     return list(languages.reindex(codes)["distance"].sort_values(kind="stable", na_position="last").index)
 
 
+def by_family(table: pd.DataFrame, languages: pd.DataFrame) -> tuple[list[str], list[tuple[str, int]]]:
+    """Language codes of ``table``, a family after the other, that with the nearest language first, within each nearest
+    first; and (family, how many) in that order. Languages that the source knows nothing of are a family without name.
+    """
+    order = by_distance(table, languages)
+    family = languages["family"].reindex(order).fillna("")
+    names = list(dict.fromkeys(family))
+    return [code for name in names for code in order if family[code] == name], [
+        (name, int((family == name).sum())) for name in names
+    ]
+
+
 def language_dots(table: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:
-    """One value per language with its interval: scores in grey joined by a line, or gains around zero (filled
-    where the interval excludes zero). ``table``: rows of one run, target and quantity; ``order``: languages.
+    """One value per language with its interval: scores in grey, or gains around zero (filled where the interval
+    excludes zero). ``table``: rows of one run, target and quantity; ``order``: languages.
     """
     rows = table[table["language"].isin(order)].set_index("language").reindex(order)
     place = np.arange(len(order))
@@ -33,7 +45,6 @@ def language_dots(table: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:
         colours = np.where(rows["value"] >= 0, GAIN, LOSS)
         faces = np.where(marked(rows), colours, "white")
     else:
-        ax.plot(place, rows["value"], color=NEUTRAL, linewidth=0.8, zorder=1)
         colours = faces = np.full(len(order), NEUTRAL)
     ax.vlines(place, rows["low"], rows["high"], colors=colours, linewidth=0.9, zorder=2)
     ax.scatter(place, rows["value"], s=13, facecolors=faces, edgecolors=colours, linewidths=0.8, zorder=3)
@@ -51,11 +62,11 @@ def language_breakdown(
 ) -> Figure:
     """One target language by language: the score of ``none``, then the gain of each run (all, or ``runs``).
 
-    ``languages``: the source's ``language_table()``. Languages stand nearest first. Gains share one scale;
-    the few widest intervals may leave it (a line that reaches the edge).
+    ``languages``: the source's ``language_table()``. Languages stand by family, as :func:`by_family` says. Gains
+    share one scale; the few widest intervals may leave it (a line that reaches the edge).
     """
     table = table[table["target"] == target]
-    order = by_distance(table, languages)
+    order, families = by_family(table, languages)
     runs = runs or [run for run in table["intermediate"].unique() if run != NONE]
     wanted = [NONE, *runs]
     quantity = np.where(table["intermediate"] == NONE, "score", "gain")
@@ -63,7 +74,8 @@ def language_breakdown(
     columns = max(1, min(5, 40 // len(order), len(wanted)))
     lines = -(-len(wanted) // columns)
     width = max(7.2, 0.19 * len(order) * columns + 0.5)
-    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.25 * lines), squeeze=False)
+    height = 0.7 + 1.25 * lines + 0.04 * max(len(name) for name, _ in families) * (len(families) > 1)
+    figure, grid = plt.subplots(lines, columns, figsize=(width, height), squeeze=False)
     limits = gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
     for number, (ax, (run, part)) in enumerate(zip(grid.flat, parts.items(), strict=False)):
         language_dots(part, ax, order)
@@ -72,11 +84,13 @@ def language_breakdown(
             f"mean {with_interval(part[part['language'] == MEAN].iloc[0])}", (0, 1), (0, 3), xycoords="axes fraction",
             textcoords="offset points", fontsize=6, color="0.3",
         )  # fmt: skip
-        ax.set_ylim(*((0, 100) if run == NONE else limits))
+        ax.set_ylim(*((-6, 106) if run == NONE else limits))  # a dot at 0 or 100 is whole
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         upright = len(order) > 8 or max(map(len, order)) > 3
         last_in_column = number + columns >= len(wanted)
         ax.tick_params(axis="x", rotation=90 if upright else 0, labelsize=5.5, labelbottom=last_in_column)
+        pad = 9 + 4 * max(map(len, order)) if upright else 14
+        _part_families(ax, families, pad, named=last_in_column and number % columns == 0)
         ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
         if number % columns == 0:
             ax.set_ylabel("score" if run == NONE else "gain")
@@ -95,6 +109,23 @@ def language_breakdown(
     return figure
 
 
+def _part_families(ax: Axes, families: list[tuple[str, int]], pad: float, named: bool) -> None:
+    """Grey bands that tell neighbouring families apart and, ``pad`` points below the axis, the names of those that
+    have one: along the axis where there is room for all of them, else upright."""
+    if len(families) < 2:
+        return
+    ends = np.cumsum([count for _, count in families]) - 0.5
+    for number, (_, count) in enumerate(families):
+        if number % 2:
+            ax.axvspan(ends[number] - count, ends[number], color="0.94", linewidth=0, zorder=0)
+    if named:
+        below = ax.secondary_xaxis(0)
+        below.set_xticks([end - count / 2 for end, (_, count) in zip(ends, families, strict=True)])
+        below.set_xticklabels([name for name, _ in families], rotation=90, color=NEUTRAL, fontstyle="italic")
+        below.tick_params(length=0, pad=pad, labelsize=5.5)
+        below.spines[:].set_visible(False)
+
+
 def gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
     """Zero, all values and nine tenths of the ends of the intervals."""
     gain = gain.dropna(subset="value")
@@ -110,17 +141,22 @@ def _axis_text(order: list[str], languages: pd.DataFrame) -> str:
     known = languages.reindex(order)["distance"].dropna()
     if len(known) < 2:
         return "language"
-    text = f"language, by distance from the source ({known.iloc[0]:.2f} to {known.iloc[-1]:.2f})"
+    text = f"language, by family and distance from the source ({known.min():.2f} to {known.max():.2f})"
     return text if len(known) == len(order) else f"{text}; unknown last"
 
 
-def distance_panels(table: pd.DataFrame, languages: pd.DataFrame, rho: pd.DataFrame) -> Figure:
-    """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
-
-    ``rho``: as ``results.correlations`` gives it. Up to six families have a marker each.
-    """
+def distance_points(table: pd.DataFrame, languages: pd.DataFrame) -> pd.DataFrame:
+    """Zero-shot scores of ``none`` in languages of known distance, each with its distance and family."""
     rows = table[(table["intermediate"] == NONE) & table["target"].isin(TASKS)]
     rows = rows.join(languages[["distance", "family"]], on="language").query("distance > 0")
+    return rows[["target", "language", "family", "distance", "value", "low", "high", "seeds"]]
+
+
+def distance_panels(rows: pd.DataFrame, rho: pd.DataFrame) -> Figure:
+    """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
+
+    ``rows``: of :func:`distance_points`; ``rho``: of ``results.correlations``. Up to six families have a marker each.
+    """
     targets = list(rho["target"])
     columns = min(5, len(targets))
     lines = -(-len(targets) // columns)

@@ -169,7 +169,8 @@ def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -
     handles = {name: handle for ax in grid.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     what = "Learning curves of direct tuning by language and target, with zero-shot scores as level lines. Scores"
-    shown = curves[curves["language"].isin(codes)].assign(examples=[f"{n:,} examples" for n in curves["examples"]])
+    shown = curves[curves["language"].isin(codes)]
+    shown = shown.assign(examples=[f"{number:,} examples" for number in shown["examples"]])
     figure.set_label(alt.values(what, shown, ["target", "language", "series", "examples"]))
     return figure
 
