@@ -61,8 +61,8 @@ submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=
 test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadfile --no-loadscope-reorder
 
-lab: $(STAMP) ## JupyterLab in notebooks/
-	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) # in containers one is root
+lab: $(STAMP) ## JupyterLab in notebooks/; on another machine: ARGS="--no-browser --port=8888"
+	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) # in containers one is root
 
 lint: $(STAMP) ## check style, and that notebooks hold no outputs
 	@$(BIN)ruff check . && $(BIN)ruff format --check .

@@ -20,8 +20,8 @@ def pytest_xdist_auto_num_workers(config):
 
 
 # whole studies, minutes each: begun last they would be waited for
-LONG = ("test_slurm", "test_pipeline", "test_hub_pipeline", "test_keep", "test_readme", "test_failures", "test_recall",
-        "test_source_language", "test_resume", "test_processes")  # fmt: skip
+LONG = ("test_slurm", "test_pipeline", "test_notebooks", "test_hub_pipeline", "test_keep", "test_readme",
+        "test_failures", "test_recall", "test_source_language", "test_resume", "test_processes")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

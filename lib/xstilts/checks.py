@@ -77,6 +77,8 @@ def check(study: "Study", path: Path) -> None:
                 f'{path}: training_sets.{target}: the labels of "{name}" are {", ".join(TASKS[name].labels)}, '
                 f"those of {target} {', '.join(TASKS[target].labels)}"
             )
+    for name in study.own:
+        _check_languages(study, path, f"own.{name}.test", TASKS[name].languages)
     _check_languages(study, path, "languages", study.languages)
     _check_languages(study, path, "source_language", [study.source_language])
     trainable = [TASKS[name] for name in study.all_targets if TASKS[name].kind not in RETRIEVAL_KINDS]

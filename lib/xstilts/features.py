@@ -63,7 +63,8 @@ def encode(
 
 
 def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
-    batch = tokenizer(dataset["text_a"][:], dataset["text_b"][:], truncation=True, max_length=max_length)
+    second = dataset["text_b"][:]  # empty throughout: one text is what is classified
+    batch = tokenizer(dataset["text_a"][:], second if any(second) else None, truncation=True, max_length=max_length)
     return [
         {**_inputs(batch, index), "labels": label, "example": index} for index, label in enumerate(dataset["label"][:])
     ]

@@ -207,6 +207,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     fingerprints = Fingerprints(study)
     waiting = unscored(run, fingerprints)
     if waiting:  # else the encoder may have been removed
+        (folder / "stats.parquet").unlink(missing_ok=True)
         start = encoder_of(study, name, seed)
         tokenizer = transformers.AutoTokenizer.from_pretrained(start)
     for tuning in tunings(study, source, bundle):

@@ -25,7 +25,7 @@ from scipy import stats as distributions
 
 from .errors import UserError
 from .metrics import task_metrics
-from .runs import Run, finished_controls, list_runs
+from .runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, get
 from .tunings import evaluation_languages
@@ -53,10 +53,11 @@ def read_stats(study: Study, bundles: Sequence[str] = (), runs=None, targets=Non
 
 
 def finished(study: Study, bundles: Sequence[str]) -> list[Run]:
-    """Target runs of these bundles that are done, all parts of a further one."""
+    """Target runs of these bundles that are done, all parts of a further one: by ``make study``, or by hand."""
     parts = [part for name in bundles for part in study.parts(name)]
     runs = [run for run in list_runs(study) if run.bundle in parts]
-    return [run for run in runs if (run.folder(study) / "run.json").is_file()]
+    fingerprints = Fingerprints(study)
+    return [run for run in runs if (run.folder(study) / "run.json").is_file() or scored_whole(run, fingerprints)]
 
 
 def scores(stats: pd.DataFrame) -> pd.DataFrame:

@@ -254,6 +254,12 @@ def unscored(run: Run, fingerprints: Fingerprints) -> list[Tuning]:
     ]
 
 
+def scored_whole(run: Run, fingerprints: Fingerprints) -> bool:
+    """Whether the results of a bundle are whole with the settings, data and code of now: a notebook that was run by
+    hand leaves no run.json."""
+    return (run.folder(fingerprints.study) / "stats.parquet").is_file() and not unscored(run, fingerprints)
+
+
 def _awaited(run: Run, fingerprints: Fingerprints) -> bool:
     """Whether any target is yet to be scored from the encoder of an intermediate run."""
     names = fingerprints.study.bundles_of(run.intermediate)

@@ -24,6 +24,8 @@ from .settings import (
 )
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
+from .sources.own_rows import declare
+from .sources.own_settings import OwnTask
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
 from .writing import write_text
@@ -114,6 +116,7 @@ class Study(Section):
     languages: tuple[str, ...] = ()  # () = every language that the source has
     intermediate: tuple[str, ...]
     targets: tuple[str, ...]
+    own: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,39}$")], OwnTask] = {}  # the user's own tasks, by name
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
     # bundle -> what it trains
@@ -309,6 +312,10 @@ def load_study(study: str | Path, **changes: Any) -> Study:
         raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
     if wrong := truths(values, loaded.model_dump()):
         raise UserError(f"{path}: {wrong}: a truth value, expected a number")
+    try:
+        loaded = loaded.model_copy(update={"own": declare(loaded.own, ROOT, loaded.source_language)})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if not loaded.encoder.checkpoint:
         loaded = _fitting(loaded)
     loaded._path = path

@@ -78,7 +78,7 @@ def left_out(rows: "Dataset") -> int:
 
 
 def open_source(study: "Study") -> "KeptSource":
-    """The source a study names; what it loads is kept in the study's folder."""
+    """The source a study names, with the tasks of its own beside; what it loads is kept in the study's folder."""
     from .kept import KeptSource
 
     if study.source == "micro":
@@ -94,4 +94,9 @@ def open_source(study: "Study") -> "KeptSource":
         from .files import FilesSource
 
         source = FilesSource(study.files, study.source_language)
-    return KeptSource(source, study.folder / "data")
+    if not study.own:
+        return KeptSource(source, study.folder / "data")
+    from ..study import ROOT
+    from .own import OwnSource
+
+    return KeptSource(source, study.folder / "data", OwnSource(study.own, study.source_language, ROOT))

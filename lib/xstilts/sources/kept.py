@@ -1,10 +1,12 @@
 """Sets generated or read once are kept as Arrow files: every run of a study loads the same ones."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 from pyarrow import ArrowException
@@ -16,23 +18,40 @@ from ..tasks import Task
 from ..writing import written_whole
 from . import Source
 
+if TYPE_CHECKING:
+    from .own import OwnSource
+
 log = logging.getLogger(__name__)
 datasets.disable_progress_bars()
 UNREADABLE = (OSError, ValueError, ArrowException)  # what datasets meets in a damaged folder
 
 
 class KeptSource:
-    """A :class:`Source` with a folder for what it loads. A set is found again by a hash of its task, its
-    :meth:`Source.fingerprint` and the code that makes it; the folder can be deleted at any time."""
+    """A :class:`Source` with the tasks of the study's own beside, and a folder for what it loads. A set is found again
+    by a hash of its task, its :meth:`Source.fingerprint` and the code that makes it; the folder can be deleted at any
+    time."""
 
-    def __init__(self, source: Source, folder: Path):
-        self.source, self.folder = source, folder
+    def __init__(self, source: Source, folder: Path, own: OwnSource | None = None):
+        self.source, self.folder, self.own = source, folder, own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.source, name)
 
+    def _of(self, task: Task) -> Any:
+        """Who has the task."""
+        return self.own if self.own and task.name in self.own.tasks else self.source
+
+    def languages(self, task: Task, split: str) -> list[str]:
+        return self._of(task).languages(task, split)
+
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        return self._of(task).fingerprint(task, split, language)
+
+    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
+        self.source.check([asked for asked in sets if self._of(asked[0]) is self.source], text)
+
     def load(self, task: Task, split: str, language: str) -> datasets.Dataset:
-        return self._kept(self._asked(task, split, language), lambda: self.source.load(task, split, language))
+        return self._kept(self._asked(task, split, language), lambda: self._of(task).load(task, split, language))
 
     def holds(self, *asked: Any) -> bool:
         """Whether ``load(*asked)``, or ``text(*asked)`` where that is a seed, was read, and found right, before."""
@@ -40,12 +59,12 @@ class KeptSource:
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Examples of a set: as the source knows them beforehand, else counted."""
-        known = getattr(self.source, "size", None)
+        known = getattr(self._of(task), "size", None)
         return known(task, split, language) if known else len(self.load(task, split, language))
 
     def at_hand(self, *asked: Any) -> bool:
         """Whether ``load(*asked)``, or ``text`` where nothing is asked, reads only what is on this machine."""
-        known = getattr(self.source, "at_hand", None)
+        known = getattr(self._of(asked[0]) if asked else self.source, "at_hand", None)
         return known(*asked) if known else True
 
     def text(self, seed: int) -> datasets.Dataset:
@@ -55,7 +74,7 @@ class KeptSource:
         """What tells a set, or the text of a seed, from every other."""
         if isinstance(what, int):
             return "text", self.source.text_fingerprint(what)
-        return repr(what), *more, self.source.fingerprint(what, *more)
+        return repr(what), *more, self.fingerprint(what, *more)
 
     def _place(self, asked: tuple[str, ...]) -> Path:
         return self.folder / digest([_code_hash(), *asked])

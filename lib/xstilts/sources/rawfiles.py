@@ -1,10 +1,12 @@
-"""Files as lines, columns and JSON records; every error names file and line.
+"""Files as lines, columns, CSV and JSON records; every error names file and line.
 
 Files are UTF-8 (a byte-order mark is dropped); line ends are LF or CRLF. Text is kept as it stands.
 """
 
+import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
         yield where, cells
 
 
+def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
+    Empty lines are passed over."""
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)
+    try:
+        header = [*next(table, [])]
+        for name in columns:
+            if name not in header:
+                raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
+            if header.count(name) > 1:
+                raise UserError(f'{path}:1: the column "{name}" stands there twice; keep one')
+        for cells in table:
+            where = f"{path}:{table.line_num}"
+            if cells and len(cells) != len(header):
+                between = "commas" if delimiter == "," else "tabs"
+                raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} separated by {between}")
+            if cells:
+                yield where, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
+
+
 def from_json(text: str, where: str, whole: bool = False) -> Any:
     """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: NaN, and halves
     of characters (``\\ud83d``), which nothing can write."""
@@ -83,14 +108,15 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
         yield where, record
 
 
-def get(record: dict, key: str, kind: type, where: str) -> Any:
-    """``record[key]``, which must be there and of that type."""
+def get(record: dict, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """``record[key]``, which must be there and of that type, or one of them."""
     if not isinstance(record, dict):
         raise UserError(f'{where}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
     if key not in record:
         raise UserError(f'{where}: no "{key}"{nearest(key, record)}')
     if not isinstance(record[key], kind) or (kind is int and isinstance(record[key], bool)):
-        raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {kind.__name__}')
+        wanted = kind[0] if isinstance(kind, tuple) else kind
+        raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {wanted.__name__}')
     return record[key]
 
 

@@ -6,18 +6,16 @@ count code points. Text is kept as it stands. Rows of a set published without go
 None, no answers or no gold; a file with both sorts is an error.
 """
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, nearest
+from ..errors import UserError
 from .ccgbank import auto
 from .conll import tagged
 from .mewslix import entities, mentions, pairs
-from .rawfiles import UNLABELLED, Rows, columns_of, get, index_of, json_lines, lines_of, strings, text_of
+from .rawfiles import UNLABELLED, Rows, columns_of, csv_records, get, index_of, json_lines, lines_of, strings
 from .squad import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
 
 
@@ -27,12 +25,17 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
     Raises UserError for anything malformed, for an id that stands twice, for gold that is missing in
     some rows only, and for a file without examples.
     """
+    mixed = reader in ("bucc", "translated_pairs", "xquad_r_sentences")
+    return whole(path, READERS[reader](path, labels), mixed)
+
+
+def whole(path: Path, read_rows: Rows, mixed: bool = False) -> list[dict[str, Any]]:
+    """All rows, checked against each other as :func:`read` says; ``mixed``: some may lack gold."""
     rows, seen = [], {}
-    for where, row in READERS[reader](path, labels):
+    for where, row in read_rows:
         if row["id"] in seen:
             raise UserError(f'{where}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')
         seen[row["id"]] = where
-        mixed = "side" in row or reader in ("translated_pairs", "xquad_r_sentences")
         if rows and not mixed and has_gold(row) != has_gold(rows[0]):
             raise UserError(f"{where}: gold in some rows and none in others; expected all or none")
         if "choices" in row and len(row["choices"]) != len((rows or [row])[0]["choices"]):
@@ -232,23 +235,11 @@ def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
     answers = [f"answer{number}" for number in range(4)]
-    try:
-        header = [*next(table, [])]
-        for name in ("id", "context", "question", *answers):
-            if name not in header:
-                raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
-        for cells in table:
-            where = f"{path}:{table.line_num}"
-            if len(cells) != len(header):
-                raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} separated by commas")
-            record = dict(zip(header, cells, strict=True))
-            label = index_of(record.get("label"), tuple("0123"), where)
-            choices = [record[answer] for answer in answers]
-            yield where, _choice(record["id"], record["context"], record["question"], choices, label)
-    except csv.Error as error:
-        raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
+    for where, record in csv_records(path, ["id", "context", "question", *answers]):
+        label = index_of(record.get("label"), tuple("0123"), where)
+        choices = [record[answer] for answer in answers]
+        yield where, _choice(record["id"], record["context"], record["question"], choices, label)
 
 
 # --- retrieval and plain text -------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""A user's own tasks as a source of data, beside the one that a study names."""
+
+from pathlib import Path
+
+from datasets import Dataset, Features
+
+from ..errors import UserError
+from ..hashes import digest, file_hash
+from ..tasks import Task
+from .files import COLUMNS
+from .own_rows import HELD_OUT, rows, test_files
+from .own_settings import OwnTask
+
+UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
+
+
+class OwnSource:
+    """Answers what :class:`xstilts.sources.Source` asks of a task, for those that the study declares itself."""
+
+    def __init__(self, tasks: dict[str, OwnTask], source_language: str, root: Path):
+        self.tasks, self.source_language, self.root = tasks, source_language, root
+
+    def languages(self, task: Task, split: str) -> list[str]:
+        """Training and development data are in the source language alone."""
+        if split in ("train", "dev"):
+            return [self.source_language]
+        codes = test_files(task.name, self.tasks[task.name], self.root) if split == "test" else ()
+        return sorted(codes, key=lambda code: (code != self.source_language, code))
+
+    def load(self, task: Task, split: str, language: str) -> Dataset:
+        """One split in one language. UserError for what is absent or malformed."""
+        settings = self.tasks[task.name]
+        path, part = self._file(task, split, language)
+        found = rows(settings, path, task.labels)
+        if part:  # one file for both
+            found = [row for place, row in enumerate(found, 1) if (place % HELD_OUT == 0) == (split == "dev")]
+        if not found:
+            raise UserError(
+                f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: add some or name a dev file"
+            )
+        return Dataset.from_list(found, features=Features(COLUMNS[task.kind]))
+
+    def _file(self, task: Task, split: str, language: str) -> tuple[Path, bool]:
+        """Where a set lies, and whether it is a part of the file."""
+        settings = self.tasks[task.name]
+        if language not in self.languages(task, split):
+            known = ", ".join(self.languages(task, split)) or "none"
+            raise UserError(f'own.{task.name}: no {split} file in "{language}"; there is: {known}')
+        if split == "test":
+            return test_files(task.name, settings, self.root)[language], False
+        named = settings.dev if split == "dev" and settings.dev else settings.train
+        return self.root / named, not settings.dev
+
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        """Hash of the file, of how its columns are read, and of which of its rows."""
+        path, part = self._file(task, split, language)
+        return digest([self.tasks[task.name].model_dump(exclude=UNREAD), file_hash(path), split if part else ""])

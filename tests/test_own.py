@@ -1,0 +1,227 @@
+"""Tasks of the user's own: what is read from their files, what is said of bad ones, and a study of one."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+import small
+from xstilts import own_task, results
+from xstilts.errors import UserError
+from xstilts.needed import check_data
+from xstilts.runs import Fingerprints, Run
+from xstilts.sources import open_source
+from xstilts.study import load_study
+from xstilts.tasks import get
+
+PAIRS = "premise,hypothesis,gold\n"
+CHOICES = {"kind": "choice", "context": "said", "choices": ["a", "b"], "label": "right"}
+
+
+def declared(folder, files, **own):
+    """A study whose one target is the task ``mine`` of these files."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    own = {"kind": "classification", "train": str(folder / next(iter(files)))} | own
+    path = small.write(folder, "own", targets=["mine"], languages=[], own={"mine": own})
+    return load_study(path)
+
+
+def rows(study, split="train", language="qaa"):
+    return open_source(study).load(get("mine"), split, language).to_list()
+
+
+def csv(count, labels=("no", "yes")):
+    return "text,label\n" + "".join(f"word {n},{labels[n % len(labels)]}\n" for n in range(count))
+
+
+def test_csv_with_a_mark_quotes_and_line_breaks(tmp_path):
+    text = '\ufefftext,note,label\r\n"a, ""b""\r\nc",x,yes\r\nd,,no\r\n\r\n'
+    study = declared(tmp_path, {"train.csv": text, "dev.csv": csv(2)}, dev=str(tmp_path / "dev.csv"))
+    assert get("mine").labels == study.own["mine"].labels == ("no", "yes")
+    assert rows(study) == [
+        {"id": "1", "text_a": 'a, "b"\r\nc', "text_b": "", "label": 1},
+        {"id": "2", "text_a": "d", "text_b": "", "label": 0},
+    ]
+
+
+def test_jsonl_with_numbers_as_labels_and_ids(tmp_path):
+    lines = [{"n": number, "q": "x", "r": "y", "s": label} for number, label in enumerate([10, 2, 10, 2, 2])]
+    text = "\n".join(map(json.dumps, lines))
+    columns = {"id": "n", "text_a": "q", "text_b": "r", "label": "s"}
+    study = declared(tmp_path, {"train.jsonl": text, "dev.jsonl": text}, dev=str(tmp_path / "dev.jsonl"), **columns)
+    assert get("mine").labels == ("2", "10")  # as numbers
+    assert rows(study)[0] == {"id": "0", "text_a": "x", "text_b": "y", "label": 1}
+
+
+def test_tsv_is_raw(tmp_path):
+    study = declared(tmp_path, {"train.tsv": 'text\tlabel\n"a\tno\nb"\tyes\nc\tno\nd\tno\ne\tno\nf\tyes\n'})
+    assert [row["text_a"] for row in rows(study)] == ['"a', 'b"', "c", "d", "f"]
+    assert [row["text_a"] for row in rows(study, "dev")] == ["e"]  # without a file of its own: every fifth row
+
+
+def test_choices_by_name_and_by_number(tmp_path):
+    text = "said,a,b,right\nx,y,z,b\nx2,y,z,0\n"
+    study = declared(tmp_path, {"train.csv": text, "dev.csv": text}, dev=str(tmp_path / "dev.csv"), **CHOICES)
+    assert [(row["context"], row["choices"], row["label"]) for row in rows(study)] == [
+        ("x", ["y", "z"], 1), ("x2", ["y", "z"], 0)
+    ]  # fmt: skip
+
+
+def test_tags_and_questions_are_read_as_published_sets_are(tmp_path):
+    tagged = "".join(f"w{n}\tB-X\nv\tO\n\n" for n in range(6))
+    study = declared(tmp_path, {"train.tsv": tagged}, kind="tagging")
+    assert get("mine").labels == ("B-X", "O") and get("mine").metrics[0] == "f1" and len(rows(study)) == 5
+    asked = [{"id": f"q{n}", "question": "Who?", "answers": [{"text": "Ana", "answer_start": 0}]} for n in range(5)]
+    squad = {"data": [{"paragraphs": [{"context": "Ana sah.", "qas": asked}]}]}
+    study = declared(tmp_path, {"train.json": json.dumps(squad)}, kind="span")
+    assert rows(study, "dev")[0]["answers"] == {"text": ["Ana"], "answer_start": [0]}
+
+
+def test_test_files_by_pattern_or_by_name(tmp_path):
+    files = {"train.csv": csv(10), "x-qac.csv": csv(3), "x-qaa.csv": csv(4), "x-qac.txt": ""}
+    study = declared(tmp_path, files, test=str(tmp_path / "x-{language}.csv"))
+    source = open_source(study)
+    assert source.languages(get("mine"), "test") == ["qaa", "qac"] == list(get("mine").languages)
+    assert len(rows(study, "test", "qac")) == 3
+    study = declared(tmp_path, files, test={"qac": str(tmp_path / "x-qac.csv")})
+    assert open_source(study).languages(get("mine"), "test") == ["qac"]
+
+
+BAD = {  # files, keys of the task, what is said
+    "column": ({"t.csv": "texts,label\na,b\n"}, {}, r't.csv:1: no column "text"; did you mean "texts"'),
+    "label column": ({"t.csv": "text,gold\na,b\n"}, {}, r't.csv:1: no column "label"'),
+    "JSON column": ({"t.jsonl": '{"text": "a", "label": "x"}\n{"txt": "a", "label": "y"}'}, {},
+                    r't.jsonl:2: no "text"; did you mean "txt"'),
+    "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "x.csv"}},
+                           r'x.csv:3: column "label" says "maybe", which is none of the labels of training: no, yes'),
+    "empty text": ({"t.csv": csv(4) + " ,no\n"}, {}, r't.csv:6: column "text" is empty'),
+    "empty label": ({"t.csv": csv(4) + "a,\n"}, {}, r't.csv:6: column "label" is empty'),
+    "no label": ({"t.jsonl": '{"text": "a", "label": null}'}, {}, r't.jsonl:1: "label" is None'),
+    "half a label": ({"t.jsonl": '{"text": "a", "label": 0.5}'}, {}, r't.jsonl:1: "label" is 0.5, expected str'),
+    "one label": ({"t.csv": csv(9, ["no"])}, {}, r"own.mine: one label, no: nothing is to be told apart"),
+    "scores": ({"t.csv": csv(90, [f"{n}" for n in range(90)])}, {}, r"90 different values in 90 rows"),
+    "rows cut": ({"t.csv": csv(4) + "a\n"}, {}, r"t.csv:6: 1 columns, expected 2 separated by commas"),
+    "open quote": ({"t.csv": csv(4) + '"a,no\n'}, {}, r"t.csv:6: not CSV"),
+    "column twice": ({"t.csv": "text,label,label\na,b,c\n"}, {}, r't.csv:1: the column "label" stands there twice'),
+    "nothing": ({"t.csv": ""}, {}, r't.csv:1: no column "text"'),
+    "header alone": ({"t.csv": "text,label\n"}, {}, r"t.csv: holds no examples"),
+    "same id": ({"t.csv": "i,text,label\n7,a,no\n7,b,yes\n"}, {"id": "i"}, r't.csv:3: id "7" stands already at'),
+    "encoding": ({"t.csv": csv(4).encode() + b"\xff,no\n"}, {}, r"t.csv:6: not UTF-8"),
+    "few rows": ({"t.csv": csv(4)}, {}, r"t.csv: fewer than 5 rows, none is left for dev"),
+    "no file": ({"t.csv": csv(9)}, {"dev": "d.csv"}, r"own.mine.dev: no file .*d.csv"),
+    "no test file": ({"t.csv": csv(9)}, {"test": "x-{language}.csv"}, r"own.mine.test: no file matches"),
+    "no placeholder": ({"t.csv": csv(9)}, {"test": "x.csv"}, r"own.mine: .*write {language} where its code stands"),
+    "language": ({"t.csv": csv(9), "x.csv": csv(2)}, {"test": {"de": "x.csv"}}, r'mine.test: unknown language "de"'),
+    "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv or .jsonl"),
+    "choice": ({"t.csv": "said,a,b,right\nx,y,z,2\n"}, CHOICES, r't.csv:2: column "right" says "2"; expected one of'),
+    "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine: .*two or more"),
+    "columns of tags": ({"t.tsv": "a\tO\n"}, {"kind": "tagging", "text_a": "x"}, r"a tagging task has no columns"),
+    "no tags": ({"t.tsv": "a\nb\n"}, {"kind": "tagging"}, r"t.tsv: no gold; expected tags"),
+    "key": ({"t.csv": csv(9)}, {"text_c": "x"}, r'own.mine.text_c: unknown key; did you mean "text_[ab]"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_said_of_bad_files(tmp_path, name):
+    files, own, message = BAD[name]
+    for key, value in own.items():
+        if key in ("dev", "test"):
+            places = {code: str(tmp_path / path) for code, path in value.items()} if isinstance(value, dict) else None
+            own = own | {key: places or str(tmp_path / value)}
+    with pytest.raises(UserError, match=message):
+        check_data(declared(tmp_path, files, **own))
+
+
+@pytest.mark.parametrize("name", ["mnli", "multi", "mlm", "macro"])
+def test_names_that_mean_something_are_refused(tmp_path, name):
+    (tmp_path / "t.csv").write_text(csv(9))
+    own = {name: {"kind": "classification", "train": str(tmp_path / "t.csv")}}
+    with pytest.raises(UserError, match=f"own.{name}: .* take another name"):
+        load_study(small.write(tmp_path, "own", own=own))
+
+
+def test_a_file_that_changes_makes_its_own_runs_stale_alone(tmp_path):
+    files = {"train.csv": csv(10), "x-qab.csv": csv(4)}
+
+    def hashes():
+        found = Fingerprints(declared(tmp_path, files, test=str(tmp_path / "x-{language}.csv")))
+        runs = Run("encoder", 1), Run("intermediate", 1, "mnli"), Run("targets", 1, "none", "mine")
+        return [found.of(run) for run in runs]
+
+    first = hashes()
+    for name in files:
+        files[name] = csv(12)
+        encoder, mnli, mine = hashes()
+        assert [encoder, mnli] == first[:2] and mine != first[2]
+        first = [encoder, mnli, mine]
+
+
+def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp_path):
+    """As target, and in phase 2; without test files, the source language's development rows are scored."""
+    base_path = small.write(tmp_path, "base")
+    small.at_once(base_path)
+    base = load_study(base_path)
+    folder = own_task.folder_of(base, "mine")
+    own = own_task.example(base, folder)
+    assert pd.read_csv(folder / "test-qac.csv").columns.to_list() == ["sentence", "mentions"]
+    path = own_task.write_study(base, "mine", own, [], 1, folder)
+    before = (base.folder / "intermediate/mnli/seed1/training.json").stat().st_mtime_ns
+    small.at_once(path)
+    study = load_study(path)
+    assert (base.folder / "intermediate/mnli/seed1/training.json").stat().st_mtime_ns == before
+    source = open_source(study)
+    table = own_task.estimates(study, source)
+    said = own_task.advice(table, study)
+    assert "First name (the example) in 2 zero-shot languages" in said and "`mnli`" in said
+    gain = table[(table["quantity"] == "gain") & (table["language"] == results.ZERO_SHOT)].set_index("target")
+    assert gain.loc["mine", "low"] <= gain.loc["mine", "value"] <= gain.loc["mine", "high"]
+    beside = own_task.estimates(base, open_source(base), "classification")
+    assert own_task.averages(beside).columns.to_list() == ["XNLI"]
+    alone = {key: own[key] for key in ("kind", "train", "text_a", "label")}
+    values = yaml.safe_load(path.read_text()) | {"own": {"mine": alone}, "intermediate": ["none", "mine"]}
+    path.write_text(yaml.safe_dump(values | {"name": "alone"}))
+    stats = small.at_once(path)
+    assert set(stats["language"]) == {"qaa"} and set(stats["intermediate"]) == {"none", "mine"}
+    assert len(stats) == 2 * (small.SIZES["train"] // 5)
+
+
+ADVICE = [
+    (
+        {"mnli": (5, 3, 7), "qqp": (2, 1, 3)},
+        r"\*\*Train on `mnli` first:\*\* `mnli` \+5.0 .*, `qqp` \+2.0 .*not",
+    ),
+    ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"None of them is shown to help.*`mnli` \+1.0.*Harmful: `qqp` −4.0"),
+    ({"mnli": (float("nan"),) * 3}, r"Missing: `mnli`"),
+]
+
+
+@pytest.mark.parametrize(("gains", "said"), ADVICE)
+def test_advice_follows_the_intervals(tmp_path, gains, said):
+    study = declared(tmp_path, {"train.csv": csv(10)})
+    cells = [("none", "score", 50, 40, 60)] + [(run, "gain", *numbers) for run, numbers in gains.items()]
+    rows = [
+        {"intermediate": run, "target": "mine", "language": "zero-shot", "quantity": quantity, "value": value,
+         "low": low, "high": high, "seeds": 1, "languages": 2, "targets": 1}
+        for run, quantity, value, low, high in cells
+    ]  # fmt: skip
+    answer = own_task.advice(pd.DataFrame(rows), study)
+    assert re.search(said, answer, re.DOTALL), answer
+
+
+def test_warnings_name_what_makes_results_weak(tmp_path):
+    text = "text,label\n" + "c d,no\n" + "a b,yes\n" * 9
+    study = declared(tmp_path, {"train.csv": text, "x.csv": text}, test={"qaa": str(tmp_path / "x.csv")})
+
+    class Tokenizer:
+        unk_token_id = 3
+
+        def __call__(self, texts):
+            return {"input_ids": [[0, 3 if "c" in text else 4] for text in texts]}
+
+    found = " ".join(own_task.warnings(study, open_source(study), Tokenizer()))
+    for words in ("8 training examples", "to score in qaa", "other languages than qaa", "88%", "10 of 10 scored rows"):
+        assert words in found, words
+    assert "does not know" not in found  # one token of sixteen
