@@ -61,8 +61,8 @@ def checkout(tmp_path):
     """A small checkout of this project whose environment is this one, links to it."""
     for name in ("Makefile", "pyproject.toml", "requirements.txt", ".pre-commit-config.yaml", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("lib/xstilts/errors.py", "notebooks/0-tasks.ipynb"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    for name in ("lib/xstilts/__init__.py", "lib/xstilts/errors.py", "notebooks/0-tasks.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv").mkdir()
     for name in ("bin", "lib", "share"):

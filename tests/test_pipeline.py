@@ -14,6 +14,7 @@ import papermill
 import pytest
 import yaml
 
+import commands
 import distance_truth
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
@@ -159,9 +160,8 @@ def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
     direct = {"targets": ["udpos", "xquad"], "training_languages": ["source", "each"], "examples": [10, 0]}
     keys = {"based_on": str(path), "name": "far", "shares": "small", "question": "distance"}
     distance.write_text(yaml.safe_dump(keys | {"further": {"direct": direct | {"scored_in": "own"}}}))
-    result = run(distance)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert re.findall(r"\[\d/2\] (\S+)", result.stdout) == ["targets/none/direct/seed1", "distance"]
+    said = commands.run("make study STUDY=distance", STUDY=distance)
+    assert re.findall(r"\[\d/2\] (\S+)", said) == ["targets/none/direct/seed1", "distance"]
     study = load_study(distance)
     distance_truth.check(study, ["mnli", "hellaswag+mlm"], load_study(path).micro.languages[1:])
     for name in distance_truth.FIGURES:
@@ -180,10 +180,9 @@ def test_a_question_is_answered_from_shared_runs(finished):
     }  # fmt: skip
     more = path.with_name("sources.yaml")
     more.write_text(yaml.safe_dump(values))
-    result = run(more)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = commands.run("make study STUDY=source-language", STUDY=more)
     jobs = {"targets/none/tydiqa/seed1", "targets/mnli/tydiqa/seed1", "source-language"}
-    assert set(re.findall(r"\[\d/3\] (\S+)", result.stdout)) == jobs
+    assert set(re.findall(r"\[\d/3\] (\S+)", result)) == jobs
     study = load_study(more)
     said = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
     assert "exact match on TyDiQA in 8 languages, 1 intermediate run" in said and "issing" not in said

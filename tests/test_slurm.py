@@ -1,13 +1,13 @@
 """A study as jobs of a real Slurm cluster: two nodes, the same bits as here, and a node lost half-way."""
 
 import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 import yaml
 
+import commands
 from cluster import NODES, cluster, missing
 from test_pipeline import results, run, write
 from xstilts.study import ROOT, load_study
@@ -49,7 +49,7 @@ def profile(tmp_path):
 
 
 def command(path, profile):
-    return [sys.executable, "-m", "xstilts", "study", str(path), "--profile", str(profile)]
+    return commands.command("make study STUDY=xtreme PROFILE=slurm", STUDY=path, PROFILE=profile)
 
 
 def test_jobs_on_both_nodes_give_the_bits_of_one_machine(slurm, here, profile, tmp_path):
