@@ -34,7 +34,9 @@ def command(line: str, **instead: object) -> list[str]:
         return [str(Path(sys.executable).with_name(Path(program).name)), *words]
     given = dict(word.split("=", 1) for word in words[1:]) | {name: str(value) for name, value in instead.items()}
     unset = [part for name in OUTER for part in ("-u", name)]
-    return ["env", *unset, "make", "-C", str(ROOT), words[0], *(f"{name}={value}" for name, value in given.items())]
+    here = [f"ENV={sys.prefix}", "STAMP=pyproject.toml"]  # this environment, which is set up
+    make = ["make", "--no-print-directory", "-C", str(ROOT), words[0], *here]
+    return ["env", *unset, *make, *(f"{name}={value}" for name, value in given.items())]
 
 
 def run(line: str, **instead: object) -> str:

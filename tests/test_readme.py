@@ -4,11 +4,13 @@ import ast
 import csv
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from torch.utils.tensorboard import SummaryWriter
 
 import commands
 import small
@@ -24,7 +26,7 @@ ELSEWHERE = {
     "make test": (".ci/run", "make test"),
     "make lint": (".ci/run", "make lint"),
     "make setup": ("tests/test_setup.py", 'sandbox.make("setup")'),
-    "make lab": ("tests/test_lab.py", '"lab"'),
+    "make lab": ("tests/test_lab.py", '["make", "lab"'),
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
 }
 
@@ -190,6 +192,15 @@ def test_a_submission_is_written(micro):
 
 def test_status_says_what_is_done(micro):
     assert "done" in commands.run("make status STUDY=xtreme", STUDY=micro)
+
+
+def test_tensorboard_finds_the_curves(tmp_path):
+    """Asked what there is instead of serving it."""
+    with SummaryWriter(tmp_path / "runs" / "micro" / "intermediate" / "mnli" / "seed1" / "tensorboard") as curves:
+        curves.add_scalar("loss", 0.5, 1)
+    words = [*commands.command(".venv/bin/tensorboard --logdir runs"), "--inspect"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "mnli" in done.stdout and "loss" in done.stdout
 
 
 def test_the_report_is_a_site(micro):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import commands
 from toy import build_checkpoint
 from xstilts import phases
 from xstilts.questions import shift
