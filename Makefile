@@ -64,8 +64,9 @@ test: $(STAMP) ## run every test: CORES=n
 lab: $(STAMP) ## JupyterLab in notebooks/; on another machine: ARGS="--no-browser --port=8888"
 	@cd notebooks && $(BIN)python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) # in containers one is root
 
-lint: $(STAMP) ## check style, and that notebooks hold no outputs
+lint: $(STAMP) ## check style and type hints, and that notebooks hold no outputs
 	@$(BIN)ruff check . && $(BIN)ruff format --check .
+	@$(BIN)mypy
 	@$(if $(NOTEBOOKS),$(NBSTRIPOUT) --verify $(NOTEBOOKS))
 
 format: $(STAMP) ## mend what lint can mend
@@ -73,7 +74,7 @@ format: $(STAMP) ## mend what lint can mend
 	@$(if $(NOTEBOOKS),$(NBSTRIPOUT) $(NOTEBOOKS))
 
 clean: ## delete the environment and every cache; results in runs/ stay
-	rm -rf .venv .snakemake .pytest_cache .ruff_cache .hypothesis build lib/*.egg-info
+	rm -rf .venv .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis build lib/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: the next make begins an interrupted set-up anew. A .venv that was finished

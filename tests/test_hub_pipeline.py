@@ -1,17 +1,16 @@
 """The paper's study in small: every phase and target from a mirror of the hub, with a tiny XLM-R-shaped checkpoint."""
 
 import json
-import subprocess
-import sys
 
 import pandas as pd
 import yaml
 
+import commands
 import mirror
 from toy import build_checkpoint
 from xstilts.results import read_stats
 from xstilts.runs import Run
-from xstilts.study import ROOT, load_study
+from xstilts.study import load_study
 from xstilts.writing import read_record
 
 PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
@@ -43,10 +42,8 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
         values["training"].setdefault("overrides", {})[name] = {"steps": 2, "epochs": 0}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(values))
-    command = [sys.executable, "-m", "xstilts", "study", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "ccg is left out; multi is trained without ccg" in done.stdout
+    said = commands.run("make study STUDY=xtreme", STUDY=path)
+    assert "ccg is left out; multi is trained without ccg" in said
     study = load_study(path)
     stats = read_stats(study)
     assert set(stats["intermediate"]) == set(study.intermediate) - {"ccg"} and set(stats["target"]) == set(

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+import commands
 import distance_truth
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
@@ -172,8 +173,7 @@ def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
     keys = {"based_on": str(path), "name": "far", "shares": "small", "question": "distance"}
     distance.write_text(yaml.safe_dump(keys | {"further": {"direct": direct | {"scored_in": "own"}}}))
     shared = proofs(distance)
-    result = run(distance)
-    assert result.returncode == 0, result.stdout + result.stderr
+    commands.run("make study STUDY=distance", STUDY=distance)
     assert dict(proofs(distance).items() - shared.items()).keys() == {"targets/none/direct/seed1", "distance"}
     study = load_study(distance)
     distance_truth.check(study, ["mnli", "hellaswag+mlm"], load_study(path).micro.languages[1:])
@@ -194,8 +194,7 @@ def test_a_question_is_answered_from_shared_runs(finished):
     more = path.with_name("sources.yaml")
     more.write_text(yaml.safe_dump(values))
     shared = proofs(more)
-    result = run(more)
-    assert result.returncode == 0, result.stdout + result.stderr
+    commands.run("make study STUDY=source-language", STUDY=more)
     jobs = {"targets/none/tydiqa/seed1", "targets/mnli/tydiqa/seed1", "source-language"}
     assert dict(proofs(more).items() - shared.items()).keys() == jobs
     study = load_study(more)

@@ -1,55 +1,102 @@
-"""What the README says is so: its commands, its worked example, its links, its numbers."""
+"""What the README says is so: its commands, its worked examples, its links, its numbers."""
 
-import os
+import ast
+import csv
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from torch.utils.tensorboard import SummaryWriter
 
+import commands
+import small
 import toy
 from xstilts.results import read_stats
 from xstilts.study import ROOT, load_study
+from xstilts.submission import default_folder
 
 NLI = ("entailment", "neutral", "contradiction")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = commands.TEXTS["README.md"]
+# commands that tests do not run by ``commands.run`` or ``commands.command``, and where they are run
+ELSEWHERE = {
+    "make test": (".ci/run", "make test"),
+    "make lint": (".ci/run", "make lint"),
+    "make setup": ("tests/test_setup.py", 'sandbox.make("setup")'),
+    "make lab": ("tests/test_lab.py", '["make", "lab"'),
+    ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
+}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def executed() -> set[str]:
+    """The commands that some test takes from a text and runs, by the calls that do it."""
+    found = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("commands.run", "commands.command"):
+                found.add(ast.literal_eval(node.args[0]))
+    return found
+
+
+def test_every_command_is_executed():
+    lines = {line for text in commands.TEXTS for line in commands.shown(text)}
+    assert len(lines) > 20 and executed() <= lines and not executed() & set(ELSEWHERE)
+    for line, (name, how) in ELSEWHERE.items():
+        assert line in lines and how in (ROOT / name).read_text(encoding="utf-8"), line
+    assert lines == executed() | set(ELSEWHERE)
+
+
+def test_commands_within_sentences_are_like_those_that_are_executed():
+    """The same target and variables; the studies they name are there."""
+    known: dict[str, set[str]] = {}
+    for line in (line for text in commands.TEXTS for line in commands.shown(text) if line.startswith("make ")):
+        _, target, *variables = shlex.split(line)
+        known.setdefault(target, set()).update(variable.partition("=")[0] for variable in variables)
+    for text in commands.TEXTS.values():
+        for command in re.findall(r"`make ([a-z][^`]*)`", text):
+            target, *variables = shlex.split(command)
+            given = dict(variable.split("=") for variable in variables)
+            assert set(given) <= known[target], command
+            assert given.get("STUDY", "micro") == "…" or load_study(given.get("STUDY", "micro")), command
 
 
 def test_links_and_pictures_are_there():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).is_file(), target
+    for text in commands.TEXTS.values():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            path, _, anchor = target.partition("#")
+            if target.startswith("https://"):
+                continue
+            assert not path or (ROOT / path).is_file(), target
+            if anchor:
+                titles = re.findall(r"(?m)^#+ (.+)$", (ROOT / path).read_text("utf-8") if path else text)
+                assert anchor in [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles], (
+                    target
+                )
 
 
-def test_commands_are_targets_of_the_makefile_and_name_studies_there_are():
-    commands = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) > 5
-    for make, target, *variables in commands:
-        assert make == "make" and re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        given = dict(variable.split("=") for variable in variables)
-        assert set(given) <= {"STUDY", "SEEDS", "RUN", "SEED", "GPU", "PRECISION", "PROFILE"}
-        assert (ROOT / "profiles" / given.get("PROFILE", "default") / "config.yaml").is_file()
-        if given.get("STUDY") != "params/mine.yaml":  # the worked example, run below
-            study = load_study(given.get("STUDY", "micro"), seeds=int(given["SEEDS"]) if "SEEDS" in given else None)
-            assert study.controls or study.name != "micro"
+def lines_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line]
 
 
 def test_the_answer_is_that_of_the_committed_figures():
-    said = re.search(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL)[1]
-    assert said.strip() and said == (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
+    """Its parts stand between marks: what comes first, and what is folded away."""
+    said = "\n".join(re.findall(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL))
+    answer = (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
+    assert lines_of(answer) and lines_of(said) == lines_of(answer)
 
 
 def test_the_further_trainings_shown_are_those_of_the_distance_study():
-    shown = next(block for block in map(yaml.safe_load, blocks("yaml")) if "further" in block)["further"]["direct"]
+    shown = next(block for block in yaml_blocks() if "further" in block)["further"]["direct"]
     shipped = yaml.safe_load((ROOT / "params" / "distance.yaml").read_text(encoding="utf-8"))["further"]["direct"]
     assert shown.items() <= shipped.items()
+
+
+def yaml_blocks(name: str = "") -> list[dict]:
+    found = list(map(yaml.safe_load, commands.blocks("README.md", "yaml")))
+    return [block for block in found if block.get("name") == name] if name else found
 
 
 @pytest.mark.parametrize("study", ["distance", "source-language", "domain-shift", "retrieval"])
@@ -91,17 +138,98 @@ def test_an_encoder_that_was_never_trained_does_clearly_worse():
         assert sorted([*ladder, ours.loc[target, "value"]]) == [*ladder, ours.loc[target, "value"]]
 
 
-def test_the_plan_of_the_papers_study_is_what_the_command_prints(tmp_path):
-    command = [sys.executable, "-m", "xstilts", "plan", "xtreme", "--gpu", "A100-80GB"]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=offline, capture_output=True, text=True, check=True)
-    assert blocks("text")[0].strip() == done.stdout.strip()
+def test_the_plan_of_the_papers_study_is_what_the_command_prints():
+    plan = commands.run("make plan STUDY=xtreme GPU=A100-80GB")
+    assert plan == (ROOT / "figures" / "xtreme" / "plan.txt").read_text(encoding="utf-8")
+    said = commands.blocks("README.md", "text")[0]
+    assert said.strip() in plan
 
 
-def test_the_worked_example_runs(tmp_path):
-    data = tmp_path / "data"
+# Commands on a study that is small: what is smaller than in the text is said in each call, and here
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory):
+    """The default study in small, finished."""
+    path = small.write(tmp_path_factory.mktemp("micro"), "micro", bundle="all", intermediate=["none", "mnli", "squad1"])
+    assert "figures: " in commands.run("make study", STUDY=path)
+    return path
+
+
+def beside(micro: Path, name: str, **changes) -> Path:
+    """A shipped study that is based on the default one, based on the small one; ``None`` drops a key."""
+    values = yaml.safe_load((ROOT / "params" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert values["based_on"] == "micro"
+    values |= {"based_on": str(micro)} | changes
+    path = micro.with_name(f"{name}.yaml")
+    path.write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
+    return path
+
+
+def test_the_default_study_ends_with_its_heatmap(micro):
+    study = load_study(micro)
+    assert (study.figures_folder / "heatmap-mean.png").stat().st_size > 10_000
+    assert set(read_stats(study)["intermediate"]) == {"none", "mnli", "squad1"}
+
+
+@pytest.mark.parametrize("line", ["make plan STUDY=files", "make plan STUDY=files GPU=A100-80GB PRECISION=bf16"])
+def test_plans_say_what_is_done(micro, line):
+    if line.endswith("bf16"):
+        plan = commands.run("make plan STUDY=files GPU=A100-80GB PRECISION=bf16", STUDY=micro)
+        assert "A100-80GB, 40% of" in plan
+    else:
+        plan = commands.run("make plan STUDY=files", STUDY=micro)
+        assert "measured" in plan
+    assert "Already done: 6 of 6 runs" in plan
+
+
+def test_a_submission_is_written(micro):
+    said = commands.run("make submission STUDY=micro RUN=mnli SEED=1", STUDY=micro)
+    assert "xnli: 0 of XTREME's 15 languages (3 others)" in said
+    written = default_folder(load_study(micro), "mnli", 1) / "xnli" / "test-qab.tsv"
+    assert set(written.read_text().split()) <= set(NLI)
+
+
+def test_status_says_what_is_done(micro):
+    assert "done" in commands.run("make status STUDY=xtreme", STUDY=micro)
+
+
+def test_tensorboard_finds_the_curves(tmp_path):
+    """Asked what there is instead of serving it."""
+    with SummaryWriter(tmp_path / "runs" / "micro" / "intermediate" / "mnli" / "seed1" / "tensorboard") as curves:
+        curves.add_scalar("loss", 0.5, 1)
+    words = [*commands.command(".venv/bin/tensorboard --logdir runs/micro"), "--inspect"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "mnli" in done.stdout and "loss" in done.stdout
+
+
+def test_the_report_is_a_site(micro):
+    commands.run("make report", STUDY=micro)
+    assert (load_study(micro).own_folder / "report" / "index.html").stat().st_size > 1000
+
+
+def test_a_control_is_drawn_beside_the_study(micro):
+    control = beside(micro, "micro-untrained")
+    commands.run("make study STUDY=micro-untrained SEEDS=3", STUDY=control, SEEDS=1)
+    with open(load_study(control).figures_folder / "heatmap-mean.csv", newline="") as file:
+        assert {row["intermediate"] for row in csv.DictReader(file)} == {"none"}
+
+
+def test_the_tour_is_a_study(micro, tmp_path):
+    values = {"based_on": "tour", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures")}
+    (tmp_path / "tour.yaml").write_text(yaml.safe_dump(values | {"name": "tour", "intermediate": ["none"]}))
+    commands.run("make study STUDY=tour", STUDY=tmp_path / "tour.yaml")
+
+
+# The worked examples, on a few rows
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """XNLI, SICK and MRPC in their layouts, a few rows each."""
+    data = tmp_path_factory.mktemp("data")
     for folder in ("xnli", "sick", "mrpc"):
-        (data / folder).mkdir(parents=True)
+        (data / folder).mkdir()
     lines = [f"the {a} sees a {b}\tthe {b} runs\t{label}" for a in "abcdefgh" for b in "ijk" for label in NLI]
     for language in ("en", "de"):
         (data / "xnli" / f"dev-{language}.tsv").write_text("\n".join(lines) + "\n")
@@ -113,20 +241,57 @@ def test_the_worked_example_runs(tmp_path):
     mrpc = [f"{n % 2}\t{n}1\t{n}2\t{a} {n}\t{b}" for n, (a, b, _) in enumerate(rows)]
     mrpc.insert(0, "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String")
     (data / "mrpc" / "msr_paraphrase_train.txt").write_text("\n".join(mrpc) + "\n")
-    toy.build_checkpoint(tmp_path / "encoder")
+    return data
 
-    example = next(block for block in map(yaml.safe_load, blocks("yaml")) if block.get("name") == "mine")
-    assert example["files"]["root"] == "/path/to/data" and example["encoder"]["checkpoint"] == "/path/to/encoder"
-    example["files"]["root"], example["encoder"]["checkpoint"] = str(data), str(tmp_path / "encoder")
-    example |= {"runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures")}
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(example))
-    outer = {
-        key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "STUDY", "SEEDS"))
-    }
-    command = ["make", "study", f"STUDY={path}", "SEEDS=1"]
-    done = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    stats = read_stats(load_study(path))
+
+def write(folder: Path, values: dict) -> Path:
+    path = folder / f"{values['name']}.yaml"
+    path.write_text(yaml.safe_dump(values | {"runs": str(folder / "runs"), "figures": str(folder / "figures")}))
+    return path
+
+
+def test_own_data_and_an_own_encoder(data, tmp_path):
+    (example,) = yaml_blocks("mine")
+    assert example["files"]["root"] == "/path/to/data" and example["encoder"]["pretrain"]["steps"] == 2500
+    example["files"]["root"], example["encoder"]["pretrain"]["steps"] = str(data), 2
+    mine = write(tmp_path, example)
+    commands.run("make study STUDY=params/mine.yaml", STUDY=mine)
+    stats = read_stats(load_study(mine))
     assert set(stats["intermediate"]) == {"none", "sick", "mrpc"} and set(stats["language"]) == {"en", "de"}
-    assert Path(tmp_path / "figures" / "mine" / "heatmap-mean.png").is_file()
+    assert (tmp_path / "figures" / "mine" / "heatmap-mean.png").is_file()
+
+    (example,) = yaml_blocks("mdeberta")
+    assert example["based_on"] == "mine" and "/" in example["encoder"]["checkpoint"]
+    example["encoder"]["checkpoint"] = str(toy.build_checkpoint(tmp_path / "encoder"))
+    other = write(tmp_path, example | {"based_on": str(mine), "intermediate": ["none", "sick"]})
+    commands.run("make study STUDY=params/mdeberta.yaml", STUDY=other)
+    assert len(read_stats(load_study(other))) == 2 * len(stats) / 3
+
+
+def test_the_study_of_real_files(data, tmp_path):
+    shipped = yaml.safe_load((ROOT / "params" / "files.yaml").read_text(encoding="utf-8"))
+    shipped |= {"intermediate": ["none"], "targets": ["xnli"], "training_sets": {"xnli": "sick"}}
+    shipped["files"] |= {"root": str(data)}
+    shipped["encoder"]["pretrain"]["steps"] = shipped["training"]["target"]["steps"] = 2
+    files = write(tmp_path, shipped)
+    commands.run("make study STUDY=files", STUDY=files)
+    assert set(read_stats(load_study(files))["language"]) == {"en", "de"}
+
+
+def test_an_own_task_beside_a_finished_study(micro):
+    (example,) = yaml_blocks("support")
+    own = example["own"]["support"]
+    rows = [f"{who} cannot {what},{team}" for who in ("Ada", "Ben", "Cem", "Dan", "Eve") for what, team in
+            (("pay", "billing"), ("log in", "access"), ("print", "devices"))]  # fmt: skip
+    folder = micro.with_name("support")
+    folder.mkdir()
+    for name in ("train", "test-qaa", "test-qab"):
+        (folder / f"{name}.csv").write_text("\n".join([f"{own['text_a']},{own['label']}", *rows]) + "\n")
+    for key in ("train", "test"):
+        assert own[key].startswith("data/support/")
+        own[key] = own[key].replace("data/support", str(folder))
+    study = write(micro.parent, example | {"based_on": str(micro), "shares": "micro", "languages": ["qaa", "qab"]})
+    commands.run("make study STUDY=params/support.yaml", STUDY=study)
+    stats = read_stats(load_study(study))
+    assert set(stats["target"]) == {"support"} and set(stats["intermediate"]) == {"none", "mnli", "squad1"}
+    assert set(stats["language"]) == {"qaa", "qab"}

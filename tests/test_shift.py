@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import commands
 from toy import build_checkpoint
 from xstilts import phases
 from xstilts.questions import shift
@@ -208,7 +209,7 @@ def test_the_micro_study_from_nothing_to_its_answer(tmp_path):
         micro={"languages": CODES, "documents": 600, "choice": {"train": 60, "dev": 10, "test": 30}},
         encoder={"pretrain": {"steps": 5, "log_every": 5}},
     )  # fmt: skip
-    run_all(study)
+    commands.run("make study STUDY=domain-shift", STUDY=study.path)
     found = cells(study)
     assert set(found["made"]["trained_in"]) == {"none", "source", "qab"} and (found["made"]["seeds"] == 1).all()
     assert shift.FARTHER in found["groups"] and shift.LESS not in found["groups"]

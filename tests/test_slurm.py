@@ -1,13 +1,13 @@
 """A study as jobs of a real Slurm cluster: two nodes, the same bits as here, and a node lost half-way."""
 
 import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 import yaml
 
+import commands
 import small
 from cluster import NODES, cluster, missing
 from xstilts.study import ROOT, load_study
@@ -40,7 +40,7 @@ def command(tmp_path):
     def made(path, **changes):
         (tmp_path / "profile").mkdir()
         (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(values | changes))
-        return [sys.executable, "-m", "xstilts", "study", str(path), "--profile", str(tmp_path / "profile")]
+        return commands.command("make study STUDY=xtreme PROFILE=slurm", STUDY=path, PROFILE=tmp_path / "profile")
 
     return made
 

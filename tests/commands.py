@@ -1,0 +1,47 @@
+"""The commands that README.md and CONTRIBUTING.md show, executed from their own text."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from xstilts.study import ROOT
+
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
+# of the make that runs the tests: what it was told must not reach the one that a test runs
+OUTER = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "STUDY", "SEEDS", "SEED", "RUN", "CORES", "GPU", "PROFILE", "CSV")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXTS[text], re.DOTALL)
+
+
+def shown(text: str) -> list[str]:
+    """Every line of every shell block, without its comment."""
+    lines = (line for block in blocks(text, "sh") for line in block.splitlines())
+    return [shlex.join(words).replace("'", "") for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def command(line: str, **instead: object) -> list[str]:
+    """The words of a command that a text shows, with other values for make's variables: what is scaled down for
+    the test is said here, ``command("make study STUDY=xtreme", STUDY=path)``."""
+    assert any(line in shown(text) for text in TEXTS), f"no text shows: {line}"
+    program, *words = shlex.split(line)
+    if program != "make":
+        assert not instead and program.startswith(".venv/bin/"), line
+        return [str(Path(sys.executable).with_name(Path(program).name)), *words]
+    given = dict(word.split("=", 1) for word in words[1:]) | {name: str(value) for name, value in instead.items()}
+    unset = [part for name in OUTER for part in ("-u", name)]
+    here = [f"ENV={sys.prefix}", "STAMP=pyproject.toml"]  # this environment, which is set up
+    make = ["make", "--no-print-directory", "-C", str(ROOT), words[0], *here]
+    return ["env", *unset, *make, *(f"{name}={value}" for name, value in given.items())]
+
+
+def run(line: str, **instead: object) -> str:
+    """Execute a command that a text shows, see :func:`command`; what it printed. It must succeed."""
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command(line, **instead), cwd=ROOT, env=offline, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
