@@ -69,8 +69,8 @@ def main() -> int:
         if options.command == "plan":
             from .planning.plan import print_plan
 
-            study = load_study(options.study, seeds=options.seeds)
-            print_plan(study, options.gpu, options.precision, options.utilisation, options.csv)
+            planned = load_study(options.study, seeds=options.seeds)
+            print_plan(planned, options.gpu, options.precision, options.utilisation, options.csv)
             return 0
         if options.command == "report":
             from .report.site import build

@@ -64,8 +64,8 @@ class Batches(Sampler):
             self._stream(item, np.random.default_rng((self.seed, number))) for number, item in enumerate(self.sets)
         ]
         for step in range(self.steps):
-            due = self.text is not None and int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
-            number = self.text if due else int(rng.choice(self.tasks, p=self.shares))
+            due = int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
+            number = self.text if due and self.text is not None else int(rng.choice(self.tasks, p=self.shares))
             for place in range(step * self.accumulate, (step + 1) * self.accumulate):
                 yield [(number, row, place) for row in next(streams[number])]
 

@@ -8,11 +8,15 @@ import hashlib
 import json
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .checks import check_lengths, inputs_of
 from .errors import UserError
 from .study import ROOT, Study, parse_run
 from .writing import written_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
@@ -106,7 +110,7 @@ def fetch(study: Study, folder: Path) -> dict:
     return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
 
 
-def _check_weights(study: Study, model, loaded: dict) -> None:
+def _check_weights(study: Study, model: Any, loaded: dict) -> None:
     """Every weight of the encoder must come from the checkpoint: the library fills in what is missing at random. So
     must the head's where a run needs it; some checkpoints that were pretrained otherwise (mDeBERTa-v3) have none."""
     import torch
@@ -132,7 +136,7 @@ def _check_weights(study: Study, model, loaded: dict) -> None:
         raise UserError(f"{_key(study)}: config.json: num_hidden_layers: expected 1 or more")
 
 
-def _check(study: Study, model, tokenizer) -> None:
+def _check(study: Study, model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
     """What the study asks of an encoder and its tokenizer."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where files are missing
         raise UserError(f"{_key(study)}: no tokenizer there; expected tokenizer.json beside the weights")
@@ -156,7 +160,7 @@ def _check(study: Study, model, tokenizer) -> None:
     check_lengths(study, _positions(model), study.encoder.checkpoint)
 
 
-def _positions(model) -> int:
+def _positions(model: Any) -> int:
     """Longest input in tokens, 0 where positions are relative alone. RoBERTa's count from after the padding's."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:

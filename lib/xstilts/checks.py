@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -21,7 +22,7 @@ PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
-def explain(item: dict, model: type[BaseModel]) -> str:
+def explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One pydantic error in reading ``model`` as a person would say it: key path, what was expected, nearest valid
     key."""
     keys = ".".join(str(part) for part in item["loc"])
@@ -112,8 +113,8 @@ def check(study: "Study", path: Path) -> None:
             raise UserError(f"{path}: training.{phase}: set either steps or epochs (the other 0)")
         if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
             raise UserError(f"{path}: training.{phase}: patience and evaluate_examples need evaluate_every")
-    for target in _tuned_retrieval(study):
-        if study.phase("retrieval", study.training_task(target).name).evaluate_every:
+    for task in _tuned_retrieval(study):
+        if study.phase("retrieval", study.training_task(task).name).evaluate_every:
             raise UserError(
                 f"{path}: training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0"
             )
@@ -242,7 +243,7 @@ def _check_distance(study: "Study", path: Path) -> None:
         raise UserError(f'{path}: source_language: "{study.source_language}": distances are known from en alone')
 
 
-def _check_languages(study: "Study", path: Path, key: str, codes) -> None:
+def _check_languages(study: "Study", path: Path, key: str, codes: Iterable[str]) -> None:
     known = study.micro.languages if study.source == "micro" else None
     for code in codes:
         if known is not None and code not in known:

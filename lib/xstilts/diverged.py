@@ -1,6 +1,7 @@
 """Training that came to nothing: a loss that is no number is an error at once, not a score of chance at the end."""
 
 import math
+from typing import Any
 
 from transformers import TrainerCallback
 
@@ -20,6 +21,6 @@ def check_loss(loss: float, step: int, learning_rate: float) -> None:
 class FiniteLoss(TrainerCallback):
     """Checks what Trainer logs; it must not leave out what is no number (``logging_nan_inf_filter``)."""
 
-    def on_log(self, args, state, control, logs=None, **_):
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         for key in ("loss", "train_loss"):
             check_loss((logs or {}).get(key, 0.0), state.global_step, args.learning_rate)

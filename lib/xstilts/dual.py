@@ -8,6 +8,7 @@ which tasks of phase 2 leave behind or lack; and here candidates in the same wor
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -15,6 +16,9 @@ from datasets import Dataset
 
 from .features import Feature
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SCALE = 100.0  # of the cosines; BertForRetrieval's logit_scale, which it trains, and which hardly moves
 # tokens of a query and of a candidate, by the kind of the training set: train_lareqa.sh and train_mewslix.sh
@@ -37,7 +41,7 @@ class DualEncoder(torch.nn.Module):
         self.encoder = encoder
 
     @classmethod
-    def from_pretrained(cls, checkpoint: Path | str, **_) -> "DualEncoder":
+    def from_pretrained(cls, checkpoint: Path | str, **_: Any) -> "DualEncoder":
         return cls(transformers.AutoModel.from_pretrained(checkpoint))
 
     @property
@@ -68,7 +72,7 @@ class DualEncoder(torch.nn.Module):
         return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
 
 
-def features(task: Task, dataset: Dataset, tokenizer, longest: int) -> list[Feature]:
+def features(task: Task, dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", longest: int) -> list[Feature]:
     """A query and its candidate as the two rows of ``input_ids``; at most ``longest`` tokens each."""
     found = pairs(task, dataset)
     sides = zip(*((query, candidate) for _, query, candidate in found), strict=True)
@@ -88,10 +92,10 @@ def pairs(task: Task, dataset: Dataset) -> list[tuple[int, str, str]]:
     if task.kind == "ranking":
         rows = zip(dataset["query"][:], dataset["candidate"][:], strict=True)
         return [(row, query, candidate) for row, (query, candidate) in enumerate(rows)]
-    rows = enumerate(zip(dataset["question"][:], dataset["context"][:], dataset["answers"][:], strict=True))
+    numbered = enumerate(zip(dataset["question"][:], dataset["context"][:], dataset["answers"][:], strict=True))
     return [
         (row, question, f"{sentence_at(context, answers['answer_start'][0])} {context}")
-        for row, (question, context, answers) in rows
+        for row, (question, context, answers) in numbered
         if answers["text"]
     ]
 

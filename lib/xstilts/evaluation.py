@@ -6,7 +6,7 @@ predictions for those of the rest of their language.
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -20,6 +20,9 @@ from .progress import Progress
 from .spill import Spill
 from .study import LengthSettings
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
@@ -103,7 +106,7 @@ def _blank(task: Task, dataset: Dataset) -> list[Any]:
     return [None] * len(dataset)
 
 
-def _decode(task: Task, output, rows: list[Feature], labels: list[str]) -> list[Any]:
+def _decode(task: Task, output: Any, rows: list[Feature], labels: list[str]) -> list[Any]:
     scores = output.start_logits if task.kind == "span" else output.logits
     if scores.isnan().any():  # the best of no numbers would be the first
         raise UserError(f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {MEND}")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psutil
 
@@ -93,7 +93,7 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     return ""
 
 
-def _kernel(given: tuple[int, ...]) -> type:
+def _kernel(given: tuple[int, ...]) -> Any:
     """A manager of kernels that hold these open files (the run's lock, its log) as long as they live, and whose exit
     status is kept."""
     from jupyter_client.manager import AsyncKernelManager
@@ -101,7 +101,7 @@ def _kernel(given: tuple[int, ...]) -> type:
     class Kernel(AsyncKernelManager):
         ended: ClassVar[int | None] = None
 
-        async def _async_launch_kernel(self, kernel_cmd, **options):
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             await super()._async_launch_kernel(kernel_cmd, pass_fds=given, **options)
 
         async def _async_is_alive(self) -> bool:

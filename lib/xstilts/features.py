@@ -8,7 +8,7 @@ no tag and no answer is lost to a length limit.
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
@@ -16,6 +16,9 @@ from datasets import Dataset
 from .errors import UserError
 from .study import LengthSettings
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # torch's ignore_index: no loss at this position
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads; the rest of a batch is gold
@@ -48,7 +51,11 @@ def _found(context: str, answers: dict) -> bool:
 
 
 def encode(
-    task: Task, dataset: Dataset, tokenizer, lengths: LengthSettings, labels: Sequence[str] = ()
+    task: Task,
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    lengths: LengthSettings,
+    labels: Sequence[str] = (),
 ) -> list[Feature]:
     """Features of ``dataset`` for the head of ``task.kind``; ``labels`` as from :func:`label_names`."""
     if task.kind == "classification":
@@ -62,7 +69,7 @@ def encode(
     raise ValueError(f"{task.kind}: no features, the encoder reads the text itself")
 
 
-def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
+def _pairs(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
     second = dataset["text_b"][:]  # empty throughout: one text is what is classified
     batch = tokenizer(dataset["text_a"][:], second if any(second) else None, truncation=True, max_length=max_length)
     return [
@@ -70,12 +77,12 @@ def _pairs(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
     ]
 
 
-def _inputs(batch, rows: int | slice) -> Feature:
+def _inputs(batch: Any, rows: int | slice) -> Feature:
     """``input_ids`` (and ``token_type_ids``) of one row of a tokenized batch, or of several as lists of lists."""
     return {key: batch[key][rows] for key in ("input_ids", "token_type_ids") if key in batch}
 
 
-def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
+def _choices(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
     """``input_ids`` is a list per choice: context and question, then the choice."""
     prompts, choices, sizes = [], [], []
     rows = zip(dataset["context"][:], dataset["question"][:], dataset["choices"][:], strict=True)
@@ -90,7 +97,9 @@ def _choices(dataset: Dataset, tokenizer, max_length: int) -> list[Feature]:
     ]
 
 
-def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) -> list[Feature]:
+def _words(
+    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, labels: Sequence[str]
+) -> list[Feature]:
     """First sub-token of each word carries its label; long sentences split between words, never cut.
 
     Also ``word_starts``, ``first_word``: positions of the first sub-tokens, and the sentence's word
@@ -145,7 +154,7 @@ def _words(dataset: Dataset, tokenizer, max_length: int, labels: Sequence[str]) 
     return features
 
 
-def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[Feature]:
+def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, stride: int) -> list[Feature]:
     """Question and a window of the passage. ``start_positions``/``end_positions`` (inclusive) are those
     of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each passage
     token's characters, None for other tokens."""
@@ -184,7 +193,7 @@ def _windows(dataset: Dataset, tokenizer, max_length: int, stride: int) -> list[
     return features
 
 
-def _shortened(questions: list[str], tokenizer) -> list[str]:
+def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """Questions cut to MAX_QUESTION tokens, by characters so that nothing is re-tokenised differently."""
     offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return [
@@ -208,7 +217,7 @@ def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int
     return covering[0], covering[-1]
 
 
-def encode_text(texts: Iterable[str], tokenizer, max_length: int) -> list[Feature]:
+def encode_text(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
     """Features for masked LM; masks are drawn when a batch is made."""
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return [{"input_ids": row, "example": index} for index, row in enumerate(ids)]
@@ -251,7 +260,7 @@ def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.T
 
 
 def mask_tokens(
-    batch: dict[str, torch.Tensor], tokenizer, probability: float, generator: torch.Generator
+    batch: dict[str, torch.Tensor], tokenizer: "PreTrainedTokenizerBase", probability: float, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """Add masked-LM ``labels``: ``probability`` of the non-special positions, of which 80 % become
     <mask>, 10 % a random token, 10 % stay (Devlin et al. 2019)."""

@@ -11,6 +11,7 @@ import html
 import io
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +56,7 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN, column
     """
     table = table[table["language"] == language]
     groups = _groups(table)
-    left = {}  # target -> left edge of its column
+    left: dict[str, float] = {}  # target -> left edge of its column
     for number, (_, targets) in enumerate(groups):
         left |= {target: len(left) + place + number * GAP for place, target in enumerate(targets)}
     runs = [run for run in table["intermediate"].unique() if run != NONE]

@@ -1,5 +1,7 @@
 """What a study found, in words: computed from the estimates of results.py, so that text and figures cannot disagree."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def classification(ids: Sequence[str], gold: Sequence[int], predicted: Sequence[
 
 
 def tagging(
-    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
+    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
 ) -> pd.DataFrame:
     """Entity F1 as seqeval 1.2.2 counts it (XTREME scores UDPOS with it too, on bare tags), and token accuracy.
 
@@ -60,12 +61,12 @@ def tagging(
         sentence = bisect_right(starts, chunk[2]) - 1
         both[sentence] += 1
         shared[sentence] += 2 * (chunk in there)
-    right = [sum(map(str.__eq__, *pair)) for pair in zip(gold, predicted, strict=True)]
-    return _table(language, ids, {"f1": (shared, both), "accuracy": (right, list(map(len, gold)))})
+    correct = [sum(map(str.__eq__, *pair)) for pair in zip(gold, predicted, strict=True)]
+    return _table(language, ids, {"f1": (shared, both), "accuracy": (correct, list(map(len, gold)))})
 
 
 def span(
-    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[str], language: str, scorer: str = "squad"
+    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[str], language: str, scorer: str = "squad"
 ) -> pd.DataFrame:
     """Exact match and token F1, the best over the gold answers of each question.
 
@@ -97,7 +98,7 @@ def span(
 
 
 def mining(
-    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
+    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
 ) -> pd.DataFrame:
     """F1 on sets of mined pairs, as BUCC scores it: numerator 2tp, denominator 2tp + fp + fn.
 
@@ -113,7 +114,7 @@ CUTOFFS = (1, 5, 10, 20)  # of recall; the last is as deep as a ranking is looke
 
 
 def ranking(
-    ids: Sequence[str], gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language: str
+    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
 ) -> pd.DataFrame:
     """Average precision of the first 20 candidates ("map@20") and the share of the relevant ones among the first
     1, 5, 10 and 20 ("recall@1", …), for each query.
@@ -184,7 +185,7 @@ def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence,
     return table[COLUMNS]
 
 
-def _chunks(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
+def _chunks(sentences: Sequence[Sequence[Any]]) -> set[tuple[str, int, int]]:
     """(type, first, last word) of every chunk; words are numbered through the corpus, one O after each sentence."""
     from seqeval.metrics.sequence_labeling import get_entities  # brings all of scikit-learn: only where tags are scored
 

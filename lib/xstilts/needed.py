@@ -61,13 +61,13 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
         sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
         sets += [(task, POOL, codes)] if (codes := pool_languages(study, source, task)) else []
     for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
-        trained = study.training_task(get(tuning.target))
+        own_set = study.training_task(get(tuning.target))
         if not tuning.untrained:
             parts = tuning.training_sets(study, source)
             _check_share(study, tuning.name, parts, tuning.phase(study).examples)
-            sets += [(trained, split, [language]) for split, language in parts]
+            sets += [(own_set, split, [language]) for split, language in parts]
             if tuning.phase(study).evaluate_every:
-                sets.append((trained, "dev", own))
+                sets.append((own_set, "dev", own))
     return sets
 
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .causes import MARK
 from .following import Times, seconds, unfinished
@@ -21,7 +22,9 @@ class News:
 
     def __init__(self, study: Study, left: list[Run], jobs: int):
         self.study, self.left, self.jobs = study, left, jobs
-        self.waiting, self.running, self.failed = list(left), {}, {}
+        self.waiting = list(left)
+        self.running: dict[Run, Any] = {}
+        self.failed: dict[Run, Any] = {}
         self.times = Times({run: seconds(study, run) for run in list_runs(study) if run not in left})
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}

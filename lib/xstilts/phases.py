@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -30,6 +31,9 @@ from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
 from .training import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
 from .tunings import Tuning, evaluation_split, training_sets, tunings
 from .writing import read_parts, read_record, write_parts, write_record, written_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -143,7 +147,7 @@ def _training_set(
     asked: list[tuple[str, str]],
     examples: int,
     seed: int,
-    tokenizer,
+    tokenizer: "PreTrainedTokenizerBase",
     retrieval: bool = False,
 ) -> TrainingSet:
     """The training sets ``asked`` for, as (split, language): together at most ``examples`` rows, drawn with the
@@ -170,7 +174,7 @@ def _training_set(
 
 
 def _development(
-    study: Study, source: Source, sets: list[TrainingSet], phase: PhaseSettings, tokenizer
+    study: Study, source: Source, sets: list[TrainingSet], phase: PhaseSettings, tokenizer: "PreTrainedTokenizerBase"
 ) -> Development | None:
     """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
     ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
@@ -188,7 +192,9 @@ def _development(
     return scores
 
 
-def _dev_scores(study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer) -> dict[str, float]:
+def _dev_scores(
+    study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
+) -> dict[str, float]:
     """Metric -> percent on development rows in the source language."""
     task, data = get(item.name), {study.source_language: rows}
     found = dict(predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels)))

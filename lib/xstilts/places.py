@@ -85,7 +85,9 @@ class Folder:
 TEXT = Hub("text", "wikimedia/wikipedia", "20231101.{language}", "train-00000-of")
 
 
-def hub(reader: str, repo: str, config: str, codes: dict[str, str] | None = None, mixed: str = "", **splits: str):
+def hub(
+    reader: str, repo: str, config: str, codes: dict[str, str] | None = None, mixed: str = "", **splits: str
+) -> dict[str, tuple[Hub | Folder, ...]]:
     """Our split -> its place, for one configuration: ``hub("qqp", "nyu-mll/glue", "qqp", dev="validation")``."""
     return {ours: (Hub(reader, repo, config, theirs, codes or {}, (), mixed),) for ours, theirs in splits.items()}
 

@@ -47,7 +47,7 @@ class Progress:
             self._tell()
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         Progress.current = self.outer
         if self.outer:
             self.outer.within = ""

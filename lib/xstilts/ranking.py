@@ -16,6 +16,7 @@ of its set. The official scripts leave ties to an unstable sort and to FAISS.
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,8 +136,8 @@ class Pool:
         foreign = [np.array(right)[self.languages(right) != language].tolist() for right in gold]
         kept = [place for place, right in enumerate(foreign) if right]
         if kept:
-            chosen = ([values[place] for place in kept] for values in (ids, foreign, abroad))
-            cross = metrics.ranking(*chosen, language)
+            columns: Any = ([values[place] for place in kept] for values in (ids, foreign, abroad))
+            cross = metrics.ranking(*columns, language)  # type: ignore[call-arg]  # three columns
             tables.append(cross[cross["metric"] == "map@20"].assign(metric="cross_map@20"))
         for cut in (1, DEPTH):
             own = [float((self.languages(places[:cut]) == language).sum()) for places in anywhere]

@@ -16,7 +16,7 @@ Adding them, instead of resampling both at once, counts the examples-by-seeds in
 three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +36,13 @@ KEYS = ["study", "encoder", "intermediate", "target", "training_language", "exam
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
-def read_stats(study: Study, bundles: Sequence[str] = (), runs=None, targets=None, seeds=None) -> pd.DataFrame:
+def read_stats(
+    study: Study,
+    bundles: Sequence[str] = (),
+    runs: Collection[str] | None = None,
+    targets: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+) -> pd.DataFrame:
     """Per-example statistics of the study's finished target runs, of its own bundles or of further ones.
 
     Columns: ``KEYS``, metric, id, numerator, denominator. ``runs``, ``targets``, ``seeds`` keep those only.
@@ -87,7 +93,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
     return paired.assign(gain=paired["value"] - paired["none"]).drop(columns="none")
 
 
-def expected(study: Study, source) -> pd.DataFrame:
+def expected(study: Study, source: Source) -> pd.DataFrame:
     """What a finished study has: one row per intermediate, target, language and seed."""
     rows = [
         (run, target, language, seed)
@@ -156,7 +162,8 @@ def widening(seeds: int, level: float = 0.95) -> float:
 
 
 def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return sum(score for score, _ in parts) / len(parts), sum(deviation for _, deviation in parts) / len(parts)
+    scores, deviations = zip(*parts, strict=True)
+    return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
 
 
 def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000, metric: str = "") -> Replicates:
@@ -189,7 +196,9 @@ def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
     return found
 
 
-def _resampled_sums(part: pd.DataFrame, column: np.ndarray, columns: int, rng: np.random.Generator, resamples: int):
+def _resampled_sums(
+    part: pd.DataFrame, column: np.ndarray, columns: int, rng: np.random.Generator, resamples: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Per language: (language, which columns have data, numerators, denominators), sums [1 + resamples, columns];
     row 0 is the data as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
     example, ids = pd.factorize(part["id"])

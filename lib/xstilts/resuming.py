@@ -39,13 +39,13 @@ class Saves:
             self.before = signal.signal(signal.SIGTERM, self._asked_to_stop)
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if hasattr(self, "before"):
             signal.signal(signal.SIGTERM, self.before)
         if self.stop and kind is None:  # it came when there was no step left to end
             signal.raise_signal(signal.SIGTERM)
 
-    def _asked_to_stop(self, *_) -> None:
+    def _asked_to_stop(self, *_: object) -> None:
         self.stop = True
 
     def due(self) -> bool:

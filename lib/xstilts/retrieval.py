@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,9 @@ from .sources import Source
 from .spill import Spill, database
 from .study import RetrievalSettings, Study
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 BLOCK_CELLS = 2**25  # of a similarity matrix held at a time: 128 MiB
@@ -149,8 +153,8 @@ def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
 
 @torch.no_grad()
 def embed(
-    model,
-    tokenizer,
+    model: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     texts: Iterable[str],
     layers: list[int],
     settings: RetrievalSettings,
@@ -184,7 +188,9 @@ def _mapped(shape: tuple[int, ...]) -> np.ndarray:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
-def _encode(texts: Iterable[str], tokenizer, max_length: int, encoded: Spill) -> Iterator[int]:
+def _encode(
+    texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, encoded: Spill
+) -> Iterator[int]:
     """Tokenize the different ones of ``texts``, the longest first in the end; yields the place of each text."""
     # equal texts, equal states
     known = database("CREATE TABLE texts (place INTEGER PRIMARY KEY, name BLOB UNIQUE)")
@@ -204,7 +210,7 @@ def _encode(texts: Iterable[str], tokenizer, max_length: int, encoded: Spill) ->
 
 
 def _pool(
-    model,
+    model: Any,
     encoded: Spill,
     pooled: np.ndarray,
     layers: list[int],

@@ -130,8 +130,8 @@ class Fingerprints:
 
     def __init__(self, study: Study):
         self.study, self.source = study, open_source(study)
-        self.of = cache(self.of)
-        self._data = cache(self._data)
+        self.of = cache(self.of)  # type: ignore[method-assign]  # kept per instance
+        self._data = cache(self._data)  # type: ignore[method-assign]
 
     def of(self, run: Run) -> str:
         """Fingerprint of the results of ``run``; changes exactly when they might."""
@@ -183,7 +183,7 @@ class Fingerprints:
             for language in tuning.languages(study, self.source)
         ]
         data += [self._data(task.name, POOL, code) for code in pool_languages(study, self.source, task)]
-        start = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
+        start: list[Any] = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
         if task.kind in RETRIEVAL_KINDS:
             start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
         return digest([tuning.name, _code_hash("targets"), data, start])

@@ -14,7 +14,7 @@ set). Both versions of the benchmark read the same files, each the tasks it has.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,7 @@ def _write(task: Task, place: Path, source: Source, folder: Path) -> None:
     split = read_record(place / "scored.json")["split"]
     folder.mkdir()
     suffix = {"span": "json", "choice": "jsonl"}.get(task.kind, "tsv")
+    lines: Iterable[str | int]
     for language, part in table.groupby("language", sort=False):
         if task.kind == "parallel":
             lines = _rows_found(part, source.load(task, split, language)["query"][:])

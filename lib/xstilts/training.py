@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -26,6 +27,9 @@ from .resuming import Saves, link
 from .study import MixSettings, PhaseSettings
 from .watching import Shown, events
 from .writing import written_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HEADS = {
     "classification": transformers.AutoModelForSequenceClassification,
@@ -51,7 +55,7 @@ class SharedEncoder(torch.nn.Module):
         super().__init__()
         self.heads = torch.nn.ModuleDict()
         self.kinds = {item.name: item.kind for item in sets}
-        self.encoder = None
+        self.encoder: Any = None
         for item in sets:
             # said for every head: a checkpoint's configuration may remember another head's labels
             names = dict(enumerate(item.labels)) or {0: "start", 1: "end"}
@@ -69,11 +73,11 @@ class SharedEncoder(torch.nn.Module):
         if freeze_embeddings:
             self.encoder.embeddings.requires_grad_(False)
 
-    def forward(self, task: str, **inputs):
+    def forward(self, task: str, **inputs: Any) -> Any:
         head = self.heads[task]
         return self._masked_lm(head, **inputs) if self.kinds[task] == "text" else head(**inputs)
 
-    def _masked_lm(self, head, labels, **inputs):
+    def _masked_lm(self, head: Any, labels: torch.Tensor, **inputs: Any) -> dict[str, torch.Tensor]:
         """Loss at masked positions only: a 250k vocabulary's logits for every position would not fit."""
         hidden = self.encoder(**inputs).last_hidden_state
         masked = labels != IGNORED
@@ -93,18 +97,22 @@ class MixtureTrainer(Trainer):
     that the next step depends on.
     """
 
+    args: Any  # Trainer's own
+    control: Any
+
     def __init__(
         self,
         batches: Batches,
-        tokenizer,
+        tokenizer: "PreTrainedTokenizerBase",
         mlm_probability: float,
         development: Development | None,
         saves: Saves | None,
-        **options,
+        **options: Any,
     ):
         super().__init__(train_dataset=Examples(batches.sets), eval_dataset=development, **options)
         self.batches, self.tokenizer, self.mlm_probability = batches, tokenizer, mlm_probability
-        self.saves, self.resumed, self.saved_step = saves, None, 0
+        self.saves, self.saved_step = saves, 0
+        self.resumed: Any = None
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
         self.tokens: list[int] = []  # of each batch, in order
 
@@ -125,12 +133,12 @@ class MixtureTrainer(Trainer):
             batch = part(batch, self.args.process_index, self.args.world_size)
         return {"task": chosen.name, **batch}
 
-    def compute_loss(self, model, inputs: dict, **options) -> torch.Tensor:
+    def compute_loss(self, model: Any, inputs: dict, **options: Any) -> torch.Tensor:
         weight = inputs.pop("weight", None)
         loss = super().compute_loss(model, inputs, **options)
         return loss if weight is None else loss * weight
 
-    def evaluate(self, *_, **__) -> dict[str, float]:
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """``eval_score``, the mean over tasks of their scores, is what checkpoints are compared by."""
         (scores,) = broadcast_object_list([self.eval_dataset(self.model) if self.args.should_save else None])
         metrics = {f"eval_{task}": value for task, value in scores.items()}
@@ -148,10 +156,10 @@ class MixtureTrainer(Trainer):
     def _load_best_model(self) -> None:
         safetensors.torch.load_model(self.model, Path(self.state.best_model_checkpoint) / WEIGHTS)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
 
-    def _maybe_log_save_evaluate(self, *arguments, **options) -> None:
+    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
         """Trainer's, at the end of every step; then, all of it being done, a checkpoint where one is due."""
         super()._maybe_log_save_evaluate(*arguments, **options)
         step = self.state.global_step
@@ -170,6 +178,7 @@ class MixtureTrainer(Trainer):
             raise self.saves.stopped(step)
 
     def _save_whole(self, step: int) -> None:
+        assert self.saves is not None
         first = self.args.should_save
         with self.saves.written(step) if first else nullcontext() as aside:
             (aside,) = broadcast_object_list([aside])
@@ -219,7 +228,7 @@ class Restored(TrainerCallback):
     def __init__(self, trainer: MixtureTrainer):
         self.trainer = trainer
 
-    def on_train_begin(self, args, state, control, **_) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         trainer = self.trainer
         if trainer.resumed:
             trainer._tr_loss = trainer.resumed["losses"].reshape(-1)[args.process_index].to(args.device)
@@ -245,7 +254,7 @@ def check_precision(precision: str) -> None:
 def fine_tune(
     checkpoint: Path | str,
     sets: list[TrainingSet],
-    tokenizer,
+    tokenizer: "PreTrainedTokenizerBase",
     phase: PhaseSettings,
     mix: MixSettings,
     seed: int,
@@ -303,9 +312,11 @@ def fine_tune(
         ddp_find_unused_parameters=True,  # every batch is of one task: the other heads are idle
         ddp_timeout=24 * 3600,  # seconds that others wait while the first process scores
     )
-    last = None
-    if arguments.should_save:
-        last = saves.last() if saves else shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    last: Path | None = None
+    if arguments.should_save and saves:
+        last = saves.last()
+    elif arguments.should_save:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     (last,) = broadcast_object_list([last])
     # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
     arguments._n_gpu = min(arguments.n_gpu, 1)
@@ -333,7 +344,7 @@ def fine_tune(
     return model, record | ({"selection": trainer.selection()} if choose else {})
 
 
-def save_encoder(model: SharedEncoder, tokenizer, folder: Path) -> None:
+def save_encoder(model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """The bare encoder as a plain checkpoint folder. The pooler belongs to the heads and stays behind."""
     state = {name: tensor for name, tensor in model.encoder.state_dict().items() if not name.startswith("pooler.")}
     with written_whole(folder) as aside:

@@ -125,4 +125,4 @@ def _from_config(config: dict, where: Path | str) -> Shape:
     missing = [key for key in keys if key not in config]
     if missing:
         raise UserError(f"{where}: its config.json lacks {', '.join(missing)}, which the cost is computed from")
-    return Shape(*(config[key] for key in keys), types=config.get("type_vocab_size", 1))
+    return Shape(*(config[key] for key in keys), types=config.get("type_vocab_size", 1))  # type: ignore[misc]  # six keys

@@ -11,7 +11,8 @@ import transformers
 from ..errors import UserError
 from ..runs import Fingerprints, Run, list_runs, state
 from ..settings import PhaseSettings
-from ..sources import Source, open_source
+from ..sources import open_source
+from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import RETRIEVAL_KINDS, get
 from ..tunings import training_sets, tunings
@@ -43,7 +44,7 @@ class Cost:
 class Plan:
     """The costs of a study's runs, computed by the same rules as its training: nothing is trained."""
 
-    def __init__(self, study: Study, source: Source | None = None):
+    def __init__(self, study: Study, source: KeptSource | None = None):
         self.study, self.source = study, source or open_source(study)
         self.fingerprints = Fingerprints(study)
         self.samples = Samples(study, self.source, self.fingerprints)

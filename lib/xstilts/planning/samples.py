@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from ..pretraining import encode as encode_documents
 from ..pretraining import train_tokenizer
 from ..runs import Fingerprints, Run
 from ..settings import PhaseSettings
-from ..sources import Source
+from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import POOL, RETRIEVAL_KINDS, Task, get
 from ..tunings import Tuning, evaluation_split, pool_languages
@@ -36,7 +37,7 @@ class Samples:
     """Amounts of a study's sets. ``measured`` and ``assumed`` collect the sets whose lengths were taken from a
     sample and from lengths.csv. Nothing is downloaded."""
 
-    def __init__(self, study: Study, source: Source, fingerprints: Fingerprints):
+    def __init__(self, study: Study, source: KeptSource, fingerprints: Fingerprints):
         self.study, self.source = study, source
         self.measured: set[str] = set()
         self.assumed: set[str] = set()
@@ -44,8 +45,8 @@ class Samples:
         self.tokenizer = self._tokenizer()
         self.vocabulary = len(self.tokenizer) if self.tokenizer else 0
         self._typical = pd.read_csv(TYPICAL, index_col="set")
-        self._set = cache(self._set)
-        self.labels = cache(self.labels)
+        self._set = cache(self._set)  # type: ignore[method-assign]  # kept per instance
+        self.labels = cache(self.labels)  # type: ignore[method-assign]
 
     def _made(self, fingerprints: Fingerprints) -> Path:
         """Checkpoint folder of the study's encoder where one is there, of any seed; else where one will be."""
@@ -56,7 +57,7 @@ class Samples:
                 return folder / "checkpoint"
         return folders[0] / "checkpoint"
 
-    def _tokenizer(self):
+    def _tokenizer(self) -> Any:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a
         sample of the text, which splits words the same way but for rare ones."""
         settings = self.study.encoder
@@ -79,8 +80,8 @@ class Samples:
         """Documents of the pretraining text, and what the average step of pretraining sees."""
         budget, documents = self.study.encoder.pretrain.batch_tokens, len(self.source.text(1))
         sample = self._documents()
-        lengths, counts = np.unique([len(row) for row in encode_documents(sample, self.tokenizer)], return_counts=True)
-        counts = counts * documents / len(sample)
+        lengths, sampled = np.unique([len(row) for row in encode_documents(sample, self.tokenizer)], return_counts=True)
+        counts = sampled * documents / len(sample)
         batches = np.ceil(counts / np.maximum(budget // lengths, 1)).sum()
         whole = Amount(documents, counts.sum(), counts.sum(), (counts * lengths).sum(), (counts * lengths**2).sum())
         return documents, whole * (1 / batches)

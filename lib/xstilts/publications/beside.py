@@ -4,6 +4,7 @@ In the figure diamonds are published and dots ours, so that they are told apart 
 """
 
 import textwrap
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -111,7 +112,7 @@ def published_panel(table: pd.DataFrame) -> Figure:
             alike[-1].set_xlabel(label)
         for ax in alike[:-1]:
             ax.tick_params(labelbottom=False)
-    entries = {}
+    entries: dict[str, Any] = {}
     for ax in grid.flat:
         handles, names = ax.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))

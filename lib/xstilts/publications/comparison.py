@@ -6,16 +6,20 @@ same targets. Encoders may differ, and both are named. A difference is given onl
 is the published one and, for retrieval, layer and pooling are the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from datasets import Dataset
 from scipy import stats as distributions
 
 from ..places import Hub
 from ..results import MACRO, MACRO_TRAINED, MEAN
+from ..sources import Source
 from ..sources.hub_files import SIZES
 from ..study import MULTI, NONE, Study, parse_run
 from ..tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
@@ -35,16 +39,16 @@ CELLS = 5  # the fewest gains that are ranked
 @cache
 def set_sizes() -> dict[tuple[str, str, str], tuple[int, int]]:
     """(target, split, language or "all") -> fewest and most examples (BUCC: gold pairs) of the published set."""
-    sizes = {}
+    sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
     for task in map(get, TARGETS):
         for split, language in product({"dev", "test"} & set(task.hub), task.languages):
             place = task.hub[split][0]
             if task.kind == "mining":  # its sentences are not on the hub
                 place = Hub("", "google/xtreme", "bucc18.{language}", {"dev": "validation"}.get(split, split))
+            assert isinstance(place, Hub)
             key = (place.repo, place.config_of(language), place.split)
             known, whole = SIZES.get((*key, language)), SIZES.get((*key, ""))
-            if known or whole:
-                count = known or whole
+            if count := known or whole:
                 sizes[task.name, split, "all" if place.mixed and not known else language] = (count, count)
     return sizes | LARGER_ON_THE_HUB
 
@@ -59,14 +63,14 @@ class Setting:
     """
 
     constructed: bool = False
-    splits: dict[str, str] | None = None
-    examples: dict[tuple[str, str], int] | None = None
-    training: dict[str, str] | None = None
-    runs: dict[str, str] | None = None
+    splits: dict[str, str] = field(default_factory=dict)
+    examples: dict[tuple[str, str], int] = field(default_factory=dict)
+    training: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
     retrieval: tuple[int, str] | None = None
 
 
-def setting(study: Study, source, stats: pd.DataFrame) -> Setting:
+def setting(study: Study, source: Source, stats: pd.DataFrame) -> Setting:
     """The setting of a study; ``stats``: its statistics, as ``results.read_stats`` gives them."""
     if study.source == "micro":
         return Setting(constructed=True)
@@ -101,7 +105,7 @@ def _cut(study: Study, task: str) -> bool:
     return bool(settings.limits.train) or task in getattr(settings, "splits", {})
 
 
-def _gold_pairs(data) -> int:
+def _gold_pairs(data: Dataset) -> int:
     return sum(len(gold) for gold, side in zip(data["gold"][:], data["side"][:], strict=True) if side == "foreign")
 
 
@@ -138,7 +142,7 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
     return pd.DataFrame(found)
 
 
-def _set_differs(row, setting: Setting, any_split: bool) -> str:
+def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
     """Why a number is on another set than ours, or ""."""
     if setting.constructed:
         return "constructed languages"
@@ -176,7 +180,7 @@ def _only_split(task: Task) -> str:
     return splits[0] if len(splits) == 1 else ""
 
 
-def _size_differs(target: str, split: str, languages, examples: dict[tuple[str, str], int]) -> str:
+def _size_differs(target: str, split: str, languages: Collection[str], examples: dict[tuple[str, str], int]) -> str:
     sizes, total = set_sizes(), set_sizes().get((target, split, "all"))
     if total:
         here = sum(count for (name, _), count in examples.items() if name == target)
@@ -190,7 +194,7 @@ def _size_differs(target: str, split: str, languages, examples: dict[tuple[str, 
     return ""
 
 
-def _protocol_differs(row, setting: Setting) -> str:
+def _protocol_differs(row: Any, setting: Setting) -> str:
     """Why a number on the same set was had in another way, or ""."""
     retrieves = row.target == MACRO or (row.target in TASKS and get(row.target).kind in RETRIEVAL_KINDS)
     if row.language == MEAN and row.target in TASKS and row.languages != len(get(row.target).languages):
@@ -257,7 +261,7 @@ def agreement(
 def kendall(ours: np.ndarray, published: np.ndarray, rng: np.random.Generator, resamples: int) -> tuple[float, ...]:
     """(tau-b, low, high): percentile bootstrap of pairs; a resample without spread counts as 0."""
 
-    def tau(one, other) -> float:
+    def tau(one: np.ndarray, other: np.ndarray) -> float:
         return np.nan_to_num(distributions.kendalltau(one, other, method="asymptotic").statistic)
 
     interval = distributions.bootstrap(

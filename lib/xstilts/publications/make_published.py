@@ -11,7 +11,9 @@ are typed in here from the project's notes.
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from xstilts.publications.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, metric_of
 from xstilts.results import MACRO, MACRO_TRAINED
@@ -41,7 +43,16 @@ def collected(folder: Path, name: str) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def row(system, intermediate, target, value, provenance, source, note="", **more) -> dict:
+def row(
+    system: str,
+    intermediate: str,
+    target: str,
+    value: Any,
+    provenance: str,
+    source: str,
+    note: str = "",
+    **more: object,
+) -> dict:
     """A row of the tidy table; what is not given is as :mod:`.published` fills it in."""
     languages = "" if more.get("language") or target not in TASKS else len(get(target).languages)
     metric = MEAN_OF_TARGETS if target not in TASKS else metric_of(get(target))
@@ -85,7 +96,8 @@ def average_gains(folder: Path) -> list[dict]:
 
 def test_scores(folder: Path) -> list[dict]:
     """``phang2020_test.csv``; exact match and F1 of one cell become their mean. The rest is recalled."""
-    rows, spans = [], {}
+    rows: list[dict] = []
+    spans: dict[Any, Any] = {}
     for found in collected(folder, "phang2020_test.csv"):
         system, name = found["system"].replace("large", "Large"), found["target"]
         if name not in TARGETS:
@@ -174,7 +186,7 @@ def lareqa(folder: Path) -> list[dict]:
     return rows
 
 
-def write(path: Path, rows: list[dict], columns) -> None:
+def write(path: Path, rows: list[dict], columns: Sequence[str]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()

@@ -15,8 +15,10 @@ its own, ``published: path/to/table.csv`` in the study file: a row per number, w
 
 import csv
 import io
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +72,8 @@ def read_table(path: Path) -> pd.DataFrame:
     UserError naming file, line and column for anything else than the module's docstring describes.
     """
     reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
-    rows, seen = [], {}
+    rows: list[dict[str, Any]] = []
+    seen: dict[tuple, int] = {}
     try:
         header = next(reader, [])
         for column in header:
@@ -103,7 +106,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def _row(given: dict[str, str], where: str, system: str) -> dict:
     """One line, checked and completed."""
 
-    def check(column: str, known) -> None:
+    def check(column: str, known: Collection[str]) -> None:
         if row[column] not in known:
             raise UserError(f'{where}: {column}: unknown "{row[column]}"{nearest(row[column], known)}')
 
@@ -116,7 +119,7 @@ def _row(given: dict[str, str], where: str, system: str) -> dict:
             raise UserError(f'{where}: {column}: expected a number from {low} to {high}, found "{row[column]}"')
         return value
 
-    row = dict.fromkeys(COLUMNS, "") | given
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | given
     usual = {"system": system, "language": MEAN, "provenance": "seen"}
     row |= {column: value for column, value in usual.items() if not row[column]}
     check("target", [*TASKS, *AVERAGES])

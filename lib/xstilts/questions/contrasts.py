@@ -5,6 +5,7 @@ examples and the same seeds, a difference is a paired one, and several can be gi
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,14 +39,14 @@ def mean(contrasts: Sequence[Contrast]) -> Contrast:
     return weighted([(1 / len(contrasts), contrast) for contrast in contrasts])
 
 
-def estimates(found: Replicates, contrasts: Mapping[object, Contrast], level: float = 0.95) -> pd.DataFrame:
+def estimates(found: Replicates, contrasts: Mapping[Any, Contrast], level: float = 0.95) -> pd.DataFrame:
     """Value and interval of each contrast, in percentage points. Index: the keys of ``contrasts``; columns value, low,
     high, seeds (NaN and 0 where every seed lacks a part)."""
     rows = [found.interval(*_sums(found, contrast), level) for contrast in contrasts.values()]
     return pd.DataFrame(rows, index=_index(contrasts), columns=COLUMNS)
 
 
-def simultaneous(found: Replicates, contrasts: Mapping[object, Contrast], level: float = 0.95) -> pd.DataFrame:
+def simultaneous(found: Replicates, contrasts: Mapping[Any, Contrast], level: float = 0.95) -> pd.DataFrame:
     """As :func:`estimates`, with intervals that cover all the true values at once, so that the largest of several may
     be picked after looking.
 
@@ -74,5 +75,5 @@ def _sums(found: Replicates, contrast: Contrast) -> tuple[np.ndarray, np.ndarray
     return total
 
 
-def _index(contrasts: Mapping[object, Contrast]) -> pd.Index:
+def _index(contrasts: Mapping[Any, Contrast]) -> pd.Index:
     return pd.Index(list(contrasts), tupleize_cols=all(isinstance(key, tuple) for key in contrasts) and bool(contrasts))

@@ -1,5 +1,7 @@
 """What a study found on distance, in words: computed from the tables of distances.py alone."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -45,19 +47,19 @@ def _setting(study: Study, slopes: pd.DataFrame) -> str:
     )
 
 
-def _pick(table: pd.DataFrame, part: str, series: str, quantity: str):
+def _pick(table: pd.DataFrame, part: str, series: str, quantity: str) -> Any:
     chosen = table[(table[["part", "series", "quantity"]] == [part, series, quantity]).all(axis=1)]
     return next(chosen.itertuples(), None)
 
 
-def _number(row) -> str:
+def _number(row: Any) -> str:
     if not row:
         return "missing"
     text = with_interval(row._replace(quantity="gain"))
     return text if np.isfinite(row.low) else f"{text.split()[0]} (one seed: no interval)"
 
 
-def _with_evidence(row) -> str:
+def _with_evidence(row: Any) -> str:
     return _number(row) + (", no evidence" if row and row.low <= 0 <= row.high else "")
 
 
@@ -97,7 +99,7 @@ def _sentence(slopes: pd.DataFrame, part: str) -> str:
     return f"{ours}. " + "; ".join(text for key, text in said.items() if key[0] != INTERMEDIATE) + "."
 
 
-def _verdict(row, words: tuple[str, str, str], what: str) -> str:
+def _verdict(row: Any, words: tuple[str, str, str], what: str) -> str:
     below, above, neither = words
     if row is None or not np.isfinite(row.value):
         return f"{neither} (missing)"
@@ -131,7 +133,7 @@ def _worth(part: pd.DataFrame) -> str:
     return f"- {words}."
 
 
-def _robustness(row) -> str:
+def _robustness(row: Any) -> str:
     what = "direct tuning" if row.series == DIRECT else "intermediate training (mean of the runs)"
     worst, deviation = f"{row.worst_gain:+.1f}".replace("-", "−"), f"{row.sd_gain:+.1f}".replace("-", "−")
     return (

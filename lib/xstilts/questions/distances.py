@@ -141,7 +141,7 @@ def series_gains(
     """(part, series) -> gains of the languages ``codes``. ``parts``: name -> targets that are averaged; ``runs``:
     series of their own; ``averaged``: those of the mean ``INTERMEDIATE``. ``DIRECT``, and ``DIFFERENCE`` in the
     languages of both, are there where direct tuning has been scored on all targets of a part."""
-    gains = {}
+    gains: dict[tuple[str, str], Gains] = {}
     for part, targets in parts.items():
         groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged, DIRECT: [WHOLE]}
         groups = {name: present(found, group, targets) for name, group in groups.items()}
@@ -216,7 +216,8 @@ def every_distance(
 ) -> pd.DataFrame:
     """Slopes of ``INTERMEDIATE`` and ``DIRECT`` over each distance that is known, and over ``distance`` with script
     and log pretraining size held fixed: part, series, over, held (those covariates), value, low, high, languages."""
-    rows, known = [], distances(languages)
+    rows: list[tuple] = []
+    known = distances(languages)
     table = predictors(languages, source_language)
     for (part, series), (values, spreads, seeds) in gains.items():
         if series in (INTERMEDIATE, DIRECT):

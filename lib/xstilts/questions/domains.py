@@ -8,7 +8,7 @@ the texts of two tasks could be told apart, whatever they are about.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..tasks import Task
 
 WORD = r"\w+"
-FEATURES = {  # what the classifier sees
+FEATURES: dict[str, dict[str, Any]] = {  # what the classifier sees
     "characters": {"analyzer": "char", "ngram_range": (1, 3)},
     "words": {"analyzer": "word", "token_pattern": WORD},
 }
@@ -60,7 +60,8 @@ def texts(task: Task, dataset: Dataset) -> list[str]:
 def same_size(first: list[str], second: list[str], seed: int = 0, most: int = MOST) -> tuple[list[str], list[str]]:
     """As many texts of either set, at most ``most``, drawn without replacement."""
     size, rng = min(len(first), len(second), most), np.random.default_rng(seed)
-    return tuple([one[place] for place in rng.permutation(len(one))[:size]] for one in (first, second))
+    first, second = ([one[place] for place in rng.permutation(len(one))[:size]] for one in (first, second))
+    return first, second
 
 
 def a_distance(first: list[str], second: list[str], features: str = "characters", seed: int = 0) -> Distance:

@@ -10,14 +10,14 @@ from scipy.optimize import isotonic_regression
 
 from ..results import Replicates
 from ..settings import DIRECT
-from ..sources import Source
+from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import TASKS
 from ..tunings import SOURCE, tunings
 from .distances import interval
 
 
-def training_sizes(study: Study, source: Source) -> pd.DataFrame:
+def training_sizes(study: Study, source: KeptSource) -> pd.DataFrame:
     """Points of the learning curves, one row each: target, language (it is trained in), run (its name in
     ``distances.read_stats``) and examples, on how many it is really trained; of two that are the same the whole set."""
     rows = []
@@ -78,12 +78,14 @@ def worth(found: Replicates, sizes: pd.DataFrame, runs: Sequence[str]) -> pd.Dat
     rows, direct = [], sizes[sizes["run"].str.startswith(DIRECT)]
     for (target, code), part in direct.groupby(["target", "language"], sort=False):
         drawn = {row.examples: found.deviations(*found.of(row.run, target, [code])) for row in part.itertuples()}
-        drawn = {count: np.append(score, score + spread) for count, (score, spread, seeds) in drawn.items() if seeds}
-        curve = smoothed(np.stack(list(drawn.values()))) if drawn else None
-        for run in runs if drawn else []:
+        moved = {count: np.append(score, score + spread) for count, (score, spread, seeds) in drawn.items() if seeds}
+        if not moved:
+            continue
+        curve = smoothed(np.stack(list(moved.values())))
+        for run in runs:
             score, spread, seeds = found.deviations(*found.of(run, target, [code]))
             if seeds:
-                met = crossing(list(drawn), curve, np.append(score, score + spread))
-                rows.append((target, code, run, *interval(met), min(drawn), max(drawn), seeds))
+                met = crossing(list(moved), curve, np.append(score, score + spread))
+                rows.append((target, code, run, *interval(met), min(moved), max(moved), seeds))
     head = ["target", "language", "run", "examples", "low", "high", "smallest", "largest", "seeds"]
     return pd.DataFrame(rows, columns=head)

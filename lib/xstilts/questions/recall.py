@@ -5,6 +5,7 @@ tuning for retrieval in the source language ("tuned"). Gains and their intervals
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,8 @@ def _over_runs(found: results.Replicates, wanted: pd.DataFrame, level: float = 0
 
 
 def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return sum(score for score, _ in parts) / len(parts), sum(deviation for _, deviation in parts) / len(parts)
+    scores, deviations = zip(*parts, strict=True)
+    return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
 
 
 def recall_curves(stats: pd.DataFrame) -> pd.DataFrame:
@@ -221,7 +223,7 @@ def _effect(table: pd.DataFrame, tuning: str) -> str:
     return " ".join(words)
 
 
-def _verdict(row) -> str:
+def _verdict(row: Any) -> str:
     """A gain as a finding."""
     if not np.isfinite(row.value):
         return "missing"

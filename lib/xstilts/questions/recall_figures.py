@@ -1,5 +1,7 @@
 """Figures of ``8-retrieval.ipynb`` from the tables of :mod:`.recall`; colours and marks as in :mod:`.figures`."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -76,7 +78,7 @@ def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) 
     return figure
 
 
-def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours, norm: Normalize) -> None:
+def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours: Any, norm: Normalize) -> None:
     for left, (cell, star) in enumerate(zip(row.itertuples(), marked(row), strict=True)):
         there = np.isfinite(cell.value)
         colour = colours(norm(cell.value)) if there else (1, 1, 1, 1)
@@ -151,8 +153,8 @@ def layer_panels(curves: pd.DataFrame) -> Figure:
             ax.grid(axis="y")
     figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
     figure.supylabel("main score, mean over languages", fontsize=8)
-    look = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.7", "linewidth": 0.7}
-    handles = [plt.Line2D([], [], **style) for style in look]
+    looks: tuple[dict, ...] = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.7", "linewidth": 0.7}
+    handles = [plt.Line2D([], [], **style) for style in looks]
     figure.legend(handles, ["none", "each other run"], loc="outside upper center", ncols=2)
     shown = curves.assign(layer=[f"layer {layer}" for layer in curves["layer"]])
     what = "Main score by hidden layer, none in black and each other run in grey, raw and tuned"

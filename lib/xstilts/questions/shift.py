@@ -9,6 +9,7 @@ Where the topic of an item is not known the shift is measured (:mod:`.domains`),
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from scipy.stats import rankdata
 
 from ..results import ZERO_SHOT, Replicates, resample
 from ..sources import Source
+from ..sources.kept import KeptSource
 from ..study import NONE, Study, parse_run
 from ..tasks import Task, get
 from . import domains
@@ -42,7 +44,8 @@ def cells(runs: Iterable[str]) -> dict[tuple[str, str], str]:
 
 def run_topics(study: Study, source: Source) -> dict[str, str]:
     """Run -> its topic, for runs whose one task has one; {} where the source does not know what its sets are about."""
-    topics, found = getattr(source, "topics", None), {}
+    topics: Any = getattr(source, "topics", None)
+    found: dict[str, str] = {}
     for run in study.intermediate if topics else ():
         tasks = study.intermediate_run(run).tasks
         known = set(topics(get(tasks[0]), "train").values()) if len(tasks) == 1 else set()
@@ -110,7 +113,7 @@ def estimates(
         for side, language, quantity, terms in _terms(runs):
             of = _combination(found, target, terms)
             for group, codes in groups.items():
-                value, low, high, seeds = found.interval(*of(codes), level)
+                value, low, high, seeds = found.interval(*of(codes), level)  # type: ignore[call-arg]  # a pair and the level
                 ends = np.clip([low, high], 0, 100) if quantity == "score" else (low, high)  # what a score can be
                 rows.append((examples, side, language, quantity, group, value, *ends, seeds, len(codes)))
             if quantity == "score":
@@ -122,16 +125,16 @@ def estimates(
 
 def _terms(runs: dict[tuple[str, str], str]) -> list[tuple[str, str, str, list[tuple[float, str]]]]:
     """(side, trained_in, quantity, what is added up): one row per quantity."""
-    rows = [(NONE, NONE, "score", [(1, NONE)])]
+    rows: list[tuple[str, str, str, list[tuple[float, str]]]] = [(NONE, NONE, "score", [(1, NONE)])]
     for (side, language), run in runs.items():
         rows += [(side, language, "score", [(1, run)]), (side, language, "gain", [(1, run), (-1, NONE)])]
         if language != SOURCE and (side, SOURCE) in runs:
             rows.append((side, language, AGAINST, [(1, run), (-1, runs[side, SOURCE])]))
     for language in [language for side, language in runs if side == IN]:
-        drop = [(1, runs[IN, language]), (-1, runs[OUT, language])]
+        drop: list[tuple[float, str]] = [(1, runs[IN, language]), (-1, runs[OUT, language])]
         rows.append((DROP, language, DROP, drop))
         if language != SOURCE and (IN, SOURCE) in runs:
-            source = [(-1, runs[IN, SOURCE]), (1, runs[OUT, SOURCE])]
+            source: list[tuple[float, str]] = [(-1, runs[IN, SOURCE]), (1, runs[OUT, SOURCE])]
             rows.append((DROP, language, AGAINST, drop + source))
     return rows
 
@@ -139,7 +142,8 @@ def _terms(runs: dict[tuple[str, str], str]) -> list[tuple[str, str, str, list[t
 def _combination(found: Replicates, target: str, terms: list[tuple[float, str]]) -> Callable:
     def of(codes: list[str]) -> tuple[np.ndarray, np.ndarray]:
         parts = [(weight, *found.of(run, target, codes)) for weight, run in terms]
-        return sum(weight * score for weight, score, _ in parts), sum(weight * spread for weight, _, spread in parts)
+        score = sum((weight * score for weight, score, _ in parts), np.zeros(()))
+        return score, sum((weight * spread for weight, _, spread in parts), np.zeros(()))
 
     return of
 
@@ -156,7 +160,7 @@ def _ends(level: float) -> list[float]:
     return [(1 - level) / 2, (1 + level) / 2]
 
 
-def measure(study: Study, source: Source) -> pd.DataFrame:
+def measure(study: Study, source: KeptSource) -> pd.DataFrame:
     """The distance of each intermediate task's source-language training texts from those of the target's training
     set, or from its part on each topic where topics are known: one row per task and part.
 
@@ -208,7 +212,7 @@ def by_distance(
         for row in kept.to_dict("records"):
             here = found[row["topic"]]
             gain = _combination(here, target, [(1, row["task"]), (-1, NONE)])(codes)
-            value, low, high, seeds = here.interval(*gain, level)
+            value, low, high, seeds = here.interval(*gain, level)  # type: ignore[call-arg]  # a pair and the level
             points.append({**row, "examples": examples, "value": value, "low": low, "high": high, "seeds": seeds})
             spreads.append(np.append(value, value + here.deviations(*gain)[1]))
         values, far = np.array(spreads), rankdata(kept["characters"])

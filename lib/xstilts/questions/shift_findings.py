@@ -1,5 +1,8 @@
 """The answer on domain shift in words, computed from the estimates of :mod:`.shift` alone."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 
 from ..findings import covers, where, with_interval
@@ -68,7 +71,7 @@ def _named(side: str) -> str:
     return SIDES.get(side, f"`{side}`")
 
 
-def _language(row) -> str:
+def _language(row: Any) -> str:
     return f"in `{row.trained_in}`"
 
 
@@ -90,7 +93,7 @@ def _distances(measured: pd.DataFrame) -> str:
     return f"Shift measured in the source language, proxy A-distance (0 to 2): {'; '.join(parts)}."
 
 
-def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: str):
+def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: str) -> Any:
     found = table[
         (table["side"] == side) & (table["trained_in"] == language) & (table["quantity"] == quantity)
         & (table["group"] == group)
@@ -98,11 +101,11 @@ def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: st
     return next(found.itertuples(), None)
 
 
-def _signed(row) -> str:
+def _signed(row: Any) -> str:
     return with_interval(row._replace(quantity="gain"))
 
 
-def _verdict(rows: pd.DataFrame, name) -> str:
+def _verdict(rows: pd.DataFrame, name: Callable[[Any], str]) -> str:
     """Which of ``rows`` are above and below zero; the others have no evidence."""
     parts = []
     for word, part in (("higher", rows[rows["low"] > 0]), ("lower", rows[rows["high"] < 0])):
@@ -165,7 +168,7 @@ def _chance(table: pd.DataFrame) -> str:
     )
 
 
-def _along(found) -> str:
+def _along(found: Any) -> str:
     if found.rho != found.rho:
         why = "too few domains" if found.domains < 3 else "a domain is missing or all are as far"
         return f"- gain against measured distance: not known, {why}."

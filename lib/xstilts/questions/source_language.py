@@ -23,7 +23,7 @@ from ..settings import ALL, SOURCE
 from ..sources import Source
 from ..study import NONE, Study
 from ..tasks import TRANSLATED, get
-from ..tunings import evaluation_languages, training_sets, tunings
+from ..tunings import Tuning, evaluation_languages, training_sets, tunings
 from ..writing import read_record
 from .contrasts import Contrast, average, estimates, mean, minus, simultaneous
 
@@ -58,7 +58,7 @@ def design(study: Study, source: Source) -> Design:
     tasks = {name: "+".join([*run.tasks, *["mlm"] * run.mlm]) for name, run in runs.items() if name != NONE}
     alone = [name for name in tasks if len(trained[name]) == 1]
     home = {tasks[name]: name for name in alone if trained[name] == {study.source_language}}
-    families = {task: tuple(name for name in alone if tasks[name] == task) for task in map(tasks.get, alone)}
+    families = {task: tuple(name for name in alone if tasks[name] == task) for task in (tasks[name] for name in alone)}
     return Design(
         study.source_language,
         languages,
@@ -78,7 +78,7 @@ def _tuned(study: Study, source: Source) -> dict[str, tuple[str, ...]]:
     return {run: tuple(dict.fromkeys(codes)) for run, codes in found.items() if len(set(codes)) > 1}
 
 
-def _counts(tuning) -> bool:
+def _counts(tuning: Tuning) -> bool:
     """Trainings on the whole set of TyDiQA that are scored in every language."""
     return tuning.target == TARGET and not tuning.examples and not tuning.own
 

@@ -1,6 +1,8 @@
 """Figures on the source language, from the tables of :mod:`.source_language`. A filled dot is a language that phase 2
 was trained in, a hollow one a language that it was not."""
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -118,7 +120,7 @@ def source_dots(table: pd.DataFrame, languages: pd.DataFrame, metric: str, plan:
     return _dots(shown, "training", "intermediate", what, order)
 
 
-def _by_distance(codes, languages: pd.DataFrame) -> list[str]:
+def _by_distance(codes: Iterable[str], languages: pd.DataFrame) -> list[str]:
     known = [code for code in languages.index if code in set(codes)]
     return [*known, *[code for code in codes if code not in known]]
 

@@ -60,7 +60,8 @@ class Page:
 def survey(study: Study) -> tuple[list[Page], str]:
     """Every run of the study and, where others keep their runs beside it, of those; and, where the data that results
     depend on cannot be read here, why: results are then shown as done, whether or not they are stale."""
-    pages, unknown = {}, ""
+    pages: dict[str, Page] = {}
+    unknown = ""
     for one in [study, *sharing(study)]:
         try:
             fingerprints = Fingerprints(one)

@@ -81,6 +81,7 @@ def open_source(study: "Study") -> "KeptSource":
     """The source a study names, with the tasks of its own beside; what it loads is kept in the study's folder."""
     from .kept import KeptSource
 
+    source: Source
     if study.source == "micro":
         from .micro import MicroSource
 

@@ -24,15 +24,17 @@ def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
         yield from _conllu(path, labels)
         return
     for number, block in enumerate(_blocks(path), 1):
-        tokens, tags = [], []
+        tokens: list[str] = []
+        tags: list[str | None] = []
         for where, line in block:
-            token, _, tag = line.rpartition("\t" if "\t" in line else " ")
+            token, _, last = line.rpartition("\t" if "\t" in line else " ")
+            tag: str | None = last
             if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
-                token, tag = tag, None
+                token, tag = last, None
             elif not token or not tag:
                 raise UserError(f"{where}: expected a word and its tag, found {line!r}")
             else:
-                _check_tag(tag, labels, where)
+                _check_tag(last, labels, where)
             if tokens and (tag is None) != (tags[0] is None):
                 raise UserError(f"{where}: {line!r}: some words of the sentence have a tag and some none")
             tokens.append(token)
@@ -58,7 +60,8 @@ def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
     language = path.name.partition("_")[0]
     ranks = POS_RANK.get(language, POS_RANK[""]).split()
     for number, block in enumerate(_blocks(path), 1):
-        identity, words, spans = str(number), {}, []
+        identity, spans = str(number), []
+        words: dict[int, tuple[str, str, int]] = {}
         for where, line in block:
             if line.startswith("#"):
                 key, _, value = line[1:].partition("=")

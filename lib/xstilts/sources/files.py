@@ -131,7 +131,9 @@ class FilesSource:
         paths = self._paths(task, split).get(language)
         if not paths:
             raise UserError(self._absent(task, split, language))
-        parts = [read(_declared(task, split).reader, path, task.labels) for path in paths]
+        declared = _declared(task, split)
+        assert declared  # it has files
+        parts = [read(declared.reader, path, task.labels) for path in paths]
         if len(parts) == 1:
             return parts[0]
         names = [str(path.relative_to(self.root)) for path in paths]
@@ -231,7 +233,9 @@ class FilesSource:
         return digest([origin, self._limit(task, split), self._hashes(task, origin[0], paths)])
 
     def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
-        beside = chain.from_iterable(companions(_declared(task, split).reader, path) for path in paths)
+        declared = _declared(task, split)
+        assert declared
+        beside = chain.from_iterable(companions(declared.reader, path) for path in paths)
         return [file_hash(path) for path in (*paths, *beside) if path.is_file()]
 
     def text_fingerprint(self, seed: int) -> str:

@@ -74,4 +74,5 @@ def _percent(match: re.Match, group: int) -> int:
 
 def _range(value: str) -> tuple[str, int, int]:
     match = SLICE.fullmatch(value)
+    assert match, value  # validated
     return match[1], _percent(match, 2), _percent(match, 3)

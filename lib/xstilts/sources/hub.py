@@ -80,19 +80,20 @@ class HubSource:
         """Published rows of a set, those without gold among them; where languages are mixed and only their sum
         is known, an equal share of it. Sets in folders are read."""
         places = self._found(task, split, language)
-        if any(isinstance(place, Folder) for place in places):
+        hub = [place for place in places if isinstance(place, Hub)]
+        if len(hub) < len(places):
             return len(self.load(task, split, language))
         whole = 0
-        for place in places:
+        for place in hub:
             key, codes = (place.repo, place.config_of(language), place.split), place.languages or task.languages
             known = SIZES.get((*key, language)) if place.mixed else None
             whole += known or SIZES[(*key, "")] // (len(codes) if place.mixed else 1)
         limit = getattr(self.settings.limits, split, 0) if task.kind not in RETRIEVAL_KINDS else 0
         return min(limit or whole, whole)
 
-    def at_hand(self, task: Task = TEXT, split: str = "", language: str = "") -> bool:
+    def at_hand(self, task: Task | Hub = TEXT, split: str = "", language: str = "") -> bool:
         """Whether a set (without arguments, the text for masked LM) needs no download."""
-        if task is TEXT:
+        if isinstance(task, Hub):
             return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
         hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]
         return all(self.repositories.at_hand(place, language) for place in hub)
@@ -126,7 +127,7 @@ class HubSource:
         places = self._found(task, split, language)
         for place in places:
             part, beyond_use = self._rows(task, place, split, language)
-            if len(places) > 1:  # ANLI+: ids of its parts must not meet
+            if len(places) > 1 and isinstance(place, Hub):  # ANLI+: ids of its parts must not meet
                 part = [{**row, "id": f"{name_of(place, language)}:{row['id']}"} for row in part]
             rows += part
             dropped += beyond_use

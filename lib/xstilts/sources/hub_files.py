@@ -110,7 +110,7 @@ class Repositories:
         with _reached(repo, {repo}):
             return self._snapshot(repo, patterns)
 
-    def _snapshot(self, repo: str, patterns: list[str], **options) -> Path:
+    def _snapshot(self, repo: str, patterns: list[str], **options: Any) -> Path:
         folder = huggingface_hub.snapshot_download(
             repo, repo_type="dataset", revision=REVISIONS[repo], allow_patterns=patterns, **options
         )

@@ -119,7 +119,7 @@ def main() -> None:
             code, iso, rest = line.split(" ", 2)
             values = [distance(kind, iso) for kind in KINDS]
             averaged = values[: len(AVERAGED)]
-            mean = "" if None in averaged else f"{sum(averaged) / len(averaged):.4f}"
+            mean = "" if None in averaged else f"{sum(averaged) / len(averaged):.4f}"  # type: ignore[arg-type]  # none of them None
             shown = ["" if value is None else f"{value:.4f}" for value in values]
             *said, gib = rest.split("|")
             writer.writerow([code, *said, mean, *shown, gib, iso])

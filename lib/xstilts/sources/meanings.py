@@ -162,8 +162,8 @@ def cosmosqa(world: World, rng: random.Random, split: str, n: int) -> dict:
     options = []
     for clause in clauses:
         for known, table in (("cause", PREVIOUS), ("effect", NEXT)):
-            told = clause._replace(subject=about.subject, tense=about.tense)
-            told = continuation(world, rng, told, table[clause.verb])
+            retold = clause._replace(subject=about.subject, tense=about.tense)
+            told = continuation(world, rng, retold, table[clause.verb])
             options.append((told, clause is about and known == relation))
     rng.shuffle(options)
     return {

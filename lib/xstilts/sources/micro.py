@@ -5,6 +5,8 @@ transfer between controlled languages; they are not results on XTREME or any nat
 """
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import datasets
 import pandas as pd
@@ -20,7 +22,7 @@ from .world import World
 # task name here -> (the function that makes an example, splits). A target that another task trains
 # has no training split of its own.
 _ALL, _TRAIN, _TEST = ("train", "dev", "test"), ("train", "dev"), ("dev", "test")
-EXAMPLES = {
+EXAMPLES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "anli": (pairs.anli, _TRAIN),
     "mnli": (pairs.mnli, _TRAIN),
     "qqp": (pairs.qqp, _TRAIN),
@@ -153,13 +155,13 @@ class MicroSource:
             rows = [{"id": key, **build(plan, voice, task.name)} for key, plan in plans]
         return datasets.Dataset.from_list(rows)
 
-    def plans(self, name: str, kind: str, split: str) -> list[tuple[str, dict | list]]:
+    def plans(self, name: str, kind: str, split: str) -> list[tuple[str, Any]]:
         """(id, meaning) of every example of a split, the same for all languages."""
         if (name, split) not in self._plans:
             self._plans[name, split] = self._make_plans(name, kind, split)
         return self._plans[name, split]
 
-    def _make_plans(self, name: str, kind: str, split: str) -> list[tuple[str, dict | list]]:
+    def _make_plans(self, name: str, kind: str, split: str) -> list[tuple[str, Any]]:
         make = EXAMPLES[name][0]
         size = getattr(getattr(self.settings, kind), split)
         rng = random.Random(f"{name} {split} {self.settings.world_seed}")

@@ -9,6 +9,7 @@ words of a true one. tests/test_micro.py holds them to it.
 """
 
 import random
+from collections.abc import Sequence
 
 from . import concepts
 from .concepts import ANTONYMS, COLOURS, KINDS, MONTHS, NAMES, PLACES, ROLES, Clause, Phrase
@@ -18,7 +19,7 @@ from .world import World, split_of
 OPPOSITE = {a: b for pair in ANTONYMS for a, b in (pair, pair[::-1])}
 
 
-def other(rng: random.Random, words, *not_these: str) -> str:
+def other(rng: random.Random, words: Sequence[str], *not_these: str) -> str:
     """One of the words that is none of those."""
     while True:
         word = rng.choice(words)

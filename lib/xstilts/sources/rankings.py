@@ -5,6 +5,7 @@ no sentence elsewhere answers it, and no namesake of its person does what is tol
 """
 
 import random
+from typing import Any
 
 from . import concepts
 from .concepts import FAMILIES, KINDS, NAMES, PLACES, ROLES, Clause, Phrase
@@ -38,13 +39,13 @@ def rows(world: World, name: str, split: str, language: str, queries: int) -> li
             {"id": f"mewslix-train-{n}", "query": _mention(world, voice, one), "candidate": _life(world, voice, one)}
             for n, one in enumerate(people)
         ]
-    people, codes = list(enumerate(_people(world, "test", queries))), world.settings.languages
+    numbered, codes = list(enumerate(_people(world, "test", queries))), world.settings.languages
     if split == "pool":  # each described in one of the languages
-        told = [(f"entity{n}", _life(world, voice, one)) for n, one in people if codes[n % len(codes)] == language]
+        told = [(f"entity{n}", _life(world, voice, one)) for n, one in numbered if codes[n % len(codes)] == language]
         return [{"id": key, "text": text, "language": language, "keys": [key]} for key, text in told]
     return [
         {"id": f"mewslix-test-{n}", "text": _mention(world, voice, one), "language": language, "keys": [f"entity{n}"]}
-        for n, one in people
+        for n, one in numbered
     ]
 
 
@@ -53,7 +54,8 @@ def rows(world: World, name: str, split: str, language: str, queries: int) -> li
 
 def _passages(world: World, count: int) -> list[dict]:
     """Passages with a question each, as squad1's; no sentence of another passage answers it."""
-    rng, found = random.Random(f"lareqa test {world.settings.world_seed}"), []
+    rng = random.Random(f"lareqa test {world.settings.world_seed}")
+    found: list[dict] = []
     while len(found) < count:
         plan = squad1(world, rng, "test", len(found))
         if not any(_answers(plan, other) or _answers(other, plan) for other in found):
@@ -89,11 +91,12 @@ def _lareqa(world: World, voice: Voice, split: str, language: str, plans: list[d
 
 def _people(world: World, split: str, count: int) -> list[dict]:
     """People with a family name and habits of their own, each with something that is told of them."""
-    rng, found = random.Random(f"mewslix {split} {world.settings.world_seed}"), []
+    rng = random.Random(f"mewslix {split} {world.settings.world_seed}")
+    found: list[dict] = []
     while len(found) < count:
         person = Phrase(rng.choice(NAMES), "", "", rng.choice(FAMILIES), "PER")
         home = Phrase(rng.choice(PLACES), "", entity="LOC")
-        one = {"person": person, "job": rng.choice(ROLES), "home": home}
+        one: dict[str, Any] = {"person": person, "job": rng.choice(ROLES), "home": home}
         one |= {kind: Phrase(rng.choice(KINDS[kind])) for kind in LIKED}
         namesakes = [other for other in found if other["person"] == person]
         if split == "test" and any(other[kind] == one[kind] for other in namesakes for kind in LIKED):

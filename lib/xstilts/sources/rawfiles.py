@@ -57,7 +57,7 @@ def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Ite
     """(where, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
     Empty lines are passed over."""
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)
+    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
     try:
         header = [*next(table, [])]
         for name in columns:

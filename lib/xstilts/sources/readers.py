@@ -31,7 +31,8 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
 
 def whole(path: Path, read_rows: Rows, mixed: bool = False) -> list[dict[str, Any]]:
     """All rows, checked against each other as :func:`read` says; ``mixed``: some may lack gold."""
-    rows, seen = [], {}
+    rows: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
     for where, row in read_rows:
         if row["id"] in seen:
             raise UserError(f'{where}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')

@@ -8,7 +8,9 @@ that a question cannot be answered from habit alone.
 import random
 import zlib
 from bisect import bisect
+from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 from ..settings import MicroSettings
 from . import concepts
@@ -35,7 +37,7 @@ class World:
         self.settings = settings
         rng = random.Random(f"habits {settings.world_seed}")
 
-        def habit(keys, values):
+        def habit(keys: Sequence[str], values: Sequence[str]) -> dict[str, str]:
             """Each key one value; values as evenly used as possible."""
             pool = [values[i % len(values)] for i in range(len(keys))]
             rng.shuffle(pool)
@@ -102,7 +104,7 @@ class World:
             False, "past" if rng.random() < 0.7 else "present", self.order(rng),
         )  # fmt: skip
 
-    def split_event(self, rng: random.Random, split: str, **kwargs) -> Clause:
+    def split_event(self, rng: random.Random, split: str, **kwargs: Any) -> Clause:
         """An event that may appear in a split."""
         while True:
             clause = self.event(rng, **kwargs)
@@ -168,7 +170,7 @@ class World:
             return [pair[0], "effect" if forward else "cause", "?", pair[1]]
         if draw < 0.7:
             return self.examined(rng, first)
-        story = [first, Say(self.follow(rng, after), synonym=rng.random() < 0.3)]
+        story: list[Say | str] = [first, Say(self.follow(rng, after), synonym=rng.random() < 0.3)]
         if rng.random() < 0.5:
             last = after._replace(verb=concepts.NEXT.get(after.verb, after.verb), order=self.order(rng))
             story.append(Say(self.follow(rng, last)))
