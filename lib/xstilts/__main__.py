@@ -21,7 +21,7 @@ from .study import Study, load_study
 from .writing import read_record
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 def main() -> int:

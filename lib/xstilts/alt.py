@@ -36,8 +36,9 @@ def values(what: str, table: pd.DataFrame, by: Sequence[str], signed: bool = Fal
 
 def course(what: str, x: Sequence[float], y: Sequence[float]) -> str:
     """``what``, then the first and the last point of a curve."""
-    x, y = np.asarray(x), np.asarray(y)
-    return f"{what}: from {_number(y[0], False, 2)} at {x[0]:,} to {_number(y[-1], False, 2)} at {x[-1]:,}."
+    at, values = np.asarray(x), np.asarray(y)
+    ends = [f"{_number(values[place], False, 2)} at {at[place]:,}" for place in (0, -1)]
+    return f"{what}: from {' to '.join(ends)}."
 
 
 def _number(value: float, signed: bool, decimals: int) -> str:

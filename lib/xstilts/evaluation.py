@@ -31,7 +31,12 @@ PLACES = {"example", "first_word"}  # of a feature: where its prediction belongs
 
 @torch.no_grad()
 def predict(
-    model, task: Task, data: dict[str, Dataset], tokenizer, lengths: LengthSettings, labels: list[str]
+    model: Any,
+    task: Task,
+    data: dict[str, Dataset],
+    tokenizer: "PreTrainedTokenizerBase",
+    lengths: LengthSettings,
+    labels: list[str],
 ) -> Iterator[tuple[str, list[Any]]]:
     """(language, predictions), one prediction per example in order: a label index (classification, choice), a
     list of tag names (tagging) or an answer string, "" for no answer (span).

@@ -146,7 +146,7 @@ def title(target: str) -> str:
     return TASKS[target].title if target in TASKS else LABELS[target]
 
 
-def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int, column: bool) -> None:
+def _cell(ax: Axes, row: Any, x: float, y: float, colours: Any, norm: Normalize, seeds: int, column: bool) -> None:
     if not np.isfinite(row.value):
         ax.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0))
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}

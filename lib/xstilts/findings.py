@@ -131,7 +131,7 @@ def _places(part: pd.DataFrame) -> str:
     return f". Language by language: {'; '.join(words)}" if words else ""
 
 
-def with_interval(row) -> str:
+def with_interval(row: Any) -> str:
     """A row of :func:`estimates` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
     if not np.isfinite(row.value):
         return "missing"

@@ -84,7 +84,7 @@ def language_breakdown(
             f"mean {with_interval(part[part['language'] == MEAN].iloc[0])}", (0, 1), (0, 3), xycoords="axes fraction",
             textcoords="offset points", fontsize=6, color="0.3",
         )  # fmt: skip
-        ax.set_ylim(*((-6, 106) if run == NONE else limits))  # a dot at 0 or 100 is whole
+        ax.set_ylim((-6, 106) if run == NONE else limits)  # a dot at 0 or 100 is whole
         ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         upright = len(order) > 8 or max(map(len, order)) > 3
         last_in_column = number + columns >= len(wanted)

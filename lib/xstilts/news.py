@@ -29,7 +29,8 @@ class News:
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}
         self.told = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
-        self.terminal, self.drawn, self.looked = sys.stdout.isatty(), [], 0.0
+        self.terminal, self.looked = sys.stdout.isatty(), 0.0
+        self.drawn: list[str] = []
 
     def __call__(self, end: bool = False) -> None:
         """``end``: nothing is at work any more."""

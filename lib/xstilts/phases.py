@@ -225,6 +225,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             trained, record = _model_folder(study, run, tuning), {}
             if not tuning.untrained:
                 record = _fine_tuned(study, source, run, tuning, fingerprints)
+            parts: Iterator[tuple[pd.DataFrame, ...]]
             if task.kind in RETRIEVAL_KINDS:
                 find, encoder = rank if task.kind == "ranking" else retrieve, start if tuning.untrained else trained
                 parts = find(task, source, languages, split, encoder, study, tuned=not tuning.untrained)
@@ -246,7 +247,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
 
 
 def _scored(
-    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer
+    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: "PreTrainedTokenizerBase"
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Statistics and predictions of a fine-tuned model, language by language."""
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -26,6 +26,7 @@ from scipy import stats as distributions
 from .errors import UserError
 from .metrics import task_metrics
 from .runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
+from .sources import Source
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, get
 from .tunings import evaluation_languages

@@ -19,14 +19,14 @@ def database(*tables: str) -> sqlite3.Connection:
 class Spill:
     """Rows of plain values, each with a size (major, minor) that they are read back by."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows = database("CREATE TABLE rows (number INTEGER PRIMARY KEY, major INT, minor INT, content BLOB)")
         self._count = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._rows.close()
 
     def __len__(self) -> int:

@@ -155,6 +155,6 @@ def _told(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(examples=[amount(number) for number in table["examples"]])
 
 
-def _handles(ax) -> tuple[list, list]:
+def _handles(ax: Axes) -> tuple[list, list]:
     named = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     return list(named.values()), list(named)

@@ -151,7 +151,8 @@ class HubSource:
                 return read("bucc", paths[0], task.labels), 0
             reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
             return [row for path in paths for row in read(reader, path, task.labels)], 0
-        rows, name, seen, chosen, known = [], name_of(place, language), 0, 0, {}
+        rows, name, seen, chosen = [], name_of(place, language), 0, 0
+        known: dict[Any, Any] = {}
         for seen, record in enumerate(records(self.repositories.files(place, language)), 1):
             where = f"{name}, row {seen}"
             try:
