@@ -30,7 +30,7 @@ def values(what: str, table: pd.DataFrame, by: Sequence[str], signed: bool = Fal
     text = f"{what}: {len(there)} values, from {ends[0]} to {ends[-1]}" if len(there) > 1 else f"{what}: {ends[0]}"
     if signed and {"low", "high"} <= set(there.columns):
         above, below = int((there["low"] > 0).sum()), int((there["high"] < 0).sum())
-        text += f"; {int(marked(there).sum())} intervals exclude zero, {above} above and {below} below it"
+        text += f"; {_count(int(marked(there).sum()))}, {above} above and {below} below it"
     return f"{text}{missing}."
 
 
@@ -41,6 +41,10 @@ def course(what: str, x: Sequence[float], y: Sequence[float]) -> str:
     return f"{what}: from {' to '.join(ends)}."
 
 
+def _count(marks: int) -> str:
+    return "1 interval excludes zero" if marks == 1 else f"{marks} intervals exclude zero"
+
+
 def _number(value: float, signed: bool, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", "−")  # no -0.0
 
@@ -49,4 +53,4 @@ def _name(row: pd.Series, column: str) -> str:
     name = row[column]
     if column in ("target", "part") and name in TASKS:
         return TASKS[name].title
-    return AVERAGES.get(name, str(name))
+    return AVERAGES.get(name, str(name).replace("_", " "))
