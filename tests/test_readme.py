@@ -151,7 +151,7 @@ def test_the_plan_of_the_papers_study_is_what_the_command_prints():
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory):
     """The default study in small, finished."""
-    path = small.write(tmp_path_factory.mktemp("micro"), "micro", bundle="all", intermediate=["none", "mnli", "squad1"])
+    path = small.write(tmp_path_factory.mktemp("micro"), "micro", bundle="all", intermediate=["none", "mnli"])
     assert "figures: " in commands.run("make study", STUDY=path)
     return path
 
@@ -169,7 +169,7 @@ def beside(micro: Path, name: str, **changes) -> Path:
 def test_the_default_study_ends_with_its_heatmap(micro):
     study = load_study(micro)
     assert (study.figures_folder / "heatmap-mean.png").stat().st_size > 10_000
-    assert set(read_stats(study)["intermediate"]) == {"none", "mnli", "squad1"}
+    assert set(read_stats(study)["intermediate"]) == {"none", "mnli"}
 
 
 @pytest.mark.parametrize("line", ["make plan STUDY=files", "make plan STUDY=files GPU=A100-80GB PRECISION=bf16"])
@@ -180,7 +180,7 @@ def test_plans_say_what_is_done(micro, line):
     else:
         plan = commands.run("make plan STUDY=files", STUDY=micro)
         assert "measured" in plan
-    assert "Already done: 6 of 6 runs" in plan
+    assert "Already done: 4 of 4 runs" in plan
 
 
 def test_a_submission_is_written(micro):
@@ -293,5 +293,5 @@ def test_an_own_task_beside_a_finished_study(micro):
     study = write(micro.parent, example | {"based_on": str(micro), "shares": "micro", "languages": ["qaa", "qab"]})
     commands.run("make study STUDY=params/support.yaml", STUDY=study)
     stats = read_stats(load_study(study))
-    assert set(stats["target"]) == {"support"} and set(stats["intermediate"]) == {"none", "mnli", "squad1"}
+    assert set(stats["target"]) == {"support"} and set(stats["intermediate"]) == {"none", "mnli"}
     assert set(stats["language"]) == {"qaa", "qab"}
