@@ -100,7 +100,6 @@ def test_panel_of_single_languages(style):
 
 def test_cells_of_the_notebook_on_real_sets(tmp_path, monkeypatch, capsys, style):
     """The cells that compare, as a kernel would run them, on a study of Tatoeba and a typed table of XNLI's gains."""
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     ours = {(run, "xnli", "gain"): float(number) for number, run in enumerate(RUNS[1:])}
     ours |= {("none", "tatoeba", "score"): 33.0}
     setting = whole(["xnli", "tatoeba"])

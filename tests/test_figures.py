@@ -1,8 +1,6 @@
 """What the figures are given, that nothing in them overlaps, and the notebook that draws them."""
 
 import json
-import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +9,11 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 
 from synthetic import statistics, study, wanted, write
-from xstilts import figures, results
+from xstilts import figures, language_figures, results
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
+from xstilts.sources.files import natural_languages
 from xstilts.study import ROOT
+from xstilts.tasks import get
 
 RUNS = ["none", "mnli", "ccg", "hellaswag+mlm"]
 TARGETS = ["tatoeba", "xquad", "xnli"]
@@ -136,7 +136,7 @@ def test_language_dots_place_values_and_intervals():
     rows = [("mnli", "xnli", code, "gain", *found, 5, 1, 1) for code, found in {
         "qab": (3, 1, 5), "qaa": (-2, -3, -1), "qac": (1, -1, 3)}.items()]  # fmt: skip
     _, ax = plt.subplots()
-    figures.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
+    language_figures.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
     intervals, dots = ax.collections
     assert dots.get_offsets()[:3].tolist() == [[0, -2], [1, 3], [2, 1]]
     assert [segment[:, 1].tolist() for segment in intervals.get_segments()[:3]] == [[-3, -1], [1, 5], [-1, 3]]
@@ -149,14 +149,42 @@ def test_language_dots_place_values_and_intervals():
 def test_languages_stand_by_distance_unknown_last():
     languages = pd.DataFrame({"distance": [0.5, np.nan, 0.0, 0.2]}, index=["de", "xx", "en", "nl"])
     table = pd.DataFrame({"language": ["xx", "de", "en", "nl", "mean", "zero-shot"]})
-    assert figures.by_distance(table, languages) == ["en", "nl", "de", "xx"]
+    assert language_figures.by_distance(table, languages) == ["en", "nl", "de", "xx"]
+
+
+def test_languages_are_grouped_by_family_nearest_first():
+    languages = pd.DataFrame(
+        {"distance": [0.5, np.nan, 0.0, 0.2, 0.4], "family": ["one", np.nan, "one", "two", "two"]},
+        index=["de", "xx", "en", "fi", "et"],
+    )
+    table = pd.DataFrame({"language": ["xx", "et", "de", "en", "fi", "mean"]})
+    order, families = language_figures.by_family(table, languages)
+    assert order == ["en", "de", "fi", "et", "xx"] and families == [("one", 2), ("two", 2), ("", 1)]
+
+
+def test_breakdown_of_forty_real_languages_names_their_families():
+    """XTREME's PANX on made-up scores."""
+    languages = natural_languages("en")
+    codes = sorted(get("panx").languages, key=lambda code: languages.loc[code, "distance"])
+    assert len(codes) == 40 and codes[0] == "en"
+    _, table = estimates(["none", "mnli", "ccg"], ["panx"], codes, (1, 2), 10)
+    figure = language_figures.language_breakdown(table, languages, "panx")
+    assert overlapping(figure) == []
+    lowest = figure.axes[2]
+    order = [label.get_text() for label in lowest.get_xticklabels()]
+    names = [label.get_text() for label in lowest.child_axes[0].get_xticklabels()]
+    family = languages.loc[order, "family"]
+    assert names == list(dict.fromkeys(family)) and len(names) > 10
+    assert (family != family.shift()).sum() == len(names), "every family stands together"
+    assert names[0] == "Indo-European" and sorted(order) == sorted(codes)
+    assert figure.get_size_inches()[0] < 8.5
 
 
 @pytest.mark.parametrize("count", [3, 8, 15, 40])
 def test_breakdown_stays_readable(count):
     codes, languages = language_tables(count)
     _, table = estimates(RUNS, ["xnli"], codes)
-    figure = figures.language_breakdown(table, languages, "xnli")
+    figure = language_figures.language_breakdown(table, languages, "xnli")
     assert [ax.get_title("left") for ax in figure.axes] == ["none (score)", *RUNS[1:]]
     named = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes]
     assert named[-1] == codes and all(labels in (codes, []) for labels in named), "the lowest of each column"
@@ -166,7 +194,7 @@ def test_breakdown_stays_readable(count):
     shown = table[(table["quantity"] == "gain") & ~table["language"].isin(["mean", "zero-shot"])]["value"]
     low, high = limits.pop()
     assert low < shown.min() and high > shown.max() and low < 0 < high
-    assert figures.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
+    assert language_figures.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
 
 
 def test_other_figures_have_no_overlaps():
@@ -180,7 +208,7 @@ def test_other_figures_have_no_overlaps():
     assert overlapping(macro) == []
     assert [ax.get_xlabel() for ax in macro.axes] == ["mean score", "mean gain over none (points)"]
     rho = results.correlations(found, wanted(RUNS, targets, codes, (1, 2)), languages["distance"])
-    panels = figures.distance_panels(table, languages, rho)
+    panels = language_figures.distance_panels(language_figures.distance_points(table, languages), rho)
     assert overlapping(panels) == []
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     controls = pd.concat([table.assign(study=name) for name in ("toy", "toy-untrained")])
@@ -221,7 +249,7 @@ def test_save_writes_three_files_the_same_each_time(tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure, ax = plt.subplots()
         figures.transfer_heatmap(cells(NUMBERS), ax)
-        assert figures.save(figure, cells(NUMBERS), folder, "heatmap") == folder / "heatmap.png"
+        figures.save(figure, cells(NUMBERS), folder, "heatmap")
     names = ["heatmap.csv", "heatmap.png", "heatmap.svg"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     for name in names:
@@ -229,14 +257,36 @@ def test_save_writes_three_files_the_same_each_time(tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/heatmap.csv"), cells(NUMBERS), check_dtype=False)
 
 
-def test_every_language_name_and_sample_of_scripts_has_its_glyphs():
-    languages = pd.read_csv(Path(figures.__file__).with_name("languages.csv"), keep_default_na=False)
-    figure, ax = plt.subplots()
-    for name in [*languages["name"], *languages["language"], "ρ −+*"]:
-        ax.text(0, 0, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # "Glyph missing from font"
-        figure.canvas.draw()
+def test_heatmap_at_column_width_frames_what_is_marked():
+    _, table = estimates(RUNS, TARGETS, ["qaa", "qab", "qac"], (1, 2, 3))
+    table.loc[(table["intermediate"] == "mnli") & (table["target"] == "xnli"), ["value", "low", "high"]] = 14.96, 1, 30
+    table.loc[(table["intermediate"] == "ccg") & (table["target"] == "xquad"), ["value", "low", "high"]] = np.nan
+    figure, ax = plt.subplots(figsize=figures.heatmap_size(table, column=True))
+    figures.transfer_heatmap(table, ax, column=True)
+    assert figure.get_size_inches()[0] == 3.3, "a column of a paper"
+    assert overlapping(figure) == []
+    inside = figure.get_tightbbox(figure.canvas.get_renderer())
+    assert inside.x0 > -0.05 and inside.x1 < 3.35
+    mean = table[(table["language"] == MEAN) & (table["quantity"] == "gain")]
+    frames = [patch for patch in ax.patches if not patch.get_fill()]
+    assert len(frames) == int(results.marked(mean).sum()) > 0
+    texts = [text.get_text() for text in ax.texts]
+    assert "+15" in texts and "–" in texts, "rounded where there is no room for a decimal"
+
+
+def test_gain_and_loss_are_told_apart_by_colour_blind_readers():
+    # Machado et al. 2009, severity 1.0: deuteranopia, protanopia; on linear RGB
+    blindness = [
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    ]
+    for matrix in blindness:
+        for strength in (0.3, 0.6, 1.0):
+            gain, loss = (
+                np.clip(matrix @ np.array(figures.DIVERGING(0.5 + side * strength / 2)[:3]) ** 2.2, 0, 1) ** (1 / 2.2)
+                for side in (1, -1)
+            )
+            assert (gain - loss)[2] > 0.15 and (loss - gain)[0] > 0.05, "blue against yellow, all along the scale"
 
 
 NOTEBOOK = ROOT / "notebooks" / "4-transfer.ipynb"
@@ -245,7 +295,7 @@ NOTEBOOK = ROOT / "notebooks" / "4-transfer.ipynb"
 def test_notebook_is_thin_and_committed_without_outputs():
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert len(notebook["cells"]) <= 23
+    assert len(notebook["cells"]) <= 24
     assert all(len(cell["source"]) <= 10 and cell["outputs"] == [] and not cell["execution_count"] for cell in code)
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     assert [cell["metadata"].get("tags") for cell in code].count(["parameters"]) == 1
@@ -261,7 +311,6 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     stats = statistics(runs, targets, codes, seeds, 20)
     write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], small.folder)
     monkeypatch.setattr("xstilts.study.load_study", lambda name: small)
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     space = {}
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
@@ -270,7 +319,8 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "35 of 42 scores are there" in printed
     assert "No published number has the task, split, metric and language of one of ours" in printed
-    stems = "answer controls distance heatmap-mean heatmap-zero-shot languages-tatoeba languages-xquad macro"
+    stems = "answer controls correlations distance effort heatmap-mean heatmap-mean-column heatmap-zero-shot"
+    stems += " languages-tatoeba languages-xquad macro ranks"
     assert sorted({path.stem for path in small.figures_folder.iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]

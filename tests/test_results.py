@@ -10,7 +10,6 @@ from synthetic import statistics, study, wanted, write
 from xstilts import findings, results
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
-from xstilts.sources import open_source
 
 LANGUAGES = ["qaa", "qab", "qac"]
 T_95 = {2: 4.302652729911275, 4: 2.7764451051977987}  # Student's t, 97.5%, by degrees of freedom (tables)
@@ -275,6 +274,13 @@ def test_the_answer_says_what_the_numbers_say():
     assert "- `qqp`: no evidence for any of the 3 targets" in lines
     assert "2 of 8 intervals exclude zero" in text
     assert "interval below zero, in 1 of 2 targets (Spearman's ρ −0.90 to −0.20; 7 languages)" in text
+    single = answer_table({("mnli", "xnli"): (9, 5, 13), ("mnli", "xquad"): (-3, -5, -1), ("ccg", "xnli"): (1, -2, 4)})
+    single["language"] = "qab"
+    text = findings.answer(pd.concat([answer_table(cells), single]), rho, study)
+    places = "helps in 1 of 2, most XNLI in qab +9.0 [5.0, 13.0]; hurts in 1 of 2, most XQuAD in qab −3.0 [−5.0, −1.0]"
+    assert f"- `mnli`: {found}. Language by language: {places}" in text.splitlines()
+    assert "- `ccg`: no evidence for any of the 2 targets; 1 missing" in text.splitlines()
+    assert "Of the 3 intervals of single languages, 2 exclude zero; about 0 would by chance." in text
     alone = findings.answer(answer_table(cells, 1), rho, study)
     assert "one seed: the intervals cover the draw of test examples" in alone
     assert findings.answer(answer_table(cells, 2), rho, study).startswith("Two seeds say little")
@@ -313,19 +319,3 @@ def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monke
     assert means[["study", "target", "seeds"]].values.tolist() == [
         ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1],
     ]  # fmt: skip
-
-
-def test_log_adds_up_hours_and_tokens(tmp_path):
-    toy = study(tmp_path, targets=["xquad", "mlqa", "tatoeba"], seeds=2)
-    for name, record in {
-        "encoder/seed1/run.json": '{"seconds": 1800, "training": {"tokens": 100}}',
-        "encoder/seed2/run.json": '{"seconds": 1800, "training": {"tokens": 50}}',
-        "targets/none/all/seed1/run.json": '{"seconds": 36, "training": {}}',
-        "targets/none/all/seed1/xquad/scored.json": '{"tokens": 7}',
-        "targets/none/all/seed1/mlqa/scored.json": '{"tokens": 7}',
-    }.items():
-        (toy.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (toy.folder / name).write_text(record)
-    log = results.run_log(toy, open_source(toy))
-    assert log.loc["encoder"].tolist() == [2, 1.0, 150]
-    assert log.loc["targets"].tolist() == [1, 0.01, 7]  # XQuAD and MLQA share one training

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from . import alt
 from .comparison import ALONE, COMPARED, LEFT_OUT, MEMBERS
 from .figures import NEUTRAL
 from .findings import with_interval
@@ -116,6 +117,13 @@ def published_panel(table: pd.DataFrame) -> Figure:
         entries |= dict(zip(names, handles, strict=True))
     figure.legend(entries.values(), entries, loc="outside upper center", ncols=len(entries))
     figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6, color="0.3")
+    what = "Published numbers as diamonds beside ours as dots with 95% intervals. Published"
+    said = [alt.values(what, table, ["target", "intermediate", "language", "system"])]
+    if table["difference"].notna().any():
+        differences = table.dropna(subset="difference")[["target", "intermediate", "difference"]]
+        differences = differences.rename(columns={"difference": "value"})
+        said.append(alt.values("Ours minus published", differences, ["target", "intermediate"], signed=True))
+    figure.set_label(" ".join(said))
     return figure
 
 

@@ -1,23 +1,31 @@
-"""Figures from the tables of :mod:`xstilts.results`. Axes-level functions take a table and an ``ax`` and
-return it; ``language_breakdown`` and ``distance_panels`` lay out their own figure.
+"""Figures from the tables of :mod:`xstilts.results`, and how every figure is saved and shown. Axes-level functions
+take a table and an ``ax`` and return it; those called panels lay out their own figure.
+
+A figure's label (``set_label``) is its alternative text: what is drawn and its main message, for who cannot see it.
 
 Blue is a gain and orange a loss (told apart by colour-blind readers); the printed sign, or the side of the
 zero line, says the same in grayscale. Filled or bold is an interval that excludes zero.
 """
 
+import html
+import io
+from base64 import b64encode
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from . import alt
 from .findings import with_interval
-from .results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
+from .fonts import make_legible
+from .results import MACRO, MACRO_TRAINED, MEAN
 from .study import NONE
 from .tasks import TASKS
 from .writing import whole_file, write_table
@@ -31,15 +39,17 @@ GROUPS = {
     "parallel": "retrieval", "mining": "retrieval", "ranking": "retrieval",
 }  # fmt: skip
 LABELS = {MACRO: "all\ntargets", MACRO_TRAINED: "without\nretrieval"}
+PIXELS = 192  # to the inch: two for each of a page's 96
 GAP = 0.18  # between groups of columns and below the row of none, in cells
 
 
-def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axes:
+def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN, column: bool = False) -> Axes:
     """Gain over ``none`` of every intermediate run (rows, in the table's order) on every target (columns, by
     kind, then the averages over targets), above them the score of ``none`` in a scale of its own.
 
     ``table``: as ``results.estimates`` gives it; ``language``: ``MEAN`` or ``ZERO_SHOT``. Bold with a star:
-    the interval excludes zero. Hatched: missing. A cell on fewer seeds than the table's most says so.
+    the interval excludes zero. Hatched: missing. A cell on fewer seeds than the table's most says so. ``column``: for
+    the width of a paper's column or of a telephone, without bars of colours and with a frame for the star.
     """
     table = table[table["language"] == language]
     groups = _groups(table)
@@ -54,36 +64,58 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN) -> Axe
     seeds = table["seeds"].max()
     shown = table[(table["intermediate"] == NONE) | (table["quantity"] == "gain")]
     for row in shown.itertuples():
-        _cell(ax, row, left[row.target], top[row.intermediate], *scales[row.quantity], seeds)
+        _cell(ax, row, left[row.target], top[row.intermediate], *scales[row.quantity], seeds, column)
     width, height = max(left.values()) + 1, max(top.values()) + 1
     ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_xticks([x + 0.5 for x in left.values()], [_title(target) for target in left])
+    names = [title(target).replace("\n", " " if column else "\n") for target in left]
+    ax.set_xticks([x + 0.5 for x in left.values()], names, rotation=90 if column else 0)
     ax.set_yticks([y + 0.5 for y in top.values()], ["none (score)" if run == NONE else run for run in top])
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     over = "all languages" if language == MEAN else "languages other than the source"
-    what = "gain over none in points (bold with *: its 95% interval excludes zero), " if runs else ""
-    ax.set_xlabel(f"{what}mean over {over}; {_seeds(seeds)}", loc="left", fontsize=7, color="0.3")
-    above = ax.secondary_xaxis(1.0)
-    middles = [(left[targets[0]] + left[targets[-1]] + 1) / 2 for _, targets in groups]
-    above.set_xticks(middles, [name for name, _ in groups], fontstyle="italic", color=NEUTRAL)
-    above.tick_params(length=0, pad=27)  # above two lines of titles
-    above.spines[:].set_visible(False)
-    bars = [("score", "score", 0.58)] + ([("gain", "gain", 0.0)] if runs else [])
-    for quantity, label, foot in bars:
-        colours, norm = scales[quantity]
-        bar = ax.inset_axes([1.02, foot if runs else 0.0, 0.018, 0.42 if runs else 1.0])
-        mappable = plt.cm.ScalarMappable(norm, colours)
-        beyond = quantity == "gain" and gain["value"].abs().max() > limit
-        extend, ticks = "both" if beyond else "neither", MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True)
-        ax.figure.colorbar(mappable, cax=bar, extend=extend, label=label, ticks=ticks)
-        bar.spines[:].set_visible(False)
+    mark, end = ("framed", "\n") if column else ("bold with *", " ")
+    what = f"gain over none in points ({mark}: its 95% interval excludes zero),{end}" if runs else ""
+    ax.set_xlabel(f"{what}mean over {over}; {seeds_text(seeds)}", loc="left", fontsize=5 if column else 7, color="0.3")
+    if column:
+        ax.tick_params(labelsize=5.5, pad=2)
+    else:
+        _name_groups(ax, [(name, left[targets[0]], left[targets[-1]] + 1) for name, targets in groups])
+        beyond = gain["value"].abs().max() > limit
+        _bars(ax, {name: scale for name, scale in scales.items() if runs or name == "score"}, beyond)
+    base = table[table["intermediate"] == NONE]
+    said = [alt.values(f"Score of none, mean over {over}", base[base["quantity"] == "score"], ["target"])]
+    if runs:
+        what = f"Heatmap of the gain over none in points, {len(runs)} intermediate runs by {len(left)} columns"
+        said.insert(0, alt.values(what, gain, ["intermediate", "target"], signed=True))
+    ax.figure.set_label(" ".join(said))
     return ax
 
 
-def heatmap_size(table: pd.DataFrame) -> tuple[float, float]:
+def _name_groups(ax: Axes, groups: list[tuple[str, float, float]]) -> None:
+    """Names of groups of columns, each given with its left and right edge, above the titles of the columns."""
+    above = ax.secondary_xaxis(1.0)
+    above.set_xticks([(left + right) / 2 for _, left, right in groups], [name for name, _, _ in groups])
+    above.tick_params(length=0, pad=27)  # above two lines of titles
+    plt.setp(above.get_xticklabels(), fontstyle="italic", color=NEUTRAL)
+    above.spines[:].set_visible(False)
+
+
+def _bars(ax: Axes, scales: dict, beyond: bool) -> None:
+    """A bar of colours for each scale, that of scores above that of gains, ``beyond`` which some gains go."""
+    feet = {"score": 0.58, "gain": 0.0} if len(scales) > 1 else {"score": 0.0}
+    for quantity, (colours, norm) in scales.items():
+        bar = ax.inset_axes([1.02, feet[quantity], 0.018, 0.42 if len(scales) > 1 else 1.0])
+        extend = "both" if beyond and quantity == "gain" else "neither"
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True)
+        ax.figure.colorbar(plt.cm.ScalarMappable(norm, colours), cax=bar, extend=extend, label=quantity, ticks=ticks)
+        bar.spines[:].set_visible(False)
+
+
+def heatmap_size(table: pd.DataFrame, column: bool = False) -> tuple[float, float]:
     """Figure size in inches for :func:`transfer_heatmap`."""
     columns, rows = table.loc[table["language"] == MEAN, "target"].nunique(), table["intermediate"].nunique()
+    if column:
+        return 3.3, 0.8 + 0.155 * rows
     return 2.0 + 0.56 * columns, 1.1 + max(0.27 * rows, 1.4 if rows > 1 else 0.0)
 
 
@@ -103,172 +135,35 @@ def _groups(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return [(name, members) for name, members in groups if members]
 
 
-def _seeds(count: int) -> str:
+def seeds_text(count: int) -> str:
     return f"{count} seeds" if count > 1 else "one seed: intervals cover test examples alone"
 
 
-def _title(target: str) -> str:
+def title(target: str) -> str:
     return TASKS[target].title if target in TASKS else LABELS[target]
 
 
-def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int) -> None:
+def _cell(ax: Axes, row, x: float, y: float, colours, norm: Normalize, seeds: int, column: bool) -> None:
     if not np.isfinite(row.value):
         ax.add_patch(Rectangle((x, y), 1, 1, facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0))
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-        ax.text(x + 0.5, y + 0.5, "missing", ha="center", va="center", fontsize=5.5, color="0.3", bbox=box)
+        text, size = ("–", 5) if column else ("missing", 5.5)
+        ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, color="0.3", bbox=box)
         return
     colour = colours(norm(row.value))
     ax.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
     star = row.quantity == "gain" and bool(row.low > 0 or row.high < 0)
-    text = with_interval(row).split()[0] + ("*" if star else "")
-    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
-    few = f"\n{row.seeds} of {seeds} seeds" if row.seeds < seeds else ""
-    ax.text(
-        x + 0.5, y + 0.5, text + few, ha="center", va="center", fontsize=5 if few else 7,
-        color="white" if dark else "black", fontweight="bold" if star else "normal",
-    )  # fmt: skip
-
-
-def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:
-    """Language codes of ``table``, nearest to the source first; those of unknown distance last."""
-    codes = [code for code in table["language"].unique() if code not in (MEAN, ZERO_SHOT)]
-    return list(languages.reindex(codes)["distance"].sort_values(kind="stable", na_position="last").index)
-
-
-def language_dots(table: pd.DataFrame, ax: Axes, order: list[str]) -> Axes:
-    """One value per language with its interval: scores in grey joined by a line, or gains around zero (filled
-    where the interval excludes zero). ``table``: rows of one run, target and quantity; ``order``: languages.
-    """
-    rows = table[table["language"].isin(order)].set_index("language").reindex(order)
-    place = np.arange(len(order))
-    if (rows["quantity"].dropna() == "gain").all():
-        ax.axhline(0, color="0.3", linewidth=0.6)
-        colours = np.where(rows["value"] >= 0, GAIN, LOSS)
-        faces = np.where(marked(rows), colours, "white")
-    else:
-        ax.plot(place, rows["value"], color=NEUTRAL, linewidth=0.8, zorder=1)
-        colours = faces = np.full(len(order), NEUTRAL)
-    ax.vlines(place, rows["low"], rows["high"], colors=colours, linewidth=0.9, zorder=2)
-    ax.scatter(place, rows["value"], s=13, facecolors=faces, edgecolors=colours, linewidths=0.8, zorder=3)
-    for position in place[rows["value"].isna()]:
-        look = {"rotation": 90, "ha": "center", "va": "center", "fontsize": 5.5, "color": "0.4"}
-        ax.text(position, 0.5, "missing", transform=ax.get_xaxis_transform(), **look)
-    ax.set(xlim=(-0.6, len(order) - 0.4))
-    ax.set_xticks(place, order)
-    ax.grid(axis="y")
-    return ax
-
-
-def language_breakdown(
-    table: pd.DataFrame, languages: pd.DataFrame, target: str, runs: list[str] | None = None
-) -> Figure:
-    """One target language by language: the score of ``none``, then the gain of each run (all, or ``runs``).
-
-    ``languages``: the source's ``language_table()``. Languages stand nearest first. Gains share one scale;
-    the few widest intervals may leave it (a line that reaches the edge).
-    """
-    table = table[table["target"] == target]
-    order = by_distance(table, languages)
-    runs = runs or [run for run in table["intermediate"].unique() if run != NONE]
-    wanted = [NONE, *runs]
-    quantity = np.where(table["intermediate"] == NONE, "score", "gain")
-    parts = {run: table[(table["intermediate"] == run) & (table["quantity"] == quantity)] for run in wanted}
-    columns = max(1, min(5, 40 // len(order), len(wanted)))
-    lines = -(-len(wanted) // columns)
-    width = max(7.2, 0.19 * len(order) * columns + 0.5)
-    figure, grid = plt.subplots(lines, columns, figsize=(width, 0.7 + 1.25 * lines), squeeze=False)
-    limits = gain_limits(pd.concat([parts[run] for run in runs])) if runs else None
-    for number, (ax, (run, part)) in enumerate(zip(grid.flat, parts.items(), strict=False)):
-        language_dots(part, ax, order)
-        ax.set_title(run if run != NONE else "none (score)", loc="left", fontweight="bold", fontsize=7, pad=11)
-        ax.annotate(
-            f"mean {with_interval(part[part['language'] == MEAN].iloc[0])}", (0, 1), (0, 3), xycoords="axes fraction",
-            textcoords="offset points", fontsize=6, color="0.3",
-        )  # fmt: skip
-        ax.set_ylim(*((0, 100) if run == NONE else limits))
-        ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        upright = len(order) > 8 or max(map(len, order)) > 3
-        last_in_column = number + columns >= len(wanted)
-        ax.tick_params(axis="x", rotation=90 if upright else 0, labelsize=5.5, labelbottom=last_in_column)
-        ax.tick_params(axis="y", labelleft=number % columns == 0 or number == 1)
-        if number % columns == 0:
-            ax.set_ylabel("score" if run == NONE else "gain")
-    for ax in list(grid.flat)[len(wanted) :]:
-        ax.remove()
-    figure.suptitle(f"{_title(target)} (95% intervals, {_seeds(table['seeds'].max())})", fontsize=9)
-    note = "\nfilled: the interval excludes zero" if runs else ""
-    figure.supxlabel(_axis_text(order, languages) + note, fontsize=7.5)
-    return figure
-
-
-def gain_limits(gain: pd.DataFrame) -> tuple[float, float]:
-    """Zero, all values and nine tenths of the ends of the intervals."""
-    gain = gain.dropna(subset="value")
-    if gain.empty:
-        return -1.0, 1.0
-    low = min(-0.5, gain["value"].min(), gain["low"].quantile(0.1))
-    high = max(0.5, gain["value"].max(), gain["high"].quantile(0.9))
-    edge = 0.08 * (high - low)
-    return low - edge, high + edge
-
-
-def _axis_text(order: list[str], languages: pd.DataFrame) -> str:
-    known = languages.reindex(order)["distance"].dropna()
-    if len(known) < 2:
-        return "language"
-    text = f"language, by distance from the source ({known.iloc[0]:.2f} to {known.iloc[-1]:.2f})"
-    return text if len(known) == len(order) else f"{text}; unknown last"
-
-
-def distance_panels(table: pd.DataFrame, languages: pd.DataFrame, rho: pd.DataFrame) -> Figure:
-    """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
-
-    ``rho``: as ``results.correlations`` gives it. Up to six families have a marker each.
-    """
-    rows = table[(table["intermediate"] == NONE) & table["target"].isin(TASKS)]
-    rows = rows.join(languages[["distance", "family"]], on="language").query("distance > 0")
-    targets = list(rho["target"])
-    columns = min(5, len(targets))
-    lines = -(-len(targets) // columns)
-    size = (max(4, 1.75 * columns), 0.9 + 1.5 * lines)
-    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
-    families = list(rows["family"].unique())
-    markers = dict(zip(families, "osD^vP", strict=False)) if len(families) <= 6 else dict.fromkeys(families, "o")
-    for ax, target in zip(grid.flat, targets, strict=False):
-        part = rows[rows["target"] == target]
-        distance_dots(part, ax, markers)
-        found = rho[rho["target"] == target].iloc[0]
-        text = f"ρ = {found.rho:.2f}".replace("-", "−") if np.isfinite(found.rho) else "ρ: too few"
-        ax.set_title(_title(target), loc="left", fontweight="bold", fontsize=7)
-        ax.set_title(text, loc="right", fontsize=7)
-    for ax in list(grid.flat)[len(targets) :]:
-        ax.remove()
-    figure.supxlabel("distance from the source language", fontsize=8)
-    figure.supylabel("zero-shot score of none", fontsize=8)
-    if 1 < len(families) <= 6:
-        look = {"linestyle": "", "color": "0.3", "markersize": 4}
-        handles = [plt.Line2D([], [], marker=markers[name], label=name, **look) for name in families]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(families))
-    return figure
-
-
-def distance_dots(table: pd.DataFrame, ax: Axes, markers: dict[str, str]) -> Axes:
-    """Score against distance with intervals; columns language, family, distance, value, low, high."""
-    ax.vlines(table["distance"], table["low"], table["high"], colors="0.7", linewidth=0.7)
-    size = 14 if len(table) <= 12 else 7
-    for family, part in table.groupby("family", sort=False):
-        ax.scatter(part["distance"], part["value"], marker=markers[family], s=size, color="0.3", linewidths=0, zorder=3)
-    if len(table) <= 12:  # names of more would overlap; language_breakdown names them all
-        for number, row in enumerate(table.dropna(subset="value").sort_values("distance").itertuples()):
-            end, side, place = (row.high, 3, "bottom") if number % 2 == 0 else (row.low, -3, "top")
-            ax.annotate(
-                row.language, (row.distance, end), (0, side), textcoords="offset points", ha="center", va=place,
-                fontsize=5.5,
-            )  # fmt: skip
-    ax.set(ylim=(-13, 113), yticks=range(0, 101, 20))  # room for a name above 100 and below 0
-    ax.margins(x=0.12)
-    ax.grid(axis="y")
-    return ax
+    text, few = with_interval(row).split()[0], row.seeds < seeds
+    if column:
+        text, few = text if len(text) < 5 else f"{row.value:+.0f}".replace("-", "−"), False
+    bold = "bold" if star and not column else "normal"
+    shade = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
+    if star and column:
+        ax.add_patch(Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, fill=False, edgecolor=shade, linewidth=0.6))
+    note = f"\n{row.seeds} of {seeds} seeds" if few else ""
+    size = 4.6 if column else 5 if few else 7
+    text = f"{text}{'*' if star and not column else ''}{note}"
+    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, color=shade, fontweight=bold)
 
 
 def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list[str] | None = None) -> Axes:
@@ -286,7 +181,7 @@ def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list
         for position in place[gaps]:
             at = ax.get_yaxis_transform()
             ax.text(0.02, position, "missing", transform=at, va="center", fontsize=5.5, color=shade)
-    ax.set_yticks(range(len(lines)), [_title(line) if row == "target" else line for line in lines])
+    ax.set_yticks(range(len(lines)), [title(line) if row == "target" else line for line in lines])
     if (table["quantity"] == "gain").any():
         ax.axvline(0, color="0.3", linewidth=0.6)
     ax.set(ylim=(max(len(lines), 1) - 0.5, -0.5))
@@ -307,6 +202,12 @@ def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:
         ax.set_xlabel({"score": "mean score", "gain": "mean gain over none (points)"}[quantity])
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2)
+    what = "Dots with 95% intervals: {} averaged over the targets, with and without retrieval"
+    score, gain = (table[table["quantity"] == quantity] for quantity in ("score", "gain"))
+    said = [alt.values(what.format("score of each run"), score, ["intermediate", "target"])]
+    if len(gain):
+        said.append(alt.values("Gain over none", gain, ["intermediate", "target"], signed=True))
+    figure.set_label(" ".join(said))
     return figure
 
 
@@ -328,12 +229,17 @@ def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
             ax.annotate(
                 language, (curves.index[-1], score), (3, 0), textcoords="offset points", fontsize=5.5, va="center"
             )
-        ax.set_title(_title(target) + (f", tuned in {language}" if at else ""), loc="left", fontweight="bold")
+        ax.set_title(title(target) + (f", tuned in {language}" if at else ""), loc="left", fontweight="bold")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(ylim=(0, 100))
         ax.grid(axis="y")
     figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
     figure.supylabel("score", fontsize=8)
+    ends = pd.concat(
+        [table[table["layer"] == table["layer"].max()].assign(target=name) for name, table in layers.items()]
+    )
+    what = "Lines: retrieval score by hidden layer, one for each language and their mean in black; at the last layer"
+    figure.set_label(alt.values(what, ends.rename(columns={"score": "value"}), ["target", "language", "metric"]))
     return figure
 
 
@@ -344,14 +250,41 @@ def study_panel(table: pd.DataFrame) -> Figure:
     score_dots(table, ax, "target", "study")
     ax.set(xlabel="zero-shot score of none", xlim=(0, 100))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(studies, 4))
+    figure.set_label(alt.values("Dots with 95% intervals: zero-shot score of none", table, ["study", "target"]))
     return figure
 
 
-def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> Path:
-    """Write ``name``.svg, .png and, of the table it was drawn from, .csv (numbers to 4 decimals, so that
-    a repeat gives the same bytes); returns the path of the PNG."""
+def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write ``name``.svg, .png and, of the table it was drawn from, .csv (numbers to 4 decimals, so that a repeat gives
+    the same bytes), each picture with the alternative text in its metadata; then show the figure."""
+    make_legible(figure)
     for ending, undated in (("svg", "Date"), ("png", "Software")):
+        said = {"Title": name, "Description": _alternative(figure), undated: None}
         with whole_file(folder / f"{name}.{ending}") as aside:
-            figure.savefig(aside, format=ending, metadata={undated: None})
+            figure.savefig(aside, format=ending, dpi=PIXELS, metadata=said)
     write_table(table, folder / f"{name}.csv")
-    return folder / f"{name}.png"
+    _display(figure, (folder / f"{name}.png").read_bytes())
+
+
+def show(figure: Figure) -> None:
+    """Display a figure in a notebook and close it. ValueError where it has no alternative text."""
+    make_legible(figure)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=PIXELS)
+    _display(figure, picture.getvalue())
+
+
+def _display(figure: Figure, png: bytes) -> None:
+    """As HTML: nbconvert drops the alternative text of a picture that is displayed as one."""
+    width = int.from_bytes(png[16:20]) * 96 // PIXELS
+    source, text = b64encode(png).decode(), html.escape(_alternative(figure))
+    style = "max-width: 100%; height: auto"
+    display(HTML(f'<img src="data:image/png;base64,{source}" alt="{text}" width="{width}" style="{style}">'))
+    plt.close(figure)
+
+
+def _alternative(figure: Figure) -> str:
+    text = figure.get_label()
+    if not text:
+        raise ValueError("a figure needs alternative text: figure.set_label(alt.values(…))")
+    return text

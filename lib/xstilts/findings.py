@@ -32,12 +32,21 @@ def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
         lines.append(f"Not the whole study: {study.absence}.")
     if len(macro):
         lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
-    lines += [""] + [_run_line(run, part) for run, part in single.groupby("intermediate", sort=False)] + [""]
+    places = table[(table["quantity"] == "gain") & ~table["language"].isin([MEAN, ZERO_SHOT])]
+    lines += [""]
+    for run, part in single.groupby("intermediate", sort=False):
+        lines.append(_run_line(run, part) + _places(places[places["intermediate"] == run]))
+    lines += [""]
     there = single.dropna(subset="value")
     if len(there):
         lines.append(
             f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any "
             f"effect, about {0.05 * len(there):.0f} would by chance."
+        )
+    if len(places):
+        lines.append(
+            f"Of the {len(places):,} intervals of single languages, {int(marked(places).sum()):,} exclude zero; "
+            f"about {0.05 * len(places):,.0f} would by chance."
         )
     known = rho.dropna()
     if len(known):
@@ -107,6 +116,17 @@ def _run_line(run: str, part: pd.DataFrame) -> str:
     if gap:
         words.append(f"{gap} missing")
     return f"- `{run}`: {'; '.join(words)}"
+
+
+def _places(part: pd.DataFrame) -> str:
+    """In how many languages of its targets a run helps or hurts, and where most; "" where in none."""
+    words = []
+    for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
+        if len(chosen):
+            most = chosen.loc[chosen["value"].abs().idxmax()]
+            where_most = f"{get(most['target']).title} in {most['language']} {with_interval(most)}"
+            words.append(f"{word} in {len(chosen)} of {len(part)}, most {where_most}")
+    return f". Language by language: {'; '.join(words)}" if words else ""
 
 
 def with_interval(row) -> str:

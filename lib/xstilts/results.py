@@ -26,11 +26,9 @@ from scipy import stats as distributions
 from .errors import UserError
 from .metrics import task_metrics
 from .runs import Run, finished_controls, list_runs
-from .sources import Source
 from .study import NONE, Study
 from .tasks import RETRIEVAL_KINDS, get
-from .tunings import evaluation_languages, tunings
-from .writing import read_record
+from .tunings import evaluation_languages
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
@@ -293,20 +291,3 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
             found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
             tables.append(found.assign(study=one.name))
     return pd.concat(tables, ignore_index=True)
-
-
-def run_log(study: Study, source: Source) -> pd.DataFrame:
-    """Per phase: runs finished, hours (wall clock, added up) and tokens seen in training."""
-    rows = []
-    for run in list_runs(study):
-        folder, tuned = run.folder(study), {}
-        record = read_record(folder / "run.json")
-        if not record:
-            continue
-        for tuning in tunings(study, source, run.bundle) if run.bundle else []:
-            if not tuning.untrained:  # targets that share a training set share its training, too
-                tuned[tuning.model(study)] = read_record(folder / tuning.name / "scored.json")
-        tokens = sum(part.get("tokens", 0) for part in [record.get("training", {}), *tuned.values()])
-        rows.append((run.phase, record.get("seconds", 0) / 3600, tokens))
-    table = pd.DataFrame(rows, columns=["phase", "hours", "tokens"]).groupby("phase", sort=False)
-    return table.agg(runs=("hours", "size"), hours=("hours", "sum"), tokens=("tokens", "sum"))

@@ -33,9 +33,12 @@ NOTEBOOKS = {
 }
 
 
+DRAWING = ("alt", "figures", "fonts", "language_figures")
+
+
 def _answer(*modules: str) -> tuple[str, ...]:
     """Modules behind the notebook of a further question."""
-    return ("results", "findings", "figures", *(f"questions/{name}" for name in modules))
+    return ("results", "findings", *DRAWING, *(f"questions/{name}" for name in modules))
 
 
 # modules whose code decides the outcome of a phase (with those of the phases before it)
@@ -44,7 +47,7 @@ CODE = {
     "intermediate": ("features", "dual", "training", "processes", "phases", "tunings", "settings"),
     "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-    "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
+    "transfer": ("results", "standings", "effort", "findings", *DRAWING, "published", "comparison", "beside"),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
@@ -288,7 +291,18 @@ def provenance() -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "gpu": _gpu(),
     }
+
+
+def _gpu() -> str:
+    """Name of the first GPU that this process may use, "" where there is none; torch would take seconds to say it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if not shutil.which("nvidia-smi") or visible in ("", "-1"):
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={visible.split(',')[0]}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def _git(*arguments: str) -> str:

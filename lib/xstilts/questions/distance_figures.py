@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import alt
 from ..figures import GAIN, LOSS, SEQUENTIAL, score_dots
 from ..settings import DIRECT
 from ..study import NONE
@@ -58,6 +59,8 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     figure.supylabel("gain over none (points)", fontsize=8)
     handles = {name: handle for ax in figure.axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2)
+    what = "Gain over none in points against distance from the source language, a panel per target or measure"
+    figure.set_label(alt.values(what, gains, ["part", "series", "language"], signed=True))
     return figure
 
 
@@ -102,6 +105,8 @@ def slope_panels(slopes: pd.DataFrame) -> Figure:
         "slope of the gain over distance (points from distance 0 to 1; a line that reaches the edge goes on beyond it)",
         fontsize=7.5,
     )
+    what = "Dots with 95% intervals: slope of the gain over distance, in points from distance 0 to 1"
+    figure.set_label(alt.values(what, slopes, ["part", "series"], signed=True))
     return figure
 
 
@@ -163,6 +168,10 @@ def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -
     figure.supxlabel("training examples, in the language itself (zero-shot: in the source language)", fontsize=8)
     handles = {name: handle for ax in grid.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    what = "Learning curves of direct tuning by language and target, with zero-shot scores as level lines. Scores"
+    shown = curves[curves["language"].isin(codes)]
+    shown = shown.assign(examples=[f"{number:,} examples" for number in shown["examples"]])
+    figure.set_label(alt.values(what, shown, ["target", "language", "series", "examples"]))
     return figure
 
 
@@ -198,6 +207,11 @@ def worth_heatmap(worth: pd.DataFrame, codes: list[str]) -> Figure:
     figure.supxlabel(
         "examples of the language itself whose direct tuning equals the run's zero-shot score", fontsize=7.5
     )
+    what = "Heatmap: examples of the language itself whose direct tuning equals a run's zero-shot score, if reached"
+    reached = worth[np.isfinite(worth["examples"]) & (worth["examples"] > 0) & worth["language"].isin(codes)]
+    figure.set_label(
+        alt.values(what, reached.rename(columns={"examples": "value"}), ["target", "run", "language"], decimals=0)
+    )
     return figure
 
 
@@ -225,6 +239,9 @@ def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]
         ax.set_title(code, fontsize=7)
     figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    what = "Alignment by hidden layer, before phase 2 (none) and after it, by measure and language; at the last layer"
+    last = layers[(layers["layer"] == layers["layer"].max()) & layers["language"].isin(codes)]
+    figure.set_label(alt.values(what, last.rename(columns={"score": "value"}), ["metric", "intermediate", "language"]))
     return figure
 
 
@@ -247,4 +264,9 @@ def robustness_panels(table: pd.DataFrame) -> Figure:
     axes[2].grid(axis="x")
     axes[0].set_yticks(place, [NAMES.get(line, line) for line in lines])
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    what = "Dots with 95% intervals and bars: robustness over languages by run. Change of the worst language's score"
+    worst = {"worst_gain": "value", "worst_low": "low", "worst_high": "high"}
+    said = [alt.values(what, table.rename(columns=worst), ["series"], signed=True)]
+    said.append(alt.values("Percent of cells that lose", table.rename(columns={"lose": "value"}), ["series"]))
+    figure.set_label(" ".join(said))
     return figure

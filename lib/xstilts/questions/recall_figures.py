@@ -8,7 +8,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..figures import DIVERGING, NEUTRAL, SEQUENTIAL, by_distance, colour_limit, score_dots
+from .. import alt
+from ..figures import DIVERGING, NEUTRAL, SEQUENTIAL, colour_limit, score_dots
+from ..language_figures import by_distance
 from ..results import MACRO, MEAN, marked
 from ..study import NONE
 from ..tasks import get
@@ -35,6 +37,8 @@ def gain_panels(table: pd.DataFrame) -> Figure:
         ax.axhline(len(runs) - 1.5, color="0.6", linewidth=0.5, linestyle=":")
     figure.supxlabel(f"gain over none in points, mean over languages ({_seeds(rows)})", fontsize=8)
     _legend(figure, grid.flat[0])
+    what = "Dots with 95% intervals: gain over none in points, mean over languages, raw and tuned"
+    figure.set_label(alt.values(what, gain, ["intermediate", "target", "tuning"], signed=True))
     return figure
 
 
@@ -63,6 +67,12 @@ def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) 
         ax.spines[:].set_visible(False)
     note = "gain over none in points (bold with *: its 95% interval excludes zero; hatched: missing)"
     figure.supxlabel(f"language, nearest to the source first\n{note}, {_seeds(rows)}", fontsize=7.5)
+    single = rows[rows["language"].isin(order)]
+    gain = single[(single["quantity"] == "gain") & (single["intermediate"] != NONE)]
+    scores = single[(single["quantity"] == "score") & (single["intermediate"] == NONE)]
+    what = f"Heatmap of {_title(target)}, runs by query languages, raw and tuned. Gain over none in points"
+    said = [alt.values(what, gain, ["intermediate", "language", "tuning"], signed=True)]
+    figure.set_label(" ".join([*said, alt.values("Score of none", scores, ["language", "tuning"])]))
     return figure
 
 
@@ -109,6 +119,9 @@ def recall_panels(curves: pd.DataFrame) -> Figure:
     figure.supxlabel("k", fontsize=8)
     figure.supylabel("recall@k (%), mean over languages", fontsize=8)
     _legend(figure, grid.flat[0])
+    what = "Recall among the first k in percent, none as a line and the other runs as a band, raw and tuned"
+    shown = curves.assign(k=[f"k = {k}" for k in curves["k"]])
+    figure.set_label(alt.values(what, shown, ["target", "intermediate", "tuning", "k"]))
     return figure
 
 
@@ -141,6 +154,9 @@ def layer_panels(curves: pd.DataFrame) -> Figure:
     look = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.7", "linewidth": 0.7}
     handles = [plt.Line2D([], [], **style) for style in look]
     figure.legend(handles, ["none", "each other run"], loc="outside upper center", ncols=2)
+    shown = curves.assign(layer=[f"layer {layer}" for layer in curves["layer"]])
+    what = "Main score by hidden layer, none in black and each other run in grey, raw and tuned"
+    figure.set_label(alt.values(what, shown, ["target", "intermediate", "tuning", "layer"]))
     return figure
 
 
@@ -169,6 +185,10 @@ def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, 
         fontsize=7.5,
     )
     _legend(figure, grid[0, 0])
+    what = "Dots with 95% intervals: first answers in the query's own language (percent), by run"
+    said = [alt.values(what, rows[rows["language"] == MEAN], ["target", "intermediate", "tuning"])]
+    pool = ", ".join(f"{share:.1f}% for {_title(target)}" for target, share in shares.items())
+    figure.set_label(f"{said[0]} A language's share of the pool: {pool}.")
     return figure
 
 

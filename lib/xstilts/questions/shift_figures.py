@@ -6,7 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..figures import NEUTRAL, gain_limits, language_dots, score_dots
+from .. import alt
+from ..figures import NEUTRAL, score_dots
+from ..language_figures import gain_limits, language_dots
 from ..study import NONE
 from .shift import AGAINST, DROP
 from .shift_findings import amount, numbers, run_name
@@ -33,6 +35,8 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
     figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=1 + len(sides))
     figure.supxlabel("accuracy (%); 95% intervals", fontsize=8)
     figure.supylabel("language of phase 2", fontsize=8)
+    what = "Dots with 95% intervals: accuracy by language of phase 2, in-domain and out-of-domain"
+    figure.set_label(alt.values(what, _told(rows), ["group", "side", "trained_in", "examples"]))
     return figure
 
 
@@ -49,6 +53,8 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
         ax.set_title(amount(examples), loc="left", fontsize=7)
     figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=len(groups))
     figure.supxlabel("gain over none (points); 95% intervals", fontsize=8)
+    what = "Dots with 95% intervals: gain over none in points, by run and group of languages"
+    figure.set_label(alt.values(what, _told(rows), ["run", "group", "examples"], signed=True))
     return figure
 
 
@@ -74,6 +80,8 @@ def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
         ax.set_title(f"phase 2 in {language}", loc="left", fontweight="bold", fontsize=7)
     figure.supylabel(f"{QUANTITIES[table['quantity'].iloc[0]]} (points)", fontsize=8)
     figure.supxlabel("language, nearest to the source first; filled: the 95% interval excludes zero", fontsize=7.5)
+    what = f"Language by language, in points: {QUANTITIES[table['quantity'].iloc[0]]}"
+    figure.set_label(alt.values(what, _told(table), ["side", "trained_in", "language", "examples"], signed=True))
     return figure
 
 
@@ -95,6 +103,13 @@ def measured_panels(measured: pd.DataFrame) -> Figure:
         score_dots(pd.concat(parts), ax, "pair", "by")
         ax.set(xlabel=label, xlim=(-0.03 * end, 1.03 * end))
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.2)
+    said = [
+        alt.values(
+            "Dots: how far apart domains are, as proxy A-distance", pd.concat(distances), ["pair", "by"], decimals=2
+        )
+    ]
+    said.append(alt.values("Shares of words in common", pd.concat(shares), ["pair", "by"], decimals=2))
+    figure.set_label(" ".join(said))
     return figure
 
 
@@ -125,7 +140,18 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
         "proxy A-distance of phase 2 from the target's text (filled: the gain's interval excludes zero)", fontsize=7
     )
     figure.supylabel("gain over none (points)", fontsize=8)
+    what = "Gain over none in points against the domain's distance from the target"
+    said = [alt.values(what, _told(points), ["task", "examples"], signed=True)]
+    correlations = _told(rho).rename(columns={"rho": "value"})
+    figure.set_label(
+        " ".join([*said, alt.values("Spearman's rho", correlations, ["examples"], signed=True, decimals=2)])
+    )
     return figure
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """With numbers of training examples in words."""
+    return table.assign(examples=[amount(number) for number in table["examples"]])
 
 
 def _handles(ax) -> tuple[list, list]:

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..figures import NEUTRAL, SEQUENTIAL, by_distance, score_dots
+from .. import alt
+from ..figures import NEUTRAL, SEQUENTIAL, score_dots
 from ..findings import with_interval
+from ..language_figures import by_distance
 from ..results import MEAN
 from ..settings import SOURCE
 from ..study import NONE
@@ -56,6 +58,13 @@ def language_panels(table: pd.DataFrame, languages: pd.DataFrame, metric: str) -
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     figure.supxlabel("language, nearest to the source first", fontsize=8)
+    single = table[table["language"].isin(order)]
+    gain, scores = (single[single["quantity"] == quantity] for quantity in ("gain", "score"))
+    what = f"Small multiples, a panel per run, language by language. Gain in {metric} over none in points"
+    said = [alt.values(what, gain, ["intermediate", "language"], signed=True)]
+    figure.set_label(
+        " ".join([*said, alt.values("Score of none", scores[scores["intermediate"] == NONE], ["language"])])
+    )
     return figure
 
 
@@ -120,6 +129,7 @@ def _dots(table: pd.DataFrame, row: str, series: str, label: str, order: list[st
     score_dots(table, ax, row, series, order or list(dict.fromkeys(table[row])))
     ax.set_xlabel(label)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=names if names <= 4 else 3)
+    figure.set_label(alt.values(f"Dots with 95% intervals: {label}", table, [row, series], signed=True))
     return figure
 
 
@@ -154,4 +164,6 @@ def matrix_panels(table: pd.DataFrame, languages: pd.DataFrame, metric: str, pla
         ax.remove()
     figure.supxlabel(f"test language ({metric})", fontsize=8)
     figure.supylabel("training language of phase 3", fontsize=8)
+    what = f"Heatmap of {metric} by training language (rows) and test language (columns), a panel per run"
+    figure.set_label(alt.values(what, table, ["intermediate", "training", "language"]))
     return figure
