@@ -36,7 +36,7 @@ PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBSTRIPOUT := $(BIN)nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 
-.PHONY: help setup study plan report submission test lab lint format clean
+.PHONY: help setup study status plan report submission test lab lint format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
@@ -45,6 +45,9 @@ setup: $(STAMP) ## create or renew the environment, nothing else
 
 study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n PROFILE=slurm
 	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES)) $(if $(PROFILE),--profile $(PROFILE))
+
+status: $(STAMP) ## how a study is getting on: done, running, failed, left; changes nothing: STUDY=micro
+	@$(BIN)python -m xstilts status $(STUDY) $(if $(SEEDS),--seeds $(SEEDS))
 
 plan: $(STAMP) ## what a study costs and what of it is done, before it runs: STUDY=micro GPU=A100-80GB CSV=file
 	@$(BIN)python -m xstilts plan $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(GPU),--gpu $(GPU)) $(if $(PRECISION),--precision $(PRECISION)) $(if $(UTILISATION),--utilisation $(UTILISATION)) $(if $(CSV),--csv $(CSV))

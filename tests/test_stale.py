@@ -237,6 +237,8 @@ EXCEPTIONS = {
     "tasks": "declarations: those used are in the fingerprints",
     "tunings": "which trainings there are: each is in the fingerprints by its sets and settings",
     "places": "words for parts of the data",
+    "progress": "says how far a training is",
+    "watching": "says how far a training is",
 }
 
 

@@ -1,27 +1,23 @@
-"""Command line: ``python -m xstilts study [STUDY]``, ``plan``, ``report``, ``submission`` and, for jobs, ``run``."""
+"""Command line: ``python -m xstilts study [STUDY]``, ``status``, ``plan``, ``report``, ``submission`` and, for the
+Snakefile, ``run``."""
 
 import argparse
 import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
-
-import psutil
 
 from .causes import DISK, MARK, NO_ROOM, of_log
 from .checkpoints import locate
 from .checks import check_folders
+from .driving import Snakemake, proof
 from .errors import UserError
 from .execution import GAPS, run_notebook
 from .locks import lives, lock, sign
 from .needed import check_data
 from .runs import Fingerprints, Run, list_runs, remove_encoder, state
-from .study import ROOT, Study, load_study
+from .study import Study, load_study
 from .writing import read_record
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
@@ -36,6 +32,9 @@ def main() -> int:
     study.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
     study.add_argument("--profile", default="default", help="where jobs run: a folder of profiles/ (default, slurm, …)")
+    status = commands.add_parser("status", help="what of a study is done, running, failed or left; changes nothing")
+    status.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    status.add_argument("--seeds", type=int, help="how many seeds (default: those it was last run with)")
     plan = commands.add_parser("plan", help="what a study costs and what of it is done; trains nothing")
     plan.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
     plan.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
@@ -62,6 +61,11 @@ def main() -> int:
             return submit(load_study(options.study), options.name, options.seed, options.folder)
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
+        if options.command == "status":
+            from .status import print_status
+
+            print_status(options.study, options.seeds)
+            return 0
         if options.command == "plan":
             from .planning.plan import print_plan
 
@@ -89,7 +93,7 @@ def main() -> int:
 
 
 def run_study(study: Study, cores: int, profile: str = "default") -> int:
-    """Bring every run of the study up to date through Snakemake; print one line per finished run."""
+    """Bring every run of the study up to date through Snakemake."""
     started = time.monotonic()
     if study.encoder.checkpoint:
         locate(study)
@@ -109,7 +113,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         else:
             where = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
             print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do {where}', flush=True)
-            snakemake = _Snakemake(study, resolved, cores, profile, held)
+            snakemake = Snakemake(study, resolved, cores, profile, held)
             snakemake.bring(left)
         fingerprints = Fingerprints(study)
         failed = [run for run in left if state(study, run, fingerprints) != "done"]  # whoever it was done by
@@ -145,10 +149,10 @@ def _locked(study: Study) -> IO[str]:
     return held
 
 
-def _report(study: Study, failed: list[Run], snakemake: "_Snakemake") -> int:
+def _report(study: Study, failed: list[Run], snakemake: Snakemake) -> int:
     """List what failed and why, after the final notebook was executed on what there is; the exit status."""
     final, gaps = Run(study.question), None
-    if final in failed and not snakemake.killed and any(_proof(study, run).is_file() for run in _targets(study)):
+    if final in failed and not snakemake.killed and any(proof(study, run).is_file() for run in _targets(study)):
         gaps = final.folder(study) / GAPS
         gaps.unlink(missing_ok=True)
         snakemake(gaps)
@@ -177,10 +181,6 @@ def _targets(study: Study) -> list[Run]:
     return [run for run in list_runs(study) if run.phase == "targets"]
 
 
-def _proof(study: Study, run: Run) -> Path:
-    return run.folder(study) / "run.json"
-
-
 def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
     """Write a run's predictions as XTREME's scorer reads them; one line per target."""
     from .sources import open_source
@@ -201,88 +201,14 @@ def _discard_stale(study: Study) -> list[Run]:
     for run in list_runs(study):
         now = state(study, run, fingerprints)
         if now == "stale":
-            _proof(study, run).unlink()
+            proof(study, run).unlink()
         if now != "done":
-            _proof(study, run).unlink(missing_ok=True)  # one that cannot be read
+            proof(study, run).unlink(missing_ok=True)  # one that cannot be read
             (run.folder(study) / "log.txt").unlink(missing_ok=True)
             left.append(run)
         elif run.phase == "intermediate":  # the study may have said only since that encoders go
             remove_encoder(run, fingerprints)
     return left
-
-
-class _Snakemake:
-    """Snakemake at work on a study; ``killed`` is the name of the signal that ended it, "" where none did."""
-
-    def __init__(self, study: Study, resolved: Path, cores: int, profile: str, held: IO[str]):
-        self.study, self.held, self.killed = study, held, ""
-        self.log = study.own_folder / "snakemake.log"
-        self.log.unlink(missing_ok=True)
-        self.command = [
-            sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
-            "--workflow-profile", _profile(profile),
-            *(["--cores", str(cores)] if profile == "default" else []),
-            "--config", f"study={resolved}", "--",
-        ]  # fmt: skip
-
-    def bring(self, left: list[Run]) -> None:
-        """Do these runs, one line for each that is done."""
-        waiting, done = list(left), 0
-
-        def news() -> None:
-            nonlocal done
-            for run in [run for run in waiting if _proof(self.study, run).is_file()]:
-                waiting.remove(run)
-                done += 1
-                seconds = read_record(_proof(self.study, run)).get("seconds", 0)
-                print(f"  [{done}/{len(left)}] {run.name} ({seconds:.0f} s)", flush=True)
-
-        # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
-        status = self(*(_proof(self.study, run) for run in left), news=news)
-        started = any((run.folder(self.study) / "log.txt").is_file() for run in left)
-        if status > 0 and waiting == left and not started:
-            tail = self.log.read_text(encoding="utf-8").strip().splitlines()[-5:]
-            raise UserError("Snakemake could not start the study: " + " / ".join(tail))
-
-    def __call__(self, *files: Path, news: Callable[[], None] = lambda: None) -> int:
-        """Make these files; ``news`` is called twice a second. The exit status."""
-        with open(self.log, "a") as log:
-            # the lock goes along: as long as Snakemake lives, another command on this folder is told so
-            process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
-        sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                signal.signal(number, _interrupt)
-        try:
-            finished = False
-            while not finished:
-                finished = process.poll() is not None
-                news()
-                time.sleep(0 if finished else 0.5)
-        except KeyboardInterrupt:
-            jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.send_signal(signal.SIGINT)
-            for job in jobs:  # Snakemake alone would wait for them
-                with suppress(psutil.NoSuchProcess):
-                    job.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-        if process.returncode < 0:
-            self.killed = signal.Signals(-process.returncode).name
-        return process.returncode
-
-
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt
-
-
-def _profile(name: str) -> Path:
-    """The folder of a profile: below profiles/, or a path."""
-    known = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
-    for folder in (ROOT / "profiles" / name, Path(name)):
-        if (folder / "config.yaml").is_file():
-            return folder.resolve()
-    raise UserError(f'no profile "{name}": expected one of {", ".join(known)}, or a folder that holds a config.yaml')
 
 
 def _short(path: Path) -> str:

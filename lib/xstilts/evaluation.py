@@ -3,6 +3,7 @@
 Memory is that of the largest language: features wait in a file for their turn in the one length-sorted pass.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import metrics
 from .diverged import MEND
 from .errors import UserError
 from .features import INPUTS, Feature, collate, encode, size
+from .progress import Progress
 from .spill import Spill
 from .study import LengthSettings
 from .tasks import Task
@@ -34,16 +36,20 @@ def predict(
     model.eval()
     device = next(model.parameters()).device
     results: dict[str, list[Any]] = {language: _blank(task, dataset) for language, dataset in data.items()}
+    tokens = 0
     with Spill() as keyed:
         for language, dataset in data.items():
             for feature in encode(task, dataset, tokenizer, lengths, labels):
                 keyed.add((language, feature), size(feature))
-        for batch in _batches(keyed.sorted()):
-            rows = [feature for _, feature in batch]
-            tensors = collate(rows, tokenizer.pad_token_id)
-            output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
-            for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-                _place(task, results[language], feature, prediction)
+                tokens += math.prod(size(feature))
+        with Progress(f"scoring {task.name}", tokens, "tokens") as bar:  # not examples: the longest come last
+            for batch in _batches(keyed.sorted()):
+                rows = [feature for _, feature in batch]
+                tensors = collate(rows, tokenizer.pad_token_id)
+                output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
+                for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
+                    _place(task, results[language], feature, prediction)
+                bar.to(bar.done + sum(math.prod(size(feature)) for feature in rows))
     if task.kind == "span":
         return {language: _answers(results[language], dataset) for language, dataset in data.items()}
     return results

@@ -14,6 +14,7 @@ import psutil
 from . import causes
 from .errors import UserError
 from .locks import lock, sign
+from .progress import reported
 from .runs import Fingerprints, Run, list_runs, notebook_hash, provenance
 from .study import Study
 from .tunings import tunings
@@ -38,14 +39,15 @@ def run_notebook(study: Study, name: str) -> int:
     with held:
         sign(held, name, process=os.getpid())
         remove_halves(folder)
-        why = _execute(study, run, held.fileno())
+        with reported(folder) as log:
+            why = _execute(study, run, (held.fileno(), log))
         if why:
             print(f"{causes.MARK}{why}", file=sys.stderr)
     return 1 if why else 0
 
 
-def _execute(study: Study, run: Run, held: int) -> str:
-    """Execute and record the run; returns why it failed, "" when all went well."""
+def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
+    """Execute and record the run; returns why it failed, "" when all went well. ``given``: open files of the kernel."""
     os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
     from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -57,7 +59,7 @@ def _execute(study: Study, run: Run, held: int) -> str:
     unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
     if unknown:  # papermill itself would run to the end with the defaults
         raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
-    Kernel = _kernel(held)
+    Kernel = _kernel(given)
     # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
     signal.signal(
         signal.SIGTERM, lambda number, _: [child.send_signal(number) for child in psutil.Process().children()]
@@ -91,15 +93,16 @@ def _execute(study: Study, run: Run, held: int) -> str:
     return ""
 
 
-def _kernel(held: int) -> type:
-    """A manager of kernels that hold the run's lock as long as they live, and whose exit status is kept."""
+def _kernel(given: tuple[int, ...]) -> type:
+    """A manager of kernels that hold these open files (the run's lock, its log) as long as they live, and whose exit
+    status is kept."""
     from jupyter_client.manager import AsyncKernelManager
 
     class Kernel(AsyncKernelManager):
         ended: ClassVar[int | None] = None
 
         async def _async_launch_kernel(self, kernel_cmd, **options):
-            await super()._async_launch_kernel(kernel_cmd, pass_fds=(held,), **options)
+            await super()._async_launch_kernel(kernel_cmd, pass_fds=given, **options)
 
         async def _async_is_alive(self) -> bool:
             alive = await super()._async_is_alive()

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import IO
 
@@ -20,13 +21,13 @@ def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the lock is held as long as it is open
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        file.seek(0)
         try:
-            return file, json.loads(file.read()) or {"name": "?"}
-        except ValueError:
-            return file, {"name": "?"}
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:  # perhaps only looked at
+            time.sleep(0.1)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return file, _signed(file)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -43,3 +44,30 @@ def sign(file: IO[str], name: str, **processes: int) -> None:
 def lives(holder: dict, process: str) -> bool:
     """Whether that process of a lock's holder is there; one on another machine is believed to be."""
     return holder.get("host") != socket.gethostname() or psutil.pid_exists(holder.get(process) or os.getpid())
+
+
+def holder(path: Path) -> dict:
+    """What the process that holds the lock at ``path`` wrote with :func:`sign`; {} where none does. Takes nothing
+    and leaves nothing behind."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once
+            except BlockingIOError:
+                return _signed(file)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                signed = _signed(file)
+                return signed if lives(signed, "process") else {}
+    except FileNotFoundError:
+        pass
+    return {}
+
+
+def _signed(file: IO[str]) -> dict:
+    file.seek(0)
+    try:
+        return json.loads(file.read()) or {"name": "?"}
+    except ValueError:
+        return {"name": "?"}

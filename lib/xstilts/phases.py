@@ -49,7 +49,8 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     else:
         saves = _saves(study, folder / "trainer", fingerprint)
         threads = torch.get_num_threads()
-        record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, threads, saves)
+        place, settings, curves = folder / "checkpoint", study.encoder.pretrain, _curves(study, folder)
+        record = pretrain(source.text(seed), place, settings, seed, threads, saves, curves)
     record = {"fingerprint": fingerprint, **record}
     write_record(folder / "training.json", record)
     shutil.rmtree(folder / "trainer", ignore_errors=True)
@@ -60,6 +61,11 @@ def _saves(study: Study, folder: Path, fingerprint: str) -> Saves:
     """Where a training keeps the checkpoint to go on from, if it is killed. One of another number of processes is
     none: each has random numbers of its own."""
     return Saves(folder, f"{fingerprint} {os.environ.get('WORLD_SIZE', 1)}", study.training.save_minutes)
+
+
+def _curves(study: Study, folder: Path, name: str = "") -> Path | None:
+    """Where the event files of a training in this folder go, if the study asks for them."""
+    return folder / "tensorboard" / name if study.training.tensorboard else None
 
 
 def train(study: Study, source: Source, name: str, tuning: str) -> None:
@@ -112,8 +118,8 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
     (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     trainer = folder / "trainer"
-    saves = _saves(study, trainer, fingerprints.of(run))
-    model, record = fine_tune(start, sets, tokenizer, phase, study.training.mix, seed, trainer, development, saves)
+    saves, curves, mix = _saves(study, trainer, fingerprints.of(run)), _curves(study, folder), study.training.mix
+    model, record = fine_tune(start, sets, tokenizer, phase, mix, seed, trainer, development, saves, curves)
     if not PartialState().is_main_process:
         return record
     save_encoder(model, tokenizer, folder / "checkpoint")
@@ -267,7 +273,8 @@ def _fine_tuned(study: Study, source: Source, run: Run, tuning: Tuning, fingerpr
     development = _development(study, source, [item], phase, tokenizer)
     trainer = folder.with_name(f"{folder.name}.trainer")
     saves, mix = _saves(study, trainer, fingerprint), study.training.mix
-    model, record = fine_tune(start, [item], tokenizer, phase, mix, seed, trainer, development, saves)
+    curves = _curves(study, run.folder(study), folder.name)
+    model, record = fine_tune(start, [item], tokenizer, phase, mix, seed, trainer, development, saves, curves)
     counts = {"examples": {item.name: len(item.features)}, "dropped": {item.name: item.dropped}}
     record = {"fingerprint": fingerprint, **record, **counts}
     if PartialState().is_main_process:

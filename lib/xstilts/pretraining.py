@@ -6,7 +6,6 @@ The result is a plain Hugging Face checkpoint folder.
 """
 
 import json
-import logging
 import os
 import time
 import unicodedata
@@ -25,11 +24,11 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from .diverged import check_loss
 from .errors import UserError
+from .progress import Progress
 from .resuming import Saves
 from .settings import PretrainSettings
+from .watching import events
 from .writing import written_whole
-
-log = logging.getLogger(__name__)
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, mask excepted
 PAD, UNK, MASK = 1, 3, 4
@@ -165,9 +164,10 @@ def train(
     settings: PretrainSettings,
     seed: int,
     saves: Saves | None = None,
+    curves: Path | None = None,
 ) -> dict:
     """Masked language modelling for ``settings.steps`` steps, from the last checkpoint among ``saves`` where there
-    is one; returns tokens and loss history."""
+    is one; returns tokens and loss history. TensorBoard's event files go to the folder ``curves``."""
     vocabulary, rng = model.config.vocab_size, np.random.default_rng(seed)
     weights = mask_weights(rows, vocabulary, settings.mask_share)
     optimizer = torch.optim.AdamW(
@@ -175,48 +175,56 @@ def train(
     )
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, settings.steps)
     model.train()
-    tokens, losses, history, started = 0, [], [], time.perf_counter()
+    tokens, losses, history = 0, [], []
     stream = batches(rows, settings.batch_tokens, rng)
     step = resumed = 0
-    if saves and (last := saves.last()):
+    last = saves.last() if saves else None
+    if last:
         state = torch.load(last / "state.pt", weights_only=True)
         for part, name in ((model, "model"), (optimizer, "optimizer"), (schedule, "schedule")):
             part.load_state_dict(state[name])
         resumed, tokens, losses, history = (state[name] for name in ("step", "tokens", "losses", "history"))
-        log.info("pretraining goes on after step %d", resumed)
-    while step < settings.steps:
-        batch = next(stream)
-        inputs, chosen = mask(batch, weights, vocabulary, rng)
-        if not chosen.any():
-            continue
-        if step < resumed:  # drawn again: the stream and its random numbers are where they were, in a few seconds
+    writer = events(curves, last)
+    with Progress("pretraining", settings.steps, "steps") as bar:
+        bar.start(resumed)
+        while step < settings.steps:
+            batch = next(stream)
+            inputs, chosen = mask(batch, weights, vocabulary, rng)
+            if not chosen.any():
+                continue
+            if step < resumed:  # drawn again: the stream and its random numbers are where they were, in a few seconds
+                step += 1
+                continue
+            hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
+            where = torch.from_numpy(chosen)
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), torch.from_numpy(batch)[where])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            tokens += batch.size
+            losses.append(loss.detach())
             step += 1
-            continue
-        hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
-        where = torch.from_numpy(chosen)
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), torch.from_numpy(batch)[where])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        tokens += batch.size
-        losses.append(loss.detach())
-        step += 1
-        if step % settings.log_every == 0 or step == settings.steps:
-            mean = torch.stack(losses).mean().item()
-            check_loss(mean, step, settings.learning_rate)
-            history.append({"step": step, "loss": mean})
-            speed = tokens / (time.perf_counter() - started)
-            log.info("pretraining step %d/%d: loss %.3f, %.0f tokens/s", step, settings.steps, mean, speed)
-            losses = []
-        if saves and saves.due():
-            state = {"step": step, "tokens": tokens, "losses": losses, "history": history}
-            state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            with saves.written(step) as aside:
-                torch.save(state | {"schedule": schedule.state_dict()}, aside / "state.pt")
-            if saves.stop:
-                raise saves.stopped(step)
+            bar.to(step)
+            if step % settings.log_every == 0 or step == settings.steps:
+                mean = torch.stack(losses).mean().item()
+                check_loss(mean, step, settings.learning_rate)
+                history.append({"step": step, "loss": mean})
+                bar.to(step, f"loss {mean:.3f}")
+                if writer:
+                    writer.add_scalar("train/loss", mean, step)
+                    writer.flush()
+                losses = []
+            if saves and saves.due():
+                state = {"step": step, "tokens": tokens, "losses": losses, "history": history}
+                state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                with saves.written(step) as aside:
+                    torch.save(state | {"schedule": schedule.state_dict()}, aside / "state.pt")
+                if saves.stop:
+                    raise saves.stopped(step)
+    if writer:
+        writer.close()
     return {"tokens": tokens, "loss": history} | ({"resumed": resumed} if resumed else {})
 
 
@@ -227,6 +235,7 @@ def pretrain(
     seed: int,
     threads: int,
     saves: Saves | None = None,
+    curves: Path | None = None,
 ) -> dict:
     """Write a pretrained encoder to ``folder`` (whole or not at all) and return how it came to be:
     steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text. With
@@ -244,7 +253,7 @@ def pretrain(
     result = {"tokens": 0, "loss": []}
     if settings.steps:
         with saves or nullcontext():
-            result = train(model, encode(texts, tokenizer), settings, seed, saves)
+            result = train(model, encode(texts, tokenizer), settings, seed, saves, curves)
     with written_whole(folder) as aside:
         model.eval().save_pretrained(aside)
         tokenizer.save_pretrained(aside)

@@ -17,6 +17,7 @@ import torch
 
 from .errors import UserError
 from .features import IGNORED
+from .progress import FILE, LOG, PLACE
 from .runs import Run
 from .study import Study, load_study
 
@@ -49,6 +50,7 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         "--module", "xstilts.processes", str(study.path), run.name, tuning,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= {PLACE: str(run.folder(study) / FILE), LOG: ""}
     if not torch.cuda.is_available():
         environment |= {"ACCELERATE_USE_CPU": "true"}
     with tempfile.TemporaryFile("w+") as said:

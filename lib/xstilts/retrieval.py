@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from . import metrics
 from .alignment import alignment
 from .features import collate
+from .progress import Progress
 from .sources import Source
 from .spill import Spill
 from .study import RetrievalSettings, Study
@@ -86,25 +87,29 @@ def retrieve(
         return known[split][1]
 
     stats, predictions, curve = [], [], []
-    for language in languages:
-        if task.kind == "parallel":
-            data = source.load(task, split, language)
-            sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
-            score = partial(_search, data["id"][:], language)
-        else:
-            splits = [split] if split == "dev" else [split, "dev"]  # the set that is scored, then that of the threshold
-            sets, sides = [], []
-            for name in splits:
-                sets.append(MiningSet.of(source.load(task, name, language)))
-                sides += [pooler.states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
-            score = partial(_mined, sets, language)
-        for number, layer in enumerate(pooler.layers):
-            found_stats, found = score(*(vectors(side[number], pooler.settings.centre) for side in sides))
-            aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
-            curve.append(layer_scores(found_stats, layer, aligned))
-            if number == 0:  # the main layer
-                stats.append(found_stats)
-                predictions.append(found.assign(language=language))
+    with Progress(f"retrieving {task.name}", len(languages), "languages") as bar:
+        for language in languages:
+            if task.kind == "parallel":
+                data = source.load(task, split, language)
+                sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
+                score = partial(_search, data["id"][:], language)
+            else:
+                splits = (
+                    [split] if split == "dev" else [split, "dev"]
+                )  # the set that is scored, then that of the threshold
+                sets, sides = [], []
+                for name in splits:
+                    sets.append(MiningSet.of(source.load(task, name, language)))
+                    sides += [pooler.states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
+                score = partial(_mined, sets, language)
+            for number, layer in enumerate(pooler.layers):
+                found_stats, found = score(*(vectors(side[number], pooler.settings.centre) for side in sides))
+                aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
+                curve.append(layer_scores(found_stats, layer, aligned))
+                if number == 0:  # the main layer
+                    stats.append(found_stats)
+                    predictions.append(found.assign(language=language))
+            bar.to(bar.done + 1)
     tables = [pd.concat(parts, ignore_index=True) for parts in (stats, predictions, curve)]
     return tables[0], tables[1][["language", "id", "prediction"]], tables[2]
 
@@ -165,7 +170,8 @@ def embed(
     with Spill() as encoded:
         places = array("q", _encode(texts, tokenizer, max_length, encoded))  # of each text among the different ones
         pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
-        _pool(model, encoded, pooled, layers, settings, batch_tokens, tokenizer.pad_token_id)
+        with Progress("encoding", len(encoded), "texts") as bar:
+            _pool(model, encoded, pooled, layers, settings, batch_tokens, tokenizer.pad_token_id, bar)
     if len(encoded) == len(places):
         return pooled
     spread = _mapped((len(layers), len(places), model.config.hidden_size))
@@ -204,6 +210,7 @@ def _pool(
     settings: RetrievalSettings,
     batch_tokens: int,
     padding: int,
+    bar: Progress,
 ) -> None:
     """Fill ``pooled`` (layers, texts, width) from tokenized texts (place, ids, special)."""
     queue = encoded.sorted()
@@ -224,6 +231,7 @@ def _pool(
             if not torch.isfinite(vectors).all():
                 raise ValueError("the encoder's states are not finite numbers: its training diverged")
             pooled[place, rows] = vectors.cpu().numpy()
+        bar.to(bar.done + len(rows))
 
 
 def vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:

@@ -69,9 +69,10 @@ class TrainingSettings(Section):
     overrides: dict[str, dict[str, Any]] = {}
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
-    # How a training is done, not what it is: neither makes a result stale
+    # How a training is done, not what it is: none of these makes a result stale
     save_minutes: float = Field(15, ge=0, description="between checkpoints that a killed training goes on from")
     processes: int = Field(1, ge=1, description="part every batch over so many GPUs; without GPUs, processes")
+    tensorboard: bool = Field(False, description="write the curves of every training that is yet to be done")
 
 
 class RetrievalSettings(Section):

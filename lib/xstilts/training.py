@@ -15,14 +15,17 @@ import transformers
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from .diverged import FiniteLoss
 from .dual import DualEncoder
 from .errors import UserError
 from .features import IGNORED, Feature, collate, mask_tokens, size
 from .processes import part
+from .progress import Progress
 from .resuming import Saves, link
 from .study import MixSettings, PhaseSettings
+from .watching import Shown, events
 from .writing import written_whole
 
 HEADS = {
@@ -318,6 +321,7 @@ def fine_tune(
     folder: Path,
     development: Development | None = None,
     saves: Saves | None = None,
+    curves: Path | None = None,
 ) -> tuple[SharedEncoder, dict]:
     """Train fresh heads and the encoder of ``checkpoint`` on ``sets``; Trainer's files go to ``folder``.
 
@@ -326,6 +330,7 @@ def fine_tune(
     training ends after ``phase.patience`` evaluations without a higher one.
 
     With ``saves``, checkpoints in the same folder, a training that was killed goes on from the last of them.
+    What it logs goes to the folder ``curves``, where there is one, as TensorBoard's event files.
 
     Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
     checkpoint was chosen, ``selection`` (best_step, best_score, curve).
@@ -378,11 +383,15 @@ def fine_tune(
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     trainer.add_callback(Restored(trainer))
     trainer.add_callback(FiniteLoss)
+    if writer := events(curves if arguments.should_save else None, last):
+        trainer.add_callback(TensorBoardCallback(writer))
     if choose and phase.patience:
         trainer.add_callback(EarlyStoppingCallback(phase.patience))
     if arguments.process_index:  # dropout of its own; the first draws what it draws alone
         torch.manual_seed(seed * 1_000_003 + arguments.process_index)
-    with saves or nullcontext():
+    names = " + ".join(item.name for item in sets) if len(sets) < 4 else f"{len(sets)} sets"
+    with saves or nullcontext(), Progress(f"training {names}", steps, "steps") as bar:
+        trainer.add_callback(Shown(bar))
         trainer.resume(last) if last else trainer.train()
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
     taken = trainer.state.global_step

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write the file ``path``, which takes its name, and the place of an older one, when all is written."""
+def whole_file(path: Path, lasting: bool = True) -> Iterator[Path]:
+    """Where to write the file ``path``, which takes its name, and the place of an older one, when all is written.
+    Without ``lasting`` it is not waited for until the disk has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(path)
     try:
         yield aside
-        _sync(aside)
+        if lasting:
+            _sync(aside)
         aside.replace(path)
-        _sync(path.parent)
+        if lasting:
+            _sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)  # a full disk has no room for halves
 

@@ -1,0 +1,115 @@
+"""How a study is getting on, for ``make status``: counts by phase, what runs, what failed and why, the time left."""
+
+import os
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .following import STATES, Seen, Times, look
+from .locks import holder, lives
+from .progress import about
+from .runs import Run
+from .study import Study, load_study
+
+WIDTH = 80
+SHOWN = 12  # running or failed runs named; the others are counted
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """The command that holds the lock of a study's runs: what it signed with, and since when (seconds, wall clock)."""
+
+    signed: dict
+    since: float
+
+
+def print_status(name: str, seeds: int | None) -> None:
+    """Print how the study is getting on. One that is running is shown as it was started."""
+    study = load_study(name, seeds=seeds)
+    signed = holder(study.folder / ".lock")
+    started = study.own_folder / "study.yaml"
+    if signed.get("name") == study.name and started.is_file():
+        study = load_study(started)
+    elif seeds is None and started.is_file():
+        study = load_study(name, seeds=load_study(started).seeds)
+    at_work = AtWork(signed, (study.folder / ".lock").stat().st_mtime) if signed else None
+    print("\n".join(report(study, at_work, look(study))))
+
+
+def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[str]:
+    """Lines of at most 80 characters."""
+    seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
+    lines = _wrapped(f'study "{study.name}", {seeds}: {_command(study, at_work)}')
+    lines += ["", *_counts(study, seen)]
+    for state, title in (("running", "Running"), ("failed", "Failed or stopped")):
+        named = [(run, one) for run, one in seen.items() if one.state == state]
+        if named:
+            lines += ["", title, *(row for run, one in named[:SHOWN] for row in _named(run, one))]
+        if len(named) > SHOWN:
+            lines.append(f"  and {len(named) - SHOWN} more")
+    return [*lines, "", *_wrapped(_outlook(study, at_work, seen))]
+
+
+def _command(study: Study, at_work: AtWork | None) -> str:
+    if not at_work:
+        return "not running"
+    signed, since = at_work.signed, time.strftime("%H:%M", time.localtime(at_work.since))
+    if time.time() - at_work.since > 12 * 3600:
+        since = time.strftime("%a %d %b %H:%M", time.localtime(at_work.since))
+    where = f"process {signed.get('process')} on {signed.get('host')}"
+    if signed["name"] != study.name:
+        return f'waits for study "{signed["name"]}", which works on the same runs since {since} ({where})'
+    if not lives(signed, "process"):
+        return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {since}"
+    return f"running since {since} ({where})"
+
+
+def _counts(study: Study, seen: dict[Run, Seen]) -> list[str]:
+    phases = list(dict.fromkeys(run.phase for run in seen))
+    first = max(len(phase) for phase in [*phases, "all"])
+    rows = [("", *STATES, "of")]
+    for phase in [*phases, "all"]:
+        states = [one.state for run, one in seen.items() if phase in (run.phase, "all")]
+        rows.append((phase, *(str(states.count(state) or "–") for state in STATES), str(len(states))))
+    return ["  ".join([row[0].ljust(first), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
+
+
+def _named(run: Run, one: Seen) -> list[str]:
+    line = f"{run.name}: {one.said}" if one.said else run.name
+    return textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str:
+    """What is left, in words."""
+    left = [run for run, one in seen.items() if one.state != "done"]
+    if not left:
+        return f"All runs are done: {os.path.relpath(Run(study.question).folder(study) / 'notebook.ipynb')}"
+    times = Times({run: one.seconds for run, one in seen.items() if one.state == "done"})
+    running = {run: one.seconds for run, one in seen.items() if one.state == "running"}
+    jobs = at_work.signed.get("jobs") if at_work else os.cpu_count()
+    jobs = jobs or max(1, len(running))
+    unknown = times.unknown(left)
+    seconds = times.left([run for run in left if not run.final], running, jobs)
+    parts = []
+    if seconds:
+        done = sum(one.state == "done" for one in seen.values())
+        parts.append(
+            f"{about(seconds)[0].upper()}{about(seconds)[1:]} left, by what {done} runs took, {jobs} at a time"
+        )
+    if unknown:
+        counts = {phase: sum(run.phase == phase for run in left) for phase in unknown}
+        names = " and ".join(f"the {count} of {phase}" for phase, count in counts.items())
+        parts.append(f"{'not counting' if seconds else 'Time left: not known before one is done of'} {names}"
+                     + (", of which none is done yet" if seconds else ""))  # fmt: skip
+    said = ", ".join(parts) + ". " if parts else ""
+    return said + ("" if at_work else f"To go on: make study STUDY={_named_by_user(study)}")
+
+
+def _named_by_user(study: Study) -> str:
+    path = Path(study.path)
+    return path.stem if path.parent == Path("params") else study.path
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False)
