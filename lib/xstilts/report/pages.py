@@ -6,6 +6,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..execution import GAPS
 from ..following import unfinished
+from ..locks import holder
 from ..runs import Fingerprints, Run, list_runs, state
 from ..sources import Source
 from ..study import NONE, ROOT, Study, load_study
@@ -88,14 +89,14 @@ def sharing(study: Study) -> list[Study]:
 def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> tuple[str, str]:
     """A key of ``STATES``, and why. ``fingerprints``: None where they cannot be had."""
     folder = run.folder(study)
+    if holder(folder / ".lock"):
+        return "running", ""
     recorded = "done" if read_record(folder / "run.json") else "missing"
     now = state(study, run, fingerprints) if fingerprints else recorded
-    if now == "done":
-        return now, ""
-    seen, gaps = unfinished(folder), read_record(folder / GAPS).get("gaps")
-    if gaps and seen.state != "running":
+    if now == "missing" and (gaps := read_record(folder / GAPS).get("gaps")):
         return "gaps", f"for want of {len(gaps)} runs"
-    return (now, "") if seen.state == "left" else (seen.state, seen.said)
+    seen = unfinished(folder)
+    return (now, "") if now != "missing" or seen.state == "left" else (seen.state, seen.said)
 
 
 def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
