@@ -13,6 +13,7 @@ import pandas as pd
 import papermill
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 
 import distance_truth
 from xstilts.results import read_stats
@@ -84,7 +85,8 @@ def test_every_notebook_ran_and_left_its_proof(finished):
         for kind in ("png", "svg", "csv"):
             assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
     page = (study.figures_folder / "4-transfer.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64") >= len(drawn) + 4
+    said = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
+    assert len(said) == len(drawn) + 6 and all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in said)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
     assert "notebook.ipynb" in result.stdout
 

@@ -44,8 +44,9 @@ def effort(study: Study, source: Source) -> pd.DataFrame:
 
 def _total(name: str, part: pd.DataFrame) -> dict:
     seeds = part.loc[part["seed"] > 0, "seed"].nunique()  # the final notebook has none
+    sums = {name: part[name].sum() for name in COUNTS[1:]}  # one by one: counts stay whole numbers
     used = ", ".join(sorted(set(part["gpu"]) - {""}))
-    return {"phase": name, "runs": len(part), "seeds": seeds, **part[COUNTS[1:]].sum(), "gpu": used}
+    return {"phase": name, "runs": len(part), "seeds": seeds, **sums, "gpu": used}
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -110,8 +110,7 @@ def language_breakdown(
 
 
 def _part_families(ax: Axes, families: list[tuple[str, int]], pad: float, named: bool) -> None:
-    """Grey bands that tell neighbouring families apart and, ``pad`` points below the axis, the names of those that
-    have one: along the axis where there is room for all of them, else upright."""
+    """Grey bands that tell neighbouring families apart and, ``pad`` points below the axis, their names."""
     if len(families) < 2:
         return
     ends = np.cumsum([count for _, count in families]) - 0.5
