@@ -125,6 +125,10 @@ def test_a_study_that_shares_the_folder_is_told(folder):
     first = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         first.stdout.readline()  # it has begun
+        seen = subprocess.run(
+            [sys.executable, "-m", "xstilts", "status", str(path)], capture_output=True, text=True, check=False
+        )
+        assert 'study "small", 1 seed: running since' in seen.stdout and f"process {first.pid}" in seen.stdout
         for again in (path, other):
             second = study(again)
             assert second.returncode == 2 and 'study "small" is already running' in second.stderr

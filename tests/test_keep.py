@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from test_pipeline import command, results, write
+from test_pipeline import command, proofs, results, write
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
 from xstilts.tunings import Tuning
@@ -17,11 +17,12 @@ CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrain
 
 def study(path: Path) -> list[str]:
     """Names of the runs that the command did, in order."""
+    before = proofs(path)
     done = subprocess.run([*command(path), "--cores", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  [")]
-    assert bool(lines) != ("nothing to do" in done.stdout)
-    return [line[1] for line in lines]
+    new = {name: when for name, when in proofs(path).items() if before.get(name) != when}
+    assert bool(new) != ("nothing to do" in done.stdout)
+    return sorted(new, key=new.get)
 
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):

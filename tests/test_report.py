@@ -299,6 +299,18 @@ def test_the_graph_leads_to_pages_and_a_failure_to_its_cause(site, page):
     assert page.url.endswith("/index.html")
 
 
+def test_the_final_notebook_stands_alone_as_well(study, page):
+    """``figures/<study>/4-transfer.html``: one file, by the same template."""
+    asked, path = set(), study.figures_folder / "4-transfer.html"
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(path.as_uri())
+    assert {url for url in asked if not url.startswith("data:image/png;base64,")} == {path.as_uri()}
+    assert page.locator(".highlight >> visible=true").count() == 0
+    page.click("#code")
+    assert page.locator(".highlight >> visible=true").count() > 5
+    assert page.inner_text("h1") == page.title() and page.inner_text("h1").startswith("4 · ")
+
+
 def test_pages_can_be_read_by_everyone(site, page):
     """All of axe-core's rules, contrast, headings in order and landmarks among them, at the width that hides most."""
     from axe_playwright_python.sync_playwright import Axe

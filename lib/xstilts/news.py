@@ -26,7 +26,7 @@ class News:
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}
         self.told = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
-        self.terminal, self.drawn, self.looked = sys.stdout.isatty(), 0, 0.0
+        self.terminal, self.drawn, self.looked = sys.stdout.isatty(), [], 0.0
 
     def __call__(self, end: bool = False) -> None:
         """``end``: nothing is at work any more."""
@@ -91,16 +91,21 @@ class News:
             row = self.line(phase)
             names = ", ".join(run.name.partition("/")[2] for run in self.running if run.phase == phase)
             rows.append((f"{row}: {names}" if names else row)[: width - 1])
-        up = f"\033[{self.drawn}F" if self.drawn else ""
-        print(up + "".join(f"\033[K{row}\n" for row in rows), end="", flush=True)
-        self.drawn = len(rows)
+        if rows != self.drawn:
+            self._up()
+            print("".join(f"{row}\n" for row in rows), end="", flush=True)
+            self.drawn = rows
 
     def _above(self, line: str) -> None:
         """A line that stays, above those that are redrawn."""
-        if self.drawn:
-            print(f"\033[{self.drawn}F\033[J", end="")
-            self.drawn = 0
+        self._up()
         print(line, flush=True)
+
+    def _up(self) -> None:
+        """Back to the first of the lines that are drawn, which go."""
+        if self.drawn:
+            print(f"\033[{len(self.drawn)}F\033[J", end="")
+            self.drawn = []
 
 
 def _ended(line: str) -> bool:

@@ -150,7 +150,9 @@ def reported(folder: Path) -> Iterator[int]:
 
 def duration(seconds: float) -> str:
     """``8 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 95:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
@@ -159,4 +161,4 @@ def duration(seconds: float) -> str:
 
 def about(seconds: float) -> str:
     """An estimate in words that claim no more than it can: seconds are given in tens."""
-    return f"about {duration(max(10, round(seconds, -1)) if seconds < 90 else seconds)}"
+    return f"about {duration(max(10, round(seconds, -1)) if seconds < 95 else seconds)}"

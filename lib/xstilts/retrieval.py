@@ -94,9 +94,8 @@ def retrieve(
                 sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
                 score = partial(_search, data["id"][:], language)
             else:
-                splits = (
-                    [split] if split == "dev" else [split, "dev"]
-                )  # the set that is scored, then that of the threshold
+                # the set that is scored, then that of the threshold
+                splits = [split] if split == "dev" else [split, "dev"]
                 sets, sides = [], []
                 for name in splits:
                     sets.append(MiningSet.of(source.load(task, name, language)))

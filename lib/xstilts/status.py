@@ -48,7 +48,10 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
             lines += ["", title, *(row for run, one in named[:SHOWN] for row in _named(run, one))]
         if len(named) > SHOWN:
             lines.append(f"  and {len(named) - SHOWN} more")
-    return [*lines, "", *_wrapped(_outlook(study, at_work, seen))]
+    lines += ["", *_wrapped(_outlook(study, at_work, seen))]
+    if not at_work and any(one.state != "done" for one in seen.values()):
+        lines += _wrapped(f"To go on: make study STUDY={_named_by_user(study)}")
+    return lines
 
 
 def _command(study: Study, at_work: AtWork | None) -> str:
@@ -91,19 +94,19 @@ def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str
     jobs = jobs or max(1, len(running))
     unknown = times.unknown(left)
     seconds = times.left([run for run in left if not run.final], running, jobs)
-    parts = []
+    said = ""
     if seconds:
-        done = sum(one.state == "done" for one in seen.values())
-        parts.append(
-            f"{about(seconds)[0].upper()}{about(seconds)[1:]} left, by what {done} runs took, {jobs} at a time"
-        )
-    if unknown:
-        counts = {phase: sum(run.phase == phase for run in left) for phase in unknown}
-        names = " and ".join(f"the {count} of {phase}" for phase, count in counts.items())
-        parts.append(f"{'not counting' if seconds else 'Time left: not known before one is done of'} {names}"
-                     + (", of which none is done yet" if seconds else ""))  # fmt: skip
-    said = ", ".join(parts) + ". " if parts else ""
-    return said + ("" if at_work else f"To go on: make study STUDY={_named_by_user(study)}")
+        done, words = sum(one.state == "done" for one in seen.values()), about(seconds).capitalize()
+        said = f"{words} left, by what {done} runs took, {jobs} at a time"
+        said += f"; not counting {_phases(left, unknown)}" if unknown else ""
+    elif unknown:
+        said = f"Time left: not known yet for {_phases(left, unknown)}"
+    return said
+
+
+def _phases(left: list[Run], names: list[str]) -> str:
+    counts = " and ".join(f"{sum(run.phase == name for run in left)} of {name}" for name in names)
+    return f"{counts}, where none is done yet"
 
 
 def _named_by_user(study: Study) -> str:

@@ -1,0 +1,174 @@
+"""Progress reads well everywhere: one line in a stored notebook, a few in a log, and nothing elsewhere."""
+
+import json
+import os
+import re
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+import small
+from xstilts import progress, runs
+from xstilts.execution import run_notebook
+from xstilts.progress import Progress, about, duration
+from xstilts.runs import Run
+from xstilts.study import load_study
+
+WORK = """\
+import json, os, time
+from xstilts import progress
+progress.OFTEN = 0.01
+seen = []
+with progress.Progress("counting", 40, "sheep") as bar:
+    bar.start(4)
+    for number in range(4, 40):
+        with progress.Progress("looking", 2, "eyes") as inner:
+            inner.to(2)
+        time.sleep(0.02)
+        bar.to(number + 1, "loss 0.5")
+        seen.append(json.load(open(os.environ["XSTILTS_PROGRESS"]))["done"])
+"""
+STOPPED = """\
+try:
+    with progress.Progress("counting again", 40, "sheep") as bar:
+        bar.to(3)
+        raise KeyError
+except KeyError:
+    print(seen == sorted(seen), len(set(seen)) > 10, os.path.exists(os.environ["XSTILTS_PROGRESS"]))
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    """The encoder's notebook is one that only counts."""
+    cells = [nbformat.v4.new_code_cell('study = "micro"  # a\nseed = 1  # b', metadata={"tags": ["parameters"]})]
+    cells += [nbformat.v4.new_code_cell(source) for source in (WORK, STOPPED)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "1-encoder.ipynb")
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+
+
+def test_a_stored_notebook_and_its_log_hold_one_line_for_each(tmp_path, notebook, capfd):
+    study = load_study(small.write(tmp_path, "small"))
+    assert run_notebook(study, "encoder/seed1") == 0
+    folder = Run("encoder", 1).folder(study)
+    work, stopped = (cell.outputs for cell in nbformat.read(folder / "notebook.ipynb", 4).cells[-2:])
+    (line,) = work
+    assert line.output_type == "display_data" and list(line.data) == ["text/plain"]
+    assert re.fullmatch(r"counting: 40 of 40 sheep, loss 0\.5, took (under 1|\d+) s", line.data["text/plain"])
+    assert re.fullmatch(r"counting again: 3 of 40 sheep, stopped after .*", stopped[0].data["text/plain"])
+    assert stopped[1].text == "True True False\n" and len(stopped) == 2
+    logged = re.findall(r"^\d\d:\d\d:\d\d (.*)$", capfd.readouterr().out, re.MULTILINE)
+    assert logged == [line.data["text/plain"], stopped[0].data["text/plain"]]
+    assert not list(folder.glob("*progress*")) and not list(folder.glob(".progress*"))
+    assert progress.PLACE not in os.environ and progress.LOG not in os.environ
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time passes when the test says so."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a notebook is given to show, one entry for each renewal."""
+    given = []
+
+    def display(data, raw, display_id):
+        assert raw and display_id
+        given.append(data)
+        return SimpleNamespace(update=lambda data, raw: given.append(data))
+
+    shell = SimpleNamespace(kernel=object())
+    ipython = SimpleNamespace(get_ipython=lambda: shell, display=SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    return given
+
+
+def test_a_bar_is_renewed_once_a_second_and_ends_as_text(clock, shown):
+    with Progress("training <mnli>", 1000, "steps") as bar:
+        for step in range(1, 1001):
+            clock.seconds += 0.01
+            bar.to(step, "loss 0.7")
+    assert 10 <= len(shown) <= 12
+    assert shown[0]["text/plain"] == "training <mnli>: 0 of 1,000 steps"
+    assert shown[5]["text/plain"].startswith("training <mnli>: 5") and "about 10 s left" in shown[5]["text/plain"]
+    assert (
+        'aria-label="training &lt;mnli&gt;"' in shown[5]["text/html"] and '<progress value="5' in shown[5]["text/html"]
+    )
+    assert shown[-1] == {"text/plain": "training <mnli>: 1,000 of 1,000 steps, loss 0.7, took 10 s"}
+
+
+def test_a_training_that_goes_on_is_judged_by_its_own_speed(clock, shown):
+    with Progress("pretraining", 100, "steps") as bar:
+        bar.start(80)
+        assert bar.left() is None
+        clock.seconds += 20
+        bar.to(90)
+        assert bar.left() == 20
+    assert shown[1]["text/plain"] == "pretraining: 90 of 100 steps, about 20 s left"
+
+
+def test_work_within_work_is_part_of_its_line(clock, shown):
+    with Progress("training", 10, "steps") as bar:
+        bar.to(5)
+        clock.seconds += 2
+        with Progress("scoring", 30, "tokens") as inner:
+            clock.seconds += 2
+            inner.to(20)
+        bar.to(6)
+        clock.seconds += 2
+        bar.to(7)
+    assert [data["text/plain"].partition(" (")[2] for data in shown] == ["", "scoring: 20 of 30 tokens)", "", ""]
+
+
+def test_a_log_has_few_lines_of_long_work(clock, monkeypatch, tmp_path):
+    path = tmp_path / "log.txt"
+    with path.open("w") as log:
+        monkeypatch.setenv(progress.LOG, str(log.fileno()))
+        with Progress("long", 3600, "steps") as bar:  # ten minutes
+            for step in range(1, 3601):
+                clock.seconds += 1 / 6
+                bar.to(step)
+        with Progress("short", 50, "steps") as bar:
+            for step in range(1, 51):
+                clock.seconds += 0.1
+                bar.to(step)
+    lines = [line.partition(" ")[2] for line in path.read_text().splitlines()]
+    assert lines[-1] == "short: 50 of 50 steps, took 5 s"
+    assert lines[-2] == "long: 3,600 of 3,600 steps, took 10 min" and 10 <= len(lines) - 1 <= 14
+
+
+def test_of_several_processes_the_first_tells(clock, shown, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv(progress.PLACE, str(tmp_path / progress.FILE))
+    for rank, told in (("1", False), ("0", True)):
+        monkeypatch.setenv("RANK", rank)
+        with Progress("training", 10, "steps"):
+            assert (tmp_path / progress.FILE).is_file() == told == bool(shown)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_stops_no_training(clock, monkeypatch):
+    monkeypatch.setenv(progress.PLACE, "/dev/full/progress.json")
+    monkeypatch.setenv(progress.LOG, "9999")
+    with Progress("training", 10, "steps") as bar:
+        clock.seconds += 70
+        bar.to(5)
+    assert json.dumps(bar.done) == "5"
+
+
+@pytest.mark.parametrize(
+    "seconds, exact, rough",
+    [(0.3, "under 1 s", "about 10 s"), (14, "14 s", "about 10 s"), (88, "88 s", "about 90 s"),
+     (100, "2 min", "about 2 min"), (5000, "83 min", "about 83 min"), (9000, "2.5 h", "about 2.5 h"),
+     (4e6, "1,111 h", "about 1,111 h")],
+)  # fmt: skip
+def test_durations_in_words(seconds, exact, rough):
+    assert duration(seconds) == exact and about(seconds) == rough
