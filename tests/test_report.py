@@ -225,8 +225,9 @@ def test_every_link_leads_somewhere(site, page):
         assert not parts.fragment or ids[there] & {parts.fragment, unquote(parts.fragment)}, f"{path}: {link}"
 
 
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, width):
+@pytest.mark.parametrize("device", WIDTHS)
+def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, device):
+    width = WIDTHS[device]
     page.set_viewport_size({"width": width, "height": 800})
     for name, path in html(site).items():
         page.goto(path.as_uri())
@@ -240,6 +241,9 @@ def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, wi
         assert box["width"] > 0.6 * min(width, 600) and box["x"] >= 0 and box["x"] + box["width"] <= width
         assert 0 <= box["y"] < 800 and box["height"] > 60
         assert image.evaluate("one => one.complete && one.naturalWidth") > 300
+    page.goto((site / "index.html").as_uri())
+    drawn = {"phone": "heatmap-mean-column.png", "desktop": "heatmap-mean.png"}[device]
+    assert page.locator("#figure").evaluate("one => one.currentSrc").endswith(f"/figures/{drawn}")
 
 
 def shown(page) -> set[str]:
