@@ -28,6 +28,7 @@ def test_ends_and_intervals_by_hand():
         "Dots: gains: 3 values, from −1.5 (ccg, UDPOS) to +3.3 (mnli, XNLI); "
         "2 intervals exclude zero, 1 above and 1 below it; 1 missing."
     )
+    assert "1 interval excludes zero, 1 above and 0 below it" in alt.values("", table().iloc[[0, 2]], [], signed=True)
     one = table().iloc[[2]]
     assert alt.values("Score", one, ["target"], decimals=2) == "Score: 0.04 (average of all targets)."
     assert alt.values("Score", table().iloc[[3]], ["target"]) == "Score: no values; 1 missing."

@@ -30,7 +30,7 @@ def values(what: str, table: pd.DataFrame, by: Sequence[str], signed: bool = Fal
     text = f"{what}: {len(there)} values, from {ends[0]} to {ends[-1]}" if len(there) > 1 else f"{what}: {ends[0]}"
     if signed and {"low", "high"} <= set(there.columns):
         above, below = int((there["low"] > 0).sum()), int((there["high"] < 0).sum())
-        text += f"; {int(marked(there).sum())} intervals exclude zero, {above} above and {below} below it"
+        text += f"; {_count(int(marked(there).sum()))}, {above} above and {below} below it"
     return f"{text}{missing}."
 
 
@@ -38,6 +38,10 @@ def course(what: str, x: Sequence[float], y: Sequence[float]) -> str:
     """``what``, then the first and the last point of a curve."""
     x, y = np.asarray(x), np.asarray(y)
     return f"{what}: from {_number(y[0], False, 2)} at {x[0]:,} to {_number(y[-1], False, 2)} at {x[-1]:,}."
+
+
+def _count(marks: int) -> str:
+    return "1 interval excludes zero" if marks == 1 else f"{marks} intervals exclude zero"
 
 
 def _number(value: float, signed: bool, decimals: int) -> str:
@@ -48,4 +52,4 @@ def _name(row: pd.Series, column: str) -> str:
     name = row[column]
     if column in ("target", "part") and name in TASKS:
         return TASKS[name].title
-    return AVERAGES.get(name, str(name))
+    return AVERAGES.get(name, str(name).replace("_", " "))

@@ -241,6 +241,7 @@ def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     what = "Alignment by hidden layer, before phase 2 (none) and after it, by measure and language; at the last layer"
     last = layers[(layers["layer"] == layers["layer"].max()) & layers["language"].isin(codes)]
+    last = last[last["metric"].isin(metrics)]
     figure.set_label(alt.values(what, last.rename(columns={"score": "value"}), ["metric", "intermediate", "language"]))
     return figure
 
