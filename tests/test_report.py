@@ -225,8 +225,9 @@ def test_every_link_leads_somewhere(site, page):
         assert not parts.fragment or ids[there] & {parts.fragment, unquote(parts.fragment)}, f"{path}: {link}"
 
 
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, width):
+@pytest.mark.parametrize("device", WIDTHS)
+def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, device):
+    width = WIDTHS[device]
     page.set_viewport_size({"width": width, "height": 800})
     for name, path in html(site).items():
         page.goto(path.as_uri())
@@ -240,6 +241,9 @@ def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, wi
         assert box["width"] > 0.6 * min(width, 600) and box["x"] >= 0 and box["x"] + box["width"] <= width
         assert 0 <= box["y"] < 800 and box["height"] > 60
         assert image.evaluate("one => one.complete && one.naturalWidth") > 300
+    page.goto((site / "index.html").as_uri())
+    drawn = {"phone": "heatmap-mean-column.png", "desktop": "heatmap-mean.png"}[device]
+    assert page.locator("#figure").evaluate("one => one.currentSrc").endswith(f"/figures/{drawn}")
 
 
 def shown(page) -> set[str]:
@@ -297,6 +301,18 @@ def test_the_graph_leads_to_pages_and_a_failure_to_its_cause(site, page):
     assert page.inner_text("h1") == "1 · Encoder"
     page.click("nav >> text=A <small> study")
     assert page.url.endswith("/index.html")
+
+
+def test_the_final_notebook_stands_alone_as_well(study, page):
+    """``figures/<study>/4-transfer.html``: one file, by the same template."""
+    asked, path = set(), study.figures_folder / "4-transfer.html"
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(path.as_uri())
+    assert {url for url in asked if not url.startswith("data:image/png;base64,")} == {path.as_uri()}
+    assert page.locator(".highlight >> visible=true").count() == 0
+    page.click("#code")
+    assert page.locator(".highlight >> visible=true").count() > 5
+    assert page.inner_text("h1") == page.title() and page.inner_text("h1").startswith("4 · ")
 
 
 def test_pages_can_be_read_by_everyone(site, page):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..causes import of_log
 from ..errors import UserError
 from ..execution import GAPS
-from ..locks import lock
+from ..following import unfinished
+from ..locks import holder
 from ..runs import Fingerprints, Run, list_runs, state
 from ..sources import Source
 from ..study import NONE, ROOT, Study, load_study
@@ -90,18 +90,14 @@ def sharing(study: Study) -> list[Study]:
 def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> tuple[str, str]:
     """A key of ``STATES``, and why. ``fingerprints``: None where they cannot be had."""
     folder = run.folder(study)
-    if (folder / ".lock").is_file():
-        held, holder = lock(folder / ".lock")
-        held.close()
-        if holder:
-            return "running", ""
-    done = "done" if read_record(folder / "run.json") else "missing"
-    now = state(study, run, fingerprints) if fingerprints else done
-    if now == "missing" and (gaps := read_record(folder / GAPS)):
-        return "gaps", f"for want of {len(gaps['gaps'])} runs"
-    if now == "missing" and (folder / "log.txt").is_file():  # what is to be done again has none
-        return "failed", of_log(folder / "log.txt")
-    return now, ""
+    if holder(folder / ".lock"):
+        return "running", ""
+    recorded = "done" if read_record(folder / "run.json") else "missing"
+    now = state(study, run, fingerprints) if fingerprints else recorded
+    if now == "missing" and (gaps := read_record(folder / GAPS).get("gaps")):
+        return "gaps", f"for want of {len(gaps)} runs"
+    seen = unfinished(folder)
+    return (now, "") if now != "missing" or seen.state == "left" else (seen.state, seen.said)
 
 
 def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:

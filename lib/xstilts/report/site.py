@@ -235,16 +235,18 @@ def _figure(final: Page, folder: Path) -> dict[str, Any]:
     if not _drawn(final) or not all(path.is_file() for path in found):
         return {"title": title}
     (folder / "figures").mkdir(exist_ok=True)
+    narrow = found[0].with_stem(f"{name}-column")  # the same at a paper's column width
+    found += [narrow] if narrow.is_file() else []
     for path in found:
         shutil.copy(path, folder / "figures")
     described = re.search(r"<dc:description>(.+?)</dc:description>", found[1].read_text(encoding="utf-8"), re.DOTALL)
+    alt = unescape(described.group(1).strip()) if described else f"{title} of {final.study.title or final.study.name}"
     return {
         "title": title,
-        "alt": unescape(described.group(1).strip())
-        if described
-        else f"{title} of {final.study.title or final.study.name}",
+        "alt": alt,
         "table": _table(found[2]) if name == "heatmap-mean" else "",
-        **{path.suffix[1:]: f"figures/{path.name}" for path in found},
+        **{path.suffix[1:]: f"figures/{path.name}" for path in found[:3]},
+        "narrow": f"figures/{narrow.name}" if narrow in found else "",
     }
 
 
