@@ -149,3 +149,19 @@ def test_a_misspelt_task_stops_with_the_near_match(load, key, name):
     names = [*RAW[key][:position], name + name[-1], *RAW[key][position + 1 :]]
     with pytest.raises(UserError, match=f'{key}.{position}: .*unknown task "{name}{name[-1]}"; did you mean "{name}"'):
         load(RAW | {key: names})
+
+
+def test_lengths_that_are_not_stated_fit_the_encoder_that_is_pretrained(tmp_path):
+    values = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text())
+    values |= {"runs": str(tmp_path)}
+    values["training"]["max_length"], path = {"tagging": 99}, tmp_path / "short.yaml"
+    for positions, longest in ((160, 158), (300, 298), (1000, 1000)):
+        values["encoder"] = {"pretrain": {"positions": positions}}
+        path.write_text(yaml.safe_dump(values))
+        study = load_study(path)
+        found = study.training.max_length
+        assert found.model_dump() == {
+            "tagging": 99, "classification": min(256, longest), "choice": min(256, longest), "span": min(384, longest),
+            "stride": min(128, longest // 3), "retrieval": min(512, longest), "mlm": min(256, longest),
+        }  # fmt: skip
+        assert load_study(study.resolve()).training.max_length == found

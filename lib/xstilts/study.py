@@ -47,7 +47,8 @@ class EncoderSettings(Section):
 
 
 class LengthSettings(Section):
-    """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed."""
+    """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed. What a study does not
+    state is no longer than the encoder that it pretrains takes."""
 
     classification: int = Field(256, ge=8)
     choice: int = Field(256, ge=8)
@@ -71,9 +72,12 @@ class TrainingSettings(Section):
     overrides: dict[str, dict[str, Any]] = {}
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
-    # How a training is done, not what it is: neither makes a result stale
+    # how a training is done, not what it is: makes no result stale
     save_minutes: float = Field(15, ge=0, description="between checkpoints that a killed training goes on from")
-    processes: int = Field(1, ge=1, description="part every batch over so many GPUs; without GPUs, processes")
+    # equal to one within rounding, not to the bit: another number is another result
+    processes: int = Field(
+        1, ge=1, description="part every batch over so many GPUs; without GPUs, processes. Dual encoders take one"
+    )
 
 
 class RetrievalSettings(Section):
@@ -126,7 +130,7 @@ class Study(Section):
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
     hub: HubSettings = HubSettings()
-    published: str = ""  # a table of published numbers to compare with, see published.py; relative to the project
+    published: str = ""  # a table of numbers to compare with, see publications/published.py; relative to the project
     # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
     # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
     keep: Literal["all", "encoders", "pretrained"] = "encoders"
@@ -311,9 +315,20 @@ def load_study(study: str | Path, **changes: Any) -> Study:
         loaded = loaded.model_copy(update={"own": declare(loaded.own, ROOT, loaded.source_language)})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    if not loaded.encoder.checkpoint:
+        loaded = _fitting(loaded)
     loaded._path = path
     check(loaded, path)
     return loaded
+
+
+def _fitting(study: Study) -> Study:
+    """The study with lengths that it does not state cut to what its own encoder takes."""
+    lengths, longest = study.training.max_length, study.encoder.pretrain.positions - 2
+    limits = dict.fromkeys(lengths.model_dump(), longest) | {"stride": longest // 3}
+    cut = {key: min(getattr(lengths, key), limits[key]) for key in limits.keys() - lengths.model_fields_set}
+    training = study.training.model_copy(update={"max_length": lengths.model_copy(update=cut)})
+    return study.model_copy(update={"training": training})
 
 
 def _path(study: str | Path) -> Path:
