@@ -230,5 +230,5 @@ def test_warnings_name_what_makes_results_weak(tmp_path):
 def test_a_task_described_in_the_notebook():
     found = own_task.described("kind: choice, choices: [a, b], label: right", "t.csv", "")
     assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
-    with pytest.raises(UserError, match="task: .*key: value pairs apart by commas"):
+    with pytest.raises(UserError, match=r"task: .*key: value pairs apart by commas"):
         own_task.described("kind: choice, choices: [a", "t.csv", "")
