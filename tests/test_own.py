@@ -167,7 +167,7 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
     folder = own_task.folder_of(base, "mine")
     own = own_task.example(base, folder)
     assert pd.read_csv(folder / "test-qac.csv").columns.to_list() == ["sentence", "mentions"]
-    path = own_task.write_study(base, "mine", own, [], 1, folder)
+    path = own_task.write_study(base, "mine", own, [], folder)
     before = (base.folder / "intermediate/mnli/seed1/training.json").stat().st_mtime_ns
     small.at_once(path)
     study = load_study(path)
@@ -225,3 +225,10 @@ def test_warnings_name_what_makes_results_weak(tmp_path):
     for words in ("8 training examples", "to score in qaa", "other languages than qaa", "88%", "10 of 10 scored rows"):
         assert words in found, words
     assert "does not know" not in found  # one token of sixteen
+
+
+def test_a_task_described_in_the_notebook():
+    found = own_task.described("kind: choice, choices: [a, b], label: right", "t.csv", "")
+    assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
+    with pytest.raises(UserError, match=r"task: .*key: value pairs apart by commas"):
+        own_task.described("kind: choice, choices: [a", "t.csv", "")

@@ -240,6 +240,7 @@ EXCEPTIONS = {
     "checks": "refuses parameters or leaves them as they are",
     "tasks": "declarations: those used are in the fingerprints",
     "tunings": "which trainings there are: each is in the fingerprints by its sets and settings",
+    "waiting": "says what is missing; draws nothing",
     "places": "words for parts of the data",
     "progress": "says how far a training is",
     "watching": "says how far a training is",

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from . import findings, results
 from .errors import UserError
+from .parameters import Loader
 from .results import MEAN, ZERO_SHOT, marked
 from .settings import NONE
 from .sources import Source, open_source
@@ -33,6 +34,17 @@ def folder_of(base: Study, name: str) -> Path:
     if name == base.name or (ROOT / "params" / f"{name}.yaml").exists():
         raise UserError(f'name: "{name}" is that of a study; take another for your task')
     return ROOT / base.runs / name
+
+
+def described(task: str, train: str, test: str) -> dict[str, Any]:
+    """What a study says of a task, from the notebook's parameters; ``task``: "key: value" pairs apart by commas."""
+    try:
+        keys = yaml.load(f"{{{task}}}", Loader)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f'task: "{task}": expected key: value pairs apart by commas ({" ".join(str(error).split())})'
+        ) from None
+    return keys | {key: path for key, path in (("train", train), ("test", test)) if path}
 
 
 def example(base: Study, folder: Path) -> dict[str, Any]:
@@ -56,7 +68,7 @@ def example(base: Study, folder: Path) -> dict[str, Any]:
     return {"kind": "classification", "title": "First name (the example)"} | files | columns
 
 
-def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], seeds: int, folder: Path) -> Path:
+def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], folder: Path) -> Path:
     """The file of a study whose one target is your task, beside the encoders and intermediate runs of ``base``.
     ``runs``: intermediate runs, [] = all of ``base``."""
     emptied = {"further": {}, "training_sets": {}, "languages": [], "published": ""}  # of other targets than yours
@@ -69,7 +81,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], se
         "intermediate": list(dict.fromkeys([NONE, *(runs or base.intermediate)])),
         "targets": [name],
         "bundle": "each",
-        "seeds": seeds,
+        "seeds": base.seeds,
         "figures": f"{base.runs}/figures",
         **{key: value for key, value in emptied.items() if getattr(base, key)},
         "own": {name: own},
@@ -86,7 +98,7 @@ def warnings(study: Study, source: Source, tokenizer: PreTrainedTokenizerBase) -
     scored = {code: source.load(task, split, code) for code in evaluation_languages(study, source, task)}
     found = []
     if len(train) < FEW_TRAINED:
-        found.append(f"{len(train)} training examples: with few, seeds differ much; let seeds be 3 or more.")
+        found.append(f"{len(train)} training examples: with few, seeds differ much: a study of 3 or more says more.")
     if few := [code for code, rows in scored.items() if len(rows) < FEW_SCORED]:
         found.append(f"Fewer than {FEW_SCORED} examples to score in {', '.join(few)}: intervals are wide.")
     if set(scored) == {home}:
