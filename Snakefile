@@ -14,6 +14,7 @@ from xstilts.study import load_study
 STUDY = load_study(config["study"])
 PYTHON = sys.executable
 FOLDER = STUDY.folder
+PROCESSES = STUDY.training.processes  # of one thread and, where a profile says so, one GPU each
 FINAL = Run(STUDY.question)
 ANSWER = FINAL.folder(STUDY) / "run.json"
 
@@ -53,9 +54,10 @@ rule intermediate:
         str(FOLDER / "intermediate/{run}/seed{seed}/run.json"),
     log:
         str(FOLDER / "intermediate/{run}/seed{seed}/log.txt"),
+    threads: PROCESSES
     priority: 2
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} "
+        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {config[study]:q} "
         "intermediate/{wildcards.run:q}/seed{wildcards.seed} >{log:q} 2>&1"
 
 
@@ -66,10 +68,11 @@ rule targets:
         str(FOLDER / "targets/{run}/{bundle}/seed{seed}/run.json"),
     log:
         str(FOLDER / "targets/{run}/{bundle}/seed{seed}/log.txt"),
+    threads: PROCESSES
     # long jobs first; but where encoders go once they are scored, few should be there at a time
     priority: 4 if STUDY.keep == "pretrained" else 1
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} "
+        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {config[study]:q} "
         "targets/{wildcards.run:q}/{wildcards.bundle}/seed{wildcards.seed} >{log:q} 2>&1"
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from xstilts import comparison, published
-from xstilts.comparison import Setting
-from xstilts.published import COLUMNS
+from xstilts.publications import comparison, published
+from xstilts.publications.comparison import Setting
+from xstilts.publications.published import COLUMNS
 from xstilts.results import MEAN
 from xstilts.tasks import TASKS, get
 

@@ -21,7 +21,9 @@ from xstilts.writing import write_table, write_text
 # test file -> test -> (what it does to a study, in words; what a case of it is; how many of these in each case)
 FAULTS = {
     "test_failures": {
-        "test_what_fails_is_said_and_does_not_stop_the_others": ("a loss that is NaN, a damaged set", "faults", 2),
+        "test_what_fails_is_said_and_does_not_stop_the_others": (
+            "a loss that is NaN, a damaged set, a file in the place of a set", "faults", 3
+        ),
         "test_whatever_is_killed_the_same_command_ends_with_the_same_scores": (
             "SIGKILL of a kernel, of Snakemake, of the command, each alone", "kills", 3
         ),

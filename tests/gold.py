@@ -68,5 +68,5 @@ def gold_scores(task, data, tokenizer, lengths, labels):
     -> rows."""
     features = [feature for rows in data.values() for feature in encode(task, rows, tokenizer, lengths, labels)]
     model = Gold(features, len(labels) or 5)  # five: the most choices there are
-    found = predict(model, task, data, tokenizer, lengths, labels)
+    found = dict(predict(model, task, data, tokenizer, lengths, labels))
     return found, metrics.score(evaluate(task, data, found))

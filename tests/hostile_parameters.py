@@ -147,6 +147,10 @@ KEYS = [  # keys of the default study that are changed, message
     ({"based_on": None}, "based_on: None: expected the name of a study"),
     ({"training": {"target": {"learning_rate": float("inf")}}}, "target.learning_rate: inf; expected a finite"),
     ({"training": {"target": {"epochs": float("nan")}}}, "training.target.epochs: nan; expected a finite"),
+    (
+        {"training": {**TRAINING, "max_length": {**TRAINING["max_length"], "span": 159}}},
+        "max_length.span: 159 tokens, and an encoder of encoder.pretrain.positions: 160 takes 158 at most",
+    ),
     ({"training": {"max_length": {"span": 0}}}, "training.max_length.span: .*greater than or equal to 8"),
     ({"training": {"overrides": {"mnli": {"steps": True}}}}, "overrides.mnli.steps: a truth value, expected a number"),
     ({"training": {"overrides": {"mnli": 3}}}, "training.overrides.mnli: .*dictionary.*found 3"),

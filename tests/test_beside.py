@@ -11,9 +11,10 @@ from matplotlib.colors import to_hex
 
 from comparable import RUNS, estimates, one, whole
 from test_figures import overlapping
-from xstilts import beside, comparison, figures, published, results
-from xstilts.comparison import Setting, compare
-from xstilts.published import shipped
+from xstilts import figures, results
+from xstilts.publications import beside, comparison, published
+from xstilts.publications.comparison import Setting, compare
+from xstilts.publications.published import shipped
 from xstilts.results import MEAN
 from xstilts.study import ROOT
 from xstilts.tasks import get

@@ -10,6 +10,7 @@ from encoders import FAMILIES, JAPANESE, build_encoder
 from gold import gold_scores
 from toy import TEXT
 from xstilts import phases, retrieval, training
+from xstilts.batches import TrainingSet
 from xstilts.evaluation import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
@@ -95,15 +96,15 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     for name in data:
         labels = tuple(get(name).labels)
         features = encode(get(name), data[name], tokenizer, LENGTHS, labels)
-        sets.append(training.TrainingSet(name, get(name).kind, features, labels))
-    sets.append(training.TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
+        sets.append(TrainingSet(name, get(name).kind, features, labels))
+    sets.append(TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
     sets = [sets[2], *sets[:2], *sets[3:]]  # the head of the first set reads no pooler, those of others do
     phase = PhaseSettings(steps=40, batch_size=4, learning_rate=3e-3)
     model, record = training.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
     assert all(head.base_model is model.encoder for head in model.heads.values())
     for name, head in list(model.heads.items())[:4]:
-        found = predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels))["xx"]
+        found = dict(predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels)))["xx"]
         assert len(found) == len(data[name]) and None not in found
         if name == "udpos":
             assert [len(tags) for tags in found] == [len(words) for words in data[name]["tokens"]]

@@ -48,9 +48,15 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     path = small.write(folder, "small", **NAN)
     here = load_study(path)
     source = open_source(here)
-    source.load(get("xnli"), "test", "qab")
-    for kept in sorted(source.folder.glob("*/*.arrow")):  # a set that was read well enough before
+    places = {}
+    for code in ("qab", "qac"):
+        before = set(source.folder.glob("*"))
+        source.load(get("xnli"), "test", code)
+        (places[code],) = set(source.folder.glob("*")) - before
+    for kept in places["qab"].glob("*.arrow"):  # a set that was read well enough before
         kept.write_bytes(kept.read_bytes()[:100])
+    shutil.rmtree(places["qac"])
+    places["qac"].touch()  # a file in the place of one
     done = study(path)
     said = done.stdout
     assert done.returncode == 1, said + done.stderr
@@ -58,7 +64,10 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert set(lines) == {"intermediate/mnli/seed1", "targets/none/xnli/seed1"}, said
     assert "training diverged: the loss is" in lines["intermediate/mnli/seed1"]
     assert "learning rate 1e+30" in lines["intermediate/mnli/seed1"]
-    assert "this kept set cannot be read; delete it" in lines["targets/none/xnli/seed1"]
+    assert f"{places['qac']}: not a folder, and the place of a kept set" in lines["targets/none/xnli/seed1"]
+    log = (Run("targets", 1, "none", "xnli").folder(here) / "log.txt").read_text()
+    assert f"{places['qab']}: this kept set cannot be read" in log and "made again" in log
+    assert len(source.load(get("xnli"), "test", "qab")) == small.SIZES["test"]
     for line in lines.values():  # the notebook with the error
         notebook = Path(line.rpartition("(see ")[2].rstrip(")"))
         assert "UserError" in notebook.read_text(encoding="utf-8")

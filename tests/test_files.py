@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from xstilts.checks import refused_pairs
 from xstilts.errors import UserError
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
@@ -27,7 +28,6 @@ from xstilts.tasks import (
     UPOS,
     WIKIANN,
     get,
-    refused_pairs,
 )
 
 DATA = (ROOT / "../shared/data").resolve()

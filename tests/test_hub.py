@@ -231,6 +231,17 @@ def test_training_questions_need_their_answer_in_place(folder, tmp_path, caplog)
     assert len(source.load(get("tydiqa"), "dev", "en")) == 3  # scored by their text
 
 
+def test_an_id_that_stands_twice_is_refused_where_it_is_scored(folder, tmp_path):
+    rows = [mirror._question(f"english-{n}", "en", n) for n in (0, 1, 0)]
+    for split in ("train", "validation"):
+        mirror._write(tmp_path / f"google/xtreme/tydiqa/{split}-00000-of-00001.parquet", rows, mirror.QUESTION)
+    source = HubSource(settings(folder, mirror=str(tmp_path)))
+    assert len(source.load(get("tydiqa"), "train", "en")) == 3
+    message = r'tydiqa validation, row 3: id "english-0" stands already at row 1; ids must be unique: fetch revision'
+    with pytest.raises(UserError, match=message):
+        source.load(get("tydiqa"), "dev", "en")
+
+
 def test_limits_and_text(folder):
     few = HubSource(settings(folder, limits={"train": 2}, documents_per_language=3), languages=("de", "zh"))
     assert len(few.load(get("anli"), "train", "en")) == 2 and len(few.load(get("mnli"), "dev", "en")) == ROWS

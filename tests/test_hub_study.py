@@ -175,3 +175,20 @@ def test_the_hub_then_its_cache(folder, tmp_path):
         assert sum("/revision/" in name for name in asked) == 4
     again = fetch(**OFFLINE)
     assert again.returncode == 0 and again.stdout == "zh 1 2\n", again.stderr
+
+
+def test_a_second_start_reads_what_changed_and_nothing_else(tmp_path, monkeypatch):
+    folder, seen, real = mirror.build_all(tmp_path / "hub"), [], HubSource.load
+    monkeypatch.setattr(
+        HubSource, "load", lambda self, task, *asked: seen.append((task.name, *asked)) or real(self, task, *asked)
+    )
+    path = study_file(folder, tmp_path)
+    check_data(load_study(path))
+    assert len(seen) == len(set(seen)) > 15  # XNLI's test sets, MultiNLI's training and development set
+    seen.clear()
+    check_data(load_study(path))
+    assert seen == []
+    rows, features = mirror._content("nyu-mll/multi_nli", "default", "train", 7)
+    mirror._write(folder / "mirror/nyu-mll/multi_nli/data/train-00000-of-00001.parquet", rows, features)
+    check_data(load_study(path))
+    assert seen == [("mnli", "train", "en")]

@@ -1,8 +1,14 @@
 """Sets are made once per study, and made again when anything they depend on changes."""
 
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import datasets
 import pytest
 
+from xstilts.errors import UserError
+from xstilts.locks import lock
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources import kept
 from xstilts.sources.kept import KeptSource
@@ -61,3 +67,46 @@ def test_two_runs_that_make_the_same_set_at_once_both_get_it(tmp_path):
     rows = KeptSource(Overtaken(SMALL), tmp_path).load(get("xnli"), "test", "qad")
     assert isinstance(rows, datasets.Dataset) and len(rows) == 5
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def damaged(folder):
+    for path in folder.glob("*/*.arrow"):
+        path.write_bytes(path.read_bytes()[:100])
+
+
+def test_a_damaged_set_is_made_again_and_said(tmp_path, caplog):
+    made, task = Counting(SMALL), get("xnli")
+    source = KeptSource(made, tmp_path)
+    rows = source.load(task, "test", "qad")[:]
+    damaged(tmp_path)
+    assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
+    assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
+    (line,) = caplog.messages
+    assert "this kept set cannot be read" in line and line.endswith("made again") and str(tmp_path) in line
+
+
+def test_one_process_mends_a_damaged_set(tmp_path):
+    made, task = Counting(SMALL), get("xnli")
+    source = KeptSource(made, tmp_path / "data")
+    rows = source.load(task, "test", "qad")[:]
+    shutil.copytree(tmp_path / "data", tmp_path / "whole")
+    damaged(tmp_path / "data")
+    held, _ = lock(tmp_path / "data" / ".lock")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(source.load, task, "test", "qad")
+        time.sleep(0.3)
+        assert not waiting.done()
+        shutil.copytree(tmp_path / "whole", tmp_path / "data", dirs_exist_ok=True)
+        held.close()
+        assert waiting.result()[:] == rows and made.loads == 1
+
+
+def test_what_is_no_set_is_not_removed(tmp_path):
+    source, task = KeptSource(Counting(SMALL), tmp_path), get("xnli")
+    source.load(task, "test", "qad")
+    (place,) = tmp_path.iterdir()
+    shutil.rmtree(place)
+    place.touch()
+    with pytest.raises(UserError, match=f"{place.name}: not a folder, and the place of a kept set; delete it"):
+        source.load(task, "test", "qad")
+    assert place.is_file()

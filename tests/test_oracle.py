@@ -11,7 +11,7 @@ from seqeval.metrics import f1_score
 
 import gold
 from gold import build_letter_tokenizer
-from toy import build_checkpoint, build_tokenizer
+from toy import build_checkpoint, build_tokenizer, joined
 from xstilts import evaluation, metrics, retrieval
 from xstilts.evaluation import evaluate
 from xstilts.features import MAX_QUESTION, encode, label_names
@@ -166,7 +166,7 @@ def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatc
     study = SimpleNamespace(retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()))
     checkpoint = build_checkpoint(tmp_path)
     for split, language in sets(source, task):
-        stats, _, _ = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
+        ((stats, _, _),) = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
         assert metrics.score(stats).loc[language, task.metrics[0]] == pytest.approx(100, abs=1e-9), (split, language)
 
 
@@ -188,7 +188,7 @@ def test_states_of_the_gold_keys_rank_every_answer_first(source, name, tmp_path,
         retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()), languages=(),
         training_task=lambda task: TASKS[task.training_set],
     )  # fmt: skip
-    stats, predictions, _ = rank(task, source, languages, "test", build_checkpoint(tmp_path), study)
+    stats, predictions, _ = joined(rank(task, source, languages, "test", build_checkpoint(tmp_path), study))
     found = metrics.score(stats)
     assert set(found.columns) == set(task.metrics) and list(found.index) == languages
     assert (found[["map@20", "cross_map@20"]] > 100 - 1e-9).all(axis=None)

@@ -1,6 +1,8 @@
 """Two processes that part every batch are one process: the same loss curve, all but the same weights."""
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from xstilts.errors import UserError
 from xstilts.features import IGNORED
 from xstilts.processes import part
 from xstilts.runs import Run
-from xstilts.study import load_study
+from xstilts.study import ROOT, load_study
 from xstilts.writing import read_record
 
 NAME = test_resume.NAME
@@ -84,6 +86,17 @@ def test_two_processes_stopped_and_resumed_are_one(tmp_path):
         apart = torch.cat([(weights[key] - others[key]).abs().flatten() for key in weights])
         # where a gradient is all but zero, Adam makes a step of its rounding; steps are of RATE
         assert apart.max() < RATE / 10 and apart.quantile(0.99) < RATE / 1000
+
+
+def test_a_job_has_a_processor_and_on_a_cluster_a_gpu_for_each_process(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
+               "--workflow-profile", ROOT / "profiles" / "slurm", "--dry-run", "--cores", "8",
+               "--config", f"study={study_file(tmp_path, 3)}"]  # fmt: skip
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    jobs = {part.split(":")[0]: part for part in said.split("\nrule ")[1:]}
+    for phase in ("intermediate", "targets"):
+        assert "threads: 3" in jobs[phase] and "gpu=3" in jobs[phase]
+    assert "gpu" not in jobs["encoder"]
 
 
 def test_parts_weigh_what_they_hold():

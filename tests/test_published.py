@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from comparable import NINE
-from xstilts import comparison, make_published, published
 from xstilts.errors import UserError
-from xstilts.published import COLUMNS, read_table, shipped
+from xstilts.publications import comparison, make_published, published
+from xstilts.publications.published import COLUMNS, read_table, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.runs import Fingerprints, Run
 from xstilts.sources.hub_files import SIZES
@@ -44,7 +44,7 @@ def test_every_shipped_row_has_a_source_and_known_words():
 def test_shipped_tables_are_what_the_script_makes(make, tmp_path):
     made = tmp_path / f"{make}.csv"
     make_published.write(made, getattr(make_published, make)(GIVEN), COLUMNS)
-    folder = ROOT / "lib" / "xstilts" / "published"
+    folder = ROOT / "lib" / "xstilts" / "publications" / "numbers"
     assert made.read_bytes() == (folder / made.name).read_bytes()
 
 

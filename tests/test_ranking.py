@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 from sklearn.metrics import average_precision_score, recall_score
 
-from toy import build_checkpoint
+from toy import build_checkpoint, joined
 from xstilts import metrics, ranking, retrieval
 from xstilts.errors import UserError
 from xstilts.results import task_metrics
@@ -93,7 +93,6 @@ def test_the_search_is_that_of_the_sorted_cosines(monkeypatch, values_held, cent
     rng = np.random.default_rng(0)
     asked, told = np.array(["b", "a"] * 7), np.repeat(["a", "b", "c"], [19, 9, 30])
     queries, pool = (rng.normal(size=(len(codes), 6)).astype(np.float32) + 0.5 for codes in (asked, told))
-    anywhere, abroad = ranking.search(queries, asked, pool, told, centre)
 
     def normal(vectors, codes):
         if centre:
@@ -101,19 +100,22 @@ def test_the_search_is_that_of_the_sorted_cosines(monkeypatch, values_held, cent
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     cosines = normal(queries, asked) @ normal(pool, told).T
-    for row, code in enumerate(asked):
-        assert anywhere[0][row].tolist() == np.argsort(-cosines[row])[:20].tolist()
-        foreign = np.flatnonzero(told != code)
-        assert abroad[0][row].tolist() == foreign[np.argsort(-cosines[row, foreign])[:20]].tolist()
-    np.testing.assert_allclose(anywhere[1][0], np.sort(cosines[0])[::-1][:20], atol=1e-6)
+    for code in ("a", "b"):
+        rows, foreign = np.flatnonzero(asked == code), np.flatnonzero(told != code)
+        vectors = retrieval.vectors(queries[rows], centre)
+        anywhere, abroad = ranking.search(vectors, code, pool, [("a", 19), ("b", 28), ("c", 58)], centre)
+        for place, row in enumerate(rows):
+            assert anywhere[0][place].tolist() == np.argsort(-cosines[row])[:20].tolist()
+            assert abroad[0][place].tolist() == foreign[np.argsort(-cosines[row, foreign])[:20]].tolist()
+            np.testing.assert_allclose(anywhere[1][place], np.sort(cosines[row])[::-1][:20], atol=1e-6)
 
 
 @pytest.mark.parametrize("values_held", [2, 2**25])
 def test_of_equally_similar_candidates_the_first_of_the_pool_counts(monkeypatch, values_held):
     monkeypatch.setattr(ranking, "BLOCK_VALUES", values_held)
     pool = np.array([[0, 1], [1, 0], [1, 0], [2, 0], [3, 0]], np.float32)
-    told = np.array(["a", "a", "b", "b", "c"])
-    anywhere, abroad = ranking.search(np.array([[5, 0]], np.float32), np.array(["b"]), pool, told)
+    parts = [("a", 2), ("b", 4), ("c", 5)]
+    anywhere, abroad = ranking.search(np.array([[1, 0]], np.float32), "b", pool, parts)
     assert anywhere[0].tolist() == [[1, 2, 3, 4, 0]]
     assert abroad[0].tolist() == [[1, 4, 0, -1, -1]]  # the query's own language is out, wherever the ties lie
 
@@ -157,7 +159,7 @@ def rank(tmp_path, monkeypatch):
             retrieval=RetrievalSettings(**settings), training=SimpleNamespace(max_length=LengthSettings()),
             languages=(), training_task=lambda task: get(task.training_set),
         )  # fmt: skip
-        return *ranking.rank(get(name), source, list(languages), "test", checkpoint, study), seen
+        return *joined(ranking.rank(get(name), source, list(languages), "test", checkpoint, study)), seen
 
     return run
 

@@ -20,6 +20,7 @@ import test_pipeline
 from test_training import PHASE, WORDS, Scripted, colours, encode_text, flat, tags, training_set
 from toy import build_checkpoint
 from xstilts import dual, phases, pretraining, resuming, training
+from xstilts.batches import TrainingSet
 from xstilts.errors import UserError
 from xstilts.resuming import Saves
 from xstilts.runs import Run, list_runs
@@ -207,7 +208,7 @@ def test_dropout_best_weights_and_patience_go_on(dropping, tokenizer, tmp_path, 
 
 def test_a_dual_encoder_goes_on(dropping, tokenizer, tmp_path, monkeypatch):
     rows = [{"input_ids": [[0, 5 + i % 7, 2], [0, 6 + i % 5, 7, 2]], "example": i} for i in range(40)]
-    sets = [training.TrainingSet("squad1", "dual", rows)]
+    sets = [TrainingSet("squad1", "dual", rows)]
     assert training.HEADS["dual"] is dual.DualEncoder
     phase = PHASE.model_copy(update={"steps": 6, "batch_size": 4, "accumulate": 2})
     expected, alone = tune(dropping, sets, tokenizer, tmp_path / "whole", phase)
@@ -228,7 +229,7 @@ def test_what_is_not_whole_or_not_of_this_training_is_passed_over(
 ):
     sets = [
         training_set("mnli", colours(20), tokenizer),
-        training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 20, tokenizer, 32)),
+        TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 20, tokenizer, 32)),
     ]
     phase = PHASE.model_copy(update={"steps": 5, "batch_size": 4})
     expected, alone = tune(checkpoint, sets, tokenizer, tmp_path / "whole", phase)

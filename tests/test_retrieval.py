@@ -8,7 +8,7 @@ import torch
 import transformers
 from datasets import Dataset
 
-from toy import TEXT, build_checkpoint
+from toy import TEXT, build_checkpoint, joined
 from xstilts import metrics, retrieval
 from xstilts.errors import UserError
 from xstilts.findings import tatoeba_protocol
@@ -217,7 +217,8 @@ def retrieve(checkpoint, monkeypatch):
         study = SimpleNamespace(
             retrieval=RetrievalSettings(**settings), training=SimpleNamespace(max_length=LengthSettings())
         )
-        stats, predictions, layers = retrieval.retrieve(get(task), source, list(languages), split, checkpoint, study)
+        found = retrieval.retrieve(get(task), source, list(languages), split, checkpoint, study)
+        stats, predictions, layers = joined(found)
         if curve is not None:
             curve.append(layers)
         return stats, predictions

@@ -10,7 +10,7 @@ from xstilts.errors import UserError
 from xstilts.needed import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.study import ROOT, load_study
-from xstilts.writing import read_record, write_record, written_whole
+from xstilts.writing import read_record, remove_halves, write_record, written_whole
 
 
 @pytest.fixture
@@ -126,6 +126,8 @@ def test_state_follows_fingerprint_and_notebook(study):
     assert state(one, run, Fingerprints(one)) == "missing"
     record = {"fingerprint": Fingerprints(one).of(run), "notebook": runs.notebook_hash(run.notebook)}
     write_record(path, record)
+    assert state(one, run, Fingerprints(one)) == "stale"  # without its checkpoint
+    (run.folder(one) / "checkpoint").mkdir()
     assert state(one, run, Fingerprints(one)) == "done"
     write_record(path, record | {"notebook": "another"})
     assert state(one, run, Fingerprints(one)) == "stale"
@@ -153,6 +155,27 @@ def test_half_written_is_never_there(tmp_path):
         (aside / "model").write_text("whole")
     assert (tmp_path / "checkpoint" / "model").read_text() == "whole"
     assert read_record(tmp_path / "no.json") == {}
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
+    left = [".checkpoint.4711/model", ".checkpoint.removed/model", ".checkpoint.half-ab/model"]
+    left += ["models/.mnli.half-ab/model", "xnli/.stats.parquet.half-ab"]
+    kept = ["checkpoint/model", "run.json", ".lock", "models/mnli/model", "xnli/stats.parquet"]
+    for name in [*left, *kept]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    remove_halves(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not list(tmp_path.rglob(".checkpoint.*"))
+
+
+def test_fewer_examples_than_languages_are_refused(study):
+    check_data(study(intermediate=["none", "mnli@all=8"]))
+    with pytest.raises(UserError, match=r'study.yaml: "mnli@all=7": 7 examples of 8 languages together'):
+        check_data(study(intermediate=["none", "mnli@all=7"]))
+    few = {"direct": {"targets": ["xnli"], "training_languages": ["all"], "examples": [3]}}
+    with pytest.raises(UserError, match=r'"xnli@all=3": 3 examples of 8 languages together'):
+        check_data(study(further=few))
 
 
 def test_a_control_counts_once_it_is_done_and_while_it_is_not_stale(study, tmp_path):

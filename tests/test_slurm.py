@@ -35,7 +35,7 @@ def here(tmp_path_factory):
 def profile(tmp_path):
     """The shipped profile for a cluster with no GPU, no accounting and little memory, looked at often."""
     values = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
-    assert values["set-resources"]["targets"]["gpu"] == 1
+    assert values["set-resources"]["targets"]["gpu"] == "threads"
     values |= {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 1, "latency-wait": 5}
     del values["set-resources"]
     values["default-resources"] = {"mem_mb": "attempt * 1500", "runtime": "attempt * 10"}

@@ -12,7 +12,7 @@ import pytest
 
 import small
 from toy import build_checkpoint
-from xstilts import runs, tasks, tunings
+from xstilts import phases, runs, tasks, tunings
 from xstilts.__main__ import _discard_stale
 from xstilts.runs import CODE, NOTEBOOKS, Fingerprints, Run, list_runs, notebook_hash
 from xstilts.sources import kept, open_source
@@ -38,7 +38,7 @@ def finish(study):
     for run in list_runs(study):
         folder = run.folder(study)
         record = {"fingerprint": fingerprints.of(run), "notebook": notebook_hash(run.notebook)}
-        if run.phase == "intermediate":
+        if run.phase in ("encoder", "intermediate"):
             (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
         write_record(folder / "run.json", record)
 
@@ -72,6 +72,8 @@ def training(**changes):
         (training(target={"steps": 5}), of("xnli", "xquad")),
         (training(overrides={"target/squad1": {"steps": 5}}), of("xquad")),
         (training(mix={"mlm_share": 0.5}), set()),  # nothing is mixed
+        (training(save_minutes=1), set()),
+        (training(processes=2), TRAINED | of("mnli", "squad1", "xnli", "xquad")),  # tatoeba after none is not trained
         ({"retrieval": {"layer": 1}}, of("tatoeba")),
         ({"micro": small.SMALL["micro"] | {"parallel": {"test": 11}}}, of("tatoeba")),
         ({"title": "Another"}, FINAL),
@@ -226,10 +228,12 @@ def test_the_contents_of_a_checkpoint(files):
 EXCEPTIONS = {
     "": "the package",
     "questions": "the package of the further questions",
+    "publications": "the package of what was published",
     "errors": "messages",
     "hashes": "makes the fingerprints; another hash is another fingerprint",
     "runs": "makes the fingerprints",
     "writing": "how files are written, not what",
+    "locks": "who may write, not what",
     "diverged": "ends a training or leaves it as it is",
     "study": "reads parameters: the values read are in the fingerprints",
     "parameters": "reads parameters: the values read are in the fingerprints",
@@ -281,6 +285,21 @@ def test_kept_sets_depend_on_the_code_that_makes_them(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "_code_hash", lambda: "edited")
     source.load(task, tunings.evaluation_split(source, task), "qab")
     assert len(set(source.folder.iterdir()) - there) == 1
+
+
+@pytest.mark.parametrize("phase", ["encoder", "intermediate"])
+def test_an_encoder_deleted_by_hand_is_made_again_and_nothing_else(study, phase):
+    one = study(intermediate=["none", "mnli"])
+    source, name = open_source(one), "mnli" if phase == "intermediate" else ""
+    phases.encoder(one, source, 1)
+    phases.intermediate(one, source, "mnli", 1)
+    folder = Run(phase, 1, name).folder(one)
+    before = (folder / "checkpoint" / "model.safetensors").read_bytes()
+    shutil.rmtree(folder / "checkpoint")
+    assert again(one) == {Run(phase, 1, name).name}
+    phases.encoder(one, source, 1)
+    phases.intermediate(one, source, "mnli", 1)
+    assert (folder / "checkpoint" / "model.safetensors").read_bytes() == before
 
 
 def test_every_run_has_its_code():

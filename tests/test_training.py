@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer, TrainingArguments
 
 from toy import build_checkpoint
 from xstilts import metrics, training
+from xstilts.batches import Batches, TrainingSet
 from xstilts.errors import UserError
 from xstilts.evaluation import evaluate, predict
 from xstilts.features import encode, encode_text
@@ -84,7 +85,7 @@ def passages(n: int) -> Dataset:
 
 def training_set(name, data, tokenizer):
     labels = get(name).labels
-    return training.TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
+    return TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
 
 
 def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None, development=None):
@@ -104,10 +105,10 @@ def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
     losses = [entry["loss"] for entry in record["loss"]]
     assert losses[-1] < losses[0] / 2
     labels = list(get("mnli").labels)
-    found = predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels)["en"]
+    found = dict(predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels))["en"]
     assert found == colours(5)["label"][:]
     labels = list(get("udpos").labels)
-    found = predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels)["en"]
+    found = dict(predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels))["en"]
     assert found == tags(20)["tags"][:]
 
 
@@ -120,7 +121,7 @@ def test_choices_and_spans_are_learned(checkpoint, tokenizer, tmp_path, name, da
         phase = PHASE.model_copy(update={"steps": steps})
         item = training_set(name, data(200), tokenizer)
         model, _ = tune(checkpoint, [item], tokenizer, tmp_path, phase)
-        found = predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels))
+        found = dict(predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels)))
         return metrics.score(evaluate(task, unseen, found)).loc["en", task.metrics[-1]]
 
     assert score(1) < 50
@@ -132,7 +133,7 @@ def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
         torch.rand(seed * 7)  # whatever was drawn before must not matter
         sets = [
             training_set("mnli", colours(20), tokenizer),
-            training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
+            TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
         ]
         phase = PHASE.model_copy(update={"steps": 20})
         return flat(tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0])
@@ -172,12 +173,12 @@ def test_mixing_follows_sizes_cap_and_mlm_share(tokenizer):
     sets = [
         training_set("mnli", colours(100), tokenizer),
         training_set("udpos", tags(100), tokenizer),
-        training.TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
+        TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
     ]
     steps = 1000
 
     def shares(**mix):
-        batches = list(training.Batches(sets, PHASE, MixSettings(**mix), steps, seed=3))
+        batches = list(Batches(sets, PHASE, MixSettings(**mix), steps, seed=3))
         assert all(len({number for number, *_ in batch}) == 1 for batch in batches), "a batch mixes tasks"
         numbers = [batch[0][0] for batch in batches]
         return [numbers.count(number) / steps for number in range(3)]
@@ -193,7 +194,7 @@ def test_mixing_follows_sizes_cap_and_mlm_share(tokenizer):
 
 def test_an_epoch_sees_every_example_once(tokenizer):
     item = training_set("mnli", colours(31), tokenizer)  # 93 examples: the last batch is short
-    batches = list(training.Batches([item], PHASE, MixSettings(), 6, seed=1))
+    batches = list(Batches([item], PHASE, MixSettings(), 6, seed=1))
     assert sorted(row for batch in batches for _, row, _ in batch) == list(range(93))
 
 
@@ -205,8 +206,8 @@ SHARES = (0.181024, 0.181024, 0.181024, 0.179984, 0.120983, 0.055113, 0.052503, 
 
 def test_shares_of_the_nine_tasks():
     def shares(**mix):
-        sets = [training.TrainingSet(str(size), "span", [{}] * size) for size in SIZES]
-        return training.Batches(sets, PHASE, MixSettings(**mix), 1, seed=1).shares
+        sets = [TrainingSet(str(size), "span", [{}] * size) for size in SIZES]
+        return Batches(sets, PHASE, MixSettings(**mix), 1, seed=1).shares
 
     assert np.allclose(shares(), SHARES, atol=1e-6)
     assert math.isclose(shares(cap=10**9)[0] / shares(cap=10**9)[-1], 1_104_934 / 9_741)
@@ -218,10 +219,10 @@ def test_the_batches_of_a_step_are_of_one_task_and_none_is_masked_twice_alike(to
     sets = [
         training_set("mnli", colours(30), tokenizer),
         training_set("udpos", tags(60), tokenizer),
-        training.TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
+        TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
     ]
     phase = PHASE.model_copy(update={"batch_size": 4, "accumulate": 3})
-    batches = training.Batches(sets, phase, MixSettings(), 50, seed=3)
+    batches = Batches(sets, phase, MixSettings(), 50, seed=3)
     made = list(batches)
     assert len(made) == len(batches) == 150
     assert all(len({batch[0][0] for batch in made[i : i + 3]}) == 1 for i in range(0, 150, 3))
@@ -244,7 +245,7 @@ def test_a_step_is_adamw_as_the_paper_has_it(checkpoint, tokenizer, tmp_path):
     spared = {id(p) for m in model.modules() if isinstance(m, torch.nn.LayerNorm) for p in m.parameters()}
     spared |= {id(m.bias) for m in model.modules() if isinstance(m, torch.nn.Linear)}
     assert 0 < len(spared) < len(list(model.parameters()))
-    batches, moments = list(training.Batches([item], phase, MixSettings(), 6, seed=1)), {}
+    batches, moments = list(Batches([item], phase, MixSettings(), 6, seed=1)), {}
     for step in range(6):
         model.zero_grad()
         for batch in batches[3 * step : 3 * step + 3]:
@@ -294,7 +295,7 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(checkpoint, 
     assert record["selection"]["curve"][3] == {"step": 12, "score": 49.5, "mnli": 0, "udpos": 99}
     assert torch.equal(flat(model), asked.seen[1]) and not torch.equal(asked.seen[1], asked.seen[3])
     assert model.heads["mnli"].base_model is model.heads["udpos"].base_model is model.encoder
-    made = list(training.Batches(sets, phase, MixSettings(), 40, seed=1))[:24]
+    made = list(Batches(sets, phase, MixSettings(), 40, seed=1))[:24]
     assert record["tokens"] == sum(len(sets[n].features[row]["input_ids"]) for batch in made for n, row, _ in batch)
     json.dumps(record)
 
@@ -341,7 +342,7 @@ def test_masked_lm_makes_logits_at_masked_positions_alone(tmp_path, tokenizer):
         max_position_embeddings=66, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     XLMRobertaForMaskedLM(config).save_pretrained(tmp_path)
-    item = training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS * 5)] * 16, tokenizer, 64))
+    item = TrainingSet("mlm", "text", encode_text([" ".join(WORDS * 5)] * 16, tokenizer, 64))
     model = training.SharedEncoder(tmp_path, [item], False)
     batch = training.collate(item.features, tokenizer.pad_token_id)
     batch = training.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(1))
@@ -385,7 +386,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(checkpoint, tokenizer, 
     )
     sets = [
         training_set("mnli", colours(20), tokenizer),
-        training.TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
+        TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
     ]
     phase = PHASE.model_copy(update={"steps": 5, "precision": "bf16"})
     model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase)

@@ -1,7 +1,9 @@
 """Toy tokenizers and checkpoints, trained on the spot, for tests that need no world."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
@@ -56,3 +58,8 @@ def build_checkpoint(folder: Path, text=TEXT) -> Path:
     XLMRobertaForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def joined(found: Iterable[tuple[pd.DataFrame, ...]]) -> list[pd.DataFrame]:
+    """What retrieval yields language by language, as whole tables."""
+    return [pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)]

@@ -88,7 +88,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
     check_folders(study)
     check_data(study)
     if study.published:
-        from .published import read  # not at the start of every job
+        from .publications.published import read  # not at the start of every job
 
         read(study)
     if study.absence:

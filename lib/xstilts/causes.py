@@ -11,7 +11,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MEMORY = "out of memory: run fewer at a time (CORES=n), smaller batches with more accumulate, or on a larger machine"
 DISK = "the disk is full: make room where the study and TMPDIR write"
 KNOWN = [
-    (r"No space left on device|StorageFull|Disk quota exceeded|os error 28\b", DISK),
+    (r"No space left on device|StorageFull|database or disk is full|Disk quota exceeded|os error 28\b", DISK),
     (
         r"CUDA out of memory|OutOfMemoryError",
         "out of GPU memory: smaller batches with more accumulate, or a larger GPU",

@@ -9,9 +9,9 @@ import json
 import textwrap
 from pathlib import Path
 
+from .checks import check_lengths, inputs_of
 from .errors import UserError
 from .study import ROOT, Study, parse_run
-from .tasks import RETRIEVAL_KINDS, get
 from .writing import written_whole
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
@@ -148,23 +148,12 @@ def _check(study: Study, model, tokenizer) -> None:
         )
     if tokenizer.pad_token is None:
         raise UserError(f"{_key(study)}: its tokenizer has no token for padding; choose another encoder")
-    targets = [get(name) for name in study.targets]
-    runs = [parse_run(name) for name in study.intermediate]
-    kinds = {task.kind for task in [*targets, *(get(name) for run in runs for name in run.tasks)]}
-    if kinds & set(RETRIEVAL_KINDS):
+    kinds = inputs_of(study)
+    if "retrieval" in kinds:
         study.retrieval.indices(model.config.num_hidden_layers)
-        kinds.add("retrieval")
-    if any(run.mlm for run in runs):
-        if tokenizer.mask_token is None:
-            raise UserError(f"{_key(study)}: its tokenizer has no mask token, which +mlm needs; choose another encoder")
-        kinds.add("mlm")
-    longest = _positions(model)
-    for kind, length in study.training.max_length.model_dump().items():
-        if kind in kinds and longest and length > longest:
-            raise UserError(
-                f"{study.path}: training.max_length.{kind}: {length} tokens, and {study.encoder.checkpoint} takes "
-                f"{longest} at most"
-            )
+    if "mlm" in kinds and tokenizer.mask_token is None:
+        raise UserError(f"{_key(study)}: its tokenizer has no mask token, which +mlm needs; choose another encoder")
+    check_lengths(study, _positions(model), study.encoder.checkpoint)
 
 
 def _positions(model) -> int:

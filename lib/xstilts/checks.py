@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import UserError, nearest
 from .parameters import truths, unquoted
 from .settings import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED, PhaseSettings
-from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task, refused_pairs
+from .tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 
 if TYPE_CHECKING:
     from .study import Study
@@ -117,15 +117,37 @@ def check(study: "Study", path: Path) -> None:
             )
     if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
         raise UserError(f"{path}: retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
-    if not study.encoder.checkpoint and len(trainable) < len(study.all_targets):
-        try:
-            study.retrieval.indices(study.encoder.pretrain.layers)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+    if not study.encoder.checkpoint:
+        pretrain = study.encoder.pretrain
+        if len(trainable) < len(study.all_targets):
+            try:
+                study.retrieval.indices(pretrain.layers)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from None
+        # RoBERTa counts positions from after the padding's
+        check_lengths(study, pretrain.positions - 2, f"an encoder of encoder.pretrain.positions: {pretrain.positions}")
     if study.source == "files":
         refused = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from())
         if refused:
             raise UserError(f"{path}: " + "; ".join(refused))
+
+
+def inputs_of(study: "Study") -> set[str]:
+    """Which of ``training.max_length`` the runs of the study heed."""
+    runs = [study.intermediate_run(name) for name in study.intermediate]
+    names = [*study.all_targets, *(name for run in runs for name in run.tasks)]
+    kinds = {TASKS[name].kind for name in names} | ({"mlm"} if any(run.mlm for run in runs) else set())
+    return kinds | ({"retrieval"} if kinds & set(RETRIEVAL_KINDS) else set())
+
+
+def check_lengths(study: "Study", longest: int, encoder: str) -> None:
+    """UserError where inputs may be longer than the ``encoder`` takes: ``longest`` tokens, 0 for any number."""
+    kinds = inputs_of(study)
+    for kind, length in study.training.max_length.model_dump().items():
+        if kind in kinds and longest and length > longest:
+            raise UserError(
+                f"{study.path}: training.max_length.{kind}: {length} tokens, and {encoder} takes {longest} at most"
+            )
 
 
 def check_folders(study: "Study") -> None:
@@ -142,6 +164,31 @@ def check_folders(study: "Study") -> None:
                 f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); expected a folder with space to "
                 f"write: free some, or name another folder under {key}:"
             ) from None
+
+
+def refused_pairs(
+    trained: list[str], targets: tuple[str, ...], read_from: dict[str, tuple[str, ...]] | None = None
+) -> list[str]:
+    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
+
+    ``read_from`` names the splits that the training rows of a task come from where it is not "train"
+    alone (a study may train on part of a published development set). A target's own development set in one
+    language holds translations of what is scored in the others, where the languages are not ``independent``; the
+    parts of a set in one language share no rows (FilesSettings sees to that).
+    """
+    refused = []
+    for name in trained:
+        splits = (read_from or {}).get(name, ("train",))
+        shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
+        if len(TASKS[name].languages) > 1 and set(splits) != {"train"} and not TASKS[name].independent:
+            shared.add(name)
+        refused += [
+            f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
+            f"them, perhaps as translations); drop one of the two"
+            for target in targets
+            if target in shared
+        ]
+    return refused
 
 
 def _tuned_retrieval(study: "Study") -> list[Task]:

@@ -1,6 +1,7 @@
 """A fine-tuned model over all languages of a target: predictions and per-example statistics.
 
-Memory is that of the largest language: features wait in a file for their turn in the one length-sorted pass.
+Memory is that of the largest language: features wait in a file for their turn in the one length-sorted pass, and so do
+predictions for those of the rest of their language.
 """
 
 import math
@@ -22,37 +23,40 @@ from .tasks import Task
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
+PLACES = {"example", "first_word"}  # of a feature: where its prediction belongs
 
 
 @torch.no_grad()
 def predict(
     model, task: Task, data: dict[str, Dataset], tokenizer, lengths: LengthSettings, labels: list[str]
-) -> dict[str, list[Any]]:
-    """Predictions per language, one per example in order: a label index (classification, choice), a
+) -> Iterator[tuple[str, list[Any]]]:
+    """(language, predictions), one prediction per example in order: a label index (classification, choice), a
     list of tag names (tagging) or an answer string, "" for no answer (span).
 
     All languages go through the model in one length-sorted pass. UserError for a model whose outputs are no numbers.
     """
     model.eval()
     device = next(model.parameters()).device
-    results: dict[str, list[Any]] = {language: _blank(task, dataset) for language, dataset in data.items()}
     tokens = 0
-    with Spill() as keyed:
-        for language, dataset in data.items():
+    with Spill() as keyed, Spill() as told:
+        for number, dataset in enumerate(data.values()):
             for feature in encode(task, dataset, tokenizer, lengths, labels):
-                keyed.add((language, feature), size(feature))
+                keyed.add((number, feature), size(feature))
                 tokens += math.prod(size(feature))
         with Progress(f"scoring {task.name}", tokens, "tokens") as bar:  # not examples: the longest come last
             for batch in _batches(keyed.sorted()):
                 rows = [feature for _, feature in batch]
                 tensors = collate(rows, tokenizer.pad_token_id)
                 output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
-                for (language, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-                    _place(task, results[language], feature, prediction)
+                for (number, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
+                    where = {name: feature[name] for name in PLACES & feature.keys()}
+                    told.add((where, prediction), (number, feature["example"]))
                 bar.to(bar.done + sum(math.prod(size(feature)) for feature in rows))
-    if task.kind == "span":
-        return {language: _answers(results[language], dataset) for language, dataset in data.items()}
-    return results
+        for number, (language, dataset) in enumerate(data.items()):
+            results = _blank(task, dataset)
+            for where, prediction in told.of(number):
+                _place(task, results, where, prediction)
+            yield language, _answers(results, dataset) if task.kind == "span" else results
 
 
 def evaluate(task: Task, data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
@@ -80,8 +84,8 @@ def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]
     return pd.concat(tables, ignore_index=True)
 
 
-def _batches(keyed: Iterable[tuple[str, Feature]]) -> Iterator[list[tuple[str, Feature]]]:
-    batch: list[tuple[str, Feature]] = []
+def _batches(keyed: Iterable[tuple[int, Feature]]) -> Iterator[list[tuple[int, Feature]]]:
+    batch: list[tuple[int, Feature]] = []
     for pair in keyed:
         choices, length = size(pair[1])
         full = batch and (len(batch) + 1) * choices * length > BATCH_TOKENS
@@ -130,10 +134,10 @@ def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: list[Feature]) -> 
     ]
 
 
-def _place(task: Task, results: list[Any], feature: Feature, prediction: Any) -> None:
-    index = feature["example"]
+def _place(task: Task, results: list[Any], where: dict[str, int], prediction: Any) -> None:
+    index = where["example"]
     if task.kind == "tagging":
-        first = feature["first_word"]
+        first = where["first_word"]
         results[index][first : first + len(prediction)] = prediction
     elif task.kind == "span":  # the best span over windows; the smallest no-answer score
         seen = results[index]

@@ -8,8 +8,8 @@ from .tunings import evaluation_languages, evaluation_split, pool_languages, tra
 
 
 def check_data(study: Study) -> None:
-    """Fetch what must be fetched and read it once, as the runs will. UserError where a run or target has no data,
-    where a file is malformed, or a language of the study is in none of its targets."""
+    """Fetch what must be fetched and read what has not been read yet, as the runs will. UserError where a run or target
+    has no data, where a file is malformed, or a language of the study is in none of its targets."""
     source = open_source(study)
     sets = _needed(study, source)
     mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
@@ -41,8 +41,9 @@ def check_data(study: Study) -> None:
         return
     for task, split, languages in sets:
         for language in languages:
-            source.load(task, split, language)
-    if text:
+            if not source.holds(task, split, language):
+                source.load(task, split, language)
+    if text and not source.holds(1):
         source.text(1)
 
 
@@ -53,6 +54,7 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
         run = study.intermediate_run(name)
         for task in [] if name in study.left_out else map(get, run.tasks):
             trained = training_sets(name, task, run.languages, source)
+            _check_share(study, name, trained, study.phase("intermediate", name).examples)
             sets += [(task, split, [language]) for split, language in trained]
             sets.append((task, "dev", own))
     for task in map(get, study.all_targets):
@@ -62,7 +64,17 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
     for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
         trained = study.training_task(get(tuning.target))
         if not tuning.untrained:
-            sets += [(trained, split, [language]) for split, language in tuning.training_sets(study, source)]
+            parts = tuning.training_sets(study, source)
+            _check_share(study, tuning.name, parts, tuning.phase(study).examples)
+            sets += [(trained, split, [language]) for split, language in parts]
             if tuning.phase(study).evaluate_every:
                 sets.append((trained, "dev", own))
     return sets
+
+
+def _check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: int) -> None:
+    if 0 < examples < len(sets):
+        raise UserError(
+            f'{study.path}: "{name}": {examples} examples of {len(sets)} languages together, fewer than one of each; '
+            f"expected {len(sets)} or more, or 0 for all"
+        )

@@ -1,6 +1,5 @@
 """The three phases as the notebooks call them. Each looks for its own finished, fingerprinted work first."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
 from . import dual
+from .batches import TrainingSet
 from .checkpoints import fetch
 from .errors import UserError
 from .evaluation import evaluate, predict, prediction_table
@@ -27,9 +27,9 @@ from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, u
 from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
-from .training import HEADS, Development, SharedEncoder, TrainingSet, check_precision, fine_tune, save_encoder
+from .training import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
 from .tunings import Tuning, evaluation_split, training_sets, tunings
-from .writing import read_record, write_record, write_table, written_whole
+from .writing import read_parts, read_record, write_parts, write_record, written_whole
 
 transformers.logging.set_verbosity_error()  # a fresh head is no news here
 transformers.logging.disable_progress_bar()
@@ -38,10 +38,10 @@ transformers.logging.disable_progress_bar()
 def encoder(study: Study, source: Source, seed: int) -> dict:
     """Phase 1: the encoder of a seed in ``runs/<study>/encoder/seed<k>/checkpoint``; returns its record."""
     run = Run("encoder", seed)
-    folder = run.folder(study)
-    fingerprint = Fingerprints(study).of(run)
+    folder, fingerprints = run.folder(study), Fingerprints(study)
+    fingerprint = fingerprints.of(run)
     record = read_record(folder / "training.json")
-    if record.get("fingerprint") == fingerprint:
+    if record.get("fingerprint") == fingerprint and not lacks_encoder(run, fingerprints):
         return record
     (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
     if study.encoder.checkpoint:
@@ -58,9 +58,8 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
 
 
 def _saves(study: Study, folder: Path, fingerprint: str) -> Saves:
-    """Where a training keeps the checkpoint to go on from, if it is killed. One of another number of processes is
-    none: each has random numbers of its own."""
-    return Saves(folder, f"{fingerprint} {os.environ.get('WORLD_SIZE', 1)}", study.training.save_minutes)
+    """Where a training keeps the checkpoint to go on from, if it is killed."""
+    return Saves(folder, fingerprint, study.training.save_minutes)
 
 
 def _curves(study: Study, folder: Path, name: str = "") -> Path | None:
@@ -192,7 +191,7 @@ def _development(
 def _dev_scores(study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer) -> dict[str, float]:
     """Metric -> percent on development rows in the source language."""
     task, data = get(item.name), {study.source_language: rows}
-    found = predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels))
+    found = dict(predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels)))
     return score(evaluate(task, data, found)).iloc[0].to_dict()
 
 
@@ -220,33 +219,34 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             if not tuning.untrained:
                 record = _fine_tuned(study, source, run, tuning, fingerprints)
             if task.kind in RETRIEVAL_KINDS:
-                find = rank if task.kind == "ranking" else retrieve
-                asked = task, source, languages, split
-                if tuning.untrained:
-                    stats, predictions, layers = find(*asked, start, study)
-                else:
-                    stats, predictions, layers = find(*asked, trained, study, tuned=True)
-                write_table(layers, place / "layers.parquet")
+                find, encoder = rank if task.kind == "ranking" else retrieve, start if tuning.untrained else trained
+                parts = find(task, source, languages, split, encoder, study, tuned=not tuning.untrained)
             else:
                 data = {language: source.load(task, split, language) for language in languages}
-                model = HEADS[task.kind].from_pretrained(trained).to("cuda" if torch.cuda.is_available() else "cpu")
-                labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-                found = predict(model, task, data, tokenizer, study.training.max_length, labels)
-                stats, predictions = evaluate(task, data, found), prediction_table(data, found)
                 record = {**record, "left_out": {language: left_out(rows) for language, rows in data.items()}}
-            stats = stats.assign(
-                target=tuning.target, training_language=tuning.training_language, examples=tuning.examples
-            )
-            write_table(stats, place / "stats.parquet")
-            write_table(predictions, place / "predictions.parquet")
+                parts = _scored(study, task, data, trained, tokenizer)
+            columns = {name: getattr(tuning, name) for name in ("target", "training_language", "examples")}
+            tables = [place / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
+            write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
             record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
             write_record(place / "scored.json", record)
-        yield tuning.name, score(pd.read_parquet(place / "stats.parquet"))
+        yield tuning.name, pd.concat(map(score, read_parts(place / "stats.parquet")))
     _gather(study, run, [folder / tuning.name for tuning in tunings(study, source, bundle)])
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if name != NONE:
         remove_encoder(Run("intermediate", seed, name), fingerprints)
+
+
+def _scored(
+    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Statistics and predictions of a fine-tuned model, language by language."""
+    model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    for language, found in predict(model, task, data, tokenizer, study.training.max_length, labels):
+        rows, predictions = {language: data[language]}, {language: found}
+        yield evaluate(task, rows, predictions), prediction_table(rows, predictions)
 
 
 def _model_folder(study: Study, run: Run, tuning: Tuning) -> Path:
@@ -289,11 +289,11 @@ def _fine_tuned(study: Study, source: Source, run: Run, tuning: Tuning, fingerpr
 
 def _gather(study: Study, run: Run, places: list[Path]) -> None:
     """One ``stats.parquet`` for the run, with the columns that say which run it was."""
-    parts = [pd.read_parquet(place / "stats.parquet") for place in places]
-    stats = pd.concat(parts, ignore_index=True).assign(
-        study=study.shares or study.name,
-        encoder=study.encoder.checkpoint or "pretrained",
-        intermediate=run.intermediate,
-        seed=run.seed,
-    )
-    write_table(stats, run.folder(study) / "stats.parquet")
+    columns = {
+        "study": study.shares or study.name,
+        "encoder": study.encoder.checkpoint or "pretrained",
+        "intermediate": run.intermediate,
+        "seed": run.seed,
+    }
+    parts = ([part.assign(**columns)] for place in places for part in read_parts(place / "stats.parquet"))
+    write_parts(parts, [run.folder(study) / "stats.parquet"])

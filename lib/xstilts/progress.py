@@ -48,7 +48,8 @@ class Progress:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        Progress.current = self.outer
+        if Progress.current is self:  # not where a generator that was left half-way ends at last
+            Progress.current = self.outer
         if self.outer:
             self.outer.within = ""
         elif not self.silent:

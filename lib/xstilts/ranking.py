@@ -13,6 +13,8 @@ Of equally similar candidates the first of the pool counts: languages in the ord
 of its set. The official scripts leave ties to an unstable sort and to FAISS.
 """
 
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ from datasets import Dataset, concatenate_datasets
 from . import metrics
 from .dual import LENGTHS
 from .errors import UserError
-from .retrieval import Pooler, layer_scores, nearest, vectors
+from .retrieval import CHUNK, Found, Pooler, layer_scores, nearest, vectors
 from .sources import Source
+from .spill import database
 from .study import Study
 from .tasks import POOL, Task
 from .tunings import pool_languages
@@ -42,55 +45,76 @@ def rank(
     checkpoint: Path,
     study: Study,
     tuned: bool = False,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> Iterator[Found]:
     """As :func:`.retrieval.retrieve`, for a ranking task; a prediction is the first 20 ids, with blanks between.
 
-    The pool and the queries of all languages go through the encoder once. UserError for a language without a query
-    that has a relevant candidate; single ones are left out (as by the official script).
+    The pool and the queries of all languages go through the encoder once, and their vectors to files; then those of
+    one language at a time ask. UserError for a language without a query that has a relevant candidate; single ones
+    are left out (as by the official script).
     """
     pooler = Pooler(checkpoint, study, tuned)
     longest = LENGTHS[study.training_task(task).kind]
     codes = pool_languages(study, source, task)
-    pool = _by_language(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
-    relevant = Relevant(pool)
-    sets = [relevant.answerable(source.load(task, split, code), code) for code in languages]
-    queries, asked_in = concatenate_datasets(sets), np.repeat(languages, [len(rows) for rows in sets])
-    candidates = pooler.states(pool["text"], longest[1])
-    asked = pooler.states(queries["text"][:], longest[0])
-    centre, curve = pooler.settings.centre, []
-    for number, layer in enumerate(pooler.layers):
-        found = search(np.asarray(asked[number]), asked_in, candidates[number], relevant.languages, centre)
-        parts = [relevant.stats(queries, asked_in == code, found, code) for code in languages]
-        found_stats = pd.concat(parts, ignore_index=True)
-        curve.append(layer_scores(found_stats, layer))
-        if number == 0:  # the main layer
-            stats, first = found_stats, found[0][0].tolist()
-    ids = [" ".join(relevant.ids[row] for row in rows) for rows in first]
-    predictions = pd.DataFrame({"language": asked_in, "id": queries["id"][:], "prediction": ids})
-    return stats, predictions, pd.concat(curve, ignore_index=True)
+    pool = Pool(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
+    sets = [pool.answerable(source.load(task, split, code), code) for code in languages]
+    candidates = pooler.states(pool.rows["text"], longest[1])
+    asked = pooler.states(concatenate_datasets(sets)["text"], longest[0])
+    start = 0
+    for language, queries in zip(languages, sets, strict=True):
+        curve: list[pd.DataFrame] = []
+        for number, layer in enumerate(pooler.layers):
+            own = vectors(asked[number, start : start + len(queries)], pooler.settings.centre)
+            found = search(own, language, candidates[number], pool.parts, pooler.settings.centre)
+            found_stats = pool.stats(queries, found, language)
+            curve.append(layer_scores(found_stats, layer))
+            if number == 0:  # the main layer
+                stats, first = found_stats, [" ".join(pool.ids(rows)) for rows in found[0][0].tolist()]
+        predictions = pd.DataFrame({"language": language, "id": queries["id"][:], "prediction": first})
+        yield stats, predictions, pd.concat(curve, ignore_index=True)
+        start += len(queries)
 
 
-def _by_language(pool: Dataset) -> Dataset:
-    """Rows of a language together, languages and rows in the order they came."""
-    codes = pool["language"][:]
-    first = {code: place for place, code in enumerate(dict.fromkeys(codes))}
-    return pool.select(sorted(range(len(pool)), key=lambda row: first[codes[row]]))
+class Pool:
+    """The candidates, and which of them are relevant to which query. What is known of them by name lies in a file.
 
+    ``rows``: those of a language together, languages and rows in the order they came; ``parts``: language and end of
+    each.
+    """
 
-class Relevant:
-    """Which candidates of a pool are relevant to which query."""
-
-    def __init__(self, pool: Dataset):
-        self.ids, self.languages = pool["id"][:], np.asarray(pool["language"][:])
-        if len(set(self.ids)) < len(self.ids):
+    def __init__(self, rows: Dataset):
+        codes, told = dict[str, int](), array("h")
+        for part in rows.select_columns("language").iter(CHUNK):
+            told.extend(codes.setdefault(code, len(codes)) for code in part["language"])
+        order = np.argsort(told, kind="stable")
+        self.rows = rows if (np.diff(order) == 1).all() else rows.select(order)
+        self.parts = list(zip(codes, np.bincount(told).cumsum().tolist(), strict=True))
+        self._known = database(
+            "CREATE TABLE ids (row INTEGER PRIMARY KEY, id TEXT)",
+            "CREATE TABLE keys (key TEXT, row INTEGER, PRIMARY KEY (key, row)) WITHOUT ROWID",
+        )
+        count = 0
+        for part in self.rows.select_columns(["id", "keys"]).iter(CHUNK):
+            numbered = range(count, count + len(part["id"]))
+            self._known.executemany("INSERT INTO ids VALUES (?, ?)", zip(numbered, part["id"], strict=True))
+            held = [(key, row) for row, keys in zip(numbered, part["keys"], strict=True) for key in keys]
+            self._known.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", held)
+            count = numbered.stop
+        if self._asked("SELECT 1 FROM ids GROUP BY id HAVING count(*) > 1 LIMIT 1"):
             raise UserError("two candidates of a pool have the same id; expected ids that are unique in all languages")
-        self.rows: dict[str, list[int]] = {}
-        for row, keys in enumerate(pool["keys"][:]):
-            for key in keys:
-                self.rows.setdefault(key, []).append(row)
+
+    def _asked(self, query: str, *values: str | int) -> list:
+        return [value for (value,) in self._known.execute(query, values)]
+
+    def ids(self, rows: list[int]) -> list[str]:
+        return [self._asked("SELECT id FROM ids WHERE row = ?", row)[0] for row in rows]
 
     def of(self, keys: list[str]) -> list[int]:
-        return sorted({row for key in keys for row in self.rows.get(key, [])})
+        """Rows of the candidates that have one of these keys."""
+        return sorted({row for key in keys for row in self._asked("SELECT row FROM keys WHERE key = ?", key)})
+
+    def languages(self, rows: list[int]) -> np.ndarray:
+        codes, ends = zip(*self.parts, strict=True)
+        return np.array(codes)[np.searchsorted(ends, rows, side="right")]
 
     def answerable(self, queries: Dataset, language: str) -> Dataset:
         """The queries that have a relevant candidate."""
@@ -102,22 +126,20 @@ class Relevant:
             )
         return queries.select(kept)
 
-    def stats(self, queries: Dataset, chosen: np.ndarray, found: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
-        """Statistics of the ``chosen`` queries, those of one language. ``found``: the ranked candidates of all
-        queries, of any language and of any but the query's own."""
-        rows = np.flatnonzero(chosen).tolist()
-        ids, keys = queries["id"][:], queries["keys"][:]
-        ids, gold = [ids[row] for row in rows], [self.of(keys[row]) for row in rows]
-        anywhere, abroad = ([[at for at in places[row].tolist() if at >= 0] for row in rows] for places, _ in found)
+    def stats(self, queries: Dataset, found: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
+        """Statistics of the queries of one language. ``found``: their ranked candidates, of any language and of any
+        but their own."""
+        ids, gold = queries["id"][:], [self.of(keys) for keys in queries["keys"][:]]
+        anywhere, abroad = ([[at for at in row if at >= 0] for row in places.tolist()] for places, _ in found)
         tables = [metrics.ranking(ids, gold, anywhere, language)]
-        foreign = [[row for row in right if self.languages[row] != language] for right in gold]
+        foreign = [np.array(right)[self.languages(right) != language].tolist() for right in gold]
         kept = [place for place, right in enumerate(foreign) if right]
         if kept:
             chosen = ([values[place] for place in kept] for values in (ids, foreign, abroad))
             cross = metrics.ranking(*chosen, language)
             tables.append(cross[cross["metric"] == "map@20"].assign(metric="cross_map@20"))
         for cut in (1, DEPTH):
-            own = [float((self.languages[places[:cut]] == language).sum()) for places in anywhere]
+            own = [float((self.languages(places[:cut]) == language).sum()) for places in anywhere]
             counts = [float(len(places[:cut])) for places in anywhere]
             table = pd.DataFrame({"id": ids, "metric": f"own@{cut}", "numerator": own, "denominator": counts})
             tables.append(table.assign(language=language))
@@ -125,29 +147,27 @@ class Relevant:
 
 
 def search(
-    queries: np.ndarray, asked_in: np.ndarray, pool: np.ndarray, told_in: np.ndarray, centre: bool = False
+    asked: np.ndarray, language: str, pool: np.ndarray, parts: list[tuple[str, int]], centre: bool = False
 ) -> tuple[Ranked, Ranked]:
-    """The candidates nearest to each query: those of any language, and those of any language but the query's own.
+    """The candidates nearest to each query of a ``language``: those of any language, and those of any but its own.
 
-    ``queries`` and ``pool``: pooled states (rows, width), of languages ``asked_in`` and ``told_in`` (rows), those of
-    a language together in the pool; ``centre``: less the mean of their language. The pool may lie in a file: a block
-    of it is in memory at a time. Where a query has fewer candidates its last rows are -1.
+    ``asked``: vectors of length 1 (queries, width); ``pool``: pooled states (rows, width), those of a language
+    together, as ``parts`` says (language, end); ``centre``: less the mean of their language. The pool may lie in a
+    file: a block of it is in memory at a time. Where a query has fewer candidates its last rows are -1.
     """
-    asked = np.empty((len(queries), queries.shape[1]), np.float32)
-    for code in dict.fromkeys(asked_in.tolist()):
-        asked[asked_in == code] = vectors(queries[asked_in == code], centre)
     depth = min(DEPTH, len(pool))
-    empty = np.full((len(queries), depth), -1), np.full((len(queries), depth), -np.inf, np.float32)
+    empty = np.full((len(asked), depth), -1), np.full((len(asked), depth), -np.inf, np.float32)
     anywhere = abroad = empty
-    height, starts = max(1, BLOCK_VALUES // pool.shape[1]), np.flatnonzero(np.r_[True, told_in[1:] != told_in[:-1]])
-    for start, stop in zip(starts, [*starts[1:], len(pool)], strict=True):
+    height, start = max(1, BLOCK_VALUES // pool.shape[1]), 0
+    for told_in, stop in parts:
         mean = pool[start:stop].mean(axis=0) if centre else 0.0
         for first in range(start, stop, height):
             block = vectors(np.asarray(pool[first : min(first + height, stop)]) - mean, False)
             rows, cosines = nearest(asked, block, depth)
             anywhere = _merged(anywhere, (rows + first, cosines))
-            own = (asked_in == told_in[start])[:, None]
-            abroad = _merged(abroad, (np.where(own, -1, rows + first), np.where(own, -np.inf, cosines)))
+            if told_in != language:
+                abroad = _merged(abroad, (rows + first, cosines))
+        start = stop
     return anywhere, abroad
 
 

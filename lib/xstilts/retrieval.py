@@ -23,7 +23,7 @@ from .alignment import alignment
 from .features import collate
 from .progress import Progress
 from .sources import Source
-from .spill import Spill
+from .spill import Spill, database
 from .study import RetrievalSettings, Study
 from .tasks import Task
 
@@ -33,6 +33,7 @@ CHUNK = 4096  # texts, or vectors, handled at a time
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
 Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
+Found = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
 
 
 class Pooler:
@@ -67,10 +68,10 @@ def retrieve(
     checkpoint: Path,
     study: Study,
     tuned: bool = False,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Per-example statistics and predictions (language, id, prediction) of a retrieval target at the main layer, and
-    the scores of every layer asked for (language, layer, metric, score in percent), of a parallel set with how well
-    the two sides are aligned. ``tuned``: see :class:`Pooler`.
+) -> Iterator[Found]:
+    """Language by language: per-example statistics and predictions (language, id, prediction) of a retrieval target at
+    the main layer, and the scores of every layer asked for (language, layer, metric, score in percent), of a parallel
+    set with how well the two sides are aligned. ``tuned``: see :class:`Pooler`.
 
     All layers are pooled in one pass over the text, and one at a time is held in memory. A mining threshold is
     chosen on the development set, for each layer its own; where that is all there is, on the set it is scored on,
@@ -86,9 +87,9 @@ def retrieve(
             known[split] = (texts, pooler.states(texts))
         return known[split][1]
 
-    stats, predictions, curve = [], [], []
     with Progress(f"retrieving {task.name}", len(languages), "languages") as bar:
         for language in languages:
+            curve: list[pd.DataFrame] = []
             if task.kind == "parallel":
                 data = source.load(task, split, language)
                 sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
@@ -106,11 +107,9 @@ def retrieve(
                 aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
                 curve.append(layer_scores(found_stats, layer, aligned))
                 if number == 0:  # the main layer
-                    stats.append(found_stats)
-                    predictions.append(found.assign(language=language))
+                    stats, predictions = found_stats, found.assign(language=language)[["language", "id", "prediction"]]
             bar.to(bar.done + 1)
-    tables = [pd.concat(parts, ignore_index=True) for parts in (stats, predictions, curve)]
-    return tables[0], tables[1][["language", "id", "prediction"]], tables[2]
+            yield stats, predictions, pd.concat(curve, ignore_index=True)
 
 
 def layer_scores(stats: pd.DataFrame, layer: int, measures: Mapping[str, float] = MappingProxyType({})) -> pd.DataFrame:
@@ -187,18 +186,21 @@ def _mapped(shape: tuple[int, ...]) -> np.ndarray:
 
 def _encode(texts: Iterable[str], tokenizer, max_length: int, encoded: Spill) -> Iterator[int]:
     """Tokenize the different ones of ``texts``, the longest first in the end; yields the place of each text."""
-    places: dict[bytes, int] = {}  # equal texts, equal states
+    # equal texts, equal states
+    known = database("CREATE TABLE texts (place INTEGER PRIMARY KEY, name BLOB UNIQUE)")
     texts = iter(texts)
     while chunk := list(islice(texts, CHUNK)):
         names = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in chunk]
-        new = {name: text for name, text in zip(names, chunk, strict=True) if name not in places}
-        places |= {name: len(places) + number for number, name in enumerate(new)}
-        if new:
+        known.executemany("INSERT OR IGNORE INTO texts (name) VALUES (?)", zip(names))
+        asked = "SELECT place - 1 FROM texts WHERE name = ?"
+        places = [known.execute(asked, [name]).fetchone()[0] for name in names]
+        if new := {place: text for place, text in zip(places, chunk, strict=True) if place >= len(encoded)}:
             options = {"truncation": True, "max_length": max_length, "return_special_tokens_mask": True}
             batch = tokenizer(list(new.values()), **options)
-            for name, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
-                encoded.add((places[name], ids, special), (0, -len(ids)))
-        yield from (places[name] for name in names)
+            for place, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
+                encoded.add((place, ids, special), (0, -len(ids)))
+        yield from places
+    known.close()
 
 
 def _pool(

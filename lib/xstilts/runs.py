@@ -38,13 +38,14 @@ def _answer(*modules: str) -> tuple[str, ...]:
     return ("results", "findings", "figures", *(f"questions/{name}" for name in modules))
 
 
+_PUBLICATIONS = tuple(f"publications/{name}" for name in ("published", "comparison", "beside"))
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
     "encoder": ("pretraining", "resuming", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "training", "processes", "phases", "tunings", "settings"),
+    "intermediate": ("features", "dual", "batches", "training", "processes", "phases", "tunings", "settings"),
     "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
     "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-    "transfer": ("results", "findings", "figures", "published", "comparison", "beside"),
+    "transfer": ("results", "findings", "figures", *_PUBLICATIONS),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
@@ -156,7 +157,12 @@ class Fingerprints:
         ]
         text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
         phase = study.phase("intermediate", run.intermediate)
-        settings = [phase.model_dump(), study.training.max_length.model_dump(), self._selection(phase, parsed.tasks)]
+        settings = [
+            phase.model_dump(),
+            study.training.max_length.model_dump(),
+            self._selection(phase, parsed.tasks),
+            *self._parted(),
+        ]
         mix = study.training.mix.model_dump() if parsed.mlm or len(parsed.tasks) > 1 else {}
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
 
@@ -186,10 +192,16 @@ class Fingerprints:
             phase.model_dump(),
             self.study.training.max_length.model_dump(),
             self._selection(phase, [task.name]),
+            *(() if tuning.retrieval else self._parted()),  # dual encoders are trained in one
         ]
         sets = tuning.training_sets(self.study, self.source)
         data = [self._data(task.name, split, language) for split, language in sets]
         return digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
+
+    def _parted(self) -> list[dict]:
+        """What tells a training in several processes from one in one: sums are rounded otherwise."""
+        count = self.study.training.processes
+        return [{"processes": count}] if count > 1 else []
 
     def _selection(self, phase: PhaseSettings, tasks: Iterable[str]) -> list[str]:
         """What checkpoints are chosen by, where they are."""
@@ -208,7 +220,7 @@ class Fingerprints:
             for one, seeds in finished_controls(self.study)
         ]
         package = Path(__file__).parent
-        tables = [*sorted(package.glob("published/*.csv")), package / "sources" / "hub_sizes.csv"]
+        tables = [*sorted(package.glob("publications/numbers/*.csv")), package / "sources" / "hub_sizes.csv"]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [file_hash(path) for path in tables]
         settings = [self.study.title, self.study.intermediate, self.study.targets]
@@ -217,15 +229,15 @@ class Fingerprints:
 
 
 def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
-    """ "done", "stale" (its inputs, settings, code or notebook changed since, or its encoder was removed
-    and a target waits for it) or "missing"."""
+    """ "done", "stale" (its inputs, settings, code or notebook changed since, or its encoder is gone that the study
+    keeps or a target waits for) or "missing"."""
     record = read_record(run.folder(study) / "run.json")
     if not record:
         return "missing"
     current = (fingerprints.of(run), notebook_hash(run.notebook))
     if (record["fingerprint"], record["notebook"]) != current:
         return "stale"
-    return "stale" if run.phase == "intermediate" and lacks_encoder(run, fingerprints) else "done"
+    return "stale" if lacks_encoder(run, fingerprints) else "done"
 
 
 def unscored(run: Run, fingerprints: Fingerprints) -> list[Tuning]:
@@ -246,8 +258,11 @@ def _awaited(run: Run, fingerprints: Fingerprints) -> bool:
 
 
 def lacks_encoder(run: Run, fingerprints: Fingerprints) -> bool:
-    """Whether the encoder of an intermediate run was removed and a target waits for it (again)."""
-    return not (run.folder(fingerprints.study) / "checkpoint").is_dir() and _awaited(run, fingerprints)
+    """Whether the encoder that a run of phase 1 or 2 makes is not there, and the study keeps it or a target waits."""
+    study = fingerprints.study
+    if run.phase not in ("encoder", "intermediate") or (run.folder(study) / "checkpoint").is_dir():
+        return False
+    return run.phase == "encoder" or study.keep != "pretrained" or _awaited(run, fingerprints)
 
 
 def remove_encoder(run: Run, fingerprints: Fingerprints) -> None:
@@ -257,6 +272,7 @@ def remove_encoder(run: Run, fingerprints: Fingerprints) -> None:
     if fingerprints.study.keep != "pretrained" or _awaited(run, fingerprints):
         return
     aside = folder / ".checkpoint.removed"  # a folder that is there is whole
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed here
     with suppress(FileNotFoundError):  # not there (any more): another bundle that was the last was first
         (folder / "checkpoint").rename(aside)
     shutil.rmtree(aside, ignore_errors=True)

@@ -69,10 +69,13 @@ class TrainingSettings(Section):
     overrides: dict[str, dict[str, Any]] = {}
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
-    # How a training is done, not what it is: none of these makes a result stale
+    # how a training is done, not what it is: these make no result stale
     save_minutes: float = Field(15, ge=0, description="between checkpoints that a killed training goes on from")
-    processes: int = Field(1, ge=1, description="part every batch over so many GPUs; without GPUs, processes")
     tensorboard: bool = Field(False, description="write the curves of every training that is yet to be done")
+    # equal to one within rounding, not to the bit: another number is another result
+    processes: int = Field(
+        1, ge=1, description="part every batch over so many GPUs; without GPUs, processes. Dual encoders take one"
+    )
 
 
 class RetrievalSettings(Section):
@@ -124,7 +127,7 @@ class Study(Section):
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
     hub: HubSettings = HubSettings()
-    published: str = ""  # a table of published numbers to compare with, see published.py; relative to the project
+    published: str = ""  # a table of numbers to compare with, see publications/published.py; relative to the project
     # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
     # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
     keep: Literal["all", "encoders", "pretrained"] = "encoders"

@@ -379,28 +379,3 @@ def get(name: str) -> Task:
     if name not in TASKS:
         raise UserError(f'unknown task "{name}"{nearest(name, TASKS)}')
     return TASKS[name]
-
-
-def refused_pairs(
-    trained: list[str], targets: tuple[str, ...], read_from: dict[str, tuple[str, ...]] | None = None
-) -> list[str]:
-    """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
-
-    ``read_from`` names the splits that the training rows of a task come from where it is not "train"
-    alone (a study may train on part of a published development set). A target's own development set in one
-    language holds translations of what is scored in the others, where the languages are not ``independent``; the
-    parts of a set in one language share no rows (FilesSettings sees to that).
-    """
-    refused = []
-    for name in trained:
-        splits = (read_from or {}).get(name, ("train",))
-        shared = {task for split in splits if split in TASKS[name].files for task in TASKS[name].files[split].overlaps}
-        if len(TASKS[name].languages) > 1 and set(splits) != {"train"} and not TASKS[name].independent:
-            shared.add(name)
-        refused += [
-            f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
-            f"them, perhaps as translations); drop one of the two"
-            for target in targets
-            if target in shared
-        ]
-    return refused

@@ -34,19 +34,19 @@ class Tuning:
 
     def model(self, study: Study) -> str:
         """Name of the fine-tuned model, which targets with the same training set share."""
-        return f"{'retrieval-' if self._retrieval else ''}{study.training_task(get(self.target)).name}{self._set}"
+        return f"{'retrieval-' if self.retrieval else ''}{study.training_task(get(self.target)).name}{self._set}"
 
     @property
     def _set(self) -> str:
         return (f"@{self.language}" if self.language else "") + (f"={self.examples}" if self.examples else "")
 
     @property
-    def _retrieval(self) -> bool:
+    def retrieval(self) -> bool:
         return get(self.target).kind in RETRIEVAL_KINDS
 
     @property
     def untrained(self) -> bool:
-        return self._retrieval and not self.language
+        return self.retrieval and not self.language
 
     @property
     def training_language(self) -> str:
@@ -56,7 +56,7 @@ class Tuning:
     def phase(self, study: Study) -> PhaseSettings:
         """The settings it is trained with."""
         trained = study.training_task(get(self.target)).name
-        phase = study.phase("retrieval" if self._retrieval else "target", trained)
+        phase = study.phase("retrieval" if self.retrieval else "target", trained)
         changed = {"examples": self.examples} if self.examples else {}
         return phase.model_copy(update={**changed, "min_steps": max(phase.min_steps, self.min_steps)})
 

@@ -4,13 +4,15 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+GATHERED = 2**14  # rows of a table that are written at a time: of many small parts files would be large
 
 
 @contextmanager
@@ -63,6 +65,52 @@ def write_table(table: "DataFrame", path: Path) -> None:
             table.to_parquet(aside, index=False)
 
 
+def write_parts(parts: Iterable[Sequence["DataFrame"]], paths: Sequence[Path]) -> None:
+    """Parquet tables that need not fit into memory: each item of ``parts`` holds the next rows of the first of
+    ``paths``, of the second, …, of as many as it has."""
+    with ExitStack() as files:
+        writers: list[Callable[[DataFrame], None]] = []
+        for tables in parts:
+            writers = writers or [files.enter_context(_parts_writer(path)) for path in paths[: len(tables)]]
+            for write, table in zip(writers, tables, strict=True):
+                write(table)
+
+
+@contextmanager
+def _parts_writer(path: Path) -> Iterator[Callable[["DataFrame"], None]]:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    waiting: list[pyarrow.Table] = []
+    with whole_file(path) as aside, ExitStack() as opened:
+
+        def write_waiting() -> None:
+            table = pyarrow.concat_tables(waiting)
+            writer = writers[0] if writers else opened.enter_context(ParquetWriter(aside, table.schema))
+            writers[:] = [writer]
+            writer.write_table(table, row_group_size=len(table))
+            waiting.clear()
+
+        def write(rows: "DataFrame") -> None:
+            waiting.append(pyarrow.Table.from_pandas(rows, preserve_index=False))
+            if sum(map(len, waiting)) >= GATHERED:
+                write_waiting()
+
+        writers: list[ParquetWriter] = []
+        yield write
+        if waiting:
+            write_waiting()
+
+
+def read_parts(path: Path) -> Iterator["DataFrame"]:
+    """A table of :func:`write_parts` bit by bit, no part of it split."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number).to_pandas()
+
+
 def write_record(path: Path, record: dict) -> None:
     """A JSON record."""
     write_text(path, json.dumps(record, indent=1))
@@ -77,9 +125,12 @@ def read_record(path: Path) -> dict:
 
 
 def remove_halves(folder: Path) -> None:
-    """What killed processes left half-written in a folder that no other process writes to."""
-    for path in sorted(folder.glob(".*.half-*")):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """What killed processes left half-written, or half removed, in a folder that no other process writes to."""
+    for path in [path for pattern in (".*.half-*", ".checkpoint.*") for path in sorted(folder.rglob(pattern))]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may have lain in one of the folders
 
 
 def _aside(path: Path) -> Path:

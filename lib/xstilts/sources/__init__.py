@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     from datasets import Dataset
 
     from ..study import Study
+    from .kept import KeptSource
 
 
 class Source(Protocol):
@@ -76,7 +77,7 @@ def left_out(rows: "Dataset") -> int:
     return int((rows.info.description or "0").rpartition(" ")[2])
 
 
-def open_source(study: "Study") -> Source:
+def open_source(study: "Study") -> "KeptSource":
     """The source a study names; what it loads is kept in the study's folder."""
     from .kept import KeptSource
 

@@ -150,7 +150,7 @@ class HubSource:
                 return read("bucc", paths[0], task.labels), 0
             reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
             return [row for path in paths for row in read(reader, path, task.labels)], 0
-        rows, name, seen, chosen = [], name_of(place, language), 0, 0
+        rows, name, seen, chosen, known = [], name_of(place, language), 0, 0, {}
         for seen, record in enumerate(records(self.repositories.files(place, language)), 1):
             where = f"{name}, row {seen}"
             try:
@@ -166,7 +166,13 @@ class HubSource:
             chosen += 1
             if row is None or (split == "train" and task.kind == "span" and not _in_place(row)):
                 continue
-            rows.append({"id": str(chosen), **row})
+            row = {"id": str(chosen), **row}
+            if split != "train" and known.setdefault(row["id"], seen) != seen:  # it would be scored as one of the two
+                raise UserError(
+                    f'{where}: id "{row["id"]}" stands already at row {known[row["id"]]}; ids must be unique: fetch '
+                    f"revision {place.revision} again"
+                )
+            rows.append(row)
         self._measure(place, language, seen, "")
         if place.mixed:
             self._measure(place, language, chosen, language)

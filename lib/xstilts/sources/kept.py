@@ -1,5 +1,6 @@
 """Sets generated or read once are kept as Arrow files: every run of a study loads the same ones."""
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,11 +11,14 @@ from pyarrow import ArrowException
 
 from ..errors import UserError
 from ..hashes import digest, file_hash
+from ..locks import lock
 from ..tasks import Task
 from ..writing import written_whole
 from . import Source
 
+log = logging.getLogger(__name__)
 datasets.disable_progress_bars()
+UNREADABLE = (OSError, ValueError, ArrowException)  # what datasets meets in a damaged folder
 
 
 class KeptSource:
@@ -28,8 +32,11 @@ class KeptSource:
         return getattr(self.source, name)
 
     def load(self, task: Task, split: str, language: str) -> datasets.Dataset:
-        asked = (repr(task), split, language, self.source.fingerprint(task, split, language))
-        return self._kept(asked, lambda: self.source.load(task, split, language))
+        return self._kept(self._asked(task, split, language), lambda: self.source.load(task, split, language))
+
+    def holds(self, *asked: Any) -> bool:
+        """Whether ``load(*asked)``, or ``text(*asked)`` where that is a seed, was read, and found right, before."""
+        return self._place(self._asked(*asked)).is_dir()
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Examples of a set: as the source knows them beforehand, else counted."""
@@ -42,26 +49,48 @@ class KeptSource:
         return known(*asked) if known else True
 
     def text(self, seed: int) -> datasets.Dataset:
-        return self._kept(("text", self.source.text_fingerprint(seed)), lambda: self.source.text(seed))
+        return self._kept(self._asked(seed), lambda: self.source.text(seed))
+
+    def _asked(self, what: Task | int, *more: str) -> tuple[str, ...]:
+        """What tells a set, or the text of a seed, from every other."""
+        if isinstance(what, int):
+            return "text", self.source.text_fingerprint(what)
+        return repr(what), *more, self.source.fingerprint(what, *more)
+
+    def _place(self, asked: tuple[str, ...]) -> Path:
+        return self.folder / digest([_code_hash(), *asked])
 
     def _kept(self, asked: tuple[str, ...], make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
-        name = digest([_code_hash(), *asked])
-        folder = self.folder / name
+        folder = self._place(asked)
         if not folder.is_dir():
-            rows = make()
-            try:
-                with written_whole(folder, replace=False) as aside:
-                    rows.save_to_disk(aside)
-            except OSError as error:  # full, read-only, …
-                raise UserError(
-                    f"{self.folder}: cannot be written ({error.strerror or error}); free space there, or name another "
-                    "folder under runs:"
-                ) from None
+            self._write(folder, make(), replace=False)
         try:
             return datasets.load_from_disk(folder)
-        except (OSError, ValueError, ArrowException) as error:
+        except UNREADABLE:
+            with lock(self.folder / ".lock", wait=True)[0]:
+                return self._mended(folder, make)
+
+    def _write(self, folder: Path, rows: datasets.Dataset, replace: bool) -> None:
+        try:
+            with written_whole(folder, replace) as aside:
+                rows.save_to_disk(aside)
+        except OSError as error:  # full, read-only, …
+            raise UserError(
+                f"{self.folder}: cannot be written ({error.strerror or error}); free space there, or name another "
+                "folder under runs:"
+            ) from None
+
+    def _mended(self, folder: Path, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
+        """A set that could not be read: as another process mended it, or made again."""
+        try:
+            return datasets.load_from_disk(folder)
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{folder}: this kept set cannot be read; delete it, it is made again ({reason})") from None
+        if not folder.is_dir():
+            raise UserError(f"{folder}: not a folder, and the place of a kept set; delete it")
+        log.warning("%s: this kept set cannot be read (%s): made again", folder, reason)
+        self._write(folder, make(), replace=True)
+        return datasets.load_from_disk(folder)
 
 
 @cache

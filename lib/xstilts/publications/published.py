@@ -1,6 +1,6 @@
 """Published numbers: those shipped with the package and those of a study's own file. None is without its source.
 
-``published/*.csv`` holds them (``make_published.py`` says where each row comes from). A study may add a file of
+``numbers/*.csv`` holds them (``make_published.py`` says where each row comes from). A study may add a file of
 its own, ``published: path/to/table.csv`` in the study file: a row per number, with the columns
 
 * required: ``intermediate`` (a run, or "best": chosen per target on development sets, or "unstated"), ``target``
@@ -10,7 +10,7 @@ its own, ``published: path/to/table.csv`` in the study file: a row per number, w
   the task's), ``metric`` (the task's own), ``layer`` and ``pooling`` (of a retrieval target; unknown when empty),
   ``provenance`` (seen; recalled: not checked; derived: computed from what was seen; missing: not shown), ``note``.
 
-:mod:`xstilts.comparison` says which of them a study's scores can be compared with.
+:mod:`.comparison` says which of them a study's scores can be compared with.
 """
 
 import csv
@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .errors import UserError, nearest
-from .results import MACRO, MACRO_TRAINED, MEAN, task_metrics
-from .sources.rawfiles import text_of
-from .study import NONE, ROOT, Study, parse_run
-from .tasks import TASKS, Task
+from ..errors import UserError, nearest
+from ..results import MACRO, MACRO_TRAINED, MEAN, task_metrics
+from ..sources.rawfiles import text_of
+from ..study import NONE, ROOT, Study, parse_run
+from ..tasks import TASKS, Task
 
 BEST, UNSTATED = "best", "unstated"  # no single run: chosen per target on development sets; not said which
 MEAN_OF_TARGETS, MAP = "mean of targets", "map"  # metrics no task declares: of an average; of LAReQA
@@ -60,7 +60,7 @@ def read(study: Study) -> pd.DataFrame:
 @cache
 def shipped() -> pd.DataFrame:
     """The numbers that come with the package; see ``make_published.py``."""
-    folder = Path(__file__).with_suffix("")
+    folder = Path(__file__).with_name("numbers")
     return pd.concat([read_table(path) for path in sorted(folder.glob("*.csv"))], ignore_index=True)
 
 

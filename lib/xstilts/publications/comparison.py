@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from .places import Hub
+from ..places import Hub
+from ..results import MACRO, MACRO_TRAINED, MEAN
+from ..sources.hub_files import SIZES
+from ..study import MULTI, NONE, Study, parse_run
+from ..tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
+from ..tunings import evaluation_split
 from .published import AVERAGES, BEST, COLUMNS, UNSTATED, metric_of
-from .results import MACRO, MACRO_TRAINED, MEAN
-from .sources.hub_files import SIZES
-from .study import MULTI, NONE, Study, parse_run
-from .tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
-from .tunings import evaluation_split
 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
 MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}

@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..figures import NEUTRAL
+from ..findings import with_interval
+from ..results import MACRO_TRAINED, MEAN
+from ..tasks import TASKS, get
 from .comparison import ALONE, COMPARED, LEFT_OUT, MEMBERS
-from .figures import NEUTRAL
-from .findings import with_interval
-from .results import MACRO_TRAINED, MEAN
-from .tasks import TASKS, get
 
 
 def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:

@@ -1,6 +1,6 @@
-"""Remake ``lib/xstilts/published/*.csv`` from the figures as they were collected.
+"""Remake ``lib/xstilts/publications/numbers/*.csv`` from the figures as they were collected.
 
-    python lib/xstilts/make_published.py [folder of the collected CSV files]
+    python lib/xstilts/publications/make_published.py [folder of the collected CSV files]
 
 Each table comes from the collected file that its function names. Left out, because no score of a study could
 be compared with it: F1 or exact match alone of question answering (a score of ours is their mean), averages
@@ -13,7 +13,7 @@ import csv
 import sys
 from pathlib import Path
 
-from xstilts.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, metric_of
+from xstilts.publications.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, metric_of
 from xstilts.results import MACRO, MACRO_TRAINED
 from xstilts.study import NONE, ROOT
 from xstilts.tasks import TASKS, get
@@ -42,7 +42,7 @@ def collected(folder: Path, name: str) -> list[dict]:
 
 
 def row(system, intermediate, target, value, provenance, source, note="", **more) -> dict:
-    """A row of the tidy table; what is not given is as :mod:`xstilts.published` fills it in."""
+    """A row of the tidy table; what is not given is as :mod:`.published` fills it in."""
     languages = "" if more.get("language") or target not in TASKS else len(get(target).languages)
     metric = MEAN_OF_TARGETS if target not in TASKS else metric_of(get(target))
     default = {"language": "mean", "languages": languages, "split": "test", "metric": metric, "kind": "score"}
@@ -184,4 +184,4 @@ def write(path: Path, rows: list[dict], columns) -> None:
 if __name__ == "__main__":
     given = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".." / "shared" / "published"
     for make in (average_gains, test_scores, retrieval, xcopa, reports, lareqa):
-        write(HERE / "published" / f"{make.__name__}.csv", make(given), COLUMNS)
+        write(HERE / "numbers" / f"{make.__name__}.csv", make(given), COLUMNS)

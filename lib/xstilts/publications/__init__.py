@@ -1,0 +1,1 @@
+"""What others published, and how our scores compare with it."""

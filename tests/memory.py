@@ -1,0 +1,137 @@
+"""How much memory scoring takes at its peak, by the number of languages: what tests/test_memory.py runs.
+
+    python tests/memory.py <checkpoint> <folder> <number of languages>…
+
+prints a line of JSON for each kind and number: kind, number, MiB. Each is measured in a process of its own, begun
+from this one when all is imported.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import datasets
+import numpy as np
+import torch
+import transformers
+
+from xstilts import evaluation, ranking, retrieval, spill, writing
+from xstilts.evaluation import evaluate, predict, prediction_table
+from xstilts.study import LengthSettings, RetrievalSettings
+from xstilts.tasks import POOL, get
+
+ROWS, WARM = 400, 20  # of a language
+WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
+# blocks and batches as small beside these sets as the usual ones beside real sets
+writing.GATHERED, spill.CACHE = 1024, 64
+evaluation.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
+retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.BLOCK_CELLS = 256, 2**14, 2**14
+
+
+class Sets:
+    """A source of made-up sets that lie on the disk."""
+
+    source_language = "qa"
+
+    def __init__(self, kind: str, codes: list[str], rows: int, folder: Path):
+        self.codes, self.rng, self.sets = codes, np.random.default_rng(0), {}
+        for code in codes:
+            for split, columns in getattr(self, kind)(code, [f"{code}_{row}" for row in range(rows)]).items():
+                place = folder / f"{rows}-{split}-{code}"
+                datasets.Dataset.from_dict(columns).save_to_disk(place)
+                self.sets[split, code] = datasets.load_from_disk(place)
+
+    def languages(self, task, split: str) -> list[str]:
+        return self.codes
+
+    def load(self, task, split: str, code: str) -> datasets.Dataset:
+        return self.sets[split, code]
+
+    def _texts(self, ids: list[str], words: int) -> list[str]:
+        return [f"{identity} {' '.join(self.rng.choice(WORDS, words))}" for identity in ids]
+
+    def xquad(self, code: str, ids: list[str]) -> dict[str, dict]:
+        answers = [{"text": [identity], "answer_start": [0]} for identity in ids]
+        columns = {"question": ["who gave up"] * len(ids), "is_impossible": [False] * len(ids), "answers": answers}
+        return {"test": {"id": ids, "context": self._texts(ids, 60), **columns}}
+
+    def tatoeba(self, code: str, ids: list[str]) -> dict[str, dict]:
+        return {"test": {"id": ids, "query": self._texts(ids, 8), "candidate": self._texts(ids, 20)}}
+
+    def lareqa(self, code: str, ids: list[str]) -> dict[str, dict]:
+        named = {"id": ids, "language": [code] * len(ids), "keys": [[identity] for identity in ids]}
+        return {"test": named | {"text": self._texts(ids, 8)}, POOL: named | {"text": self._texts(ids, 20)}}
+
+
+def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]:
+    """Scores all languages of a source, as a run does, and writes the tables."""
+    tables = [folder / f"{kind}{number}.parquet" for number in range(3)]
+    if kind != "xquad":
+        study = SimpleNamespace(
+            retrieval=RetrievalSettings(layers=(0, 1)), training=SimpleNamespace(max_length=LengthSettings()),
+            languages=(), training_task=lambda task: get(task.training_set),
+        )  # fmt: skip
+        find = ranking.rank if kind == "lareqa" else retrieval.retrieve
+        return lambda source: writing.write_parts(
+            find(get(kind), source, source.codes, "test", checkpoint, study), tables
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    model = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint)
+
+    def scored(source: Sets):
+        data = {code: source.load(get(kind), "test", code) for code in source.codes}
+        for code, found in predict(model, get(kind), data, tokenizer, LengthSettings(), []):
+            rows, predictions = {code: data[code]}, {code: found}
+            yield evaluate(get(kind), rows, predictions), prediction_table(rows, predictions)
+
+    return lambda source: writing.write_parts(scored(source), tables)
+
+
+def peak(work: Callable[[], None]) -> float:
+    """MiB of its own that the work needed at its peak."""
+    seen, ended = [], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.002):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            seen.append(next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    time.sleep(0.05)
+    before = seen[-1]
+    work()
+    ended.set()
+    thread.join()
+    return (max(seen) - before) / 1024
+
+
+def measure(kind: str, checkpoint: Path, folder: Path, count: int) -> None:
+    torch.set_num_threads(1)
+    codes = [f"q{chr(97 + place)}" for place in range(count)]
+    warm, whole = (Sets(kind, codes[: min(count, rows)], rows, folder) for rows in (WARM, ROWS))
+    work = scoring(kind, checkpoint, folder)
+    work(warm)
+    print(json.dumps([kind, count, peak(lambda: work(whole))]), flush=True)
+
+
+def main() -> int:
+    checkpoint, folder = map(Path, sys.argv[1:3])
+    ended = []
+    for kind in ("xquad", "tatoeba", "lareqa"):
+        for count in map(int, sys.argv[3:]):
+            child = os.fork()
+            if not child:
+                measure(kind, checkpoint, folder / f"{kind}{count}", count)
+                os._exit(0)
+            ended.append(os.waitpid(child, 0)[1])
+    return int(any(ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
