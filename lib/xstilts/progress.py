@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
-from .writing import whole_file
+from .writing import read_record, whole_file
 
 FILE = "progress.json"  # in the folder of a run while it works
 PLACE, LOG = "XSTILTS_PROGRESS", "XSTILTS_LOG"  # in a kernel's environment: that file, the descriptor of the job's log
@@ -70,6 +70,12 @@ class Progress:
         if time.monotonic() - self.shown >= OFTEN:
             self._tell()
 
+    def follow(self, place: Path) -> None:
+        """Be the line of another process, by the file that it writes."""
+        if told := read_record(place):
+            self.what, self.total, self.unit = told["what"], told["total"], told["unit"]
+            self.to(told["done"], told["note"])
+
     def left(self) -> float | None:
         """Seconds to the end at the speed so far; None before there is one."""
         if self.done == self.begun:
@@ -108,22 +114,23 @@ class Progress:
             _log(line)
 
     def _show(self, line: str, live: bool = False) -> None:
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        if getattr(shell, "kernel", None) is None:
+        ipython = sys.modules.get("IPython")  # there in a notebook
+        if not ipython or getattr(ipython.get_ipython(), "kernel", None) is None:
             return
         data = {"text/plain": line}
         if live:
             bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
             data["text/html"] = f"{bar} {html.escape(line)}"
         if self.handle is None:
-            self.handle = sys.modules["IPython"].display.display(data, raw=True, display_id=True)
+            self.handle = ipython.display.display(data, raw=True, display_id=True)
         else:
             self.handle.update(data, raw=True)
 
     def _write(self, line: str) -> None:
         if PLACE in os.environ:
+            told = {name: getattr(self, name) for name in ("what", "done", "total", "unit", "note")}
             with suppress(OSError), whole_file(Path(os.environ[PLACE]), lasting=False) as aside:
-                aside.write_text(json.dumps({"line": line, "done": self.done, "total": self.total}), encoding="utf-8")
+                aside.write_text(json.dumps({"line": line, **told}), encoding="utf-8")
 
 
 def _log(line: str) -> None:
