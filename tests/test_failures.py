@@ -83,18 +83,25 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert (here.figures_folder / "4-transfer.html").stat().st_size > 10_000
 
 
+def is_named(process: psutil.Process, word: str) -> bool:
+    try:
+        return word in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
 def kill(process: subprocess.Popen, here, pattern: str, victim: str) -> None:
     """SIGKILL one process of a study, and that alone, once a file is there."""
     while not list(here.folder.glob(pattern)):
         assert process.poll() is None, "the study ended before anything could be killed"
         time.sleep(0.02)
     below = psutil.Process(process.pid).children(recursive=True)
-    while victim != "front end" and not any(victim in " ".join(one.cmdline()) for one in below):
+    while victim != "front end" and not any(is_named(one, victim) for one in below):
         time.sleep(0.02)
         below = psutil.Process(process.pid).children(recursive=True)
     chosen = [psutil.Process(process.pid)] if victim == "front end" else below
     for one in chosen:
-        if victim == "front end" or victim in " ".join(one.cmdline()):
+        if victim == "front end" or is_named(one, victim):
             one.send_signal(signal.SIGKILL)
             return
     raise AssertionError(f"no {victim} among {below}")

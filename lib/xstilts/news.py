@@ -70,7 +70,7 @@ class News:
             return f"{parts[0]} in {duration(time.monotonic() - self.began[phase])}"
         until = self.phases[: self.phases.index(phase) + 1]
         ahead = [run for run in self.waiting if run.phase in until]  # earlier phases go first
-        if running and not self.times.unknown(ahead) and self.times.of(waiting[0]):
+        if (running or not self.failed) and not self.times.unknown(ahead) and self.times.of(waiting[0]):
             left = self.times.left(ahead, self.running, self.jobs or len(self.running))
             parts.append(f"{about(left)} left")
         return ", ".join(parts)
