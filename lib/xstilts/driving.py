@@ -32,7 +32,7 @@ class Snakemake:
         self.jobs = cores if profile == "default" else 0
         self.log = study.own_folder / "snakemake.log"
         self.log.unlink(missing_ok=True)
-        self.command = [
+        self.command: list[str | Path] = [
             sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
             "--workflow-profile", _profile(profile),
             *(["--cores", str(cores)] if profile == "default" else []),
@@ -78,7 +78,7 @@ class Snakemake:
         return process.returncode
 
 
-def _interrupt(*_) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 

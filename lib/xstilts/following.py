@@ -67,7 +67,8 @@ class Times:
     """How long runs take, learned from those that are done."""
 
     def __init__(self, took: Mapping[Run, float]):
-        self.alike, self.phase = defaultdict(list), defaultdict(list)
+        self.alike: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self.phase: dict[str, list[float]] = defaultdict(list)
         for run, spent in took.items():
             self.add(run, spent)
 

@@ -21,12 +21,15 @@ class News:
 
     def __init__(self, study: Study, left: list[Run], jobs: int):
         self.study, self.left, self.jobs = study, left, jobs
-        self.waiting, self.running, self.failed = list(left), {}, {}
+        self.waiting = list(left)
+        self.running: dict[Run, float] = {}  # seconds since each began
+        self.failed: dict[Run, str] = {}  # why
         self.times = Times({run: seconds(study, run) for run in list_runs(study) if run not in left})
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}
         self.told = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
-        self.terminal, self.drawn, self.looked = sys.stdout.isatty(), [], 0.0
+        self.drawn: list[str] = []
+        self.terminal, self.looked = sys.stdout.isatty(), 0.0
 
     def __call__(self, end: bool = False) -> None:
         """``end``: nothing is at work any more."""

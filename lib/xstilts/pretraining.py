@@ -10,7 +10,7 @@ import os
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -42,7 +42,7 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
     """A tokenizer from the column ``text``. ``word``: every word and suffix of the text is a token;
     ``unigram``: sub-words with byte fall-back, so that no character of real text is lost. UserError where
     ``vocab_size`` has no room for the characters of the text."""
-    batches = (texts[i : i + CHUNK]["text"] for i in range(0, len(texts), CHUNK))
+    batches: Iterable[list[str]] = (texts[i : i + CHUNK]["text"] for i in range(0, len(texts), CHUNK))
     if settings.tokenizer == "word":
         tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -106,7 +106,7 @@ def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerF
     return rows
 
 
-def batches(rows: list[np.ndarray], budget: int, rng: np.random.Generator):
+def batches(rows: list[np.ndarray], budget: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """For ever: arrays (n, length) of documents of one exact length, about ``budget`` tokens each,
     every document once per epoch, in random order."""
     by_length: dict[int, list[int]] = {}

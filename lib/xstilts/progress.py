@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from .writing import read_record, whole_file
 
@@ -35,7 +35,7 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.done = self.begun = 0
         self.note = self.within = ""
-        self.handle = None
+        self.handle: Any = None
         # of the processes of one training the first tells
         self.silent = os.environ.get("RANK", "0") != "0"
 
@@ -47,7 +47,7 @@ class Progress:
             self._tell()
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if Progress.current is self:  # not where a generator that was left half-way ends at last
             Progress.current = self.outer
         if self.outer:

@@ -71,7 +71,7 @@ def _command(study: Study, at_work: AtWork | None) -> str:
 def _counts(study: Study, seen: dict[Run, Seen]) -> list[str]:
     phases = list(dict.fromkeys(run.phase for run in seen))
     first = max(len(phase) for phase in [*phases, "all"])
-    rows = [("", *STATES, "of")]
+    rows: list[tuple[str, ...]] = [("", *STATES, "of")]
     for phase in [*phases, "all"]:
         states = [one.state for run, one in seen.items() if phase in (run.phase, "all")]
         rows.append((phase, *(str(states.count(state) or "–") for state in STATES), str(len(states))))
