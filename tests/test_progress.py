@@ -155,6 +155,27 @@ def test_of_several_processes_the_first_tells(clock, shown, monkeypatch, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_what_another_process_does_is_shown(clock, shown, monkeypatch, tmp_path):
+    """As where a training has several: the first writes, the notebook's shows."""
+    path = tmp_path / progress.FILE
+    with Progress("both", 1, "part") as bar:
+        bar.follow(path)
+        with monkeypatch.context() as patched:
+            patched.setenv(progress.PLACE, str(path))
+            patched.setitem(sys.modules, "IPython", None)
+            patched.setattr(Progress, "current", None)
+            other = Progress("training", 10, "steps")
+            with other:
+                clock.seconds += 4
+                other.to(2, "loss 0.3")
+                told = path.read_text()
+        path.write_text(told)
+        Progress.current = bar
+        bar.follow(path)
+    assert shown[1]["text/plain"] == "training: 2 of 10 steps, loss 0.3, about 20 s left"
+    assert shown[-1] == {"text/plain": "training: 2 of 10 steps, loss 0.3, took 4 s"}
+
+
 def test_a_full_disk_stops_no_training(clock, monkeypatch):
     monkeypatch.setenv(progress.PLACE, "/dev/full/progress.json")
     monkeypatch.setenv(progress.LOG, "9999")

@@ -106,6 +106,10 @@ def test_a_job_is_seen_from_its_first_sign_to_its_silent_end(tmp_path, monkeypat
 def test_a_running_study_is_shown_as_it_was_started(study, tmp_path, capsys):
     finish(study)
     study.resolve()
+    held, _ = lock(study.folder / ".lock")
+    with held:
+        sign(held, "other", process=1)
+        assert 'not running; study "other" works on the same runs since' in said(study, capsys)
     small.write(tmp_path, "small", seeds=3)
     assert counts(said(study, capsys))["all"] == [7, 0, 0, 0, 0, 7]  # the number it was last run with
     held, _ = lock(study.folder / ".lock")

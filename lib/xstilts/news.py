@@ -23,14 +23,14 @@ class News:
     def __init__(self, study: Study, left: list[Run], jobs: int):
         self.study, self.left, self.jobs = study, left, jobs
         self.waiting = list(left)
-        self.running: dict[Run, Any] = {}
-        self.failed: dict[Run, Any] = {}
+        self.running: dict[Run, float] = {}  # seconds since each began
+        self.failed: dict[Run, str] = {}  # why
         self.times = Times({run: seconds(study, run) for run in list_runs(study) if run not in left})
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}
         self.told = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
-        self.terminal, self.looked = sys.stdout.isatty(), 0.0
         self.drawn: list[str] = []
+        self.terminal, self.looked = sys.stdout.isatty(), 0.0
 
     def __call__(self, end: bool = False) -> None:
         """``end``: nothing is at work any more."""
@@ -74,7 +74,7 @@ class News:
             return f"{parts[0]} in {duration(time.monotonic() - self.began[phase])}"
         until = self.phases[: self.phases.index(phase) + 1]
         ahead = [run for run in self.waiting if run.phase in until]  # earlier phases go first
-        if running and not self.times.unknown(ahead) and self.times.of(waiting[0]):
+        if (running or not self.failed) and not self.times.unknown(ahead) and self.times.of(waiting[0]):
             left = self.times.left(ahead, self.running, self.jobs or len(self.running))
             parts.append(f"{about(left)} left")
         return ", ".join(parts)

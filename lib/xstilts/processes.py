@@ -17,7 +17,7 @@ import torch
 
 from .errors import UserError
 from .features import IGNORED
-from .progress import FILE, LOG, PLACE
+from .progress import FILE, LOG, PLACE, Progress
 from .runs import Run
 from .study import Study, load_study
 
@@ -50,14 +50,18 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         "--module", "xstilts.processes", str(study.path), run.name, tuning,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    environment |= {PLACE: str(run.folder(study) / FILE), LOG: ""}
+    place = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
+    environment |= {PLACE: str(place), LOG: ""}
     if not torch.cuda.is_available():
         environment |= {"ACCELERATE_USE_CPU": "true"}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         try:
-            process.wait()
+            with Progress(f"{run.name} in {count} processes", 1, "part") as bar:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    bar.follow(place)
         finally:
             signal.signal(signal.SIGTERM, before)
             process.kill()

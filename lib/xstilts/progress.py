@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from .writing import whole_file
+from .writing import read_record, whole_file
 
 FILE = "progress.json"  # in the folder of a run while it works
 PLACE, LOG = "XSTILTS_PROGRESS", "XSTILTS_LOG"  # in a kernel's environment: that file, the descriptor of the job's log
@@ -35,7 +35,7 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.done = self.begun = 0
         self.note = self.within = ""
-        self.handle = None
+        self.handle: Any = None
         # of the processes of one training the first tells
         self.silent = os.environ.get("RANK", "0") != "0"
 
@@ -48,7 +48,8 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        Progress.current = self.outer
+        if Progress.current is self:  # not where a generator that was left half-way ends at last
+            Progress.current = self.outer
         if self.outer:
             self.outer.within = ""
         elif not self.silent:
@@ -68,6 +69,12 @@ class Progress:
         self.done, self.note = done, note or self.note
         if time.monotonic() - self.shown >= OFTEN:
             self._tell()
+
+    def follow(self, place: Path) -> None:
+        """Be the line of another process, by the file that it writes."""
+        if told := read_record(place):
+            self.what, self.total, self.unit = told["what"], told["total"], told["unit"]
+            self.to(told["done"], told["note"])
 
     def left(self) -> float | None:
         """Seconds to the end at the speed so far; None before there is one."""
@@ -107,22 +114,23 @@ class Progress:
             _log(line)
 
     def _show(self, line: str, live: bool = False) -> None:
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        if getattr(shell, "kernel", None) is None:
+        ipython = sys.modules.get("IPython")  # there in a notebook
+        if not ipython or getattr(ipython.get_ipython(), "kernel", None) is None:
             return
         data = {"text/plain": line}
         if live:
             bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
             data["text/html"] = f"{bar} {html.escape(line)}"
         if self.handle is None:
-            self.handle = sys.modules["IPython"].display.display(data, raw=True, display_id=True)
+            self.handle = ipython.display.display(data, raw=True, display_id=True)
         else:
             self.handle.update(data, raw=True)
 
     def _write(self, line: str) -> None:
         if PLACE in os.environ:
+            told = {name: getattr(self, name) for name in ("what", "done", "total", "unit", "note")}
             with suppress(OSError), whole_file(Path(os.environ[PLACE]), lasting=False) as aside:
-                aside.write_text(json.dumps({"line": line, "done": self.done, "total": self.total}), encoding="utf-8")
+                aside.write_text(json.dumps({"line": line, **told}), encoding="utf-8")
 
 
 def _log(line: str) -> None:

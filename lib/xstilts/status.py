@@ -62,7 +62,7 @@ def _command(study: Study, at_work: AtWork | None) -> str:
         since = time.strftime("%a %d %b %H:%M", time.localtime(at_work.since))
     where = f"process {signed.get('process')} on {signed.get('host')}"
     if signed["name"] != study.name:
-        return f'waits for study "{signed["name"]}", which works on the same runs since {since} ({where})'
+        return f'not running; study "{signed["name"]}" works on the same runs since {since} ({where})'
     if not lives(signed, "process"):
         return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {since}"
     return f"running since {since} ({where})"
