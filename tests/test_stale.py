@@ -244,7 +244,6 @@ EXCEPTIONS = {
     "places": "words for parts of the data",
     "progress": "says how far a training is",
     "watching": "says how far a training is",
-    "waiting": "says what of a study is missing",
 }
 
 

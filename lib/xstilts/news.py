@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from .causes import MARK
 from .following import Times, seconds, unfinished
