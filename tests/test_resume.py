@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from pyarrow.parquet import ParquetWriter
 from transformers import AutoTokenizer
 
 import test_pipeline
@@ -50,7 +51,7 @@ OWNERS = {
     "resuming": resuming,
     "training": training.MixtureTrainer,
     "phases": phases,
-    "frame": pd.DataFrame,
+    "parquet": ParquetWriter,
 }
 
 
@@ -130,7 +131,7 @@ POINTS = [  # call, how often, signal, the step that the next process goes on af
     ("training.training_step", 4, KILL, "targets", 3),
     ("training.training_step", 2, TERM, "targets", 5),
     ("phases.predict", 1, KILL, "", 0),
-    ("frame.to_parquet", 2, KILL, "", 0),
+    ("parquet.write_table", 2, KILL, "", 0),  # a table is written, the one beside it is not
 ]
 
 

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet as pq
 from scipy import stats as distributions
 
 from .errors import UserError
@@ -36,7 +34,6 @@ from .tunings import evaluation_languages
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
 KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
-NAMES = [*(key for key in KEYS if key not in ("examples", "seed")), "metric"]  # few, and on every row: categoricals
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
@@ -56,14 +53,10 @@ def read_stats(
     for run in finished(study, bundles or list(study.bundles())):
         if (runs is None or run.intermediate in runs) and (seeds is None or run.seed in seeds):
             chosen = None if targets is None else [("target", "in", list(targets))]
-            path = run.folder(study) / "stats.parquet"
-            tables.append(pq.read_table(path, read_dictionary=NAMES, filters=chosen))
+            tables.append(pd.read_parquet(run.folder(study) / "stats.parquet", filters=chosen))
     if not tables:
         raise UserError(f"{study.folder}: no finished target run; run the study first (make study)")
-    found = pa.concat_tables(tables).unify_dictionaries().to_pandas()
-    for name in NAMES:  # in the order of the alphabet, as groups of strings are
-        found[name] = found[name].cat.set_categories(sorted(found[name].cat.categories))
-    return found
+    return pd.concat(tables, ignore_index=True)
 
 
 def finished(study: Study, bundles: Sequence[str]) -> list[Run]:
@@ -79,8 +72,7 @@ def scores(stats: pd.DataFrame) -> pd.DataFrame:
     grouped = stats.groupby([*KEYS, "metric"], sort=False, observed=True)
     sums = grouped.agg(numerator=("numerator", "sum"), denominator=("denominator", "sum"), n=("id", "size"))
     sums["value"] = 100 * sums["numerator"] / sums["denominator"].where(sums["denominator"] > 0, 1)  # 0/0 is 0
-    table = sums.reset_index()[[*KEYS, "metric", "value", "n"]]
-    return table.astype({name: str for name in NAMES if table[name].dtype == "category"})
+    return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
 
 
 def task_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -105,7 +105,7 @@ class KeptSource:
             return datasets.load_from_disk(folder)
         except UNREADABLE as error:
             reason = " ".join(str(error).split())
-        if not folder.is_dir():
+        if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: not a folder, and the place of a kept set; delete it")
         log.warning("%s: this kept set cannot be read (%s): made again", folder, reason)
         self._write(folder, make(), replace=True)
