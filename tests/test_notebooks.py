@@ -83,7 +83,8 @@ def test_the_final_notebook_shows_what_there_is_and_how_to_complete_it(done, pro
     text = shown(done["4-transfer"])
     assert "1 of 3 target runs" in text and "make study STUDY=tour`" in text
     assert any("missing" in alternative for alternative in pictures(done["4-transfer"]))
-    assert "With `none` the average score is" in (project / "runs/figures/tour/answer.md").read_text()
+    said = (project / "runs/figures/tour/answer.md").read_text(encoding="utf-8")
+    assert "With `none` the average score is" in said and "4 missing" in said and "intervals of single" not in said
 
 
 def test_your_own_task_gets_advice_from_real_runs(done, project):

@@ -34,7 +34,7 @@ def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
         lines.append(f"Not the whole study: {study.absence}.")
     if len(macro):
         lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
-    places = table[(table["quantity"] == "gain") & ~table["language"].isin([MEAN, ZERO_SHOT])]
+    places = table[(table["quantity"] == "gain") & ~table["language"].isin([MEAN, ZERO_SHOT])].dropna(subset="value")
     lines += [""]
     for run, part in single.groupby("intermediate", sort=False):
         lines.append(_run_line(run, part) + _places(places[places["intermediate"] == run]))
