@@ -15,13 +15,15 @@ if not WORKER:  # workers inherit it
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Processors this process may use; pytest-xdist itself counts the machine's physical cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """One more than the processors this process may use, as some tests wait for jobs; pytest-xdist itself counts the
+    machine's physical cores."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
 
 # whole studies, minutes each: begun last they would be waited for
-LONG = ("test_slurm", "test_pipeline", "test_notebooks", "test_hub_pipeline", "test_keep", "test_readme",
-        "test_failures", "test_recall", "test_source_language", "test_resume", "test_processes")  # fmt: skip
+LONG = ("test_slurm", "test_pipeline", "test_failures", "test_readme", "test_hub_pipeline", "test_notebooks",
+        "test_keep", "test_resume", "test_source_language", "test_recall", "test_report", "test_shift", "test_status",
+        "test_processes", "test_own", "test_contributing")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

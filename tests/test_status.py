@@ -13,6 +13,7 @@ import small
 from test_stale import finish
 from xstilts import news
 from xstilts.causes import MARK
+from xstilts.execution import GAPS
 from xstilts.following import Seen, Times, look, unfinished
 from xstilts.locks import holder, lock, sign
 from xstilts.news import News
@@ -66,9 +67,15 @@ def test_nothing_has_begun(study, capsys):
 
 def test_all_is_done_and_what_a_change_makes_stale(study, tmp_path, capsys):
     finish(study)
+    for run in list_runs(study):
+        (run.folder(study) / "log.txt").write_text("of a run that went well\n")
     assert "All runs are done" in said(study, capsys)
     changed = load_study(small.write(tmp_path, "small", targets=["xnli"], title="Another"))
     assert counts(said(changed, capsys))["all"] == [4, 0, 0, 1, 0, 5]
+    final = Run("transfer").folder(study)
+    (final / "run.json").unlink()
+    write_record(final / GAPS, {"gaps": ["targets/mnli/xnli/seed1"]})
+    assert look(study)[Run("transfer")] == Seen("left", "for want of 1 runs")
 
 
 def test_every_state_is_told_and_nothing_is_changed(study, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean
 
 from .causes import of_log
+from .execution import GAPS
 from .locks import holder
 from .progress import FILE
 from .runs import Fingerprints, Run, list_runs, state
@@ -23,8 +24,8 @@ BEGINS = 60  # seconds that a job may take from its first sign, an empty log, to
 
 @dataclass(frozen=True)
 class Seen:
-    """A run's state, with how far it is (running) or why it failed in one line, and seconds: those it took (done)
-    or those since it began (running)."""
+    """A run's state, with how far it is (running), what it lacks (left) or why it failed in one line, and seconds:
+    those it took (done) or those since it began (running)."""
 
     state: str
     said: str = ""
@@ -34,15 +35,22 @@ class Seen:
 def look(study: Study) -> dict[Run, Seen]:
     """Every run of the study."""
     fingerprints = Fingerprints(study)
-    seen = {}
-    for run in list_runs(study):
-        proved = state(study, run, fingerprints)
-        if proved == "done":
-            seen[run] = Seen("done", seconds=seconds(study, run))
-        else:
-            now = unfinished(run.folder(study))
-            seen[run] = Seen("stale") if proved == "stale" and now.state == "left" else now
-    return seen
+    return {run: standing(study, run, fingerprints) for run in list_runs(study)}
+
+
+def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
+    """One run. ``fingerprints``: None where they cannot be had; then what is recorded counts as done."""
+    folder = run.folder(study)
+    recorded = "done" if read_record(folder / "run.json") else "missing"
+    proved = state(study, run, fingerprints) if fingerprints else recorded
+    if proved == "done":
+        return Seen("done", seconds=seconds(study, run))
+    now = unfinished(folder)
+    if proved == "stale" and now.state != "running":  # its log is that of the time when it was done
+        return Seen("stale")
+    if now.state == "failed" and (gaps := read_record(folder / GAPS).get("gaps")):
+        return Seen("left", f"for want of {len(gaps)} runs")
+    return now
 
 
 def unfinished(folder: Path) -> Seen:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..execution import GAPS
-from ..following import unfinished
-from ..locks import holder
-from ..runs import Fingerprints, Run, list_runs, state
+from ..following import standing
+from ..runs import Fingerprints, Run, list_runs
 from ..sources import Source
 from ..study import NONE, ROOT, Study, load_study
 from ..tasks import TASKS
@@ -87,24 +86,13 @@ def sharing(study: Study) -> list[Study]:
     return found
 
 
-def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> tuple[str, str]:
-    """A key of ``STATES``, and why. ``fingerprints``: None where they cannot be had."""
-    folder = run.folder(study)
-    if holder(folder / ".lock"):
-        return "running", ""
-    recorded = "done" if read_record(folder / "run.json") else "missing"
-    now = state(study, run, fingerprints) if fingerprints else recorded
-    if now == "missing" and (gaps := read_record(folder / GAPS).get("gaps")):
-        return "gaps", f"for want of {len(gaps)} runs"
-    seen = unfinished(folder)
-    return (now, "") if now != "missing" or seen.state == "left" else (seen.state, seen.said)
-
-
 def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
-    status, why = standing(study, run, fingerprints)
+    seen = standing(study, run, fingerprints)
+    status = seen.state if seen.state != "left" else "gaps" if seen.said else "missing"
     folder = run.folder(study)
     seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
     tasks, languages = _about(study, run, fingerprints.source) if fingerprints else ((), ())
+    why = "" if status == "running" else seen.said
     return Page(study, run, status, why, seconds, tasks, languages)
 
 
