@@ -87,7 +87,7 @@ ifeq ($(ENV),$(CURDIR)/.venv)
 	@{ ls $(ENV)/.ready* && grep -F '$(ENV)' $(ENV)/pyvenv.cfg && $(BIN)python -m pip --version; } >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(ENV)
 endif
 	@rm -f $(ENV)/.ready*
-	@$(PIP) -r requirements.txt
+	@$(PIP) --no-compile -r requirements.txt # the few modules in use are compiled when they are first imported
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)python -m ipykernel install --sys-prefix --name python3 >/dev/null
 	@touch $@

@@ -6,9 +6,10 @@ import pandas as pd
 import yaml
 
 from xstilts import phases
-from xstilts.runs import list_runs
+from xstilts.runs import Fingerprints, list_runs, notebook_hash
 from xstilts.sources import open_source
-from xstilts.study import load_study
+from xstilts.study import Study, load_study
+from xstilts.writing import write_record
 
 LANGUAGES = ["qaa", "qab", "qac"]
 SIZES = {"train": 40, "dev": 10, "test": 10}
@@ -59,6 +60,25 @@ def at_once(path: Path) -> pd.DataFrame:
         elif run.phase == "targets":
             list(phases.targets(study, source, run.intermediate, run.bundle, run.seed))
     return results(path)
+
+
+def finish(study: Study, final: bool = True) -> None:
+    """Leave the proofs of a study in which every run is done, the final notebook too or not."""
+    fingerprints = Fingerprints(study)
+    for run in list_runs(study):
+        if run.final and not final:
+            continue
+        folder = run.folder(study)
+        record = {"fingerprint": fingerprints.of(run), "notebook": notebook_hash(run.notebook)}
+        if run.phase in ("encoder", "intermediate"):
+            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+        write_record(folder / "run.json", record)
+
+
+def but_the_answer(path: Path) -> None:
+    """Every run done in this process, which is quicker: what is left to the command is the final notebook."""
+    at_once(path)
+    finish(load_study(path), final=False)
 
 
 def results(path: Path) -> pd.DataFrame:

@@ -216,7 +216,7 @@ def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path, monkeyp
     space = {"display": str}
     for cell in code_cells():
         text = "".join(cell["source"])
-        exec(text.replace('"distance"  #', f'"{tmp_path / "toy.yaml"}"  #'), space)
+        exec(text.replace('"tour-distance"  #', f'"{tmp_path / "toy.yaml"}"  #'), space)
     distance_truth.check(one, ["sick"], ["de", "fi", "ko"])
     assert capsys.readouterr().out.endswith("`mrpc` (7 scores)\n")
     text = (one.figures_folder / "answer.md").read_text(encoding="utf-8")

@@ -84,43 +84,43 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert (here.figures_folder / "4-transfer.html").stat().st_size > 10_000
 
 
-def kill(process: subprocess.Popen, here, pattern: str, *words: str) -> None:
-    """SIGKILL one process of a study, and that alone, once a file is there: the one in whose command line, or its
-    parent's, all words are; the front end where there are none."""
-    while not list(here.folder.glob(pattern)):
-        assert process.poll() is None, "the study ended before anything could be killed"
+def once(process: subprocess.Popen, here, pattern: str, *words: str) -> psutil.Process:
+    """The process of a study in whose command line, or its parent's, all words are, once it and a file are there."""
+    while True:
+        assert process.poll() is None, f"the study ended before there was any {words} and {pattern}"
         time.sleep(0.02)
-    front = psutil.Process(process.pid)
-    chosen = [] if words else [front]
-    while not chosen:
-        assert process.poll() is None, f"the study ended before there was any {words}"
-        for one in front.children(recursive=True):
+        if not list(here.folder.glob(pattern)):
+            continue
+        for one in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 line = " ".join([*one.cmdline(), "child of", *one.parent().cmdline()])
                 if all(word in line for word in words) and words[0] in line.partition("child of")[0]:
-                    chosen.append(one)
-        time.sleep(0.02)
-    chosen[0].send_signal(signal.SIGKILL)
+                    return one
 
 
 def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
     path = small.write(folder, "small")  # mended: the learning rate, and below the file
     here = load_study(path)
     shutil.rmtree(here.folder / "data")
-    outputs = []
-    mnli = "intermediate/mnli/seed1"
-    for pattern, *victim in (
-        (f"{mnli}/log.txt", "ipykernel", mnli),
-        (f"{mnli}/log.txt", "snakemake"),
-        ("targets/mnli/*/seed1/log.txt",),  # the front end
-    ):
-        process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        kill(process, here, pattern, *victim)
-        if not victim:  # Snakemake holds its pipe
-            process.wait()
-        else:
-            outputs.append(process.communicate()[0])
-            assert process.returncode == 1, outputs[-1]
+    outputs, mnli = [], "intermediate/mnli/seed1"
+
+    def begun() -> subprocess.Popen:
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command(path), start_new_session=True, **pipe)
+
+    for words in (("ipykernel", mnli), ("snakemake",)):
+        process = begun()
+        once(process, here, f"{mnli}/log.txt", *words).kill()
+        outputs.append(process.communicate()[0])
+        assert process.returncode == 1, outputs[-1]
+    process = begun()  # everything at once, as in a power cut: a target is scored, and its bundle is not done
+    once(process, here, "targets/mnli/*/seed1/*/scored.json", "snakemake")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process = begun()
+    once(process, here, "study.yaml", "snakemake")  # which goes on
+    process.kill()
+    process.wait()
     assert "its kernel was killed, most often because memory ran out" in outputs[0]
     assert "Snakemake was killed (SIGKILL)" in outputs[1]
     last = study(path)

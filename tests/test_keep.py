@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from test_pipeline import command, proofs, results, write
+from small import results, write
+from test_pipeline import command, proofs
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
 from xstilts.tunings import Tuning
 from xstilts.writing import read_record, write_record
 
 MNLI = Run("intermediate", 1, "mnli")
-CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained"}
+CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained", "languages": []}
 
 
 def study(path: Path) -> list[str]:

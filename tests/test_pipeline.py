@@ -205,23 +205,6 @@ def test_a_question_is_answered_from_shared_runs(finished):
     assert "nothing to do" in run(path).stdout
 
 
-def test_killed_in_both_phases_ends_with_the_same_bits(finished, tmp_path):
-    path = write(tmp_path, "killed")
-    study = load_study(path)
-    # a run of phase 2 has begun to train; then a target of phase 3 is scored and its bundle is not done
-    for pattern in ("intermediate/*/seed1/trainer", "targets/*/all/seed1/*/scored.json"):
-        process = subprocess.Popen(command(path), start_new_session=True, stdout=subprocess.DEVNULL)
-        while not list(study.folder.glob(pattern)):
-            assert process.poll() is None, "the study ended before it could be killed"
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (study.folder / "transfer" / "run.json").exists()
-    result = run(path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    pd.testing.assert_frame_equal(results(path), results(finished[0]))
-
-
 def test_a_mistake_is_one_message_and_starts_nothing(tmp_path):
     path = write(tmp_path, "wrong", intermediate=["none", "mnlli"])
     result = run(path)

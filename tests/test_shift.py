@@ -9,14 +9,12 @@ import pytest
 import yaml
 
 import commands
+import small as toy_study
 from toy import build_checkpoint
-from xstilts import phases
 from xstilts.questions import shift
 from xstilts.questions.shift import AGAINST, DROP, IN, OUT, WORST
 from xstilts.questions.shift_findings import answer
 from xstilts.results import ZERO_SHOT
-from xstilts.runs import list_runs
-from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
 
 DATA = (ROOT / "../shared/data").resolve()
@@ -165,20 +163,6 @@ def test_gain_against_distance():
 # ---- whole studies
 
 
-def run_all(study):
-    """Every run but the final one, in this process; then the final notebook's cells."""
-    source = open_source(study)
-    for run in list_runs(study):
-        if run.phase == "encoder":
-            phases.encoder(study, source, run.seed)
-        elif run.phase == "intermediate":
-            phases.intermediate(study, source, run.intermediate, run.seed)
-        elif run.phase == "targets":
-            list(phases.targets(study, source, run.intermediate, run.bundle, run.seed))
-            (run.folder(study) / "run.json").write_text("{}")
-    return source
-
-
 def cells(study):
     """Execute the notebook's code cells here; returns what they defined."""
     defined = {}
@@ -209,6 +193,7 @@ def test_the_micro_study_from_nothing_to_its_answer(tmp_path):
         micro={"languages": CODES, "documents": 600, "choice": {"train": 60, "dev": 10, "test": 30}},
         encoder={"pretrain": {"steps": 5, "log_every": 5}},
     )  # fmt: skip
+    toy_study.but_the_answer(study.path)
     commands.run("make study STUDY=domain-shift", STUDY=study.path)
     found = cells(study)
     assert set(found["made"]["trained_in"]) == {"none", "source", "qab"} and (found["made"]["seeds"] == 1).all()
@@ -234,7 +219,7 @@ def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
         files=splits | {"limits": {"train": 40, "dev": 10, "test": 12}},
         encoder={"checkpoint": str(build_checkpoint(tmp_path / "tiny"))},
     )  # fmt: skip
-    run_all(study)
+    toy_study.but_the_answer(study.path)
     found = cells(study)
     assert found["made"].empty and set(found["codes"]) == set("et id it sw th tr vi zh".split())
     assert found["groups"][shift.LESS] == ["sw", "et", "tr", "it"]

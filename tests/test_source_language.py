@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import small
 import toy
 from synthetic import study as make_study
 from test_figures import overlapping
@@ -357,6 +358,7 @@ def test_the_question_on_real_files(tmp_path):
     }  # fmt: skip
     path = tmp_path / "few.yaml"
     path.write_text(yaml.safe_dump(values))
+    small.but_the_answer(path)
     command = [sys.executable, "-m", "xstilts", "study", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

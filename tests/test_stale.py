@@ -11,13 +11,13 @@ import nbformat
 import pytest
 
 import small
+from small import finish
 from toy import build_checkpoint
 from xstilts import phases, runs, tasks, tunings
 from xstilts.__main__ import _discard_stale
 from xstilts.runs import CODE, NOTEBOOKS, Fingerprints, Run, list_runs, notebook_hash
 from xstilts.sources import kept, open_source
 from xstilts.study import ROOT, load_study
-from xstilts.writing import write_record
 
 CHANGES = {"intermediate": ["none", "mnli", "squad1"], "targets": ["xnli", "xquad", "tatoeba"]}
 ENCODER = {"encoder/seed1"}
@@ -30,17 +30,6 @@ EVERYTHING = ENCODER | TRAINED | TARGETS | FINAL
 def of(*words):
     """Targets whose name holds one of these words, and the final run, which shows them."""
     return {name for name in TARGETS if any(f"/{word}/" in name for word in words)} | FINAL
-
-
-def finish(study):
-    """Leave the proofs of a study in which every run is done."""
-    fingerprints = Fingerprints(study)
-    for run in list_runs(study):
-        folder = run.folder(study)
-        record = {"fingerprint": fingerprints.of(run), "notebook": notebook_hash(run.notebook)}
-        if run.phase in ("encoder", "intermediate"):
-            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-        write_record(folder / "run.json", record)
 
 
 def again(study) -> set[str]:

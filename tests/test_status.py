@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import small
-from test_stale import finish
+from small import finish
 from xstilts import news
 from xstilts.causes import MARK
 from xstilts.execution import GAPS

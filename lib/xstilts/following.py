@@ -45,12 +45,12 @@ def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
     proved = state(study, run, fingerprints) if fingerprints else recorded
     if proved == "done":
         return Seen("done", seconds=seconds(study, run))
-    now = unfinished(folder)
-    if proved == "stale" and now.state != "running":  # its log is that of the time when it was done
-        return Seen("stale")
-    if now.state == "failed" and (gaps := read_record(folder / GAPS).get("gaps")):
-        return Seen("left", f"for want of {len(gaps)} runs")
-    return now
+    if not holder(folder / ".lock"):  # else it is done again
+        if proved == "stale":  # its log is that of the time when it was done
+            return Seen("stale")
+        if gaps := read_record(folder / GAPS).get("gaps"):
+            return Seen("left", f"for want of {len(gaps)} runs")
+    return unfinished(folder)
 
 
 def unfinished(folder: Path) -> Seen:

@@ -50,7 +50,10 @@ def _named(study: Study) -> str:
 
 
 def _leave_out_cells_below() -> None:
-    transforms = get_ipython().input_transformers_cleanup
+    shell = get_ipython()
+    if shell is None:  # the cells are executed by something else than a kernel
+        return
+    transforms = shell.input_transformers_cleanup
 
     def left_out(lines: list[str]) -> list[str]:
         if not any(map(PARAMETERS.match, lines)):
