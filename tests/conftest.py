@@ -4,6 +4,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run one per core
@@ -28,6 +30,17 @@ LONG = ("test_slurm", "test_pipeline", "test_failures", "test_readme", "test_hub
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registry():
+    """A study's own tasks join the registry for the life of the process: here, of a file of tests."""
+    from xstilts.tasks import TASKS
+
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
 
 
 def pytest_unconfigure(config):

@@ -25,7 +25,7 @@ FAULTS = {
             "a loss that is NaN, a damaged set, a file in the place of a set", "faults", 3
         ),
         "test_whatever_is_killed_the_same_command_ends_with_the_same_scores": (
-            "SIGKILL of a kernel, of Snakemake, of the command, each alone", "kills", 3
+            "SIGKILL of a kernel, of Snakemake, of the command, each alone, and of all at once", "kills", 4
         ),
         "test_a_study_that_shares_the_folder_is_told": ("SIGTERM of a command; two more on its folder", "kills", 1),
         "test_a_kernel_without_memory_says_so": ("no memory; a kernel killed by SIGKILL, SIGTERM", "faults", 1),
@@ -35,9 +35,6 @@ FAULTS = {
         "test_what_was_overwritten_half_way_is_not_taken_for_what_it_was": (
             "killed before the record, settings changed back", "kills", 1
         ),
-    },
-    "test_pipeline": {
-        "test_killed_in_both_phases_ends_with_the_same_bits": ("SIGKILL of everything in two phases", "kills", 2),
     },
     "test_resume": {
         "test_killed_anywhere_a_study_ends_with_the_same_bits": (

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 import commands
 import small
 import toy
+from faults import FAULTS
 from xstilts.results import read_stats
 from xstilts.study import ROOT, load_study
 from xstilts.submission import default_folder
@@ -86,6 +87,15 @@ def test_the_answer_is_that_of_the_committed_figures():
     said = "\n".join(re.findall(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL))
     answer = (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
     assert lines_of(answer) and lines_of(said) == lines_of(answer)
+
+
+def test_the_table_of_faults_is_of_the_tests_that_there_are():
+    shown = pd.read_csv(ROOT / "figures" / "faults" / "faults.csv")
+    named = [(file, test) for file, tests in FAULTS.items() for test in tests]
+    assert [f"{file}::{test}".rstrip(":") for file, test in named] == shown["test"].tolist()
+    for file, test in named:
+        assert f"def {test}" in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8"), test
+    assert not shown["lost"].any()
 
 
 def test_the_further_trainings_shown_are_those_of_the_distance_study():
