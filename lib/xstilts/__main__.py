@@ -200,10 +200,8 @@ def _discard_stale(study: Study) -> list[Run]:
     left = []
     for run in list_runs(study):
         now = state(study, run, fingerprints)
-        if now == "stale":
-            proof(study, run).unlink()
         if now != "done":
-            proof(study, run).unlink(missing_ok=True)  # one that cannot be read
+            proof(study, run).unlink(missing_ok=True)  # stale, or one that cannot be read
             (run.folder(study) / "log.txt").unlink(missing_ok=True)
             left.append(run)
         elif run.phase == "intermediate":  # the study may have said only since that encoders go

@@ -4,7 +4,6 @@ import os
 import textwrap
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from .following import STATES, Seen, Times, look
 from .locks import holder, lives
@@ -50,7 +49,7 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
             lines.append(f"  and {len(named) - SHOWN} more")
     lines += ["", *_wrapped(_outlook(study, at_work, seen))]
     if not at_work and any(one.state != "done" for one in seen.values()):
-        lines += _wrapped(f"To go on: make study STUDY={_named_by_user(study)}")
+        lines += _wrapped(f"To go on: make study STUDY={study.given}")
     return lines
 
 
@@ -107,11 +106,6 @@ def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str
 def _phases(left: list[Run], names: list[str]) -> str:
     counts = " and ".join(f"{sum(run.phase == name for run in left)} of {name}" for name in names)
     return f"{counts}, where none is done yet"
-
-
-def _named_by_user(study: Study) -> str:
-    path = Path(study.path)
-    return path.stem if path.parent == Path("params") else study.path
 
 
 def _wrapped(text: str) -> list[str]:

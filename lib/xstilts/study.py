@@ -159,6 +159,12 @@ class Study(Section):
         """The parameter file the study was read from; relative to the project where it lies in it."""
         return str(self._path.relative_to(ROOT) if self._path.is_relative_to(ROOT) else self._path)
 
+    @property
+    def given(self) -> str:
+        """As ``make study STUDY=…`` takes it: its name in params/, else the path of its file."""
+        path = Path(self.path)
+        return path.stem if path.parent == Path("params") else self.path
+
     def resolve(self) -> Path:
         """Write the study, every default filled in, beside its runs: what all of its jobs read, so
         that editing ``params/`` while a study runs changes nothing half-way."""

@@ -1,14 +1,13 @@
 """What a final notebook says before the study it shows is finished."""
 
 import re
-from pathlib import Path
 
 from IPython import get_ipython
 from IPython.display import Markdown
 
 from .results import finished
 from .runs import list_runs
-from .study import ROOT, Study, load_study
+from .study import load_study
 
 PARAMETERS = re.compile(r"study\s*=\s*[\"']")  # the cell that names the study
 
@@ -25,8 +24,10 @@ def note(study: str) -> Markdown | None:
     missing = [run.name for run in wanted if run not in there]
     if not missing:
         return None
-    begun = bool(finished(loaded, bundles)) and all(finished(loaded, [name]) for name in loaded.further)
-    command = f"make study STUDY={_named(loaded)}"
+    done = {run.bundle for run in there}
+    begun = any(done & set(loaded.parts(name)) for name in bundles)
+    begun = begun and all(done & set(loaded.parts(name)) for name in loaded.further)
+    command = f"make study STUDY={loaded.given}"
     if begun:
         some = ", ".join(f"`{name}`" for name in missing[:5]) + (", …" if len(missing) > 5 else "")
         return Markdown(
@@ -41,12 +42,6 @@ def note(study: str) -> Markdown | None:
         f"**Nothing to show yet.** `{command}` in the project's folder{before} makes what this notebook reads; then "
         "run all cells again. The cells below did nothing."
     )
-
-
-def _named(study: Study) -> str:
-    """As ``make study`` takes it."""
-    path = Path(study.path)
-    return path.stem if (ROOT / path).parent == ROOT / "params" else study.path
 
 
 def _leave_out_cells_below() -> None:

@@ -79,7 +79,7 @@ def tuning_gain(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str)
     base = base.assign(intermediate=base["tuning"].where(base["tuning"] != "raw", NONE))
     for metric in (MAIN, OWN):
         part = _as_main(stats[stats["intermediate"] == NONE], metric)
-        part = part.assign(intermediate=part["tuning"].astype(object).where(part["tuning"] != "raw", NONE))
+        part = part.assign(intermediate=part["tuning"].where(part["tuning"] != "raw", NONE))
         here = base[base["target"].isin(part["target"])]
         if "tuned" in set(part["intermediate"]) and len(here):
             found = results.resample(part[part["target"].isin(here["target"])], np.random.default_rng(0))

@@ -121,6 +121,7 @@ def _index(study: Study, pages: list[Page], unknown: str, folder: Path) -> dict[
     """What the template of the index is given."""
     answers = {page.study.name: page for page in pages if page.run.final}
     final = answers.pop(study.name)
+    drawn = _drawn(final)
     rows = [_row(page) for page in pages]
     seconds = sum(page.seconds or 0 for page in pages)
     size = (
@@ -133,16 +134,16 @@ def _index(study: Study, pages: list[Page], unknown: str, folder: Path) -> dict[
         "size": size,
         "unknown": unknown,
         "failed": [row for row in rows if row["status"] == "failed"],
-        "answer": _answer(final),
+        "answer": _answer(final, drawn),
         "final": _row(final)
         | {
             "meaning": STATES[final.status],
             "answered": final.status in ANSWERED,
             "figures": f"{study.figures}/{study.name}",
         },
-        "figure": _figure(final, folder),
+        "figure": _figure(final, drawn, folder),
         "questions": [
-            {"title": page.study.title or name, "page": _row(page), "answer": _answer(page)}
+            {"title": page.study.title or name, "page": _row(page), "answer": _answer(page, _drawn(page))}
             for name, page in answers.items()
         ],
         "states": STATES,
@@ -206,14 +207,13 @@ def _choices(study: Study, pages: list[Page]) -> dict[str, dict[str, str]]:
     }
 
 
-def _answer(final: Page) -> str:
+def _answer(final: Page, drawn: bool) -> str:
     """The answer in words as HTML; "" where there is none."""
-    path = final.study.figures_folder / "answer.md"
-    if not _drawn(final):
+    if not drawn:
         return ""
     from nbconvert.filters import markdown2html
 
-    return markdown2html(path.read_text(encoding="utf-8"))
+    return markdown2html((final.study.figures_folder / "answer.md").read_text(encoding="utf-8"))
 
 
 def _drawn(final: Page) -> bool:
@@ -228,11 +228,11 @@ def _drawn(final: Page) -> bool:
     return any(path.read_text(encoding="utf-8").strip() in text for text in texts)
 
 
-def _figure(final: Page, folder: Path) -> dict[str, Any]:
+def _figure(final: Page, drawn: bool, folder: Path) -> dict[str, Any]:
     """The figure that says most, copied into the report, and what is said of it."""
     name, title = LEAD[final.study.question]
     found = [final.study.figures_folder / f"{name}.{ending}" for ending in ("png", "svg", "csv")]
-    if not _drawn(final) or not all(path.is_file() for path in found):
+    if not drawn or not all(path.is_file() for path in found):
         return {"title": title}
     (folder / "figures").mkdir(exist_ok=True)
     narrow = found[0].with_stem(f"{name}-column")  # the same at a paper's column width
