@@ -10,8 +10,8 @@ from torch.nn.functional import one_hot
 from transformers import PreTrainedTokenizerFast
 
 from toy import SPECIAL
-from xstilts import metrics
-from xstilts.evaluation import evaluate, predict
+from xstilts.evaluation import metrics
+from xstilts.evaluation.prediction import evaluate, predict
 from xstilts.features import encode
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 import transformers
 
-from xstilts import evaluation, ranking, retrieval, spill, writing
-from xstilts.evaluation import evaluate, predict, prediction_table
+from xstilts import writing
+from xstilts.evaluation import prediction, ranking, retrieval, spill
+from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import POOL, get
 
@@ -29,7 +30,7 @@ ROWS, WARM = 400, 20  # of a language
 WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
 # blocks and batches as small beside these sets as the usual ones beside real sets
 writing.GATHERED, spill.CACHE = 1024, 64
-evaluation.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
+prediction.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
 retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.BLOCK_CELLS = 256, 2**14, 2**14
 
 

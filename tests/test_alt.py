@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 from nbformat import v4
 from PIL import Image
 
-from xstilts import alt, figures
+from xstilts.figures import alt, drawing
 from xstilts.results import MACRO
 
 
@@ -44,10 +44,10 @@ def drawn(text):
 
 def test_a_figure_is_shown_and_saved_with_its_text(tmp_path, monkeypatch):
     pages = []
-    monkeypatch.setattr(figures, "display", pages.append)
+    monkeypatch.setattr(drawing, "display", pages.append)
     text = 'Loss "of" a < b & ρ'
-    figures.save(drawn(text), table(), tmp_path, "loss")
-    figures.show(drawn(text))
+    drawing.save(drawn(text), table(), tmp_path, "loss")
+    drawing.show(drawn(text))
     assert plt.get_fignums() == [], "closed: a notebook would show it again"
     cells = [v4.new_code_cell(outputs=[v4.new_output("display_data", {"text/html": one.data})]) for one in pages]
     html, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=cells))
@@ -62,8 +62,8 @@ def test_a_figure_is_shown_and_saved_with_its_text(tmp_path, monkeypatch):
 def test_a_figure_without_text_is_neither_shown_nor_saved(tmp_path):
     figure = drawn("")
     with pytest.raises(ValueError, match="alternative text"):
-        figures.show(figure)
+        drawing.show(figure)
     with pytest.raises(ValueError, match="alternative text"):
-        figures.save(figure, table(), tmp_path, "loss")
+        drawing.save(figure, table(), tmp_path, "loss")
     assert not list(tmp_path.iterdir())
     plt.close(figure)

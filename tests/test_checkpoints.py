@@ -11,9 +11,10 @@ import transformers
 from encoders import build_encoder
 from hostile_checkpoints import pickled
 from test_encoders import write_study
-from xstilts import checkpoints, phases
+from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run
+from xstilts.training import checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import distance_truth
 from synthetic import known, study, wanted
 from test_figures import overlapping
 from toy import build_checkpoint
-from xstilts import figures, phases, results
+from xstilts import phases, results
 from xstilts.errors import UserError
+from xstilts.figures import drawing
 from xstilts.questions import distance_figures as panels
 from xstilts.questions import distance_findings as findings
 from xstilts.questions import distances, learning_curves
@@ -145,7 +146,7 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
          for metric in ("accuracy", "cka", "cosine_margin")],
         columns=["intermediate", "seed", "language", "layer", "metric", "score"],
     )  # fmt: skip
-    with plt.style.context(figures.STYLE):
+    with plt.style.context(drawing.STYLE):
         drawn = {
             "gains": panels.gain_panels(distances.gain_table(gains, far), slopes),
             "slopes": panels.slope_panels(slopes),
@@ -162,7 +163,7 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
     ends = [
         line
         for line in ax.lines
-        if len(line.get_xdata()) == 2 and line.get_color() == figures.GAIN and line.get_linestyle() == "-"
+        if len(line.get_xdata()) == 2 and line.get_color() == drawing.GAIN and line.get_linestyle() == "-"
     ]
     (x0, x1), (y0, y1) = ends[0].get_data()
     assert (y1 - y0) / (x1 - x0) == pytest.approx(-4.5), "the mean of mnli, −9, and of one that changes nothing"

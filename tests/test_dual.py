@@ -7,12 +7,13 @@ import transformers
 from datasets import Dataset
 
 from toy import TEXT, build_checkpoint
-from xstilts import dual, retrieval
+from xstilts.evaluation import retrieval
 from xstilts.features import collate
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.study import RetrievalSettings
 from xstilts.tasks import get
-from xstilts.training import TrainingSet, fine_tune
+from xstilts.training import dual
+from xstilts.training.fine_tuning import TrainingSet, fine_tune
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from transformers import AutoModel, AutoTokenizer
 from encoders import FAMILIES, JAPANESE, build_encoder
 from gold import gold_scores
 from toy import TEXT
-from xstilts import phases, retrieval, training
-from xstilts.batches import TrainingSet
-from xstilts.evaluation import predict
+from xstilts import phases
+from xstilts.evaluation import retrieval
+from xstilts.evaluation.prediction import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
 from xstilts.tasks import get
+from xstilts.training import fine_tuning
+from xstilts.training.batches import TrainingSet
 
 LENGTHS = LengthSettings(classification=40, choice=40, tagging=16, span=72, stride=24, retrieval=64, mlm=64)
 
@@ -100,7 +102,7 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     sets.append(TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
     sets = [sets[2], *sets[:2], *sets[3:]]  # the head of the first set reads no pooler, those of others do
     phase = PhaseSettings(steps=40, batch_size=4, learning_rate=3e-3)
-    model, record = training.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")
+    model, record = fine_tuning.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
     assert all(head.base_model is model.encoder for head in model.heads.values())
     for name, head in list(model.heads.items())[:4]:
@@ -108,7 +110,7 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
         assert len(found) == len(data[name]) and None not in found
         if name == "udpos":
             assert [len(tags) for tags in found] == [len(words) for words in data[name]["tokens"]]
-    training.save_encoder(model, tokenizer, tmp_path / "encoder")  # what phase 3 starts from
+    fine_tuning.save_encoder(model, tokenizer, tmp_path / "encoder")  # what phase 3 starts from
     again = AutoModel.from_pretrained(tmp_path / "encoder").eval()
     states = retrieval.embed(
         again, AutoTokenizer.from_pretrained(tmp_path / "encoder"), TEXT, [0, 2], RetrievalSettings(), 64

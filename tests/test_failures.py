@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 import small
-from xstilts import causes, phases
-from xstilts.execution import GAPS, run_notebook
+from xstilts import phases
+from xstilts.running import causes
+from xstilts.running.execution import GAPS, run_notebook
 from xstilts.runs import Run
 from xstilts.sources import open_source
 from xstilts.study import load_study

@@ -128,8 +128,8 @@ def test_every_set_loads_in_the_columns_of_its_kind(source):
 
 @real
 def test_gold_scores_100_for_every_target_and_language():
-    from xstilts.evaluation import evaluate
-    from xstilts.metrics import score
+    from xstilts.evaluation.metrics import score
+    from xstilts.evaluation.prediction import evaluate
 
     few = FilesSource(FilesSettings(limits={"dev": 80, "test": 80}))
     gold = {

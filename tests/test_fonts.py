@@ -5,7 +5,7 @@ import warnings
 import pytest
 from matplotlib import pyplot as plt
 
-from xstilts import fonts
+from xstilts.figures import fonts
 from xstilts.sources.grammar import LETTERS
 
 # Own names of languages in every script of XTREME's forty and XTREME-R's fifty

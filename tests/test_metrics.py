@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 from sklearn.metrics import accuracy_score
 
-from xstilts import metrics
+from xstilts.evaluation import metrics
 from xstilts.tasks import UPOS, WIKIANN
 
 LANGUAGE = "xx"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from xstilts import metrics
+from xstilts.evaluation import metrics
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
 from xstilts.study import ROOT

@@ -12,10 +12,10 @@ from seqeval.metrics import f1_score
 import gold
 from gold import build_letter_tokenizer
 from toy import build_checkpoint, build_tokenizer, joined
-from xstilts import evaluation, metrics, retrieval
-from xstilts.evaluation import evaluate
+from xstilts.evaluation import metrics, prediction, retrieval
+from xstilts.evaluation.prediction import evaluate
+from xstilts.evaluation.ranking import rank
 from xstilts.features import MAX_QUESTION, encode, label_names
-from xstilts.ranking import rank
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
@@ -83,9 +83,9 @@ def span_scores(task, data, monkeypatch):
     tokenizer = build_letter_tokenizer([*table["context"], *table["question"]])
     longest = max(len(text) for answers in table["answers"] for text in answers["text"][:1])
     lengths = LengthSettings(span=2 * longest + MAX_QUESTION + 3, stride=longest)  # any answer is whole in some window
-    monkeypatch.setattr(evaluation, "MAX_ANSWER", longest)
+    monkeypatch.setattr(prediction, "MAX_ANSWER", longest)
     windows = encode(task, table, tokenizer, lengths)
-    for module in (gold, evaluation):  # encoded once: it takes long
+    for module in (gold, prediction):  # encoded once: it takes long
         monkeypatch.setattr(module, "encode", lambda *asked: windows)
     return gold.gold_scores(task, data, tokenizer, lengths, [])[1], len(windows) / len(table)
 

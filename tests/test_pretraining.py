@@ -7,9 +7,9 @@ from datasets import Dataset
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from xstilts.errors import UserError
-from xstilts.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
 from xstilts.settings import MicroSettings, PretrainSettings
 from xstilts.sources.micro import MicroSource
+from xstilts.training.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
 
 SMALL = PretrainSettings(layers=1, width=16, heads=2, feed_forward=32, batch_tokens=256, warmup_steps=5, steps=60)
 

@@ -12,12 +12,12 @@ import yaml
 from safetensors.torch import load_file
 
 import test_resume
-from xstilts import processes
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
-from xstilts.processes import part
 from xstilts.runs import Run
 from xstilts.study import ROOT, load_study
+from xstilts.training import processes
+from xstilts.training.batches import part
 from xstilts.writing import read_record
 
 NAME = test_resume.NAME

@@ -10,8 +10,8 @@ from datasets import Dataset
 from sklearn.metrics import average_precision_score, recall_score
 
 from toy import build_checkpoint, joined
-from xstilts import metrics, ranking, retrieval
 from xstilts.errors import UserError
+from xstilts.evaluation import metrics, ranking, retrieval
 from xstilts.results import task_metrics
 from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
 from xstilts.sources.files import FilesSource

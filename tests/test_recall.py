@@ -19,7 +19,7 @@ from synthetic import statistics, wanted
 from toy import build_checkpoint
 from xstilts import results
 from xstilts.errors import UserError
-from xstilts.figures import STYLE
+from xstilts.figures.drawing import STYLE
 from xstilts.questions import recall, recall_figures
 from xstilts.results import MACRO, MEAN
 from xstilts.study import ROOT, load_study

@@ -13,9 +13,9 @@ import pytest
 
 import small
 from xstilts.errors import UserError
-from xstilts.execution import run_notebook
 from xstilts.report.pages import survey
 from xstilts.report.site import build, duration
+from xstilts.running.execution import run_notebook
 from xstilts.runs import Run
 from xstilts.study import load_study
 

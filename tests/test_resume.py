@@ -20,13 +20,14 @@ from transformers import AutoTokenizer
 import test_pipeline
 from test_training import PHASE, WORDS, Scripted, colours, encode_text, flat, tags, training_set
 from toy import build_checkpoint
-from xstilts import dual, phases, pretraining, resuming, training
-from xstilts.batches import TrainingSet
+from xstilts import phases
 from xstilts.errors import UserError
-from xstilts.resuming import Saves
 from xstilts.runs import Run, list_runs
 from xstilts.sources import open_source
 from xstilts.study import MixSettings, load_study
+from xstilts.training import dual, fine_tuning, pretraining, resuming
+from xstilts.training.batches import TrainingSet
+from xstilts.training.resuming import Saves
 
 NAME = "mnli+squad1+mlm"
 SIZES = {"train": 60, "dev": 8, "test": 8}
@@ -49,7 +50,7 @@ STUDY = test_pipeline.STUDY | {
 OWNERS = {
     "pretraining": pretraining,
     "resuming": resuming,
-    "training": training.MixtureTrainer,
+    "training": fine_tuning.MixtureTrainer,
     "phases": phases,
     "parquet": ParquetWriter,
 }
@@ -167,19 +168,19 @@ class Killed(Exception):
 
 def stopped_at(step: int, monkeypatch) -> None:
     """The next training ends in the middle of the step after ``step``."""
-    plain = training.MixtureTrainer.training_step
+    plain = fine_tuning.MixtureTrainer.training_step
 
     def dies(self, *arguments):
         if self.state.global_step == step:
             raise Killed
         return plain(self, *arguments)
 
-    monkeypatch.setattr(training.MixtureTrainer, "training_step", dies)
+    monkeypatch.setattr(fine_tuning.MixtureTrainer, "training_step", dies)
 
 
 def tune(place, sets, tokens, folder, phase, development=None, fingerprint="a"):
     saves = Saves(folder, fingerprint, minutes=0)
-    return training.fine_tune(place, sets, tokens, phase, MixSettings(), 1, folder, development, saves)
+    return fine_tuning.fine_tune(place, sets, tokens, phase, MixSettings(), 1, folder, development, saves)
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_dropout_best_weights_and_patience_go_on(dropping, tokenizer, tmp_path, 
 def test_a_dual_encoder_goes_on(dropping, tokenizer, tmp_path, monkeypatch):
     rows = [{"input_ids": [[0, 5 + i % 7, 2], [0, 6 + i % 5, 7, 2]], "example": i} for i in range(40)]
     sets = [TrainingSet("squad1", "dual", rows)]
-    assert training.HEADS["dual"] is dual.DualEncoder
+    assert fine_tuning.HEADS["dual"] is dual.DualEncoder
     phase = PHASE.model_copy(update={"steps": 6, "batch_size": 4, "accumulate": 2})
     expected, alone = tune(dropping, sets, tokenizer, tmp_path / "whole", phase)
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -258,7 +259,7 @@ def test_a_short_training_saves_nothing(checkpoint, tokenizer, tmp_path):
     phase = PHASE.model_copy(update={"steps": 3})
     before = signal.getsignal(signal.SIGTERM)
     item = training_set("mnli", colours(20), tokenizer)
-    training.fine_tune(checkpoint, [item], tokenizer, phase, MixSettings(), 1, tmp_path / "here", None, saves)
+    fine_tuning.fine_tune(checkpoint, [item], tokenizer, phase, MixSettings(), 1, tmp_path / "here", None, saves)
     assert not list((tmp_path / "here").glob("*")) and signal.getsignal(signal.SIGTERM) is before
 
 

@@ -9,8 +9,8 @@ import transformers
 from datasets import Dataset
 
 from toy import TEXT, build_checkpoint, joined
-from xstilts import metrics, retrieval
 from xstilts.errors import UserError
+from xstilts.evaluation import metrics, retrieval
 from xstilts.findings import tatoeba_protocol
 from xstilts.results import task_metrics
 from xstilts.study import EncoderSettings, LengthSettings, RetrievalSettings

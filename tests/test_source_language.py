@@ -14,8 +14,9 @@ import small
 import toy
 from synthetic import study as make_study
 from test_figures import overlapping
-from xstilts import figures, results
+from xstilts import results
 from xstilts.errors import UserError
+from xstilts.figures import drawing
 from xstilts.needed import check_data
 from xstilts.questions import source_language as asked
 from xstilts.questions import source_language_figures, source_language_findings
@@ -46,7 +47,7 @@ SHIFT = {"squad1": {"qab": 3, "qac": 3, "qad": 3}}  # phase 2 makes the other tr
 
 @pytest.fixture(autouse=True)
 def style():
-    with plt.style.context(figures.STYLE):
+    with plt.style.context(drawing.STYLE):
         yield
     plt.close("all")
 

@@ -11,15 +11,15 @@ import pytest
 
 import small
 from small import finish
-from xstilts import news
-from xstilts.causes import MARK
-from xstilts.execution import GAPS
-from xstilts.following import Seen, Times, look, unfinished
-from xstilts.locks import holder, lock, sign
-from xstilts.news import News
-from xstilts.progress import FILE
+from xstilts.running import news
+from xstilts.running.causes import MARK
+from xstilts.running.execution import GAPS
+from xstilts.running.following import Seen, Times, look, unfinished
+from xstilts.running.locks import holder, lock, sign
+from xstilts.running.news import News
+from xstilts.running.progress import FILE
+from xstilts.running.status import print_status, report
 from xstilts.runs import Run, list_runs
-from xstilts.status import print_status, report
 from xstilts.study import ROOT, load_study
 from xstilts.writing import read_record, write_record
 
@@ -165,7 +165,7 @@ def test_many_failures_are_counted(study):
 def test_status_loads_nothing_heavy(study):
     finish(study)
     code = (
-        "import sys\nfrom xstilts.status import print_status\nprint_status(sys.argv[1], None)\n"
+        "import sys\nfrom xstilts.running.status import print_status\nprint_status(sys.argv[1], None)\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'papermill')))"
     )
     subprocess.run([sys.executable, "-c", code, study.path], check=True, cwd=ROOT)

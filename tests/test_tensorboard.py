@@ -11,12 +11,13 @@ from test_pretraining import SMALL
 from test_resume import Killed, stopped_at
 from test_training import PHASE, WORDS, colours, training_set
 from toy import build_checkpoint
-from xstilts import phases, pretraining, training
-from xstilts.resuming import Saves
+from xstilts import phases
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import MixSettings
 from xstilts.sources import open_source
 from xstilts.study import load_study
+from xstilts.training import fine_tuning, pretraining
+from xstilts.training.resuming import Saves
 from xstilts.writing import read_record
 
 
@@ -44,7 +45,7 @@ def test_a_training_that_was_killed(tmp_path, monkeypatch):
     def tune(name):
         saves = SavedOnce(tmp_path / name, "a", minutes=1e9)
         curves = tmp_path / f"{name}-curves"
-        return training.fine_tune(
+        return fine_tuning.fine_tune(
             checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / name, None, saves, curves
         )
 
@@ -55,7 +56,7 @@ def test_a_training_that_was_killed(tmp_path, monkeypatch):
     model, record = tune("killed")
     assert record["resumed"] == 3 and len(record["loss"]) == 9
     assert record["loss"] == curve(tmp_path / "killed-curves")
-    plain, alone = training.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "whole")
+    plain, alone = fine_tuning.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "whole")
     assert alone["loss"] == record["loss"]
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), plain.parameters(), strict=True))
     tune("killed")  # begun anew: nothing of the earlier one stays

@@ -14,13 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer, TrainingArguments
 
 from toy import build_checkpoint
-from xstilts import metrics, training
-from xstilts.batches import Batches, TrainingSet
 from xstilts.errors import UserError
-from xstilts.evaluation import evaluate, predict
+from xstilts.evaluation import metrics
+from xstilts.evaluation.prediction import evaluate, predict
 from xstilts.features import encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings
 from xstilts.tasks import get
+from xstilts.training import fine_tuning
+from xstilts.training.batches import Batches, TrainingSet
 
 WORDS = ["red", "green", "blue", "dog", "cat", "runs", "sleeps", "here", "there", "yes", "no", "maybe"]
 COLOURS = {"red": 0, "green": 1, "blue": 2}
@@ -90,7 +91,7 @@ def training_set(name, data, tokenizer):
 
 def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None, development=None):
     mix = mix or MixSettings()
-    return training.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder, development)
+    return fine_tuning.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder, development)
 
 
 def flat(model) -> torch.Tensor:
@@ -161,7 +162,7 @@ def test_saved_encoder_is_a_plain_checkpoint(checkpoint, tokenizer, tmp_path):
     }
     sets = [training_set("hellaswag", Dataset.from_dict(data), tokenizer)]
     model, _ = tune(checkpoint, sets, tokenizer, tmp_path, PHASE.model_copy(update={"steps": 3}))
-    training.save_encoder(model, tokenizer, tmp_path / "saved")
+    fine_tuning.save_encoder(model, tokenizer, tmp_path / "saved")
     again = AutoModel.from_pretrained(tmp_path / "saved", add_pooling_layer=False)
     batch = AutoTokenizer.from_pretrained(tmp_path / "saved")(["red dog"], return_tensors="pt")
     with torch.no_grad():
@@ -241,7 +242,7 @@ def test_a_step_is_adamw_as_the_paper_has_it(checkpoint, tokenizer, tmp_path):
     trained = flat(tune(checkpoint, [item], tokenizer, tmp_path, phase)[0])
 
     torch.manual_seed(1)
-    model = training.SharedEncoder(checkpoint, [item], False).train()
+    model = fine_tuning.SharedEncoder(checkpoint, [item], False).train()
     spared = {id(p) for m in model.modules() if isinstance(m, torch.nn.LayerNorm) for p in m.parameters()}
     spared |= {id(m.bias) for m in model.modules() if isinstance(m, torch.nn.Linear)}
     assert 0 < len(spared) < len(list(model.parameters()))
@@ -250,7 +251,7 @@ def test_a_step_is_adamw_as_the_paper_has_it(checkpoint, tokenizer, tmp_path):
         model.zero_grad()
         for batch in batches[3 * step : 3 * step + 3]:
             features = [item.features[row] for _, row, _ in batch]
-            (model("mnli", **training.collate(features, tokenizer.pad_token_id))["loss"] / 3).backward()
+            (model("mnli", **fine_tuning.collate(features, tokenizer.pad_token_id))["loss"] / 3).backward()
         used = [p for p in model.parameters() if p.grad is not None]
         norm = math.sqrt(sum(float((p.grad**2).sum()) for p in used))
         assert norm > 0.1
@@ -343,10 +344,10 @@ def test_masked_lm_makes_logits_at_masked_positions_alone(tmp_path, tokenizer):
     )  # fmt: skip
     XLMRobertaForMaskedLM(config).save_pretrained(tmp_path)
     item = TrainingSet("mlm", "text", encode_text([" ".join(WORDS * 5)] * 16, tokenizer, 64))
-    model = training.SharedEncoder(tmp_path, [item], False)
-    batch = training.collate(item.features, tokenizer.pad_token_id)
-    batch = training.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(1))
-    masked = int((batch["labels"] != training.IGNORED).sum())
+    model = fine_tuning.SharedEncoder(tmp_path, [item], False)
+    batch = fine_tuning.collate(item.features, tokenizer.pad_token_id)
+    batch = fine_tuning.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(1))
+    masked = int((batch["labels"] != fine_tuning.IGNORED).sum())
     assert 100 < masked < 0.25 * batch["labels"].numel()
     with Largest() as made:
         loss = model("mlm", **batch)["loss"]
@@ -372,14 +373,14 @@ def test_precision_is_checked_against_the_hardware(monkeypatch, precision, gpu, 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     if not message:
-        return training.check_precision(precision)
+        return fine_tuning.check_precision(precision)
     with pytest.raises(UserError, match=message):
-        training.check_precision(precision)
+        fine_tuning.check_precision(precision)
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(checkpoint, tokenizer, tmp_path, monkeypatch):
     """On this processor, as far as that goes: Trainer must be told that no GPU is meant."""
-    monkeypatch.setattr(training, "TrainingArguments", functools.partial(TrainingArguments, use_cpu=True))
+    monkeypatch.setattr(fine_tuning, "TrainingArguments", functools.partial(TrainingArguments, use_cpu=True))
     kinds = set()
     hook = torch.nn.modules.module.register_module_forward_hook(
         lambda module, _, output: kinds.add(output.dtype) if isinstance(module, torch.nn.Linear) else None

@@ -8,16 +8,16 @@ import time
 from pathlib import Path
 from typing import IO
 
-from .causes import DISK, MARK, NO_ROOM, of_log
-from .checkpoints import locate
 from .checks import check_folders
-from .driving import Snakemake, proof
 from .errors import UserError
-from .execution import GAPS, run_notebook
-from .locks import lives, lock, sign
 from .needed import check_data
+from .running.causes import DISK, MARK, NO_ROOM, of_log
+from .running.driving import Snakemake, proof
+from .running.execution import GAPS, run_notebook
+from .running.locks import lives, lock, sign
 from .runs import Fingerprints, Run, list_runs, remove_encoder, state
 from .study import Study, load_study
+from .training.checkpoints import locate
 from .writing import read_record
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
@@ -62,7 +62,7 @@ def main() -> int:
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
         if options.command == "status":
-            from .status import print_status
+            from .running.status import print_status
 
             print_status(options.study, options.seeds)
             return 0

@@ -12,23 +12,23 @@ import transformers
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
-from . import dual
-from .batches import TrainingSet
-from .checkpoints import fetch
 from .errors import UserError
-from .evaluation import evaluate, predict, prediction_table
+from .evaluation.metrics import score, task_metrics
+from .evaluation.prediction import evaluate, predict, prediction_table
+from .evaluation.ranking import rank
+from .evaluation.retrieval import retrieve
 from .features import encode, encode_text, label_names, learnable
-from .metrics import score, task_metrics
-from .pretraining import pretrain
-from .processes import launch, launches
-from .ranking import rank
-from .resuming import Saves
-from .retrieval import retrieve
 from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
 from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
-from .training import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
+from .training import dual
+from .training.batches import TrainingSet
+from .training.checkpoints import fetch
+from .training.fine_tuning import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
+from .training.pretraining import pretrain
+from .training.processes import launch, launches
+from .training.resuming import Saves
 from .tunings import Tuning, evaluation_split, training_sets, tunings
 from .writing import read_parts, read_record, write_parts, write_record, written_whole
 

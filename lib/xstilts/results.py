@@ -24,7 +24,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from .errors import UserError
-from .metrics import task_metrics
+from .evaluation.metrics import task_metrics
 from .runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
 from .sources import Source
 from .study import NONE, Study

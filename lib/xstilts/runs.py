@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import identity
 from .hashes import digest, file_hash
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
 from .tasks import POOL, RETRIEVAL_KINDS, TASKS
+from .training.checkpoints import identity
 from .tunings import Tuning, evaluation_split, pool_languages, training_sets, tunings
 from .writing import read_record
 
@@ -33,22 +33,30 @@ NOTEBOOKS = {
 }
 
 
-DRAWING = ("alt", "figures", "fonts", "language_figures")
+def _in(package: str, *modules: str) -> tuple[str, ...]:
+    return tuple(f"{package}/{name}" for name in modules)
 
 
 def _answer(*modules: str) -> tuple[str, ...]:
     """Modules behind the notebook of a further question."""
-    return ("results", "findings", *DRAWING, *(f"questions/{name}" for name in modules))
+    return ("results", "findings", "figures/", *_in("questions", *modules))
 
 
-_PUBLICATIONS = tuple(f"publications/{name}" for name in ("published", "comparison", "beside"))
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
-    "encoder": ("pretraining", "resuming", "checkpoints", "sources/"),
-    "intermediate": ("features", "dual", "batches", "training", "processes", "phases", "tunings", "settings"),
-    "selection": ("evaluation", "spill", "metrics"),  # of checkpoints: part of a training that compares them
-    "targets": ("evaluation", "spill", "metrics", "retrieval", "ranking", "alignment"),
-    "transfer": ("results", "standings", "effort", "findings", *DRAWING, *_PUBLICATIONS),
+    "encoder": (*_in("training", "pretraining", "resuming", "checkpoints"), "sources/"),
+    "intermediate": (
+        *("features", "phases", "tunings", "settings"),
+        *_in("training", "dual", "batches", "fine_tuning", "processes"),
+    ),
+    "selection": _in(
+        "evaluation", "prediction", "spill", "metrics"
+    ),  # of checkpoints, in a training that compares them
+    "targets": ("evaluation/",),
+    "transfer": (
+        *("results", "standings", "effort", "findings", "figures/"),
+        *_in("publications", "published", "comparison", "beside"),
+    ),
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),

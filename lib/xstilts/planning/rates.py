@@ -21,7 +21,7 @@ WARM_UP, STEPS = 2, 5
 
 @dataclass(frozen=True)
 class Rate:
-    """FLOPs per second as :mod:`xstilts.costs` counts them, and where the figure comes from."""
+    """FLOPs per second as :mod:`xstilts.planning.costs` counts them, and where the figure comes from."""
 
     flops: float
     unit: str  # what an hour is an hour of

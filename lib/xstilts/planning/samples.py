@@ -12,13 +12,13 @@ import transformers
 from datasets import Dataset
 
 from ..features import encode, encode_text, label_names
-from ..pretraining import encode as encode_documents
-from ..pretraining import train_tokenizer
 from ..runs import Fingerprints, Run
 from ..settings import PhaseSettings
 from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import POOL, RETRIEVAL_KINDS, Task, get
+from ..training.pretraining import encode as encode_documents
+from ..training.pretraining import train_tokenizer
 from ..tunings import Tuning, evaluation_split, pool_languages
 from ..writing import read_record
 from .costs import Amount

@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import alt
-from ..figures import NEUTRAL
+from ..figures import alt
+from ..figures.drawing import NEUTRAL
 from ..findings import with_interval
 from ..results import MACRO_TRAINED, MEAN
 from ..tasks import TASKS, get

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .. import alt
-from ..figures import GAIN, LOSS, SEQUENTIAL, score_dots
+from ..figures import alt
+from ..figures.drawing import GAIN, LOSS, SEQUENTIAL, score_dots
 from ..settings import DIRECT
 from ..study import NONE
 from ..tasks import TASKS

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from .. import results
+from ..evaluation.metrics import task_metrics
 from ..findings import with_interval
-from ..metrics import task_metrics
 from ..results import MACRO, MEAN
 from ..settings import SOURCE, UNTRAINED
 from ..sources import Source

@@ -10,9 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .. import alt
-from ..figures import DIVERGING, NEUTRAL, SEQUENTIAL, colour_limit, score_dots
-from ..language_figures import by_distance
+from ..figures import alt
+from ..figures.breakdowns import by_distance
+from ..figures.drawing import DIVERGING, NEUTRAL, SEQUENTIAL, colour_limit, score_dots
 from ..results import MACRO, MEAN, marked
 from ..study import NONE
 from ..tasks import get

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .. import alt
-from ..figures import NEUTRAL, score_dots
-from ..language_figures import gain_limits, language_dots
+from ..figures import alt
+from ..figures.breakdowns import gain_limits, language_dots
+from ..figures.drawing import NEUTRAL, score_dots
 from ..study import NONE
 from .shift import AGAINST, DROP
 from .shift_findings import amount, numbers, run_name

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .. import alt
-from ..figures import NEUTRAL, SEQUENTIAL, score_dots
+from ..figures import alt
+from ..figures.breakdowns import by_distance
+from ..figures.drawing import NEUTRAL, SEQUENTIAL, score_dots
 from ..findings import with_interval
-from ..language_figures import by_distance
 from ..results import MEAN
 from ..settings import SOURCE
 from ..study import NONE

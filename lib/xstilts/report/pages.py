@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..execution import GAPS
-from ..following import standing
+from ..running.execution import GAPS
+from ..running.following import standing
 from ..runs import Fingerprints, Run, list_runs
 from ..sources import Source
 from ..study import NONE, ROOT, Study, load_study

@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
+from ..errors import UserError
+from ..sources import Source
+from ..study import Study
+from ..tasks import POOL, Task
+from ..training.dual import LENGTHS
+from ..tunings import pool_languages
 from . import metrics
-from .dual import LENGTHS
-from .errors import UserError
 from .retrieval import CHUNK, Found, Pooler, layer_scores, nearest, vectors
-from .sources import Source
 from .spill import database
-from .study import Study
-from .tasks import POOL, Task
-from .tunings import pool_languages
 
 DEPTH = metrics.CUTOFFS[-1]
 BLOCK_VALUES = 2**25  # of candidates' vectors held at a time: 128 MiB

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .results import MACRO, MACRO_TRAINED, marked
-from .tasks import TASKS
+from ..results import MACRO, MACRO_TRAINED, marked
+from ..tasks import TASKS
 
 AVERAGES = {MACRO: "average of all targets", MACRO_TRAINED: "average without retrieval"}
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 import psutil
 
+from ..errors import UserError
+from ..runs import Fingerprints, Run, list_runs, notebook_hash, provenance
+from ..study import Study
+from ..tunings import tunings
+from ..writing import read_record, remove_halves, write_record
 from . import causes
-from .errors import UserError
 from .locks import lock, sign
 from .progress import reported
-from .runs import Fingerprints, Run, list_runs, notebook_hash, provenance
-from .study import Study
-from .tunings import tunings
-from .writing import read_record, remove_halves, write_record
 
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 
@@ -53,7 +53,7 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from traitlets.config import Config
 
-    from .study import ROOT
+    from ..study import ROOT
 
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
     unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
@@ -120,7 +120,7 @@ def _record(study: Study, run: Run, started: float) -> None:
     """Write the proof that the run is done; of a final notebook with gaps, which is none, under another name."""
     folder, gaps = run.folder(study), []
     if run.final:
-        from .report.rendering import render_alone  # not at the start of every job
+        from ..report.rendering import render_alone  # not at the start of every job
 
         render_alone(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
         wanted = [other for other in list_runs(study) if other.phase == "targets"]

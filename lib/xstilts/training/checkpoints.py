@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import check_lengths, inputs_of
-from .errors import UserError
-from .study import ROOT, Study, parse_run
-from .writing import written_whole
+from ..checks import check_lengths, inputs_of
+from ..errors import UserError
+from ..study import ROOT, Study, parse_run
+from ..writing import written_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

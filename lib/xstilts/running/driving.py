@@ -12,11 +12,11 @@ from typing import IO
 
 import psutil
 
-from .errors import UserError
+from ..errors import UserError
+from ..runs import Run
+from ..study import ROOT, Study
 from .locks import sign
 from .news import News
-from .runs import Run
-from .study import ROOT, Study
 
 
 def proof(study: Study, run: Run) -> Path:

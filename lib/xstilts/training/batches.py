@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, Sampler
 
-from .features import Feature, size
-from .study import MixSettings, PhaseSettings
+from ..features import IGNORED, Feature, size
+from ..study import MixSettings, PhaseSettings
 
 POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
 
@@ -77,3 +78,18 @@ class Batches(Sampler):
                 pool = sorted(order[start : start + POOL * self.batch_size], key=lambda row: sizes[row])
                 batches = [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
                 yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
+    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
+    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
+    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
+    mine = {key: rows[index::count] for key, rows in batch.items()}
+    counted = _items(mine)
+    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
+    return {**(mine if counted else batch), "weight": weight}
+
+
+def _items(batch: dict[str, torch.Tensor]) -> int:
+    """How many losses a head averages over."""
+    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])

@@ -16,17 +16,16 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from .batches import Batches, Examples, TrainingSet
+from ..errors import UserError
+from ..features import IGNORED, Feature, collate, mask_tokens
+from ..running.progress import Progress
+from ..study import MixSettings, PhaseSettings
+from ..writing import written_whole
+from .batches import Batches, Examples, TrainingSet, part
 from .diverged import FiniteLoss
 from .dual import DualEncoder
-from .errors import UserError
-from .features import IGNORED, Feature, collate, mask_tokens
-from .processes import part
-from .progress import Progress
 from .resuming import Saves, link
-from .study import MixSettings, PhaseSettings
 from .watching import Shown, events
-from .writing import written_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

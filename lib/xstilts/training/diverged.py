@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from .errors import UserError
+from ..errors import UserError
 
 MEND = "lower the learning rate, warm up longer, or train in fp32 or bf16 (training: in the study's file)"
 

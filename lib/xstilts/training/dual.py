@@ -14,8 +14,8 @@ import torch
 import transformers
 from datasets import Dataset
 
-from .features import Feature
-from .tasks import Task
+from ..features import Feature
+from ..tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
+from ..errors import UserError
+from ..features import INPUTS, Feature, collate, encode, size
+from ..running.progress import Progress
+from ..study import LengthSettings
+from ..tasks import Task
+from ..training.diverged import MEND
 from . import metrics
-from .diverged import MEND
-from .errors import UserError
-from .features import INPUTS, Feature, collate, encode, size
-from .progress import Progress
 from .spill import Spill
-from .study import LengthSettings
-from .tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

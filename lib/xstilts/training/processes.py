@@ -15,11 +15,10 @@ import time
 
 import torch
 
-from .errors import UserError
-from .features import IGNORED
-from .progress import FILE, LOG, PLACE, Progress
-from .runs import Run
-from .study import Study, load_study
+from ..errors import UserError
+from ..running.progress import FILE, LOG, PLACE, Progress
+from ..runs import Run
+from ..study import Study, load_study
 
 NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
 MESSAGE = "xstilts: "  # how the line begins that says what went wrong
@@ -47,7 +46,7 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
-        "--module", "xstilts.processes", str(study.path), run.name, tuning,
+        "--module", "xstilts.training.processes", str(study.path), run.name, tuning,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     place = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
@@ -74,21 +73,6 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
 
 
-def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
-    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
-    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
-    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
-    mine = {key: rows[index::count] for key, rows in batch.items()}
-    counted = _items(mine)
-    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
-    return {**(mine if counted else batch), "weight": weight}
-
-
-def _items(batch: dict[str, torch.Tensor]) -> int:
-    """How many losses a head averages over."""
-    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])
-
-
 def _end_with(notebook: int) -> None:
     """A process whose notebook was killed must not go on writing beside the next one."""
     while True:
@@ -100,8 +84,8 @@ def _end_with(notebook: int) -> None:
 
 
 def main() -> int:
-    from . import phases  # which launches this module
-    from .sources import open_source
+    from .. import phases  # which launches this module
+    from ..sources import open_source
 
     path, name, tuning = sys.argv[1:]
     threading.Thread(target=_end_with, args=[int(os.environ[NOTEBOOK])], daemon=True).start()

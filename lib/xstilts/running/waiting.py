@@ -5,9 +5,9 @@ import re
 from IPython import get_ipython
 from IPython.display import Markdown
 
-from .results import finished
-from .runs import list_runs
-from .study import load_study
+from ..results import finished
+from ..runs import list_runs
+from ..study import load_study
 
 PARAMETERS = re.compile(r"study\s*=\s*[\"']")  # the cell that names the study
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from .errors import UserError
-from .hashes import digest
-from .writing import read_record, write_record, written_whole
+from ..errors import UserError
+from ..hashes import digest
+from ..writing import read_record, write_record, written_whole
 
 MARKER = "whole.json"
 

@@ -22,13 +22,13 @@ import torch
 import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from ..errors import UserError
+from ..running.progress import Progress
+from ..settings import PretrainSettings
+from ..writing import written_whole
 from .diverged import check_loss
-from .errors import UserError
-from .progress import Progress
 from .resuming import Saves
-from .settings import PretrainSettings
 from .watching import events
-from .writing import written_whole
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, mask excepted
 PAD, UNK, MASK = 1, 3, 4

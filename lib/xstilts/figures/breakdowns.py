@@ -1,5 +1,5 @@
 """Figures of one target language by language, and of scores against distance, from the tables of
-:mod:`xstilts.results`; colours and marks as in :mod:`.figures`."""
+:mod:`xstilts.results`; colours and marks as in :mod:`.drawing`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import alt
-from .figures import GAIN, LOSS, NEUTRAL, seeds_text, title
-from .findings import with_interval
-from .results import MEAN, ZERO_SHOT, marked
-from .study import NONE
-from .tasks import TASKS
+from .drawing import GAIN, LOSS, NEUTRAL, seeds_text, title
+from ..findings import with_interval
+from ..results import MEAN, ZERO_SHOT, marked
+from ..study import NONE
+from ..tasks import TASKS
 
 
 def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:

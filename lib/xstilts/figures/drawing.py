@@ -26,12 +26,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from . import alt
-from .findings import with_interval
+from ..findings import with_interval
 from .fonts import make_legible
-from .results import MACRO, MACRO_TRAINED, MEAN
-from .study import NONE
-from .tasks import TASKS
-from .writing import whole_file, write_table
+from ..results import MACRO, MACRO_TRAINED, MEAN
+from ..study import NONE
+from ..tasks import TASKS
+from ..writing import whole_file, write_table
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"

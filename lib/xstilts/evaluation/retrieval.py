@@ -19,14 +19,14 @@ import transformers
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
+from ..features import collate
+from ..running.progress import Progress
+from ..sources import Source
+from ..study import RetrievalSettings, Study
+from ..tasks import Task
 from . import metrics
 from .alignment import alignment
-from .features import collate
-from .progress import Progress
-from .sources import Source
 from .spill import Spill, database
-from .study import RetrievalSettings, Study
-from .tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,0 +1,1 @@
+"""How a study is drawn, and said to those who do not see it."""

@@ -1,0 +1,1 @@
+"""Runs at work: started, followed, and what is said of them."""

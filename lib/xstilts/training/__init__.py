@@ -1,0 +1,1 @@
+"""Encoders: fetched or pretrained, and trained."""
