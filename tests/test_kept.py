@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from xstilts.errors import UserError
-from xstilts.running.locks import lock
+from xstilts.locks import lock
 from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources import kept
 from xstilts.sources.kept import KeptSource

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 import test_resume
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
+from xstilts.running import processes
 from xstilts.runs import Run
 from xstilts.study import ROOT, load_study
-from xstilts.training import processes
 from xstilts.training.batches import part
 from xstilts.writing import read_record
 

@@ -10,16 +10,15 @@ import nbformat
 import pytest
 
 import small
-from xstilts import runs
-from xstilts.running import progress
+from xstilts import progress, runs
+from xstilts.progress import Progress, about, duration
 from xstilts.running.execution import run_notebook
-from xstilts.running.progress import Progress, about, duration
 from xstilts.runs import Run
 from xstilts.study import load_study
 
 WORK = """\
 import json, os, time
-from xstilts.running import progress
+from xstilts import progress
 progress.OFTEN = 0.01
 seen = []
 with progress.Progress("counting", 40, "sheep") as bar:

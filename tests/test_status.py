@@ -11,13 +11,13 @@ import pytest
 
 import small
 from small import finish
+from xstilts.locks import holder, lock, sign
+from xstilts.progress import FILE
 from xstilts.running import news
 from xstilts.running.causes import MARK
 from xstilts.running.execution import GAPS
 from xstilts.running.following import Seen, Times, look, unfinished
-from xstilts.running.locks import holder, lock, sign
 from xstilts.running.news import News
-from xstilts.running.progress import FILE
 from xstilts.running.status import print_status, report
 from xstilts.runs import Run, list_runs
 from xstilts.study import ROOT, load_study

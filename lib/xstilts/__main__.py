@@ -10,11 +10,11 @@ from typing import IO
 
 from .checks import check_folders
 from .errors import UserError
+from .locks import lives, lock, sign
 from .needed import check_data
 from .running.causes import DISK, MARK, NO_ROOM, of_log
 from .running.driving import Snakemake, proof
 from .running.execution import GAPS, run_notebook
-from .running.locks import lives, lock, sign
 from .runs import Fingerprints, Run, list_runs, remove_encoder, state
 from .study import Study, load_study
 from .training.checkpoints import locate

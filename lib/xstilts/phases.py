@@ -18,6 +18,7 @@ from .evaluation.prediction import evaluate, predict, prediction_table
 from .evaluation.ranking import rank
 from .evaluation.retrieval import retrieve
 from .features import encode, encode_text, label_names, learnable
+from .running.processes import launch, launches
 from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from .sources import Source, left_out
 from .study import NONE, PhaseSettings, Study
@@ -27,7 +28,6 @@ from .training.batches import TrainingSet
 from .training.checkpoints import fetch
 from .training.fine_tuning import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
 from .training.pretraining import pretrain
-from .training.processes import launch, launches
 from .training.resuming import Saves
 from .tunings import Tuning, evaluation_split, training_sets, tunings
 from .writing import read_parts, read_record, write_parts, write_record, written_whole

@@ -46,8 +46,8 @@ def _answer(*modules: str) -> tuple[str, ...]:
 CODE = {
     "encoder": (*_in("training", "pretraining", "resuming", "checkpoints"), "sources/"),
     "intermediate": (
-        *("features", "phases", "tunings", "settings"),
-        *_in("training", "dual", "batches", "fine_tuning", "processes"),
+        *("features", "phases", "tunings", "settings", "running/processes"),
+        *_in("training", "dual", "batches", "fine_tuning"),
     ),
     "selection": _in(
         "evaluation", "prediction", "spill", "metrics"

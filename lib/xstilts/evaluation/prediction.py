@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from ..errors import UserError
 from ..features import INPUTS, Feature, collate, encode, size
-from ..running.progress import Progress
+from ..progress import Progress
 from ..study import LengthSettings
 from ..tasks import Task
 from ..training.diverged import MEND

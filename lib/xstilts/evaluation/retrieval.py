@@ -20,7 +20,7 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from ..features import collate
-from ..running.progress import Progress
+from ..progress import Progress
 from ..sources import Source
 from ..study import RetrievalSettings, Study
 from ..tasks import Task

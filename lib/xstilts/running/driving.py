@@ -13,9 +13,9 @@ from typing import IO
 import psutil
 
 from ..errors import UserError
+from ..locks import sign
 from ..runs import Run
 from ..study import ROOT, Study
-from .locks import sign
 from .news import News
 
 

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import psutil
 
 from ..errors import UserError
+from ..locks import lock, sign
+from ..progress import reported
 from ..runs import Fingerprints, Run, list_runs, notebook_hash, provenance
 from ..study import Study
 from ..tunings import tunings
 from ..writing import read_record, remove_halves, write_record
 from . import causes
-from .locks import lock, sign
-from .progress import reported
 
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 

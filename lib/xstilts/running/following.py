@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from ..locks import holder
+from ..progress import FILE
 from ..runs import Fingerprints, Run, list_runs, state
 from ..study import Study
 from ..writing import read_record
 from .causes import of_log
 from .execution import GAPS
-from .locks import holder
-from .progress import FILE
 
 STATES = ("done", "running", "failed", "stale", "left")
 BEGINS = 60  # seconds that a job may take from its first sign, an empty log, to its lock

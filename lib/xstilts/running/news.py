@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+from ..progress import about, duration
 from ..runs import Run, list_runs
 from ..study import Study
 from .causes import MARK
 from .following import Times, seconds, unfinished
-from .progress import about, duration
 
 APART = 60  # seconds between two lines of a phase where there is no terminal
 LOOK = 2  # seconds between two looks at the runs at work

@@ -5,11 +5,11 @@ import textwrap
 import time
 from dataclasses import dataclass
 
+from ..locks import holder, lives
+from ..progress import about
 from ..runs import Run
 from ..study import Study, load_study
 from .following import STATES, Seen, Times, look
-from .locks import holder, lives
-from .progress import about
 
 WIDTH = 80
 SHOWN = 12  # running or failed runs named; the others are counted

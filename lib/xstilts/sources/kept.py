@@ -13,7 +13,7 @@ from pyarrow import ArrowException
 
 from ..errors import UserError
 from ..hashes import digest, file_hash
-from ..running.locks import lock
+from ..locks import lock
 from ..tasks import Task
 from ..writing import written_whole
 from . import Source

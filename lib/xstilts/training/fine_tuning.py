@@ -18,7 +18,7 @@ from transformers.integrations import TensorBoardCallback
 
 from ..errors import UserError
 from ..features import IGNORED, Feature, collate, mask_tokens
-from ..running.progress import Progress
+from ..progress import Progress
 from ..study import MixSettings, PhaseSettings
 from ..writing import written_whole
 from .batches import Batches, Examples, TrainingSet, part

@@ -23,7 +23,7 @@ import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from ..errors import UserError
-from ..running.progress import Progress
+from ..progress import Progress
 from ..settings import PretrainSettings
 from ..writing import written_whole
 from .diverged import check_loss

@@ -16,7 +16,7 @@ import time
 import torch
 
 from ..errors import UserError
-from ..running.progress import FILE, LOG, PLACE, Progress
+from ..progress import FILE, LOG, PLACE, Progress
 from ..runs import Run
 from ..study import Study, load_study
 
@@ -46,7 +46,7 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
-        "--module", "xstilts.training.processes", str(study.path), run.name, tuning,
+        "--module", "xstilts.running.processes", str(study.path), run.name, tuning,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     place = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
