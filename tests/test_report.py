@@ -14,7 +14,7 @@ import pytest
 import small
 from xstilts.errors import UserError
 from xstilts.report.pages import survey
-from xstilts.report.site import build, duration
+from xstilts.report.site import build
 from xstilts.running.execution import run_notebook
 from xstilts.runs import Run
 from xstilts.study import load_study
@@ -156,16 +156,6 @@ def test_a_study_that_shares_runs_has_its_answer_in_the_report(study, site):
     finally:
         shutil.rmtree(path.parent)
         build(study)
-
-
-def test_durations():
-    assert [duration(seconds) for seconds in (None, 0.4, 34, 125, 4320)] == [
-        "",
-        "0 s",
-        "34 s",
-        "2 min 5 s",
-        "1 h 12 min",
-    ]
 
 
 # In a browser

@@ -65,8 +65,14 @@ def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
     languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
     targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
     runs = table["intermediate"].nunique() - 1
-    counts = f"{runs} intermediate runs, {targets} targets, {languages} languages"
+    found = ((runs, "intermediate run"), (targets, "target"), (languages, "language"))
+    counts = ", ".join(counted(number, thing) for number, thing in found)
     return f"{where(study, seeds)}: {counts}, {covers(study, seeds)}."
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def where(study: Study, seeds: int) -> str:

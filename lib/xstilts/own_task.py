@@ -164,7 +164,7 @@ def advice(table: pd.DataFrame, study: Study) -> str:
     rows = table[(table["target"] == name) & (table["language"] == over)]
     gain = rows[rows["quantity"] == "gain"].sort_values("value", ascending=False)
     count, there = int(rows["languages"].iloc[0]), gain.dropna(subset="value")
-    languages = f"{count} zero-shot language{'s' if count > 1 else ''}" if over == ZERO_SHOT else "the source language"
+    languages = findings.counted(count, "zero-shot language") if over == ZERO_SHOT else "the source language"
     base = findings.with_interval(rows[rows["intermediate"] == NONE].iloc[0])
     said = [
         f"*{study.title or study.name}.*",

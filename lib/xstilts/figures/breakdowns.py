@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from . import alt
-from .drawing import GAIN, LOSS, NEUTRAL, seeds_text, title
 from ..findings import with_interval
 from ..results import MEAN, ZERO_SHOT, marked
 from ..study import NONE
 from ..tasks import TASKS
+from . import alt
+from .drawing import GAIN, LOSS, NEUTRAL, seeds_text, title
 
 
 def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:

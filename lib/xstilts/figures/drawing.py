@@ -25,13 +25,13 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from . import alt
 from ..findings import with_interval
-from .fonts import make_legible
 from ..results import MACRO, MACRO_TRAINED, MEAN
 from ..study import NONE
 from ..tasks import TASKS
 from ..writing import whole_file, write_table
+from . import alt
+from .fonts import make_legible
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
@@ -97,7 +97,8 @@ def transfer_heatmap(table: pd.DataFrame, ax: Axes, language: str = MEAN, column
 def _name_groups(ax: Axes, groups: list[tuple[str, float, float]]) -> None:
     """Names of groups of columns, each given with its left and right edge, above the titles of the columns."""
     above = ax.secondary_xaxis(1.0)
-    above.set_xticks([(left + right) / 2 for _, left, right in groups], [name for name, _, _ in groups])
+    names = [name if right - left > 1 else name.replace(" ", "\n") for name, left, right in groups]
+    above.set_xticks([(left + right) / 2 for _, left, right in groups], names)
     above.tick_params(length=0, pad=27)  # above two lines of titles
     plt.setp(above.get_xticklabels(), fontstyle="italic", color=NEUTRAL)
     above.spines[:].set_visible(False)

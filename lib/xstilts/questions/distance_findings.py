@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..findings import covers, where, with_interval
+from ..findings import counted, covers, where, with_interval
 from ..settings import DIRECT
 from ..study import NONE, Study
 from .distance_figures import title, worth_text
@@ -41,7 +41,7 @@ def _setting(study: Study, slopes: pd.DataFrame) -> str:
     count, seeds = len(source_runs(study)), int(slopes["seeds"].max()) if len(slopes) else 0
     languages = int(slopes["languages"].max()) if len(slopes) else 0
     return (
-        f"{where(study, seeds)}: {count} intermediate run{'s' if count != 1 else ''} in the source language against "
+        f"{where(study, seeds)}: {counted(count, 'intermediate run')} in the source language against "
         f"direct tuning in each of up to {languages} other languages; {covers(study, seeds)}. Slopes are over distance "
         "from the source, 0 to 1, and cover the choice of languages, too."
     )

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ..findings import with_interval
 from ..hashes import digest, file_hash
+from ..progress import duration
 from ..sources import open_source
 from ..study import NONE, Study
 from ..tasks import TASKS
@@ -46,8 +47,9 @@ def build(study: Study) -> tuple[Path, str]:
     for path in rendering.STATIC:
         (folder / "static").mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / "static")
-    changed = [page for page in pages if page.path and not _is_current(page, pages, folder)]
-    _write_pages(changed, pages, folder)
+    shown = [(page, _values(page, pages)) for page in pages if page.path]
+    changed = [(page, values) for page, values in shown if not _is_current(folder / page.path, values["inputs"])]
+    _write_pages(changed, folder)
     kept = {folder / page.path for page in pages} | {folder / "index.html"}
     for path in sorted(folder.rglob("*.html")):
         if path not in kept:  # of a run that the study no longer has
@@ -58,25 +60,15 @@ def build(study: Study) -> tuple[Path, str]:
     return folder / "index.html", f"{len(pages)} runs ({said}); {len(changed)} pages made, the others as they were"
 
 
-def duration(seconds: float | None) -> str:
-    """``34 s``, ``2 min 5 s``, ``1 h 12 min``; "" for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _values(page: Page, pages: list[Page]) -> dict[str, Any]:
-    """What the page of a run says beside its notebook."""
+    """What the page of a run says beside its notebook, and the hash of all it is made from."""
     log = page.log.read_text(encoding="utf-8", errors="replace") if page.log.is_file() else ""
-    return {
+    values = {
         "study": page.study.title or page.study.name,
         "name": page.name,
         "status": page.status,
         "meaning": STATES[page.status],
-        "time": duration(page.seconds),
+        "time": _time(page),
         "why": page.why,
         "root": "../" * page.path.count("/"),
         "related": {
@@ -85,36 +77,31 @@ def _values(page: Page, pages: list[Page]) -> dict[str, Any]:
         },
         "log": "\n".join(log.splitlines()[-LAST_LINES:]) if page.status == "failed" else "",
     }
+    notebook = file_hash(page.notebook) if page.notebook.is_file() else ""
+    return values | {"inputs": digest([values, notebook, rendering.look()])}
 
 
-def _inputs(page: Page, values: dict[str, Any]) -> str:
-    return digest([values, file_hash(page.notebook) if page.notebook.is_file() else "", rendering.look()])
-
-
-def _is_current(page: Page, pages: list[Page], folder: Path) -> bool:
-    path = folder / page.path
+def _is_current(path: Path, inputs: str) -> bool:
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as file:
-        return f'content="{_inputs(page, _values(page, pages))}"' in file.read(1000)
+        return f'content="{inputs}"' in file.read(1000)
 
 
-def _write_pages(changed: list[Page], pages: list[Page], folder: Path) -> None:
+def _write_pages(changed: list[tuple[Page, dict[str, Any]]], folder: Path) -> None:
     if len(changed) < FEW:
-        for page in changed:
-            _write_page(page, pages, folder)
+        for page, values in changed:
+            _write_page(page, values, folder)
         return
     with ProcessPoolExecutor() as pool:
-        list(pool.map(_write_page, changed, repeat(pages), repeat(folder), chunksize=4))
+        list(pool.map(_write_page, *zip(*changed, strict=True), repeat(folder), chunksize=4))
 
 
-def _write_page(page: Page, pages: list[Page], folder: Path) -> None:
-    values = _values(page, pages)
+def _write_page(page: Page, values: dict[str, Any], folder: Path) -> None:
     notebook = rendering.read_notebook(page.notebook)
     outputs = [output for cell in (notebook.cells if notebook else []) for output in cell.get("outputs", [])]
     failed_at = any(output.output_type == "error" for output in outputs)
-    values |= {"inputs": _inputs(page, values), "failed_at": failed_at}
-    write_text(folder / page.path, rendering.notebook_html(notebook, values))
+    write_text(folder / page.path, rendering.notebook_html(notebook, values | {"failed_at": failed_at}))
 
 
 def _index(study: Study, pages: list[Page], unknown: str, folder: Path) -> dict[str, Any]:
@@ -157,6 +144,10 @@ def _index(study: Study, pages: list[Page], unknown: str, folder: Path) -> dict[
     }
 
 
+def _time(page: Page) -> str:
+    return "" if page.seconds is None else duration(page.seconds)
+
+
 def _row(page: Page) -> dict[str, Any]:
     run = page.run
     targets = page.tasks if run.phase == "targets" or run.final else ()
@@ -174,7 +165,7 @@ def _row(page: Page) -> dict[str, Any]:
         "targets": targets,
         "tasks": page.tasks,
         "languages": page.languages,
-        "time": duration(page.seconds),
+        "time": _time(page),
         "text": " ".join(words).lower(),
     }
 
