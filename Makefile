@@ -82,8 +82,8 @@ clean: ## delete the environment and every cache; results in runs/ stay
 $(STAMP):
 	@echo "setting up $(ENV) (the first time takes minutes)"
 ifeq ($(ENV),$(CURDIR)/.venv)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "xstilts needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "xstilts needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1 || true). Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@{ ls $(ENV)/.ready* && grep -F '$(ENV)' $(ENV)/pyvenv.cfg && $(BIN)python -m pip --version; } >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(ENV)
 endif
 	@rm -f $(ENV)/.ready*

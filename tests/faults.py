@@ -95,7 +95,9 @@ def markdown(found: pd.DataFrame) -> str:
     head = ", ".join(f"{names[unit]}: {sums[unit]}" for unit in names if unit in sums)
     lines = [f"{head}; results lost: {found['lost'].sum() or 'zero'}", "", "| what | tried | lost | not tried here |"]
     lines += ["|---|---|---|---|"]
-    lines += [f"| {row.what} | {row.tried} {row.unit} | {row.lost} | {row.not_tried} |" for row in found.itertuples()]
+    for row in found.itertuples():
+        unit = row.unit.removesuffix("s") if row.tried == 1 else row.unit
+        lines.append(f"| {row.what} | {row.tried} {unit} | {row.lost} | {row.not_tried} |")
     return "\n".join(lines) + "\n"
 
 

@@ -183,13 +183,13 @@ def test_the_default_study_ends_with_its_heatmap(micro):
     assert set(read_stats(study)["intermediate"]) == {"none", "mnli"}
 
 
-@pytest.mark.parametrize("line", ["make plan STUDY=files", "make plan STUDY=files GPU=A100-80GB PRECISION=bf16"])
+@pytest.mark.parametrize("line", ["make plan", "make plan GPU=A100-80GB PRECISION=bf16"])
 def test_plans_say_what_is_done(micro, line):
     if line.endswith("bf16"):
-        plan = commands.run("make plan STUDY=files GPU=A100-80GB PRECISION=bf16", STUDY=micro)
+        plan = commands.run("make plan GPU=A100-80GB PRECISION=bf16", STUDY=micro)
         assert "A100-80GB, 40% of" in plan
     else:
-        plan = commands.run("make plan STUDY=files", STUDY=micro)
+        plan = commands.run("make plan", STUDY=micro)
         assert "measured" in plan
     assert "Already done: 4 of 4 runs" in plan
 

@@ -239,7 +239,7 @@ def test_an_environment_from_elsewhere_is_made_anew(sandbox):
 
 def test_too_old_a_python_is_named(sandbox):
     done, _ = sandbox.make("setup", OLD="1")
-    assert done.returncode and "needs Python 3.11 or later" in done.stderr and "is Python 3.9.2" in done.stderr
+    assert done.returncode and "needs Python 3.11, 3.12 or 3.13" in done.stderr and "is Python 3.9.2" in done.stderr
     assert not (sandbox.folder / ".venv").exists()
 
 

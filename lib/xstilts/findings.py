@@ -34,6 +34,7 @@ def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
         lines.append(f"Not the whole study: {study.absence}.")
     if len(macro):
         lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
+    lines += _guesses(mean[mean["quantity"] == "score"])
     places = table[(table["quantity"] == "gain") & ~table["language"].isin([MEAN, ZERO_SHOT])].dropna(subset="value")
     lines += [""]
     for run, part in single.groupby("intermediate", sort=False):
@@ -109,6 +110,18 @@ def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
+def _guesses(scores: pd.DataFrame) -> list[str]:
+    """Targets that were not learned: a gain or loss to or from there says little else. One line, or none."""
+    found = []
+    for target, part in scores[~scores["target"].isin([MACRO, MACRO_TRAINED])].groupby("target", sort=False):
+        task = get(target)
+        at = part[part["low"] <= task.chance]["intermediate"]
+        if task.chance and len(at):
+            names = ", ".join(f"`{name}`" for name in at) if len(at) < len(part) else "any run"
+            found.append(f"{task.title} ({task.chance:.0f}) after {names}")
+    return [f"No better than guessing, interval and all: {'; '.join(found)}."] if found else []
+
+
 def _run_line(run: str, part: pd.DataFrame) -> str:
     words = []
     for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
@@ -142,8 +155,14 @@ def with_interval(row: Any) -> str:
     if not np.isfinite(row.value):
         return "missing"
     sign = "+" if row.quantity == "gain" else ""
-    value, low, high = (round(number, 1) + 0.0 for number in (row.value, row.low, row.high))  # no -0.0
-    return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+    low, high = (_bound(float(bound), row.low > 0 or row.high < 0) for bound in (row.low, row.high))
+    return f"{round(float(row.value), 1) + 0.0:{sign}.1f} [{low}, {high}]".replace("-", "−")
+
+
+def _bound(bound: float, apart: bool) -> str:
+    """To one decimal, without -0.0; of an interval ``apart`` from zero to as many as show that it is."""
+    places = next((places for places in range(1, 4) if not apart or round(bound, places)), 3)
+    return f"{round(bound, places) + 0.0:.{places}f}"
 
 
 def tatoeba_protocol(study: Study) -> str:

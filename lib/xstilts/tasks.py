@@ -31,6 +31,7 @@ class Task:
     ``trained_on``: the task whose training split trains this one ("" = its own).
     ``independent``: whether its sets in several languages are no translations of each other.
     ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
+    ``choices``: how many each question of the published set has (choice kind only).
     ``files``: split ("train", "dev", "test"; of rankings "pool") -> where the original distribution keeps it.
     ``hub``: split -> where the hub keeps it, the rows of several places one after the other.
     """
@@ -47,11 +48,18 @@ class Task:
     hub: dict[str, tuple[Hub | Folder, ...]] = field(default_factory=dict)
     citation: str = ""
     independent: bool = False
+    choices: int = 0
 
     @property
     def training_set(self) -> str:
         """Name of the task whose training split trains this one."""
         return self.trained_on or self.name
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing among labels or choices, in percent; 0 for other kinds, and where it is not known."""
+        among = {"classification": len(self.labels), "choice": self.choices}.get(self.kind, 0)
+        return 100 / among if among else 0.0
 
 
 SPLITS = ("train", "dev", "test")
@@ -165,7 +173,7 @@ _INTERMEDIATE = (
             "dev": Files("hellaswag", ("hellaswag/hellaswag_val.jsonl",)),
         },
         hub=hub("hellaswag", "Rowan/hellaswag", "default", train="train", dev="validation"),
-        citation="Zellers et al. 2019, arXiv:1905.07830",
+        citation="Zellers et al. 2019, arXiv:1905.07830", choices=4,
     ),
     Task(
         "ccg", "tagging", "CCG", ("accuracy",),
@@ -180,7 +188,7 @@ _INTERMEDIATE = (
         "cosmosqa", "choice", "Cosmos QA", ("accuracy",),
         files={"train": Files("cosmosqa", ("cosmosqa/train.csv",)), "dev": Files("cosmosqa", ("cosmosqa/valid.csv",))},
         hub=hub("cosmosqa", "allenai/cosmos_qa", "default", train="train", dev="validation"),
-        citation="Huang et al. 2019, arXiv:1909.00277",
+        citation="Huang et al. 2019, arXiv:1909.00277", choices=4,
     ),
     Task(
         "csqa", "choice", "CommonsenseQA", ("accuracy",),
@@ -278,7 +286,7 @@ _TARGETS = (
             "test": Files("copa", ("xcopa/{language}/test.{language}.jsonl",), overlaps=("copa",)),
         },
         hub=hub("copa", "cambridgeltl/xcopa", "{language}", dev="validation", test="test"),
-        citation="Ponti et al. 2020, arXiv:2005.00333",
+        citation="Ponti et al. 2020, arXiv:2005.00333", choices=2,
     ),
 )  # fmt: skip
 
@@ -292,7 +300,7 @@ _FURTHER = (
             "test": Files("copa", ("copa-en/test.{language}.jsonl",), overlaps=("xcopa",)),
         },
         hub=hub("copa", "aps/super_glue", "copa", train="train", dev="validation"),
-        citation="Roemmele et al. 2011, AAAI Spring Symposium",
+        citation="Roemmele et al. 2011, AAAI Spring Symposium", choices=2,
     ),
     Task(
         "socialiqa", "choice", "SocialIQA", ("accuracy",),
@@ -301,12 +309,12 @@ _FURTHER = (
             "dev": Files("socialiqa", ("socialiqa/socialIQa_v1.4_dev.jsonl",)),
         },
         hub=hub("socialiqa", "allenai/social_i_qa", "default", train="train", dev="validation"),
-        citation="Sap et al. 2019, arXiv:1904.09728",
+        citation="Sap et al. 2019, arXiv:1904.09728", choices=3,
     ),
     Task(
         "piqa", "choice", "PIQA", ("accuracy",),
         files={"train": Files("piqa", ("piqa/train.jsonl",)), "dev": Files("piqa", ("piqa/valid.jsonl",))},
-        citation="Bisk et al. 2020, arXiv:1911.11641",
+        citation="Bisk et al. 2020, arXiv:1911.11641", choices=2,
     ),
     Task(
         "sick", "classification", "SICK", ("accuracy",), NLI,

@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..findings import with_interval
+from ..findings import counted, with_interval
 from ..results import MACRO, MACRO_TRAINED, MEAN
 from ..study import NONE
 from ..tasks import TASKS
@@ -162,8 +162,8 @@ def _cell(ax: Axes, row: Any, x: float, y: float, colours: Any, norm: Normalize,
         text, few = text if len(text) < 5 else f"{row.value:+.0f}".replace("-", "−"), False
     bold = "bold" if star and not column else "normal"
     shade = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
-    if star and column:
-        ax.add_patch(Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, fill=False, edgecolor=shade, linewidth=0.6))
+    if star and column:  # well inside: a white frame at the edge would be one with the gap
+        ax.add_patch(Rectangle((x + 0.13, y + 0.13), 0.74, 0.74, fill=False, edgecolor=shade, linewidth=0.8))
     note = f"\n{row.seeds} of {seeds} seeds" if few else ""
     size = 4.6 if column else 5 if few else 7
     text = f"{text}{'*' if star and not column else ''}{note}"
@@ -251,9 +251,11 @@ def study_panel(table: pd.DataFrame) -> Figure:
     """Scores of ``none`` per target in a study and its controls. ``table``: as ``results.controls`` gives it."""
     targets, studies = table["target"].nunique(), table["study"].nunique()
     figure, ax = plt.subplots(figsize=(5.5, 0.9 + (0.12 + 0.1 * studies) * targets))
-    score_dots(table, ax, "target", "study")
+    seeds = table.groupby("study")["seeds"].transform("max")
+    named = [f"{name} ({counted(number, 'seed')})" for name, number in zip(table["study"], seeds, strict=True)]
+    score_dots(table.assign(study=named), ax, "target", "study")
     ax.set(xlabel="zero-shot score of none", xlim=(0, 100))
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(studies, 4))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(studies, 3))
     figure.set_label(alt.values("Dots with 95% intervals: zero-shot score of none", table, ["study", "target"]))
     return figure
 

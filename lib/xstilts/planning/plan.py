@@ -164,7 +164,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     study, shape = plan.study, plan.shape
     runs, started = table[table["phase"] != study.question], len(study.intermediate) - len(study.left_out)
     lines = [
-        f"{study.title or study.name}. Intermediate runs: {started}, targets: {len(study.targets)}, "
+        f"{study.title or study.name}. Intermediate runs: {started - 1} and none, targets: {len(study.targets)}, "
         f"seeds: {study.seeds}, runs in all: {len(runs)}.",
         f"Encoder: {study.encoder.checkpoint or 'pretrained by the study'}, {shape.layers} layers of {shape.width}, "
         f"{_short(shape.parameters)} parameters, {_short(shape.body)} without embeddings.",

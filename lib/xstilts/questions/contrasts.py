@@ -46,6 +46,13 @@ def estimates(found: Replicates, contrasts: Mapping[Any, Contrast], level: float
     return pd.DataFrame(rows, index=_index(contrasts), columns=COLUMNS)
 
 
+def possible(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of estimates with the intervals of its scores, not of differences, inside what a score can be."""
+    score = table["quantity"] == "score"
+    table.loc[score, ["low", "high"]] = table.loc[score, ["low", "high"]].clip(0, 100)
+    return table
+
+
 def simultaneous(found: Replicates, contrasts: Mapping[Any, Contrast], level: float = 0.95) -> pd.DataFrame:
     """As :func:`estimates`, with intervals that cover all the true values at once, so that the largest of several may
     be picked after looking.

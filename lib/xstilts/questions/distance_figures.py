@@ -46,12 +46,14 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
             )
             _line(ax, shown, _slope(slopes, part, series), look["color"], "--" if series == DIRECT else "-")
         ax.axhline(0, color="0.3", linewidth=0.6)
-        ax.set_title(title(part), loc="left", fontweight="bold", fontsize=7)
+        named = here["language"].nunique() <= 12
+        above = f"alignment: {title(part)}" if part in METRICS else title(part)
+        ax.set_title(above, loc="left", fontweight="bold", fontsize=7, pad=17 if named else 6)
         ax.margins(x=0.06)
         ax.set_ylim(*_limits(here))
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.grid(axis="y")
-        if here["language"].nunique() <= 12:
+        if named:
             _name_languages(ax, here.drop_duplicates("language"))
     for ax in list(grid.flat)[len(parts) :]:
         ax.remove()
@@ -77,15 +79,12 @@ def _line(ax: Axes, shown: pd.DataFrame, slope: float, colour: str, style: str) 
 
 
 def _name_languages(ax: Axes, rows: pd.DataFrame) -> None:
-    """Codes along the top, in two lines, so that near neighbours do not touch."""
+    """Codes above the panel, in two lines, so that near neighbours do not touch."""
     for number, row in enumerate(rows.sort_values("distance").itertuples()):
         ax.annotate(
-            row.language, (row.distance, 1), (0, -1 - 6 * (number % 2)), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="center", va="top", fontsize=5, color="0.3",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            row.language, (row.distance, 1), (0, 2 + 6 * (number % 2)), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", fontsize=5, color="0.3",
         )  # fmt: skip
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.16 * (high - low))
 
 
 def slope_panels(slopes: pd.DataFrame) -> Figure:

@@ -29,11 +29,11 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
     for (examples, group), ax in zip([(n, g) for n in counts for g in groups], grid.flat, strict=True):
         part = rows[(rows["examples"] == examples) & (rows["group"] == group)]
         for base in part[part["side"] == NONE].dropna(subset="value").itertuples():
-            ax.axvspan(base.low, base.high, color="0.92", linewidth=0, zorder=0)
+            ax.axvspan(base.low, base.high, color="0.92", linewidth=0, label="none, 95% interval", zorder=0)
             ax.axvline(base.value, color=NEUTRAL, linewidth=0.8, linestyle="--", label="none", zorder=1)
         score_dots(part[part["side"].isin(sides)], ax, "trained_in", "side", lines)
         ax.set_title(f"{group}\n{amount(examples)}", loc="left", fontsize=7)
-    figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=1 + len(sides))
+    figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=2 + len(sides))
     figure.supxlabel("accuracy (%); 95% intervals", fontsize=8)
     figure.supylabel("language of phase 2", fontsize=8)
     what = "Dots with 95% intervals: accuracy by language of phase 2, in-domain and out-of-domain"

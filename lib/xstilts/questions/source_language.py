@@ -25,7 +25,7 @@ from ..study import NONE, Study
 from ..tasks import TRANSLATED, get
 from ..tunings import Tuning, evaluation_languages, training_sets, tunings
 from ..writing import read_record
-from .contrasts import Contrast, average, estimates, mean, minus, simultaneous
+from .contrasts import Contrast, average, estimates, mean, minus, possible, simultaneous
 
 TARGET = "tydiqa"
 METRICS = {"exact_match": "exact match", "f1": "F1"}  # the headline first
@@ -124,7 +124,7 @@ def by_language(found: Replicates, plan: Design) -> pd.DataFrame:
             base, here = average(NONE, TARGET, codes), average(run, TARGET, codes)
             quantity, contrast = ("score", here) if run == NONE else ("gain", minus(here, base))
             contrasts[run, language, quantity] = contrast
-    table = _named(estimates(found, contrasts), ["intermediate", "language", "quantity"])
+    table = possible(_named(estimates(found, contrasts), ["intermediate", "language", "quantity"]))
     return table.assign(seen=[row.language in plan.trained[row.intermediate] for row in table.itertuples()])
 
 
@@ -199,7 +199,7 @@ def matrix(found: Replicates, plan: Design) -> pd.DataFrame:
     for training in _shared(plan):
         for code in plan.languages:
             contrasts[OVER_RUNS, training, code] = mean([contrasts[run, training, code] for run in plan.tuned])
-    table = estimates(found, contrasts).assign(quantity="score")
+    table = possible(estimates(found, contrasts).assign(quantity="score"))
     return _named(table, ["intermediate", "training", "language"])
 
 

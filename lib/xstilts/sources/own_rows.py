@@ -45,6 +45,7 @@ def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[s
             metrics.get(settings.kind, ("accuracy",)),
             labels,
             languages,
+            choices=len(settings.choices),
         )
         found[name] = settings.model_copy(update={"labels": labels})
     return found
