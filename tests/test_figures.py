@@ -302,8 +302,16 @@ def test_notebook_is_thin_and_committed_without_outputs():
     assert [cell["metadata"].get("tags") for cell in code].count(["parameters"]) == 1
 
 
-def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
+def execute(study, monkeypatch):
     """Its cells in order, as a kernel would run them; papermill runs it whole in the notebooks' own tests."""
+    monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
+    space = {}
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), space)
+
+
+def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     codes, runs, targets, seeds = ["qaa", "qab", "qac", "qad"], RUNS[:3], TARGETS[:2], [1, 2]
     small = study(
         tmp_path, intermediate=runs, targets=targets, seeds=2, micro={"languages": codes},
@@ -311,11 +319,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     )  # fmt: skip
     stats = statistics(runs, targets, codes, seeds, 20)
     write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], small.folder)
-    monkeypatch.setattr("xstilts.study.load_study", lambda name: small)
-    space = {}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), space)
+    execute(small, monkeypatch)
     # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
     printed = capsys.readouterr().out
     assert "35 of 42 scores are there" in printed
@@ -326,3 +330,14 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]
     assert gain["seeds"].tolist() == [1, 1] and gain["value"].notna().all()
+
+
+def test_notebook_runs_without_none(tmp_path, monkeypatch):
+    runs, targets = RUNS[:3], TARGETS[:2]
+    small = study(tmp_path, intermediate=runs, targets=targets, micro={"languages": ["qaa", "qab", "qac"]},
+                  figures=str(tmp_path / "figures"))  # fmt: skip
+    stats = statistics(runs, targets, ["qaa", "qab", "qac"], [1], 20)
+    write(stats[stats["intermediate"] != "none"], small.folder)
+    execute(small, monkeypatch)
+    assert "missing" in (small.figures_folder / "answer.md").read_text("utf-8")
+    assert not (small.figures_folder / "controls.png").exists()

@@ -217,6 +217,17 @@ def test_the_shape_is_that_of_the_checkpoint_that_is_there(trained, tmp_path):
         shape_of(EncoderSettings(checkpoint="nobody/nothing"), 0, tmp_path)
 
 
+def test_a_folder_may_be_relative_and_shares_are_checked(trained, tmp_path, monkeypatch):
+    study, _, _ = trained
+    made = Run("encoder", 1).folder(study) / "checkpoint"
+    monkeypatch.setenv("HOME", str(made.parent))
+    named = load_study(write(tmp_path, encoder={"checkpoint": "~/checkpoint"}))
+    assert plan.Plan(named).shape.width == 64
+    shared = load_study(write(tmp_path, intermediate=["none", "mnli@all=2"]))
+    with pytest.raises(UserError, match='"mnli@all=2": 2 examples of 3 languages together'):
+        plan.Plan(shared).table()
+
+
 SHAPE = Shape(64, 3, 256, 4, 500, 160)
 
 

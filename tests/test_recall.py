@@ -221,6 +221,12 @@ def test_the_question_on_the_micro_world(tmp_path):
     assert table["value"].notna().all()
 
 
+@pytest.mark.parametrize("further", [{}, {"more": {"targets": ["xnli"], "training_languages": ["source"]}}])
+def test_a_study_without_further_retrieval_is_refused(tmp_path, further):
+    with pytest.raises(UserError, match="further: the question of retrieval is asked of further retrieval targets"):
+        load_study(write(tmp_path, MICRO, further=further))
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
 def test_the_question_on_real_files(tmp_path):
     """The committed study with a few examples of each set and a toy checkpoint."""

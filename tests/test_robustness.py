@@ -48,6 +48,12 @@ def test_a_run_is_compared_over_its_own_seeds():
     assert row["lose"] == pytest.approx(100 / 3)
 
 
+def test_without_none_nothing_is_known():
+    stats = known(lambda run, target, code, seed: 50, ["mnli"], ["xnli"], CODES, [1, 2])
+    table = robustness(results.resample(stats, np.random.default_rng(0), 50), ["xnli"], ["mnli"], ["mnli"], CODES)
+    assert table["worst"].isna().all() and set(table["seeds"]) == {0}
+
+
 def test_deviations_of_the_worst_and_of_the_spread_are_their_derivatives():
     values, moved, step = np.array([60.0, 40, 20, 35]), np.random.default_rng(0).normal(size=(4, 30)), 1e-5
     part = np.c_[values, moved]

@@ -146,6 +146,14 @@ def test_notebook_hash_ignores_outputs(tmp_path):
     assert write("a = 1", []) != write("a = 2", [])
 
 
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\n{}", "{}", "[]", '{"cells": [{}]}'])
+def test_what_is_no_notebook_is_named(tmp_path, text):
+    path = tmp_path / "3-targets.ipynb"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"3-targets\.ipynb: cannot be read as a notebook"):
+        runs.notebook_hash(path)
+
+
 def test_half_written_is_never_there(tmp_path):
     with pytest.raises(RuntimeError), written_whole(tmp_path / "checkpoint") as aside:
         (aside / "model").write_text("half")

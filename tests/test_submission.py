@@ -117,6 +117,8 @@ def test_the_default_folder_is_replaced_and_another_never(study, tmp_path):
         (["mnlli"], 'no intermediate run "mnlli"; did you mean "mnli"'),
         (["mnli"], "targets/mnli/xnli/seed1: not finished; run the study first: make study STUDY="),
         (["none", "--seed", "2"], "targets/none/xnli/seed2: not finished"),
+        (["none", "--seed", "9"], " SEEDS=9\n"),
+        (["none", "--seed", "0"], "SEED=0: seeds are counted from 1"),
     ],
 )
 def test_mistakes_are_one_message(study, monkeypatch, capsys, arguments, message):

@@ -15,6 +15,8 @@ from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources import open_source
 from xstilts.sources.files import FilesSource
 from xstilts.sources.files_settings import FilesSettings
+from xstilts.sources.hub import HubSource
+from xstilts.sources.hub_settings import HubSettings
 from xstilts.sources.micro import MicroSource
 from xstilts.sources.translations import TRANSLATIONS
 from xstilts.study import load_study
@@ -72,6 +74,8 @@ def test_released_layouts_are_found_and_read(folder):
     assert source.languages(get("hellaswag"), "mt") == ["de"]
     assert source.load(get("hellaswag"), "mt", "de")["label"][:] == [1]
     assert not {"Eins", "Zwei"} & set(source.text(1)["text"])  # masked LM reads no translated training set
+    hub = HubSource(HubSettings(translations=str(folder)))  # has none of its own
+    assert hub.size(mnli, "mt", "de") == len(german) and hub.at_hand(mnli, "mt", "de")
 
 
 def test_what_translation_spoilt_is_read_and_not_learned_from(folder):

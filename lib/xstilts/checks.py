@@ -63,6 +63,8 @@ def check(study: "Study", path: Path) -> None:
         raise UserError(f'{path}: question: "source-language" is asked of tydiqa: name it among the targets')
     if study.question == "distance":
         _check_distance(study, path)
+    if study.question == "retrieval":
+        _check_retrieval(study, path)
     for target, name in study.training_sets.items():
         if target not in study.all_targets:
             raise UserError(f"{path}: training_sets.{target}: not a target{nearest(target, study.all_targets)}")
@@ -241,6 +243,15 @@ def _check_distance(study: "Study", path: Path) -> None:
         )
     if study.source != "micro" and study.source_language != "en":
         raise UserError(f'{path}: source_language: "{study.source_language}": distances are known from en alone')
+
+
+def _check_retrieval(study: "Study", path: Path) -> None:
+    targets = [name for one in study.further.values() for name in one.targets]
+    if not any(TASKS[name].kind in RETRIEVAL_KINDS for name in targets):
+        raise UserError(
+            f"{path}: further: the question of retrieval is asked of further retrieval targets: add a bundle with "
+            "targets: [tatoeba] or the like"
+        )
 
 
 def _check_languages(study: "Study", path: Path, key: str, codes: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ def macro_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
-    """What the study found, in Markdown, from :func:`estimates` and :func:`correlations` alone."""
+    """What the study found, in Markdown, from ``results.estimates`` and ``results.correlations`` alone."""
     mean = table[table["language"] == MEAN]
     gain, base = mean[mean["quantity"] == "gain"], mean[mean["intermediate"] == NONE].set_index("target")
     single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
@@ -151,7 +151,7 @@ def _places(part: pd.DataFrame) -> str:
 
 
 def with_interval(row: Any) -> str:
-    """A row of :func:`estimates` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
+    """A row of ``results.estimates`` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
     if not np.isfinite(row.value):
         return "missing"
     sign = "+" if row.quantity == "gain" else ""

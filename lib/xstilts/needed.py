@@ -53,7 +53,7 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
         run = study.intermediate_run(name)
         for task in [] if name in study.left_out else map(get, run.tasks):
             trained = training_sets(name, task, run.languages, source)
-            _check_share(study, name, trained, study.phase("intermediate", name).examples)
+            check_share(study, name, trained, study.phase("intermediate", name).examples)
             sets += [(task, split, [language]) for split, language in trained]
             sets.append((task, "dev", own))
     for task in map(get, study.all_targets):
@@ -64,14 +64,15 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
         own_set = study.training_task(get(tuning.target))
         if not tuning.untrained:
             parts = tuning.training_sets(study, source)
-            _check_share(study, tuning.name, parts, tuning.phase(study).examples)
+            check_share(study, tuning.name, parts, tuning.phase(study).examples)
             sets += [(own_set, split, [language]) for split, language in parts]
             if tuning.phase(study).evaluate_every:
                 sets.append((own_set, "dev", own))
     return sets
 
 
-def _check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: int) -> None:
+def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: int) -> None:
+    """UserError where a run or tuning ``name`` has fewer ``examples`` (0: all) than (split, language) sets to share."""
     if 0 < examples < len(sets):
         raise UserError(
             f'{study.path}: "{name}": {examples} examples of {len(sets)} languages together, fewer than one of each; '

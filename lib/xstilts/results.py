@@ -132,7 +132,7 @@ class Replicates:
         absent = np.full(len(self.seeds), np.nan), np.full((len(self.seeds), self.resamples), np.nan)
         keys = [(run, target, language) for language in languages]
         parts = [(self.score.get(key, absent[0]), self.deviation.get(key, absent[1])) for key in keys]
-        return _mean(parts)
+        return mean_of(parts)
 
     def deviations(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, np.ndarray, int]:
         """Mean over the seeds that are there, its deviations on resamples [resamples], number of seeds."""
@@ -162,7 +162,8 @@ def widening(seeds: int, level: float = 0.95) -> float:
     return float(np.sqrt(seeds / (seeds - 1)) * distributions.t.ppf(tail, seeds - 1) / distributions.norm.ppf(tail))
 
 
-def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def mean_of(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of scores [seeds] and their deviations [seeds, resamples], as :meth:`Replicates.of` gives them."""
     scores, deviations = zip(*parts, strict=True)
     return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
 
@@ -249,9 +250,9 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
     rows = []
     for (target, language), parts in cells.items():
         number = (len({code for _, group in parts for code in group}), len(parts))
-        base = _mean([found.of(NONE, *part) for part in parts])
+        base = mean_of([found.of(NONE, *part) for part in parts])
         for run in wanted["intermediate"].unique():
-            here = base if run == NONE else _mean([found.of(run, *part) for part in parts])
+            here = base if run == NONE else mean_of([found.of(run, *part) for part in parts])
             value, low, high, seeds = found.interval(*here, level)
             bounds = np.clip([low, high], 0, 100)  # what a score can be
             rows.append((run, target, language, "score", value, *bounds, seeds, *number))
@@ -292,13 +293,15 @@ def marked(table: pd.DataFrame) -> pd.Series:
 def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Scores of ``none`` in this study and in its controls, for the targets that each has.
 
-    Columns as :func:`estimates`, and study. Only this study's rows where no control has run.
+    Columns as :func:`estimates`, and study. Only this study's rows where no control has run, and none where ``none``
+    has not.
     """
     tables = []
-    for one, seeds in [(study, list(study.seed_numbers)), *finished_controls(study)]:
+    scored = {run.seed for run in finished(study, list(study.bundles())) if run.intermediate == NONE}
+    for one, seeds in [(study, sorted(scored)), *(finished_controls(study) if scored else [])]:
         if seeds:
             stats = read_stats(one, runs=[NONE], targets=study.targets, seeds=seeds)
             here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
             found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
             tables.append(found.assign(study=one.name))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .errors import UserError
 from .hashes import digest, file_hash
 from .sources import open_source
 from .study import NONE, ROOT, PhaseSettings, Study, load_study
@@ -52,7 +53,8 @@ CODE = {
     "selection": _in(
         "evaluation", "prediction", "spill", "metrics"
     ),  # of checkpoints, in a training that compares them
-    "targets": ("evaluation/",),
+    # of raw retrieval after none all that decides it: no training is before it
+    "targets": ("evaluation/", "features", "phases", "tunings", "training/dual"),
     "transfer": (
         *("results", "standings", "effort", "findings", "figures/"),
         *_in("publications", "published", "comparison", "beside"),
@@ -128,9 +130,13 @@ def _code_hash(phase: str) -> str:
 
 @cache
 def notebook_hash(path: Path) -> str:
-    """Hash of the sources of a notebook's cells: outputs and metadata do not count."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    """Hash of the sources of a notebook's cells: outputs and metadata do not count. UserError for what is none."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return digest([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: cannot be read as a notebook ({why}); git may hold an earlier state") from None
 
 
 class Fingerprints:
@@ -232,6 +238,7 @@ class Fingerprints:
         ]
         package = Path(__file__).parent
         tables = [*sorted(package.glob("publications/numbers/*.csv")), package / "sources" / "hub_sizes.csv"]
+        tables += [package / "languages.csv", package / "figures" / "style.mplstyle"]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [file_hash(path) for path in tables]
         settings = [self.study.title, self.study.intermediate, self.study.targets]

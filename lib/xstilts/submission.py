@@ -68,15 +68,18 @@ def write_submission(study: Study, source: Source, name: str, seed: int, folder:
         raise UserError(f'{study.path}: no intermediate run "{name}"{nearest(name, study.intermediate)}')
     if folder and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there and not empty; name a new folder for the submission")
+    if seed < 1:
+        raise UserError(f"SEED={seed}: seeds are counted from 1")
     fingerprints = Fingerprints(study)
     runs = {target: Run("targets", seed, name, bundle) for bundle, names in study.bundles().items() for target in names}
     for run in dict.fromkeys(runs.values()):
         found = state(study, run, fingerprints)
         if found != "done":
             what = "not finished" if found == "missing" else "stale (its parameters, data or code changed since)"
-            raise UserError(f"{run.name}: {what}; run the study first: make study STUDY={study.path}")
+            more = f" SEEDS={seed}" if seed > study.seeds else ""
+            raise UserError(f"{run.name}: {what}; run the study first: make study STUDY={study.given}{more}")
     places = {target: run.folder(study) / target for target, run in runs.items()}
-    written = [_described(study, target, place) for target, place in places.items()]
+    written = [_described(target, place) for target, place in places.items()]
     if all(one.left_out for one in written):
         raise UserError(f"{study.path}: nothing to submit: " + "; ".join(f"{w.target}: {w.left_out}" for w in written))
     with written_whole(folder or default_folder(study, name, seed)) as aside:
@@ -86,10 +89,11 @@ def write_submission(study: Study, source: Source, name: str, seed: int, folder:
 
 
 def default_folder(study: Study, name: str, seed: int) -> Path:
+    """Where a submission of intermediate run ``name`` lies if nobody says otherwise."""
     return study.folder / "submission" / name / f"seed{seed}"
 
 
-def _described(study: Study, target: str, place: Path) -> Written:
+def _described(target: str, place: Path) -> Written:
     split = read_record(place / "scored.json")["split"]
     if target not in FOLDERS:
         return Written(target, left_out="no task of XTREME or XTREME-R")

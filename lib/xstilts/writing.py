@@ -52,6 +52,7 @@ def written_whole(folder: Path, replace: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """As UTF-8, whole or not at all."""
     with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
 

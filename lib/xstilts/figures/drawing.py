@@ -140,10 +140,12 @@ def _groups(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
 
 
 def seeds_text(count: int) -> str:
+    """How many seeds, and what one leaves out."""
     return f"{count} seeds" if count > 1 else "one seed: intervals cover test examples alone"
 
 
 def title(target: str) -> str:
+    """Of a target, or of an average over targets, as figures give it."""
     return TASKS[target].title if target in TASKS else LABELS[target]
 
 

@@ -9,12 +9,14 @@ import pandas as pd
 import transformers
 
 from ..errors import UserError
+from ..needed import check_share
 from ..runs import Fingerprints, Run, list_runs, state
 from ..settings import PhaseSettings
 from ..sources import open_source
 from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import RETRIEVAL_KINDS, get
+from ..training.checkpoints import locate
 from ..tunings import training_sets, tunings
 from .costs import Amount, shape_of
 from .rates import Rate, rate
@@ -50,7 +52,10 @@ class Plan:
         self.samples = Samples(study, self.source, self.fingerprints)
         own = study.encoder.pretrain
         vocabulary = own.vocab_size if own.tokenizer == "unigram" else self.samples.vocabulary
-        self.shape = shape_of(study.encoder, vocabulary, self.samples.made)
+        settings = study.encoder
+        if settings.checkpoint:  # a folder may be said relative to the project or to the home folder
+            settings = settings.model_copy(update={"checkpoint": str(locate(study))})
+        self.shape = shape_of(settings, vocabulary, self.samples.made)
 
     def table(self) -> pd.DataFrame:
         """A row per run: name, phase, intermediate, bundle, seed, state, then the fields of Cost."""
@@ -79,10 +84,11 @@ class Plan:
         study, parsed = self.study, self.study.intermediate_run(run.intermediate)
         phase, mix = study.phase("intermediate", run.intermediate), study.training.mix
         tasks = [get(name) for name in parsed.tasks]
-        epochs = [
-            self.samples.training(task, training_sets(parsed.name, task, parsed.languages, self.source), phase.examples)
-            for task in tasks
-        ]
+        epochs = []
+        for task in tasks:
+            sets = training_sets(parsed.name, task, parsed.languages, self.source)
+            check_share(study, run.intermediate, sets, phase.examples)
+            epochs.append(self.samples.training(task, sets, phase.examples))
         steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, parsed.mlm)
         masked = int(steps * mix.mlm_share) if parsed.mlm else 0
         weights = [min(epoch.features, mix.cap) ** (1 / mix.temperature) for epoch in epochs]
@@ -113,7 +119,9 @@ class Plan:
         examples = steps = training = scoring = flops = disk = 0.0
         for tuning in trained.values():
             task, phase = study.training_task(get(tuning.target)), tuning.phase(study)
-            epoch = self.samples.training(task, tuning.training_sets(study, self.source), phase.examples)
+            sets = tuning.training_sets(study, self.source)
+            check_share(study, tuning.name, sets, phase.examples)
+            epoch = self.samples.training(task, sets, phase.examples)
             own = phase.total_steps([round(epoch.features)], study.training.mix)
             seen, compared = trained_on(epoch, own, phase), self.samples.selection(task, phase, own)
             scoring, flops = scoring + compared.tokens, flops + self.shape.forward(compared)

@@ -17,6 +17,7 @@ from ..settings import PhaseSettings
 from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import POOL, RETRIEVAL_KINDS, Task, get
+from ..training.checkpoints import locate
 from ..training.pretraining import encode as encode_documents
 from ..training.pretraining import train_tokenizer
 from ..tunings import Tuning, evaluation_split, pool_languages
@@ -67,7 +68,7 @@ class Samples:
             return train_tokenizer(self._documents(), settings.pretrain) if self.source.at_hand() else None
         try:
             return transformers.AutoTokenizer.from_pretrained(
-                settings.checkpoint, revision=settings.revision or None, local_files_only=True
+                locate(self.study), revision=settings.revision or None, local_files_only=True
             )
         except (OSError, ValueError):
             return None

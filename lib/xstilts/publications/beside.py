@@ -39,7 +39,7 @@ def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
 
 
 def readable(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of :func:`shown` as a person reads them; a dagger marks a number that was not checked."""
+    """Rows of ``comparison.shown`` as a person reads them; a dagger marks a number that was not checked."""
     rows = []
     for row in part.rename(columns={"kind": "quantity"}).itertuples():
         difference, ours = row.why, "–"

@@ -32,10 +32,12 @@ def weighted(parts: Sequence[tuple[float, Contrast]]) -> Contrast:
 
 
 def minus(one: Contrast, other: Contrast) -> Contrast:
+    """The first less the second."""
     return weighted([(1.0, one), (-1.0, other)])
 
 
 def mean(contrasts: Sequence[Contrast]) -> Contrast:
+    """The unweighted mean of contrasts."""
     return weighted([(1 / len(contrasts), contrast) for contrast in contrasts])
 
 

@@ -1,7 +1,7 @@
 """What intermediate training does to cross-lingual retrieval, from the tables of phase 3: ``8-retrieval.ipynb``.
 
 Every retrieval target is looked at twice: by the states of the encoder as phase 2 left it ("raw"), and after a short
-tuning for retrieval in the source language ("tuned"). Gains and their intervals are those of :mod:`.results`.
+tuning for retrieval in the source language ("tuned"). Gains and their intervals are those of :mod:`xstilts.results`.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,11 @@ from ..tasks import POOL, RETRIEVAL_KINDS, get
 from ..tunings import pool_languages, tunings
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> how it is called here
-MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics: the main one; see :mod:`.ranking`
+MAIN, CROSS, OWN = (
+    "main",
+    "cross_map@20",
+    "own@1",
+)  # of a target's metrics; see xstilts.evaluation.ranking
 ALL_RUNS = "mean of the runs"  # in the column intermediate: over those trained in the source language
 
 
@@ -89,7 +93,7 @@ def tuning_gain(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str)
 
 
 def _as_main(stats: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The statistics of one metric under the name that :mod:`.results` takes a target's score from."""
+    """The statistics of one metric under the name that :mod:`xstilts.results` takes a target's score from."""
     main = stats["target"].map({name: task_metrics(get(name))[0] for name in stats["target"].unique()})
     return stats[stats["metric"] == main] if metric == MAIN else stats[stats["metric"] == metric].assign(metric=main)
 
@@ -102,18 +106,17 @@ def _over_runs(found: results.Replicates, wanted: pd.DataFrame, level: float = 0
     for target, members in [*((target, [target]) for target in languages), (MACRO, list(languages))]:
         parts = []
         for run in runs:
-            here, base = (_mean([found.of(name, one, languages[one]) for one in members]) for name in (run, NONE))
+            here, base = (
+                results.mean_of([found.of(name, one, languages[one]) for one in members]) for name in (run, NONE)
+            )
             parts.append((here[0] - base[0], here[1] - base[1]))
         if parts:
             codes = len({code for one in members for code in languages[one]})
-            rows.append((ALL_RUNS, target, MEAN, "gain", *found.interval(*_mean(parts), level), codes, len(members)))
+            rows.append(
+                (ALL_RUNS, target, MEAN, "gain", *found.interval(*results.mean_of(parts), level), codes, len(members))
+            )
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
     return pd.DataFrame(rows, columns=head)
-
-
-def _mean(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    scores, deviations = zip(*parts, strict=True)
-    return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
 
 
 def recall_curves(stats: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +179,7 @@ def answer(
     lines = [_setting(table, study), ""]
     for tuning in [name for name in TRAINED.values() if name in set(table["tuning"])]:
         lines.append(_effect(table[(table["tuning"] == tuning) & (table["metric"] == MAIN)], tuning))
-    lines += _tuning(tuned) + _bias(table, shares) + _layers(layers, table)
+    lines += _tuning(tuned) + _bias(table, shares) + _layers(layers)
     if len(gaps):
         names = [f"`{run}` {tuning}" for tuning, run in gaps.groupby(["tuning", "intermediate"], sort=False).groups]
         lines.append(f"- Missing, in whole or in part: {', '.join(names)}.")
@@ -258,7 +261,7 @@ def _bias(table: pd.DataFrame, shares: dict[str, float]) -> list[str]:
     return lines
 
 
-def _layers(layers: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+def _layers(layers: pd.DataFrame) -> list[str]:
     """Where ``none`` is best, and what the runs do at each layer; means, without intervals."""
     if layers["layer"].nunique() < 2:
         return []

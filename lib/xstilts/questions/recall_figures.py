@@ -1,4 +1,5 @@
-"""Figures of ``8-retrieval.ipynb`` from the tables of :mod:`.recall`; colours and marks as in :mod:`.figures`."""
+"""Figures of ``8-retrieval.ipynb`` from the tables of :mod:`.recall`; colours and marks as in
+:mod:`xstilts.figures.drawing`."""
 
 from typing import Any
 

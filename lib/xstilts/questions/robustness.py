@@ -61,6 +61,8 @@ def _evenness(found: Replicates, run: str, targets: Sequence[str], codes: Sequen
             pairs = np.swapaxes(cells, 0, 1)  # [run and none, languages, value and then deviations]
             worst.append([_lowest(part) for part in pairs])
             deviation.append([_scatter(part) for part in pairs])
+    if not gains:
+        return (*[np.nan] * 10, 0, 0)
     numbers = []
     for drawn in (worst, deviation):
         one, other = np.mean(drawn, axis=0)

@@ -45,6 +45,7 @@ def numbers(table: pd.DataFrame) -> list[int]:
 
 
 def amount(examples: int) -> str:
+    """A number of training examples as a person reads it; 0 is all."""
     return f"{examples:,} examples" if examples else "the whole training set"
 
 

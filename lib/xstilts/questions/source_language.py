@@ -48,6 +48,7 @@ class Design:
 
 
 def design(study: Study, source: Source) -> Design:
+    """Who is compared with whom, from the names of the study's runs and the sets that train them."""
     languages = tuple(evaluation_languages(study, source, get(TARGET)))
     names = [name for name in study.intermediate if name not in study.left_out]
     runs = {name: study.intermediate_run(name) for name in names}

@@ -43,11 +43,13 @@ def notebook_html(notebook: nbformat.NotebookNode | None, page: dict[str, Any]) 
 
 
 def index_html(values: dict[str, Any]) -> str:
+    """The index; ``values``: what its template is given."""
     return exporter().environment.overlay(autoescape=True).get_template("site.html.j2").render(values)
 
 
 @cache
 def exporter() -> HTMLExporter:
+    """nbconvert's, with the template of this project."""
     tags = {"enabled": True, "remove_cell_tags": ["papermill-error-cell-tag"]}  # the page says what failed itself
     return HTMLExporter(
         config=Config({"TagRemovePreprocessor": tags}),

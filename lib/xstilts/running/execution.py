@@ -56,6 +56,7 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     from ..study import ROOT
 
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
+    notebook_hash(run.notebook)  # says what papermill says at length: that it is none
     unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
     if unknown:  # papermill itself would run to the end with the defaults
         raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")

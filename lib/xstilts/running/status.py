@@ -40,7 +40,7 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
     """Lines of at most 80 characters."""
     seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
     lines = _wrapped(f'study "{study.name}", {seeds}: {_command(study, at_work)}')
-    lines += ["", *_counts(study, seen)]
+    lines += ["", *_counts(seen)]
     for state, title in (("running", "Running"), ("failed", "Failed or stopped")):
         named = [(run, one) for run, one in seen.items() if one.state == state]
         if named:
@@ -67,7 +67,7 @@ def _command(study: Study, at_work: AtWork | None) -> str:
     return f"running since {since} ({where})"
 
 
-def _counts(study: Study, seen: dict[Run, Seen]) -> list[str]:
+def _counts(seen: dict[Run, Seen]) -> list[str]:
     phases = list(dict.fromkeys(run.phase for run in seen))
     first = max(len(phase) for phase in [*phases, "all"])
     rows: list[tuple[str, ...]] = [("", *STATES, "of")]

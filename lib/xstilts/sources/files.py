@@ -90,15 +90,14 @@ class FilesSource:
 
     # --- reading ---------------------------------------------------------------------------------------
 
-    def load(self, task: Task, split: str, language: str, gold: bool = True) -> Dataset:
+    def load(self, task: Task, split: str, language: str) -> Dataset:
         """One split in one language in the canonical columns.
 
-        With ``gold=False`` a set published without gold is read too: label -1, tags and answers empty.
         Raises UserError where there is no such set, where it lacks gold, where it is malformed, and where
         training items of a choice task stand in its development or test file as well.
         """
         rows = self._rows(task, split, language)
-        if gold and not any(has_gold(row) if task.kind != "mining" else row["gold"] for row in rows):
+        if not any(has_gold(row) if task.kind != "mining" else row["gold"] for row in rows):
             raise UserError(
                 f"{self._where(task, split, language)}: published without gold labels; nothing can be scored "
                 "or trained on it"

@@ -78,7 +78,9 @@ class HubSource:
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Published rows of a set, those without gold among them; where languages are mixed and only their sum
-        is known, an equal share of it. Sets in folders are read."""
+        is known, an equal share of it. Sets in folders, and translated ones, are read."""
+        if split == TRANSLATED and self.translated:
+            return len(self.translated.load(task, split, language))
         places = self._found(task, split, language)
         hub = [place for place in places if isinstance(place, Hub)]
         if len(hub) < len(places):
@@ -95,6 +97,8 @@ class HubSource:
         """Whether a set (without arguments, the text for masked LM) needs no download."""
         if isinstance(task, Hub):
             return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
+        if split == TRANSLATED and self.translated:
+            return True
         hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]
         return all(self.repositories.at_hand(place, language) for place in hub)
 
@@ -119,8 +123,8 @@ class HubSource:
 
     def load(self, task: Task, split: str, language: str) -> Dataset:
         """One split in one language in the canonical columns. Rows without gold are left out, and training
-        questions whose answer is not where it is said to be; :func:`left_out` and a line say how many. A line is
-        also said where a set has not the published size."""
+        questions whose answer is not where it is said to be; :func:`xstilts.sources.left_out` and a line say how
+        many. A line is also said where a set has not the published size."""
         if split == TRANSLATED and self.translated:
             return self.translated.load(task, split, language)
         rows, dropped = [], 0

@@ -42,6 +42,7 @@ def published(place: Hub, language: str) -> bool:
 
 
 def name_of(place: Hub, language: str) -> str:
+    """Repository, configuration and split, as messages name a place."""
     return f"{place.repo} {place.config_of(language)} {place.split}"
 
 

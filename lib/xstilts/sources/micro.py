@@ -121,7 +121,9 @@ class MicroSource:
 
     def topics(self, task: Task, split: str) -> dict[str, str]:
         """Of a choice set: id -> "social" or "physical", "" where an example tells of both. Beside the data, not in
-        it: no model sees it."""
+        it: no model sees it. {} for a set of another kind."""
+        if task.kind != "choice":
+            return {}
         return {key: meanings.topic_of(plan) for key, plan in self.plans(task.name, task.kind, split)}
 
     def text(self, seed: int) -> datasets.Dataset:

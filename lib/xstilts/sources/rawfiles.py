@@ -17,6 +17,7 @@ Rows = Iterator[tuple[str, dict[str, Any]]]  # (file:line or file: question id, 
 
 
 def text_of(path: Path) -> str:
+    """A file's text, UTF-8 with or without a byte order mark. UserError where it is missing, unreadable or no text."""
     if not path.is_file():
         raise UserError(f"{path}: is missing; it belongs to the files beside it")
     try:
@@ -46,6 +47,7 @@ def lines_of(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
+    """(file and line, cells) of a table of tabs. UserError at a line that has not ``width`` columns."""
     for where, line in lines_of(path):
         cells = line.split("\t")
         if len(cells) != width:
@@ -101,6 +103,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
+    """(file and line, object) of a file of JSON lines. UserError at a line that is none."""
     for where, line in lines_of(path):
         record = from_json(line, where)
         if not isinstance(record, dict):

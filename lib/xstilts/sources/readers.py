@@ -55,6 +55,7 @@ def read_first(reader: str, path: Path, labels: tuple[str, ...] = ()) -> dict[st
 
 
 def has_gold(row: dict[str, Any]) -> bool:
+    """Whether a row of a reader says what is right."""
     if "label" in row:
         return row["label"] != UNLABELLED
     if "tags" in row:

@@ -29,7 +29,7 @@ SENTENCE = re.compile(r"(?<=[.!?])[\"')\]”’»]*\s+|(?<=[。！？।॥؟])"
 
 
 class DualEncoder(torch.nn.Module):
-    """What :class:`.training.SharedEncoder` takes for the head: an encoder and the loss on its pooled states.
+    """What :class:`.fine_tuning.SharedEncoder` takes for the head: an encoder and the loss on its pooled states.
 
     Inputs are (batch, 2, length): row by row the query and its candidate.
     """

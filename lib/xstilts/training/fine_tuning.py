@@ -42,11 +42,6 @@ WEIGHTS = "model.safetensors"
 MORE, BEST = "more.pt", "best.safetensors"  # of a checkpoint to resume from, beside Trainer's files
 
 
-def pooler(encoder: torch.nn.Module) -> torch.nn.Module | None:
-    """The encoder's pooler, where it was built with one."""
-    return getattr(encoder, "pooler", None)
-
-
 class SharedEncoder(torch.nn.Module):
     """One encoder under one fresh head per task; a batch names its task."""
 
