@@ -1,6 +1,7 @@
 """A Slurm cluster of two nodes on this host, for tests: its own configuration, keys and ports, nothing shared."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,17 @@ def missing() -> str:
     return f"Slurm is not installed here: no {', '.join(absent)}" if absent else ""
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, below those that the system gives to others in the meantime."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
+
+
 class Cluster:
     """Daemons below ``folder``; every command that runs with ``environment`` speaks to them."""
 
@@ -26,12 +38,7 @@ class Cluster:
         self.folder, self.processes = folder, {}
         path = f"{folder}/bin:{os.environ['PATH']}"
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
-        sockets = [socket.socket() for _ in range(3)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
-        for one in sockets:
-            one.close()
+        ports = free_ports(3)
         host, user = socket.gethostname().split(".")[0], subprocess.getoutput("id -un")
         lines = [
             "ClusterName=test", f"SlurmctldHost={host}(127.0.0.1)", f"SlurmUser={user}", f"SlurmdUser={user}",
@@ -74,7 +81,7 @@ class Cluster:
                 command, env=self.environment, stdout=out, stderr=out, start_new_session=True
             )
 
-    def _until(self, found, seconds: float = 60) -> None:
+    def _until(self, found, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while not found():
             if time.monotonic() > end:
@@ -95,11 +102,11 @@ class Cluster:
         daemon = self.processes.pop(name)
         daemon.kill()
         daemon.wait()
-        for process in self._family(name):
+        for process in self.at_work(name):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
-    def _family(self, name: str) -> list[int]:
+    def at_work(self, name: str) -> list[int]:
         """Processes whose environment says that Slurm started them on the node; first those that started them and
         would report their end."""
         jobs, steps = [], set()

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network fails everywhere, not only in the gate
 if not WORKER:  # workers inherit it
+    for name in ("incomplete", "metadata"):  # of several Snakemakes that are the first here, one may fail
+        (Path(__file__).parents[1] / ".snakemake" / name).mkdir(parents=True, exist_ok=True)
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="xstilts-tests-")  # not the user's caches
 
 
@@ -41,6 +45,15 @@ def _registry():
     yield
     TASKS.clear()
     TASKS.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _job():
+    """What the execution of a run leaves in its process, where that goes on."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    os.environ["MPLBACKEND"] = "agg"
 
 
 def pytest_unconfigure(config):

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,21 +94,23 @@ def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]
 
 def peak(work: Callable[[], None]) -> float:
     """MiB of its own that the work needed at its peak."""
-    seen, ended = [], threading.Event()
+    seen, ended = [_own()], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.002):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            seen.append(next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+            seen.append(_own())
 
     thread = threading.Thread(target=watch)
     thread.start()
-    time.sleep(0.05)
-    before = seen[-1]
     work()
     ended.set()
     thread.join()
-    return (max(seen) - before) / 1024
+    return (max(seen) - seen[0]) / 1024
+
+
+def _own() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 def measure(kind: str, checkpoint: Path, folder: Path, count: int) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from traitlets.config import Config
 
 from xstilts import phases
 from xstilts.runs import Fingerprints, list_runs, notebook_hash
@@ -46,6 +47,13 @@ def write(folder: Path, name: str, **changes) -> Path:
     places = {"name": name, "runs": str(folder / "runs"), "figures": str(folder / "figures")}
     path.write_text(yaml.safe_dump(SMALL | places | changes))
     return path
+
+
+def kernel(folder: Path) -> dict:
+    """How papermill starts a kernel on a busy machine: patiently, and over IPC, as kernels race for TCP ports. Paths of
+    sockets are short, and so must the folder's be."""
+    config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+    return {"config": config, "start_timeout": 600, "iopub_timeout": 600}
 
 
 def at_once(path: Path) -> pd.DataFrame:

@@ -149,6 +149,7 @@ def test_the_hub_then_its_cache(folder, tmp_path):
     path = study_file(folder, tmp_path, hub={})
     outer = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     outer |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    outer |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "120")
 
     def fetch(**environment) -> subprocess.CompletedProcess:
         return subprocess.run(

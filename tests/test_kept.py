@@ -1,7 +1,7 @@
 """Sets are made once per study, and made again when anything they depend on changes."""
 
 import shutil
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import datasets
@@ -85,17 +85,18 @@ def test_a_damaged_set_is_made_again_and_said(tmp_path, caplog):
     assert "this kept set cannot be read" in line and line.endswith("made again") and str(tmp_path) in line
 
 
-def test_one_process_mends_a_damaged_set(tmp_path):
+def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
     made, task = Counting(SMALL), get("xnli")
     source = KeptSource(made, tmp_path / "data")
     rows = source.load(task, "test", "qad")[:]
     shutil.copytree(tmp_path / "data", tmp_path / "whole")
     damaged(tmp_path / "data")
     held, _ = lock(tmp_path / "data" / ".lock")
+    came = threading.Event()
+    monkeypatch.setattr(kept, "lock", lambda *asked, **how: (came.set(), lock(*asked, **how))[1])
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(source.load, task, "test", "qad")
-        time.sleep(0.3)
-        assert not waiting.done()
+        assert came.wait(600) and not waiting.done()
         shutil.copytree(tmp_path / "whole", tmp_path / "data", dirs_exist_ok=True)
         held.close()
         assert waiting.result()[:] == rows and made.loads == 1

@@ -8,6 +8,7 @@ import nbformat
 import papermill
 import pytest
 
+import small
 from xstilts.study import ROOT
 
 IN_ORDER = ["0-tasks", "1-encoder", "2-intermediate", "3-targets", "4-transfer", "9-your-task"]
@@ -30,7 +31,7 @@ def execute(project, name, **parameters):
         patch.delenv("MPLBACKEND", raising=False)
         return papermill.execute_notebook(
             project / "notebooks" / f"{name}.ipynb", project / f"{name}.ipynb", parameters, kernel_name="python3",
-            cwd=project / "notebooks", progress_bar=False,
+            cwd=project / "notebooks", progress_bar=False, **small.kernel(project),
         )  # fmt: skip
 
 
@@ -53,7 +54,9 @@ def pictures(notebook):
 
 
 def test_each_has_one_parameters_cell_of_literals_and_says_what_to_change():
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    there = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert len(there) == 10
+    for path in there:
         cells = nbformat.read(path, 4).cells
         (given,) = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
         assert all(re.fullmatch(r"\w+ = [\"\d\[{].*  # .+", line) for line in given.splitlines()), path.name
@@ -63,7 +66,6 @@ def test_each_has_one_parameters_cell_of_literals_and_says_what_to_change():
 
 
 def test_the_phases_in_order_each_show_what_they_made(done, project):
-    assert "means nothing" in done["1-encoder"].cells[0].source or "mean anything" in shown(done["1-encoder"])
     assert "qah" in shown(done["0-tasks"])
     steps, tokens = re.search(r"(\d+) steps, ([\d,]+) tokens", shown(done["2-intermediate"])).groups()
     assert int(steps) == 150 and int(tokens.replace(",", "")) > 10_000

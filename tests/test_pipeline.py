@@ -1,11 +1,8 @@
 """The study through its own command: notebooks, Snakemake, papermill; killed and resumed."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -17,6 +14,7 @@ from bs4 import BeautifulSoup
 
 import commands
 import distance_truth
+import small
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
 from xstilts.study import ROOT, load_study
@@ -50,7 +48,7 @@ def write(folder: Path, name: str, **changes) -> Path:
 
 
 def command(path: Path) -> list[str]:
-    return [sys.executable, "-m", "xstilts", "study", str(path)]
+    return [sys.executable, "-m", "xstilts", "study", str(path), "--cores", "2"]
 
 
 def run(path: Path) -> subprocess.CompletedProcess:
@@ -184,46 +182,12 @@ def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
     assert (study.figures_folder / "5-distance.html").stat().st_size > 100_000
 
 
-def test_a_question_is_answered_from_shared_runs(finished):
-    """Source language: a target of its own name after encoders that are there, and another final notebook."""
-    path, _ = finished
-    values = {
-        "based_on": str(path), "name": "sources", "shares": "small", "question": "source-language",
-        "intermediate": ["none", "mnli"], "targets": ["tydiqa"], "bundle": "each",
-    }  # fmt: skip
-    more = path.with_name("sources.yaml")
-    more.write_text(yaml.safe_dump(values))
-    shared = proofs(more)
-    commands.run("make study STUDY=source-language", STUDY=more)
-    jobs = {"targets/none/tydiqa/seed1", "targets/mnli/tydiqa/seed1", "source-language"}
-    assert dict(proofs(more).items() - shared.items()).keys() == jobs
-    study = load_study(more)
-    said = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
-    assert "exact match on TyDiQA in 8 languages, 1 intermediate run" in said and "issing" not in said
-    assert (study.figures_folder / "6-source-language.html").is_file()
-    assert (study.own_folder / "source-language" / "languages.parquet").is_file()
-    assert "nothing to do" in run(path).stdout
-
-
 def test_a_mistake_is_one_message_and_starts_nothing(tmp_path):
     path = write(tmp_path, "wrong", intermediate=["none", "mnlli"])
     result = run(path)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and 'did you mean "mnli"' in result.stderr
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_second_study_on_the_folder_is_told(finished, tmp_path):
-    path = write(tmp_path, "locked")
-    first = subprocess.Popen(command(path), start_new_session=True, stdout=subprocess.DEVNULL)
-    try:
-        while not (tmp_path / "runs" / "locked" / "snakemake.log").exists():
-            time.sleep(0.02)
-        second = run(path)
-        assert second.returncode == 2 and "already running" in second.stderr
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
 
 
 @pytest.mark.parametrize("study", ["small", "files"])
@@ -237,7 +201,7 @@ def test_the_opening_notebook_runs_on_both_sources(tmp_path, study):
         path.write_text(yaml.safe_dump(changes))
     done = papermill.execute_notebook(
         ROOT / "notebooks" / "0-tasks.ipynb", tmp_path / "0.ipynb", {"study": str(path)}, kernel_name="python3",
-        cwd=ROOT / "notebooks", progress_bar=False,
+        cwd=ROOT / "notebooks", progress_bar=False, **small.kernel(tmp_path),
     )  # fmt: skip
     shown = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     tables = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]

@@ -32,6 +32,7 @@ def study_file(folder: Path, count: int, **training) -> Path:
     values["training"] |= {"processes": count, "save_minutes": 15} | training
     values["training"]["mix"] |= {"mlm_probability": 0.02, "mlm_share": 0.4}
     values["training"]["target"]["batch_size"] = 7  # parts of unequal size
+    values["training"]["intermediate"]["accumulate"] = 40  # steps long enough to be stopped among
     path = folder / f"by{count}.yaml"
     path.write_text(yaml.safe_dump(values))
     return path

@@ -177,7 +177,7 @@ def browser(site):
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport={"width": WIDTHS["desktop"], "height": 900})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(120_000)
     yield page
     page.close()
 

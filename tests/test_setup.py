@@ -277,12 +277,22 @@ def test_python3_means_this_environment(tmp_path, sandbox):
     given, _ = sandbox.make("-f", "probe.mk", "probe", CONDA_DEFAULT_ENV="xstilts", CONDA_PREFIX=sys.prefix, **hostile)
     environment = os.environ | hostile | dict(line.split("=", 1) for line in given.stdout.splitlines())
     subprocess.run(
-        [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3", "--no-progress-bar"],
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "in.ipynb",
+            "out.ipynb",
+            "-k",
+            "python3",
+            "--no-progress-bar",
+            "--start-timeout",
+            "600",
+        ],
         cwd=tmp_path,
         env=environment,
         check=True,
         capture_output=True,
-        timeout=120,
     )
     (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].outputs
     assert output["text"].strip() == sys.prefix

@@ -62,11 +62,14 @@ def test_a_node_lost_half_way_loses_nothing(slurm, here, command, tmp_path):
         command(path), env=slurm.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     folder = load_study(path).folder
-    while not (list(folder.glob("intermediate/*/seed1/log.txt")) and ("RUNNING", "node1") in slurm.jobs()):
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.1)
-    slurm.lose("node1")
-    output, _ = process.communicate(timeout=400)
+    try:
+        while not (list(folder.glob("intermediate/*/seed1/log.txt")) and slurm.at_work("node1")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        slurm.lose("node1")
+        output, _ = process.communicate()
+    finally:
+        process.kill()
     assert process.returncode == 0, output
     assert "down" in slurm("sinfo", "-h", "-n", "node1", "-o", "%T") and len(slurm.jobs()) - before == 7
     pd.testing.assert_frame_equal(small.results(path), here)

@@ -1,5 +1,6 @@
 """``make status`` and the lines of ``make study`` tell what is so, and change nothing."""
 
+import fcntl
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 import small
 from small import finish
+from xstilts import locks
 from xstilts.locks import holder, lock, sign
 from xstilts.progress import FILE
 from xstilts.running import news
@@ -127,18 +129,16 @@ def test_a_running_study_is_shown_as_it_was_started(study, tmp_path, capsys):
     assert counts(said(study, capsys))["all"][3] == 7  # all stale
 
 
-def test_a_lock_that_is_looked_at_can_be_taken(tmp_path):
-    """As when a job starts in the moment of a look."""
-    path = tmp_path / ".lock"
-    looks = subprocess.Popen(
-        [sys.executable, "-c", "import fcntl, sys, time\nfile = open(sys.argv[1], 'w')\n"
-         "fcntl.flock(file, fcntl.LOCK_SH)\nprint(flush=True)\ntime.sleep(0.05)", str(path)],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    looks.stdout.readline()
-    held, other = lock(path)
-    with held:
-        assert other == {} and looks.wait() == 0
+def test_a_lock_that_is_looked_at_can_be_taken(tmp_path, monkeypatch):
+    """As when a job starts in the moment of a look, which is over at the third try."""
+    path, waited = tmp_path / ".lock", []
+    with open(path, "w") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        monkeypatch.setattr(locks.time, "sleep", lambda seconds: (waited.append(seconds), waited[1:] and look.close()))
+        held, other = lock(path)
+        with held:
+            assert other == {} and len(waited) == 2
+            assert lock(path)[1] == {"name": "?"}  # held for good: not signed yet
 
 
 def test_time_left_follows_what_runs_took():

@@ -12,22 +12,24 @@ from typing import IO
 import psutil
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a network disk may have none
+TRIES = 10  # a tenth of a second apart: whoever looks at a lock holds it for a moment, longer on a busy machine
 
 
 def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     """(open file, {}) of a lock held until the file and each copy that a child process was given are closed.
 
-    Held by another process: (file, what it wrote with :func:`sign`) at once, or with ``wait`` when it is free.
+    Held by another process: (file, what it wrote with :func:`sign`) soon, or with ``wait`` when it is free.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the lock is held as long as it is open
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:  # perhaps only looked at
-            time.sleep(0.1)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return file, _signed(file)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:  # perhaps only looked at
+                if not tries_left:
+                    return file, _signed(file)
+                time.sleep(0.1)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise

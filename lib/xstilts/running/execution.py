@@ -21,6 +21,7 @@ from ..writing import read_record, remove_halves, write_record
 from . import causes
 
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
+PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
 
 
 def run_notebook(study: Study, name: str) -> int:
@@ -76,6 +77,8 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
                 cwd=str(ROOT / "notebooks"),
                 progress_bar=False,
                 log_output=True,
+                start_timeout=PATIENCE,
+                iopub_timeout=PATIENCE,  # papermill's own is 4 s, after which a run would be lost to a slow disk
                 # IPC: many kernels started at once race for TCP ports; each needs sockets of its own
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
