@@ -251,3 +251,13 @@ def test_a_task_described_in_the_notebook():
     assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
     with pytest.raises(UserError, match=r"task: .*key: value pairs apart by commas"):
         own_task.described("kind: choice, choices: [a", "t.csv", "")
+    with pytest.raises(UserError, match=r'task: "label: !!int x": expected .*invalid literal'):
+        own_task.described("label: !!int x", "t.csv", "")
+    with pytest.raises(UserError, match=r"task: .*apart by commas"):
+        own_task.described("label: " + "[" * 2000 + "]" * 2000, "t.csv", "")
+
+
+@pytest.mark.parametrize("name", ["../params", "Mine", "", "a" * 41, "mine\n"])
+def test_a_name_that_no_task_may_have_gets_no_folder(tmp_path, name):
+    with pytest.raises(UserError, match=r"name: .*expected a lower-case letter, then up to 39"):
+        own_task.folder_of(load_study(small.write(tmp_path, "base")), name)
