@@ -12,7 +12,8 @@ from xstilts import own_task, results
 from xstilts.errors import UserError
 from xstilts.needed import check_data
 from xstilts.runs import Fingerprints, Run
-from xstilts.sources import open_source
+from xstilts.sources import open_source, own_rows
+from xstilts.sources.own_settings import OwnTask
 from xstilts.study import load_study
 from xstilts.tasks import get
 
@@ -88,6 +89,24 @@ def test_test_files_by_pattern_or_by_name(tmp_path):
     assert len(rows(study, "test", "qac")) == 3
     study = declared(tmp_path, files, test={"qac": str(tmp_path / "x-qac.csv")})
     assert open_source(study).languages(get("mine"), "test") == ["qac"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["x-{language}.csv", "d/{language}.csv", "{language}/test.csv", "{language}.csv", "d/{language}/t-{language}.csv"],
+)
+@pytest.mark.parametrize("below", ["", ".//", "{root}/"])
+def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, shape, below):
+    root = tmp_path / "data"
+    files = {code: root / shape.replace("{language}", code) for code in ("qab", "qac")}
+    others = [root / name for name in ("train.csv", "dev.csv", "further/down/qad.csv", "d/qab/t-qac.csv")]
+    for path in [*files.values(), *others]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    task = OwnTask(
+        kind="classification", train="train.csv", dev="dev.csv", test=below.replace("{root}", str(root)) + shape
+    )
+    assert own_rows.test_files("mine", task, root) == files
 
 
 BAD = {  # files, keys of the task, what is said
@@ -232,3 +251,13 @@ def test_a_task_described_in_the_notebook():
     assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
     with pytest.raises(UserError, match=r"task: .*key: value pairs apart by commas"):
         own_task.described("kind: choice, choices: [a", "t.csv", "")
+    with pytest.raises(UserError, match=r'task: "label: !!int x": expected .*invalid literal'):
+        own_task.described("label: !!int x", "t.csv", "")
+    with pytest.raises(UserError, match=r"task: .*apart by commas"):
+        own_task.described("label: " + "[" * 2000 + "]" * 2000, "t.csv", "")
+
+
+@pytest.mark.parametrize("name", ["../params", "Mine", "", "a" * 41, "mine\n"])
+def test_a_name_that_no_task_may_have_gets_no_folder(tmp_path, name):
+    with pytest.raises(UserError, match=r"name: .*expected a lower-case letter, then up to 39"):
+        own_task.folder_of(load_study(small.write(tmp_path, "base")), name)

@@ -1,11 +1,13 @@
 """Two processes that part every batch are one process: the same loss curve, all but the same weights."""
 
 import multiprocessing
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -87,6 +89,31 @@ def test_two_processes_stopped_and_resumed_are_one(tmp_path):
         apart = torch.cat([(weights[key] - others[key]).abs().flatten() for key in weights])
         # where a gradient is all but zero, Adam makes a step of its rounding; steps are of RATE
         assert apart.max() < RATE / 10 and apart.quantile(0.99) < RATE / 1000
+
+
+def test_an_interrupted_cell_leaves_no_training_behind(tmp_path, monkeypatch):
+    """Sleepers in place of accelerate's launcher and its trainings, one of which does not heed SIGTERM; they interrupt
+    the cell once they sleep. As accelerate's, they are no group of the launcher's."""
+    told, launcher = tmp_path / "told", tmp_path / "launcher"
+    launcher.write_text(
+        "#!/bin/bash\nsetsid sleep 300 &\none=$!\n(trap '' TERM; exec setsid sleep 300) &\n"
+        f"echo $one $! > {told}\nsleep 0.2\nkill -INT ${processes.NOTEBOOK}\nwait\n"
+    )
+    launcher.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(launcher))
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a kernel
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.launch(load_study(study_file(tmp_path, 2)), Run("intermediate", 1, NAME), 8)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    trainings = [int(number) for number in told.read_text().split()]
+    there = [psutil.Process(number) for number in trainings if psutil.pid_exists(number)]
+    left = [one for one in there if one.status() != psutil.STATUS_ZOMBIE]  # ended, and nobody has asked
+    for one in left:
+        one.kill()
+    assert len(trainings) == 2 and not left
 
 
 def test_a_job_has_a_processor_and_on_a_cluster_a_gpu_for_each_process(tmp_path):

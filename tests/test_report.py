@@ -18,6 +18,7 @@ from xstilts.report.site import build
 from xstilts.running.execution import run_notebook
 from xstilts.runs import Run
 from xstilts.study import load_study
+from xstilts.tasks import TASKS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAN = {"training": small.SMALL["training"] | {"overrides": {"intermediate/mnli": {"learning_rate": 1e30}}}}
@@ -156,6 +157,25 @@ def test_a_study_that_shares_runs_has_its_answer_in_the_report(study, site):
     finally:
         shutil.rmtree(path.parent)
         build(study)
+
+
+def test_own_tasks_of_other_studies_are_not_taken_for_this_ones(tmp_path):
+    """One that shares its runs has a task of the same name, with other labels; one that lies beside shares nothing."""
+
+    def written(name, task, labels, **changes):
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "".join(f"w,{labels[n % 2]}\n" for n in range(10)))
+        own = {task: {"kind": "classification", "train": str(tmp_path / f"{name}.csv")}}
+        return small.write(tmp_path, name, targets=[task], languages=[], own=own, **changes)
+
+    study = load_study(written("one", "mine", "ab"))
+    small.finish(study)
+    for path in (written("more", "mine", "cd", shares="one"), written("apart", "theirs", "ef")):
+        (tmp_path / "runs" / path.stem).mkdir(exist_ok=True)
+        path.rename(tmp_path / "runs" / path.stem / "study.yaml")
+    pages, _ = survey(study)
+    assert {page.status for page in pages if page.study.name == "one"} == {"done"}
+    assert [page.name for page in pages if page.run.final] == ["answers/one", "answers/more"]
+    assert TASKS["mine"].labels == ("a", "b") and "theirs" not in TASKS
 
 
 # In a browser

@@ -208,6 +208,18 @@ def test_dropout_best_weights_and_patience_go_on(dropping, tokenizer, tmp_path, 
     assert record["selection"]["best_step"] == 2 and torch.equal(flat(model), flat(expected))
 
 
+def test_what_was_saved_on_a_gpu_goes_on_without_one(checkpoint, tokenizer, tmp_path, monkeypatch):
+    """Single numbers, the loss among them, are marked as of a GPU."""
+    sets, phase = [training_set("mnli", colours(20), tokenizer)], PHASE.model_copy(update={"steps": 5, "batch_size": 4})
+    expected, alone = tune(checkpoint, sets, tokenizer, tmp_path / "whole", phase)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        stopped_at(3, patched)
+        patched.setattr(torch.serialization, "location_tag", lambda one: "cuda:0" if one.nbytes() == 4 else "cpu")
+        tune(checkpoint, sets, tokenizer, tmp_path / "killed", phase)
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path / "killed", phase)
+    assert record.pop("resumed") == 3 and record == alone and torch.equal(flat(model), flat(expected))
+
+
 def test_a_dual_encoder_goes_on(dropping, tokenizer, tmp_path, monkeypatch):
     rows = [{"input_ids": [[0, 5 + i % 7, 2], [0, 6 + i % 5, 7, 2]], "example": i} for i in range(40)]
     sets = [TrainingSet("squad1", "dual", rows)]

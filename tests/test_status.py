@@ -129,6 +129,17 @@ def test_a_running_study_is_shown_as_it_was_started(study, tmp_path, capsys):
     assert counts(said(study, capsys))["all"][3] == 7  # all stale
 
 
+def test_what_an_earlier_version_wrote_is_passed_over(study, capsys):
+    finish(study)
+    with study.resolve().open("a") as file:
+        file.write("once: 1\n")
+    assert "All runs are done" in said(study, capsys)
+    held, _ = lock(study.folder / ".lock")
+    with held:
+        sign(held, "small", process=1)
+        assert counts(told := said(study, capsys))["all"] == [7, 0, 0, 0, 0, 7] and "running since" in told
+
+
 def test_a_lock_that_is_looked_at_can_be_taken(tmp_path, monkeypatch):
     """As when a job starts in the moment of a look, which is over at the third try."""
     path, waited = tmp_path / ".lock", []

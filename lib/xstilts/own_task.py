@@ -4,6 +4,7 @@ Behind ``9-your-task.ipynb``. What it writes is a study like any other, run by t
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from transformers import PreTrainedTokenizerBase
 
 from . import findings, results
 from .errors import UserError
-from .parameters import Loader
+from .parameters import UNREADABLE, Loader
 from .results import MEAN, ZERO_SHOT, marked
 from .settings import NONE
 from .sources import Source, open_source
+from .sources.own_settings import NAME
 from .study import ROOT, Study
 from .tasks import Task, get
 from .tunings import evaluation_languages, evaluation_split
@@ -30,7 +32,10 @@ SAMPLE = 200  # rows looked at for it
 
 
 def folder_of(base: Study, name: str) -> Path:
-    """Where the study's file, and the example, are written. UserError for a name that another study has."""
+    """Where the study's file, and the example, are written. UserError for a name that no task may have, or that another
+    study has."""
+    if not re.fullmatch(NAME, name):
+        raise UserError(f'name: "{name}": expected a lower-case letter, then up to 39 lower-case letters and digits')
     if name == base.name or (ROOT / "params" / f"{name}.yaml").exists():
         raise UserError(f'name: "{name}" is that of a study; take another for your task')
     return ROOT / base.runs / name
@@ -40,7 +45,7 @@ def described(task: str, train: str, test: str) -> dict[str, Any]:
     """What a study says of a task, from the notebook's parameters; ``task``: "key: value" pairs apart by commas."""
     try:
         keys = yaml.load(f"{{{task}}}", Loader)
-    except yaml.YAMLError as error:
+    except (*UNREADABLE, RecursionError) as error:
         raise UserError(
             f'task: "{task}": expected key: value pairs apart by commas ({" ".join(str(error).split())})'
         ) from None

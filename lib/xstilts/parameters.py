@@ -13,6 +13,8 @@ from .errors import UserError
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes, of what file systems take
 MOST_VALUES = 100_000  # of a file, whatever its anchors repeat
+# what Loader ends with; all but the first, where a value does not fit its tag
+UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class Loader(yaml.SafeLoader):
@@ -65,13 +67,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-    ) as error:  # a value its tag does not fit
+    except UNREADABLE as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values (name:, intermediate:, targets:, …), found none")

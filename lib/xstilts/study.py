@@ -25,7 +25,7 @@ from .settings import (
 from .sources.files_settings import FilesSettings
 from .sources.hub_settings import HubSettings
 from .sources.own_rows import declare
-from .sources.own_settings import OwnTask
+from .sources.own_settings import NAME, OwnTask
 from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 from .tasks import get as get_task
 from .writing import write_text
@@ -116,7 +116,7 @@ class Study(Section):
     languages: tuple[str, ...] = ()  # () = every language that the source has
     intermediate: tuple[str, ...]
     targets: tuple[str, ...]
-    own: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,39}$")], OwnTask] = {}  # the user's own tasks, by name
+    own: dict[Annotated[str, Field(pattern=NAME)], OwnTask] = {}  # the user's own tasks, by name
     training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
     bundle: Literal["all", "each"] = "all"
     # bundle -> what it trains

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
+from ..parameters import read
 from ..running.execution import GAPS
 from ..running.following import standing
 from ..runs import Fingerprints, Run, list_runs
 from ..sources import Source
+from ..sources.own_rows import declare
 from ..study import NONE, ROOT, Study, load_study
 from ..tasks import TASKS
 from ..tunings import evaluation_languages, training_sets, tunings
@@ -62,6 +64,7 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     unknown = ""
     for one in [study, *sharing(study)]:
+        declare(one.own, ROOT, one.source_language)  # those read since may have own tasks of the same names
         try:
             fingerprints = Fingerprints(one)
             fingerprints.of(Run(one.question))
@@ -70,6 +73,7 @@ def survey(study: Study) -> tuple[list[Page], str]:
         for run in list_runs(one):
             page = _page(one, run, fingerprints)
             pages.setdefault(page.name, page)
+    declare(study.own, ROOT, study.source_language)
     return list(pages.values()), unknown
 
 
@@ -78,10 +82,10 @@ def sharing(study: Study) -> list[Study]:
     found = []
     for path in sorted((ROOT / study.runs).glob("*/study.yaml")):
         try:
-            other = load_study(path)
+            other = load_study(path) if read(path).get("shares") == study.name else None
         except UserError:  # of an earlier version
             continue
-        if other.shares == study.name and other.folder == study.folder:
+        if other and other.folder == study.folder:
             found.append(other)
     return found
 

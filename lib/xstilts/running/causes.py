@@ -6,7 +6,7 @@ import shutil
 import signal
 from pathlib import Path
 
-MARK = "xstilts: "  # begins the last line of a failed run's log
+MARK = "xstilts: "  # begins the line that says what went wrong, of a failed run's log the last
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MEMORY = "out of memory: run fewer at a time (CORES=n), smaller batches with more accumulate, or on a larger machine"
 DISK = "the disk is full: make room where the study and TMPDIR write"

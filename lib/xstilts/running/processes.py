@@ -12,16 +12,19 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 
+import psutil
 import torch
 
 from ..errors import UserError
 from ..progress import FILE, LOG, PLACE, Progress
 from ..runs import Run
 from ..study import Study, load_study
+from .causes import MARK
 
 NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
-MESSAGE = "xstilts: "  # how the line begins that says what went wrong
+GRACE = 10  # seconds that trainings which are told to end may take to save themselves
 
 
 def launches(study: Study) -> bool:
@@ -63,14 +66,31 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
                     bar.follow(place)
         finally:
             signal.signal(signal.SIGTERM, before)
-            process.kill()
+            if process.poll() is None:  # the cell was interrupted
+                _end(process)
         said.seek(0)
         lines = said.read().splitlines()
     if process.returncode:
-        why = [line.removeprefix(MESSAGE) for line in lines if line.startswith(MESSAGE)]
+        why = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
         if why:
             raise UserError(why[0])
         raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a launcher and all that it began: killed alone, it would leave trainings that nobody waits for."""
+    launcher = psutil.Process(process.pid)
+    family = [*launcher.children(recursive=True), launcher]
+    try:
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.terminate()
+        psutil.wait_procs(family, GRACE)
+    finally:  # at once, where the cell is interrupted once more
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, 1)
 
 
 def _end_with(notebook: int) -> None:
@@ -93,7 +113,7 @@ def main() -> int:
     try:
         phases.train(study, open_source(study), name, tuning)
     except UserError as error:
-        print(f"{MESSAGE}{error}", file=sys.stderr, flush=True)
+        print(f"{MARK}{error}", file=sys.stderr, flush=True)
         return 2
     return 0
 

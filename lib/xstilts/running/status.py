@@ -5,6 +5,7 @@ import textwrap
 import time
 from dataclasses import dataclass
 
+from ..errors import UserError
 from ..locks import holder, lives
 from ..progress import about
 from ..runs import Run
@@ -28,10 +29,13 @@ def print_status(name: str, seeds: int | None) -> None:
     study = load_study(name, seeds=seeds)
     signed = holder(study.folder / ".lock")
     started = study.own_folder / "study.yaml"
-    if signed.get("name") == study.name and started.is_file():
-        study = load_study(started)
-    elif seeds is None and started.is_file():
-        study = load_study(name, seeds=load_study(started).seeds)
+    running = signed.get("name") == study.name
+    if started.is_file() and (running or seeds is None):
+        try:
+            begun = load_study(started)
+            study = begun if running else load_study(name, seeds=begun.seeds)
+        except UserError:  # of an earlier version
+            study = load_study(name, seeds=seeds)
     at_work = AtWork(signed, (study.folder / ".lock").stat().st_mtime) if signed else None
     print("\n".join(report(study, at_work, look(study))))
 

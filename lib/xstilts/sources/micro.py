@@ -79,7 +79,10 @@ class MicroSource:
         return others if task.name in RETRIEVAL else [self.source_language, *others]
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
-        """Nothing to fetch."""
+        """Nothing to fetch; a ranking may be larger than the world."""
+        for task, split, _ in sets:
+            if task.kind == "ranking":
+                rankings.check(task.name, split, self._size(task, split))
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Rows of a set, from the settings alone; a mining set has as many on either side."""

@@ -54,14 +54,18 @@ def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[s
 def test_files(name: str, settings: OwnTask, root: Path) -> dict[str, Path]:
     """Language -> its test file, by code; {} where the task has none."""
     if isinstance(settings.test, str) and settings.test:
-        head, tail = settings.test.split("{language}", 1)
-        tail = tail.replace("{language}", "*")
-        pattern = re.compile(re.escape(str(root / head)) + r"([A-Za-z]+(?:-[A-Za-z0-9]+)*)" + re.escape(tail) + "$")
-        folder = (root / head).parent if not head.endswith("/") else root / head
-        matches = [match for path in sorted(folder.rglob("*")) if (match := pattern.match(str(path)))]
-        if not matches:
+        head, *parts = settings.test.split("{language}")
+        folder, before = (root / f"{head}x").parent, head.rpartition("/")[2]
+        pattern = re.escape(before) + "([A-Za-z]+(?:-[A-Za-z0-9]+)*)" + r"\1".join(map(re.escape, parts))
+        found = {}
+        for path in sorted(folder.glob("/".join("*" * (1 + "".join(parts).count("/"))))):
+            match = re.fullmatch(pattern, str(path.relative_to(folder)))
+            # train.csv may lie beside en.csv
+            if match and path.is_file() and path not in (root / settings.train, root / settings.dev):
+                found[match[1]] = path
+        if not found:
             raise UserError(f"own.{name}.test: no file matches {root / settings.test}")
-        return {match[1]: Path(match[0]) for match in matches}
+        return found
     files = {code: root / path for code, path in sorted((settings.test or {}).items())}
     for code, path in files.items():
         if not path.is_file():

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+NAME = r"^[a-z][a-z0-9]{0,39}$"  # of a task
 NEEDS_NO_COLUMNS = {"tagging": "a word, a tab and its tag a line", "span": "SQuAD's JSON"}
 
 

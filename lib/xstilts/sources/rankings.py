@@ -7,6 +7,7 @@ no sentence elsewhere answers it, and no namesake of its person does what is tol
 import random
 from typing import Any
 
+from ..errors import UserError
 from . import concepts
 from .concepts import FAMILIES, KINDS, NAMES, PLACES, ROLES, Clause, Phrase
 from .grammar import Say, Voice, render
@@ -17,6 +18,8 @@ from .world import World
 SPLITS = {"lareqa": ("test", "pool"), "mewslix": ("train", "test", "pool")}  # LAReQA's training set is squad1's
 SENTENCES = 3  # of a passage
 LIKED = ("food", "tool", "animal")
+# of Mewsli-X's test set: whoever shares a name shares no liking
+MOST_PEOPLE = len(NAMES) * len(FAMILIES) * min(len(KINDS[kind]) for kind in LIKED)
 
 
 def size(name: str, split: str, language: str, queries: int, languages: tuple[str, ...]) -> int:
@@ -28,8 +31,18 @@ def size(name: str, split: str, language: str, queries: int, languages: tuple[st
     return len(range(languages.index(language), queries, len(languages)))
 
 
+def check(name: str, split: str, queries: int) -> None:
+    """UserError for a set larger than the world is."""
+    if name == "mewslix" and split != "train" and queries > MOST_PEOPLE:
+        raise UserError(
+            f"micro.ranking.test: {queries}, and mewslix has {MOST_PEOPLE} people at most: make it smaller or leave "
+            "mewslix out"
+        )
+
+
 def rows(world: World, name: str, split: str, language: str, queries: int) -> list[dict]:
     """The rows of a set in one language; see :mod:`xstilts.sources` for their columns."""
+    check(name, split, queries)
     voice = world.voices[language]
     if name == "lareqa":
         return _lareqa(world, voice, split, language, _passages(world, queries))

@@ -194,7 +194,7 @@ class MixtureTrainer(Trainer):
     def resume(self, place: Path) -> None:
         """Train on from a checkpoint."""
         (inside,) = place.glob("checkpoint-*")
-        self.resumed = torch.load(place / MORE, weights_only=True)
+        self.resumed = torch.load(place / MORE, "cpu", weights_only=True)
         self.saved_step = int(inside.name.partition("-")[2])
         self.tokens = self.resumed["tokens"][: self.saved_step * self.batches.accumulate]
         if (place / BEST).is_file():
