@@ -164,8 +164,8 @@ def _cell(ax: Axes, row: Any, x: float, y: float, colours: Any, norm: Normalize,
         text, few = text if len(text) < 5 else f"{row.value:+.0f}".replace("-", "−"), False
     bold = "bold" if star and not column else "normal"
     shade = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
-    if star and column:  # well inside: a white frame at the edge would be one with the gap
-        ax.add_patch(Rectangle((x + 0.13, y + 0.13), 0.74, 0.74, fill=False, edgecolor=shade, linewidth=0.8))
+    if star and column:  # black on dark cells, too: a white frame would be one with the gap
+        ax.add_patch(Rectangle((x + 0.05, y + 0.05), 0.9, 0.9, fill=False, edgecolor="black", linewidth=0.9))
     note = f"\n{row.seeds} of {seeds} seeds" if few else ""
     size = 4.6 if column else 5 if few else 7
     text = f"{text}{'*' if star and not column else ''}{note}"
