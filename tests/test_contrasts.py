@@ -1,6 +1,7 @@
 """Linear contrasts against numbers worked by hand, against results.py, and their joint coverage by simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from synthetic import statistics, wanted
@@ -31,6 +32,11 @@ def test_contrasts_add_up():
     assert contrasts.minus(one, other) == one | {("b", "tydiqa", "y"): -1.0}
     assert contrasts.minus(one, one) == dict.fromkeys(one, 0.0)
     assert contrasts.mean([one, contrasts.minus(one, other)]) == one | {("b", "tydiqa", "y"): -0.5}
+
+
+def test_only_scores_are_kept_inside_what_they_can_be():
+    table = pd.DataFrame({"quantity": ["score", "gain"], "low": [-3.0, -3.0], "high": [104.0, 104.0]})
+    assert contrasts.possible(table)[["low", "high"]].values.tolist() == [[0, 100], [-3, 104]]
 
 
 def test_a_difference_is_the_gain_of_results_to_the_last_bit():

@@ -287,11 +287,25 @@ def test_the_answer_says_what_the_numbers_say():
 
 
 def test_intervals_read_well():
-    row = {"quantity": "gain", "value": -0.04, "low": -1.26, "high": 1.0}
-    assert findings.with_interval(SimpleNamespace(**row)) == "+0.0 [−1.3, 1.0]"
-    assert (
-        findings.with_interval(SimpleNamespace(**(row | {"quantity": "score", "value": 61.25}))) == "61.2 [−1.3, 1.0]"
-    )
+    def said(value, low, high, quantity="gain"):
+        return findings.with_interval(SimpleNamespace(quantity=quantity, value=value, low=low, high=high))
+
+    assert said(-0.04, -1.26, 1.0) == "+0.0 [−1.3, 1.0]"
+    assert said(61.25, -1.26, 1.0, "score") == said(np.float64(61.25), -1.26, 1.0, "score") == "61.2 [−1.3, 1.0]"
+    # an interval that excludes zero does not say zero; one that holds it may
+    assert said(-1.7, -3.1, -0.04) == "−1.7 [−3.1, −0.04]" and said(2.5, 0.003, 4) == "+2.5 [0.003, 4.0]"
+    assert said(-1.7, -3.1, 0.04) == "−1.7 [−3.1, 0.0]" and said(0.5, 0, 1) == "+0.5 [0.0, 1.0]"
+
+
+def test_targets_that_were_not_learned_are_named():
+    """XNLI has three labels, PAWS-X two, XCOPA two choices; of others a guess has no score."""
+    cells = {("none", "xnli"): 30, ("mnli", "xnli"): 60, ("none", "pawsx"): 49, ("mnli", "pawsx"): 48,
+             ("none", "xcopa"): 60, ("mnli", "xcopa"): 52, ("none", "xquad"): 0, ("mnli", "xquad"): 0}  # fmt: skip
+    rows = [(run, target, MEAN, "score", value + 3, value, value + 6, 5, 8, 1)
+            for (run, target), value in cells.items()]  # fmt: skip
+    found = findings._guesses(pd.DataFrame(rows, columns=estimate_columns()))
+    assert found == ["No better than guessing, interval and all: XNLI (33) after `none`; PAWS-X (50) after any run."]
+    assert findings._guesses(pd.DataFrame(rows[4:], columns=estimate_columns())) == []
 
 
 def test_only_finished_runs_of_the_study_are_read(tmp_path):
