@@ -7,7 +7,7 @@ import yaml
 from traitlets.config import Config
 
 from xstilts import phases
-from xstilts.runs import Fingerprints, list_runs, notebook_hash
+from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash
 from xstilts.sources import open_source
 from xstilts.study import Study, load_study
 from xstilts.writing import write_record
@@ -70,23 +70,26 @@ def at_once(path: Path) -> pd.DataFrame:
     return results(path)
 
 
-def finish(study: Study, final: bool = True) -> None:
-    """Leave the proofs of a study in which every run is done, the final notebook too or not."""
-    fingerprints = Fingerprints(study)
+def finish(study: Study) -> None:
+    """Leave what says that every run of a study is done, where nothing was."""
     for run in list_runs(study):
-        if run.final and not final:
-            continue
-        folder = run.folder(study)
-        record = {"fingerprint": fingerprints.of(run), "notebook": notebook_hash(run.notebook)}
         if run.phase in ("encoder", "intermediate"):
-            (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-        write_record(folder / "run.json", record)
+            (run.folder(study) / "checkpoint").mkdir(parents=True, exist_ok=True)
+    prove(study, list_runs(study))
+
+
+def prove(study: Study, runs: list[Run]) -> None:
+    fingerprints = Fingerprints(study)
+    for run in runs:
+        record = {"fingerprint": fingerprints.of(run), "notebook": notebook_hash(run.notebook)}
+        write_record(run.folder(study) / "run.json", record)
 
 
 def but_the_answer(path: Path) -> None:
     """Every run done in this process, which is quicker: what is left to the command is the final notebook."""
     at_once(path)
-    finish(load_study(path), final=False)
+    study = load_study(path)
+    prove(study, [run for run in list_runs(study) if not run.final])
 
 
 def results(path: Path) -> pd.DataFrame:

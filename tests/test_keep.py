@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from small import results, write
+from small import but_the_answer, results, write
 from test_pipeline import command, proofs
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
@@ -28,7 +28,8 @@ def study(path: Path) -> list[str]:
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba"])
-    assert len(study(path)) == 5
+    but_the_answer(path)
+    assert study(path) == ["transfer"]
     here = load_study(path)
     folder = MNLI.folder(here)
     assert not list(folder.glob("*checkpoint*")) and (folder / "training.json").is_file()
@@ -48,7 +49,7 @@ def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target
     again = "targets/mnli/tatoeba/seed1"
     assert set(done) - {again} == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
     assert done.index(MNLI.name) < done.index("targets/mnli/xnli/seed1")
-    assert not list(folder.glob("*checkpoint*")) and study(path) == []
+    assert not list(folder.glob("*checkpoint*"))
     after = results(path)
     assert after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
 

@@ -262,6 +262,7 @@ def test_own_data_and_an_own_encoder(data, tmp_path):
     assert example["files"]["root"] == "/path/to/data" and example["encoder"]["pretrain"]["steps"] == 2500
     example["files"]["root"], example["encoder"]["pretrain"]["steps"] = str(data), 2
     mine = write(tmp_path, example)
+    small.but_the_answer(mine)
     commands.run("make study STUDY=params/mine.yaml", STUDY=mine)
     stats = read_stats(load_study(mine))
     assert set(stats["intermediate"]) == {"none", "sick", "mrpc"} and set(stats["language"]) == {"en", "de"}

@@ -234,6 +234,7 @@ EXCEPTIONS = {
     "places": "words for parts of the data",
     "training.watching": "says how far a training is",
     "running": "the package of what runs and follows",
+    "running.causes": "says why a run failed",
     "running.waiting": "says what is missing; draws nothing",
 }
 
