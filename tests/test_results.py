@@ -10,6 +10,7 @@ from synthetic import statistics, study, wanted, write
 from xstilts import findings, results
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
+from xstilts.tasks import TASKS
 
 LANGUAGES = ["qaa", "qab", "qac"]
 T_95 = {2: 4.302652729911275, 4: 2.7764451051977987}  # Student's t, 97.5%, by degrees of freedom (tables)
@@ -306,6 +307,9 @@ def test_targets_that_were_not_learned_are_named():
     found = findings._guesses(pd.DataFrame(rows, columns=estimate_columns()))
     assert found == ["No better than guessing, interval and all: XNLI (33) after `none`; PAWS-X (50) after any run."]
     assert findings._guesses(pd.DataFrame(rows[4:], columns=estimate_columns())) == []
+    assert {task.name: task.choices for task in TASKS.values() if task.kind == "choice"} == {
+        "hellaswag": 4, "cosmosqa": 4, "csqa": 5, "xcopa": 2, "copa": 2, "socialiqa": 3, "piqa": 2,
+    }  # fmt: skip
 
 
 def test_only_finished_runs_of_the_study_are_read(tmp_path):

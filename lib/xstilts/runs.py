@@ -50,9 +50,8 @@ CODE = {
         *("features", "phases", "tunings", "settings", "running/processes"),
         *_in("training", "dual", "batches", "fine_tuning"),
     ),
-    "selection": _in(
-        "evaluation", "prediction", "spill", "metrics"
-    ),  # of checkpoints, in a training that compares them
+    # of checkpoints, in a training that compares them
+    "selection": _in("evaluation", "prediction", "spill", "metrics"),
     # of raw retrieval after none all that decides it: no training is before it
     "targets": ("evaluation/", "features", "phases", "tunings", "training/dual"),
     "transfer": (

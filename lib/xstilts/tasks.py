@@ -197,7 +197,7 @@ _INTERMEDIATE = (
             "dev": Files("commonsenseqa", ("commonsenseqa/dev_rand_split.jsonl",)),
         },
         hub=hub("commonsenseqa", "tau/commonsense_qa", "default", train="train", dev="validation"),
-        citation="Talmor et al. 2019, arXiv:1811.00937",
+        citation="Talmor et al. 2019, arXiv:1811.00937", choices=5,
     ),
 )  # fmt: skip
 

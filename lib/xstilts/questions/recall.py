@@ -21,11 +21,7 @@ from ..tasks import POOL, RETRIEVAL_KINDS, get
 from ..tunings import pool_languages, tunings
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> how it is called here
-MAIN, CROSS, OWN = (
-    "main",
-    "cross_map@20",
-    "own@1",
-)  # of a target's metrics; see xstilts.evaluation.ranking
+MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics; see evaluation/ranking.py
 ALL_RUNS = "mean of the runs"  # in the column intermediate: over those trained in the source language
 
 
