@@ -1,6 +1,7 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
 import math
+import re
 import shutil
 
 import pandas as pd
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from xstilts import phases
 from xstilts.__main__ import main
 from xstilts.errors import UserError
-from xstilts.planning import plan, rates
+from xstilts.planning import plan, rates, samples
 from xstilts.planning.costs import SHAPES, Amount, Shape, shape_of
 from xstilts.runs import Run
 from xstilts.sources import open_source
@@ -161,6 +162,50 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
     assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
     assert "mnli" in costs.samples.assumed and not costs.samples.measured
+
+
+def test_sets_that_are_on_no_hub_have_their_published_sizes():
+    """BUCC and CCGbank of the paper's study, whose files are not here."""
+    costs = plan.Plan(load_study("xtreme"))
+    table = costs.table()
+    rows, out = table.set_index("run"), table["state"] == "left out"
+    sentences = 72_947 + 59_566 + 118_225 + 22_213 + 813_206 + 641_684 + 1_019_254 + 183_497  # both sides, dev and test
+    bucc = rows.loc["targets/mnli/bucc/seed1"]
+    assert bucc["scoring_tokens"] == 32 * sentences and bucc["training_tokens"] == 0  # lengths.csv
+    expected = Amount(tokens=32 * sentences, squares=32**2 * 1.1 * sentences)
+    assert bucc["flops"] == pytest.approx(costs.shape.forward(expected))
+    ccg = rows.loc["intermediate/ccg/seed1"]
+    assert ccg["examples"] == 38_015 and ccg["steps"] == 3_564 and ccg["training_tokens"] == 3 * 38_015 * 26
+    assert set(table.loc[out, "intermediate"]) == {"ccg"} and out.sum() == 1 + 9
+    assert table["intermediate"].unique()[1:].tolist() == [*costs.study.intermediate[1:], "none"]
+    table["hours"] = table["flops"] / 1e15
+    lines = plan.report(costs, table, rates.Rate(1.0, "H100", "as stated"))
+    text = " ".join(lines)
+    assert {line[:10].strip(" *") for line in lines if " * " in line[:14]} == {"ccg", "bucc", "left out"}
+    assert "* Estimated for bucc, ccg: not on the hub and not here" in text
+    assert f"Left: {table.loc[~out, 'hours'].sum():,.0f} of {table.loc[~out, 'hours'].sum():,.0f} H100-hours" in text
+
+
+def test_every_published_size_has_its_source():
+    for row in pd.read_csv(samples.SIZES).itertuples():
+        assert row.source
+        if row.set == "bucc":  # the two sides
+            assert sum(int(found.replace(",", "")) for found in re.findall(r"[0-9]+,[0-9]{3}", row.source)) == (
+                row.examples
+            )
+
+
+def test_what_is_not_known_is_not_nothing(tmp_path):
+    """A target without its files on the files source, whose sets are of any size."""
+    encoder = {"checkpoint": "FacebookAI/xlm-roberta-base"}
+    path = write(tmp_path, source="files", source_language="en", files={"root": str(tmp_path)}, micro={},
+                 intermediate=["none"], targets=["bucc"], bundle="each", encoder=encoder)  # fmt: skip
+    costs = plan.Plan(load_study(path))
+    table = costs.table()
+    table["hours"] = 0.0
+    lines = plan.report(costs, table, rates.Rate(1.0, "H100", "as stated"))
+    assert next(line.split() for line in lines if line.startswith("  bucc")) == ["bucc", *"–––––––", "0/1"]
+    assert "Not known, and in no total: bucc, whose data is not here." in lines
 
 
 @pytest.mark.parametrize("length", [16, 64])

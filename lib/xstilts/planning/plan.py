@@ -25,6 +25,7 @@ from .samples import Samples
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, nothing beside checkpoints
 WIDTH = 100  # columns of the printed table
 CELL = 9  # width of a column of figures
+LEFT_OUT = "left out"
 SMALL = 10e6  # parameters other than embeddings below which kernels are over before the next is launched
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -58,17 +59,40 @@ class Plan:
         self.shape = shape_of(settings, vocabulary, self.samples.made)
 
     def table(self) -> pd.DataFrame:
-        """A row per run: name, phase, intermediate, bundle, seed, state, then the fields of Cost."""
+        """A row per run: name, phase, intermediate, bundle, seed, state ("left out": not run, for want of its data),
+        then the fields of Cost."""
         costs: dict[tuple[str, str, str], Cost] = {}  # no run's cost depends on its seed
         rows = []
-        for run in list_runs(self.study):
+        for run in self._runs():
             key = (run.phase, run.intermediate, run.bundle)
             if key not in costs:
                 costs[key] = Cost() if run.final else getattr(self, f"_{run.phase}")(run)
             names = {"run": run.name, "phase": run.phase, "intermediate": run.intermediate, "bundle": run.bundle}
-            rows.append({**names, "seed": run.seed, "state": state(self.study, run, self.fingerprints),
+            left_out = run.intermediate in self.study.left_out
+            rows.append({**names, "seed": run.seed,
+                         "state": LEFT_OUT if left_out else state(self.study, run, self.fingerprints),
                          **vars(costs[key])})  # fmt: skip
         return pd.DataFrame(rows)
+
+    def _runs(self) -> list[Run]:
+        """The runs of the study, with those that are left out for want of data in their places."""
+        study, runs = self.study, list_runs(self.study)
+        for seed in study.seed_numbers:
+            for name in study.left_out:
+                runs.append(Run("intermediate", seed, name))
+                runs += [Run("targets", seed, name, bundle) for bundle in study.bundles_of(name)]
+        phases, order = ["encoder", "intermediate", "targets", study.question], ["", *study.intermediate]
+        return sorted(runs, key=lambda run: (phases.index(run.phase), run.seed, order.index(run.intermediate)))
+
+    def estimated(self, phase: str, name: str) -> bool:
+        """Whether the cost of an intermediate run, or of a bundle of targets, is in part that of sets of which only the
+        published size is known."""
+        if phase == "encoder":
+            return False
+        if phase == "intermediate":
+            return bool({*self.study.intermediate_run(name).tasks} & self.samples.published)
+        scored = {tuning.target for tuning in tunings(self.study, self.source, name)}
+        return bool(scored & self.samples.published)
 
     def _encoder(self, run: Run) -> Cost:
         settings = self.study.encoder.pretrain
@@ -170,7 +194,8 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
 
     What a bundle of targets costs does not depend on the intermediate run before it: it has one line."""
     study, shape = plan.study, plan.shape
-    runs, started = table[table["phase"] != study.question], len(study.intermediate) - len(study.left_out)
+    out, started = table["state"] == LEFT_OUT, len(study.intermediate) - len(study.left_out)
+    runs, absent = table[(table["phase"] != study.question) & ~out], table[out]
     lines = [
         f"{study.title or study.name}. Intermediate runs: {started - 1} and none, targets: {len(study.targets)}, "
         f"seeds: {study.seeds}, runs in all: {len(runs)}.",
@@ -184,20 +209,25 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     for phase, group in runs.groupby("phase", sort=False):
         label = f"{phase}, after each of {started} intermediate runs" if phase == "targets" else phase
         lines.append(label)
-        for name, same in group.groupby("bundle" if phase == "targets" else "intermediate", sort=False):
-            lines.append(_line(f"  {name or 'one'}", [*_figures(same.iloc[0]), _done(same)]))
+        shown = group if phase == "targets" else table[table["phase"] == phase]
+        for name, same in shown.groupby("bundle" if phase == "targets" else "intermediate", sort=False):
+            label = f"  {name or 'one'}{' *' if plan.estimated(phase, str(name)) else ''}"
+            lines.append(_line(label, [*_figures(same.iloc[0]), _done(same)]))
     lines += ["", "all seeds of all runs"]
     for phase, group in [*runs.groupby("phase", sort=False), ("total", runs)]:
         lines.append(_line(f"  {phase}", [*_figures(group.sum(numeric_only=True)), _done(group)]))
+    if len(absent):
+        lines.append(_line("  left out *", [*_figures(absent.sum(numeric_only=True)), _done(absent)]))
     done, stale = runs[runs["state"] == "done"], (runs["state"] == "stale").sum()
     whole, spent = runs["hours"].sum(), done["hours"].sum()
     notes = [
         f"Already done: {len(done)} of {len(runs)} runs"
         + (f"; stale, to be done again: {stale}" if stale else "")
         + f". Left: {_hours(whole - spent)} of {_hours(whole)} {speed.unit}-hours.",
+        *_sizes(plan.samples),
+        *([f"{study.absence}. What is left out is, with its targets, in no total but its own."] if study.absence else []),
         _disk(study, runs),
         _lengths(plan.samples),
-        *([study.absence] if study.absence else []),
     ]
     if shape.body < SMALL and speed.unit != "core":
         notes.append("So small an encoder keeps no GPU busy: with --gpu cpu this machine is measured.")
@@ -225,16 +255,33 @@ def _lengths(samples: Samples) -> str:
         names = ", ".join(sorted(samples.assumed))
         why = "no tokenizer here" if samples.tokenizer is None else "not on this machine"
         parts.append(f"typical ones, from lib/xstilts/planning/lengths.csv, for {names} ({why})")
-    return f"Lengths in tokens: {'; '.join(parts)}. Loading, tokenising and starting up are not counted."
+    return f"Lengths in tokens: {'; '.join(parts)}. Loading, tokenising, searching and starting up are not counted."
+
+
+def _sizes(samples: Samples) -> list[str]:
+    """What is said of sets that are not here."""
+    notes = []
+    if samples.published:
+        names = ", ".join(sorted(samples.published))
+        notes.append(
+            f"* Estimated for {names}: not on the hub and not here; sizes as published, from "
+            "lib/xstilts/planning/sizes.csv."
+        )
+    if samples.unknown:
+        notes.append(f"Not known, and in no total: {', '.join(sorted(samples.unknown))}, whose data is not here.")
+    return notes
 
 
 def _figures(row: pd.Series) -> list[str]:
     """The cells of a line but the last, of a run or a sum."""
     counts = [_short(row[key]) for key in ("examples", "steps", "training_tokens", "scoring_tokens")]
-    return [*counts, f"{row['flops']:.1e}" if row["flops"] else "–", _hours(row["hours"]), _bytes(row["disk"])]
+    work = [f"{row['flops']:.1e}", _hours(row["hours"])] if row["flops"] else ["–", "–"]
+    return [*counts, *work, _bytes(row["disk"])]
 
 
 def _done(runs: pd.DataFrame) -> str:
+    if (runs["state"] == LEFT_OUT).all():
+        return LEFT_OUT
     return f"{(runs['state'] == 'done').sum()}/{len(runs)}"
 
 
@@ -242,7 +289,7 @@ def _line(label: str, cells: list[str]) -> str:
     room = WIDTH - len(cells) * CELL
     return (label if len(label) <= room else f"{label[: room - 1]}…").ljust(room) + "".join(
         f"{cell:>{CELL}}" for cell in cells
-    )
+    ).rstrip()
 
 
 def _short(count: float) -> str:

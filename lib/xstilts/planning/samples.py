@@ -30,22 +30,29 @@ DOCUMENTS = 3000  # documents of the pretraining text
 # excerpts of the original files with a unigram tokenizer of 32,000 pieces trained on their text, rows at most 256
 # (spans 384) long; XLM-R's, of 250,002, makes somewhat shorter rows.
 TYPICAL = Path(__file__).with_name("lengths.csv")
+# examples of sets that are on no hub, each with its source (BUCC: sentences of both sides; doi:10.18653/v1/W17-2512)
+SIZES = Path(__file__).with_name("sizes.csv")
 SPREAD = 1.1  # mean squared length of a row over its squared mean, there
 SUPERTAGS = 1363  # labels of CCG in jiant (jiant/tasks/lib/ccg.py), where no sample shows them
 
 
 class Samples:
     """Amounts of a study's sets. ``measured`` and ``assumed`` collect the sets whose lengths were taken from a
-    sample and from lengths.csv. Nothing is downloaded."""
+    sample and from lengths.csv, ``published`` those whose sizes were taken from sizes.csv, ``unknown`` those of which
+    nothing is known. Nothing is downloaded."""
 
     def __init__(self, study: Study, source: KeptSource, fingerprints: Fingerprints):
         self.study, self.source = study, source
         self.measured: set[str] = set()
         self.assumed: set[str] = set()
+        self.published: set[str] = set()
+        self.unknown: set[str] = set()
         self.made = self._made(fingerprints)
         self.tokenizer = self._tokenizer()
         self.vocabulary = len(self.tokenizer) if self.tokenizer else 0
         self._typical = pd.read_csv(TYPICAL, index_col="set")
+        sizes = pd.read_csv(SIZES, index_col=["set", "split", "language"])["examples"]
+        self._sizes = {key: int(count) for key, count in sizes.items()} if study.source == "hub" else {}
         self._set = cache(self._set)  # type: ignore[method-assign]  # kept per instance
         self.labels = cache(self.labels)  # type: ignore[method-assign]
 
@@ -101,7 +108,7 @@ class Samples:
         together, 0 = all. Translated rows that nothing can be learned from are counted."""
         total = Amount()
         for split, language in asked:
-            size = self.source.size(task, split, language)
+            size = self._size(task, split, language)
             share = (examples or size * len(asked)) // len(asked)
             total += self._set(task.name, split, language) * min(share, size)
         return total
@@ -109,7 +116,7 @@ class Samples:
     def development(self, task: Task, examples: int = 0) -> Amount:
         """The source language's development set of a task, at most ``examples`` of it, 0 = all."""
         language = self.source.source_language
-        size = self.source.size(task, "dev", language)
+        size = self._size(task, "dev", language)
         return self._set(task.name, "dev", language) * min(examples or size, size)
 
     def selection(self, task: Task, phase: PhaseSettings, steps: int) -> Amount:
@@ -123,19 +130,39 @@ class Samples:
         source-language side of a retrieval set is counted with every language, also where it is the same."""
         task = get(tuning.target)
         splits = {evaluation_split(self.source, task)} | ({"dev"} if task.kind == "mining" else set())
+        sets = [(split, code) for code in tuning.languages(self.study, self.source) for split in sorted(splits)]
+        if not sets:
+            wanted = self.study.languages or task.languages
+            sets = [key[1:] for key in self._sizes if key[0] == task.name and key[2] in wanted]
+        if not sets:
+            self.unknown.add(task.name)
         total = Amount()
-        for language in tuning.languages(self.study, self.source):
-            for split in sorted(splits):
-                total += self._set(task.name, split, language) * self.source.size(task, split, language)
+        for split, language in sets:
+            total += self._set(task.name, split, language) * self._size(task, split, language)
         for code in pool_languages(self.study, self.source, task):
             total += self._set(task.name, POOL, code) * self.source.size(task, POOL, code)
         return total
+
+    def _absent(self, task: Task, split: str, language: str) -> bool:
+        """Whether a set that is on no hub is not here either."""
+        known = (task.name, split, language) in self._sizes
+        return known and language not in self.source.languages(task, split)
+
+    def _size(self, task: Task, split: str, language: str) -> int:
+        """Examples of a set, or of one that is yet to be fetched."""
+        if not self._absent(task, split, language):
+            return self.source.size(task, split, language)
+        self.published.add(task.name)
+        size = self._sizes[task.name, split, language]
+        limit = 0 if task.kind in RETRIEVAL_KINDS else getattr(self.study.hub.limits, split)
+        return min(limit or size, size)
 
     def _set(self, name: str, split: str, language: str) -> Amount:
         """The average example of a set."""
         task, lengths = get(name), self.study.training.max_length
         longest = lengths.retrieval if task.kind in RETRIEVAL_KINDS else getattr(lengths, task.kind)
-        if not (self.tokenizer and self.source.at_hand(task, split, language)):
+        here = not self._absent(task, split, language) and self.source.at_hand(task, split, language)
+        if not (self.tokenizer and here):
             return self._assumed(task.name, task.kind, 1, longest)
         self.measured.add(task.name)
         sample = self._sample(task, split, language)
@@ -150,10 +177,10 @@ class Samples:
         task = get(name)
         if task.labels or task.kind in ("span", "choice"):
             return len(task.labels) or 2
-        at_hand = self.source.at_hand(task, "train", self.source.source_language)
-        return (
-            len(label_names(task, self._sample(task, "train", self.source.source_language))) if at_hand else SUPERTAGS
-        )
+        asked = (task, "train", self.source.source_language)
+        if self._absent(*asked) or not self.source.at_hand(*asked):
+            return SUPERTAGS
+        return len(label_names(task, self._sample(*asked)))
 
     def _sample(self, task: Task, split: str, language: str) -> Dataset:
         data = self.source.load(task, split, language)
