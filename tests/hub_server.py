@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STATE = {"private": False, "tags": [], "downloads": 0, "siblings": []}
 
 
 @contextmanager
 def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
-    """(address, paths asked for so far) of a hub on which every revision is the mirror."""
+    """(address, paths asked for so far) of a hub on which every commit of a repository is the mirror."""
     asked: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -27,23 +27,25 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
         def _answer(self, body: bool) -> None:
             path = unquote(self.path.partition("?")[0])
             asked.append(path)
-            head, _, rest = path.removeprefix("/api").removeprefix("/datasets/").partition("/resolve/")
-            if rest:  # /datasets/<repo>/resolve/<commit>/<file>
-                data, kind = (mirror / head / rest.partition("/")[2]).read_bytes(), "application/octet-stream"
-            else:  # /api/datasets/<repo>/revision/<revision> or …/tree/<commit>
-                repo = "/".join(head.split("/")[:2])
+            # /datasets/<repo>/resolve/<commit>/<file>, /api/datasets/<repo>/revision/<commit> or …/tree/<commit>
+            owner, name, what, commit, *rest = path.removeprefix("/api").removeprefix("/datasets/").split("/")
+            repo = f"{owner}/{name}"
+            if what == "resolve":
+                data, kind = (mirror / repo).joinpath(*rest).read_bytes(), "application/octet-stream"
+            else:
                 if not (mirror / repo).is_dir():
                     self.send_response(404)
                     self.send_header("X-Error-Code", "RepoNotFound")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                data, kind = json.dumps(_listing(mirror / repo, repo, "/tree/" in head)).encode(), "application/json"
+                found = _tree(mirror / repo) if what == "tree" else {"id": repo, "sha": commit, **STATE}
+                data, kind = json.dumps(found).encode(), "application/json"
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", commit)
             self.end_headers()
             if body:
                 self.wfile.write(data)
@@ -60,9 +62,7 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def _listing(folder: Path, repo: str, tree: bool) -> list | dict:
-    if not tree:
-        return {"id": repo, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": []}
+def _tree(folder: Path) -> list:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return [
         {"type": "file", "path": str(path.relative_to(folder)), "size": path.stat().st_size, "oid": f"{number:040}"}

@@ -20,8 +20,12 @@ NER = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 TYDIQA = "arabic bengali english finnish indonesian korean russian swahili telugu".split()
 TEXTS = {"zh": "卡罗来纳黑豹队的防守只丢了{}分。", "th": "แพนเธอร์สเสียแต้มเพียง {} แต้ม", "ar": "الفريق خسر {} نقطة فقط"}
-DATA = ("nyu-mll/multi_nli", "tau/commonsense_qa")  # data/<split>-…: repositories of one configuration
-CONVERTED = ("Rowan/hellaswag", "allenai/cosmos_qa", "allenai/social_i_qa", "aps/super_glue")  # refs/convert/parquet
+DATA = (
+    "nyu-mll/multi_nli",
+    "tau/commonsense_qa",
+    "Rowan/hellaswag",
+)  # data/<split>-…: repositories of one configuration
+CONVERTED = ("allenai/cosmos_qa", "allenai/social_i_qa")  # refs/convert/parquet
 
 
 def sets() -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """The hub source: on a mirror of every dataset, on a small hub of our own, and where there is neither."""
 
 import logging
+import re
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -9,7 +10,7 @@ from datasets import Dataset, Features
 
 import mirror
 from xstilts.errors import UserError
-from xstilts.places import REVISIONS, Folder, Hub
+from xstilts.places import REVISIONS, TEXT, Hub
 from xstilts.sources import left_out
 from xstilts.sources.ccgbank import auto
 from xstilts.sources.hub import HubSource
@@ -21,6 +22,7 @@ from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
 
 ROWS = 6
+PINNED = REVISIONS["google/xtreme"]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,8 @@ def test_every_intermediate_task_and_every_target_of_the_paper_has_a_place():
         assert {"train", "dev"} <= set(get(name).hub), name
     assert all(get(name).hub for name in study.targets) and len(study.targets) == 9
     places = [place for task in TASKS.values() for found in task.hub.values() for place in found]
-    for place in places:
-        assert isinstance(place, Folder) or place.repo in REVISIONS
+    assert {place.repo for place in places if isinstance(place, Hub)} | {TEXT.repo} == set(REVISIONS)
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in REVISIONS.values()), "a branch is no pin: it moves"
 
 
 def test_every_known_size_is_of_a_set_that_some_task_reads():
@@ -194,8 +196,8 @@ def test_another_size_than_the_published_one_is_said_once(folder, caplog):
         source.load(get("tydiqa"), "train", language)
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert lines == [
-        "google/xtreme tydiqa train: 54 rows, 49881 expected (revision main): not the published set",
-        "google/xtreme tydiqa train (en): 6 rows, 3696 expected (revision main): not the published set",
+        f"google/xtreme tydiqa train: 54 rows, 49881 expected (revision {PINNED}): not the published set",
+        f"google/xtreme tydiqa train (en): 6 rows, 3696 expected (revision {PINNED}): not the published set",
     ]
 
 

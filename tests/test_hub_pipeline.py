@@ -32,7 +32,7 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
         "based_on": "xtreme", "name": "small", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"),
         "hub": {name: str(tmp_path / name) for name in ("mirror", "bucc", "translations")},
         "intermediate": ["none", "ccg", "multi", "squad1+mlm@mt"], "bundle": "all",
-        "encoder": {"checkpoint": str(tmp_path / "encoder"), "revision": ""},
+        "encoder": {"checkpoint": str(tmp_path / "encoder")},
         "training": {
             "intermediate": short, "target": short, "max_length": {"span": 64, "stride": 16, "retrieval": 128},
         },

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import hub_server
 import mirror
 from xstilts.errors import UserError
 from xstilts.needed import check_data
+from xstilts.places import REVISIONS
 from xstilts.runs import list_runs
 from xstilts.sources.hub import HubSource
 from xstilts.sources.hub_settings import HubSettings
 from xstilts.study import load_study
 
+MULTI_NLI = "nyu-mll/multi_nli"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
@@ -31,9 +34,13 @@ def settings(folder: Path, **changes) -> HubSettings:
 
 
 def study_file(folder: Path, tmp_path: Path, **changes) -> Path:
+    encoder = tmp_path / "encoder"  # nothing loads it
+    encoder.mkdir(exist_ok=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (encoder / name).touch()
     values = {
         "name": "hub", "source": "hub", "source_language": "en", "hub": settings(folder).model_dump(),
-        "intermediate": ["none", "mnli"], "targets": ["xnli"], "encoder": {"checkpoint": "nowhere/at-all"},
+        "intermediate": ["none", "mnli"], "targets": ["xnli"], "encoder": {"checkpoint": str(encoder)},
         "runs": str(tmp_path / "runs"),
     } | changes  # fmt: skip
     path = tmp_path / "hub.yaml"
@@ -124,10 +131,43 @@ def test_the_papers_study_stops_at_once_where_nothing_can_be_reached(tmp_path):
     done = command("xtreme", tmp_path, **OFFLINE)
     assert done.returncode == 2 and not done.stdout
     (line,) = done.stderr.splitlines()
-    assert "Rowan/hellaswag (revision refs/convert/parquet) could not be reached on the hub" in line
+    assert f"Rowan/hellaswag (revision {REVISIONS['Rowan/hellaswag']}) could not be reached on the hub" in line
     assert "google/xtreme, nyu-mll/glue" in line and str(tmp_path / "hub") in line
     for way_out in ("connect to the network", "fill the cache", "hub.mirror"):
         assert way_out in line
+
+
+def test_with_a_mirror_the_encoder_is_what_cannot_be_reached(folder, tmp_path):
+    """Before any set is read and any run begun: not by a hundred runs that failed for want of the first."""
+    path = study_file(folder, tmp_path, encoder={"checkpoint": "some/model", "revision": "v2"})
+    done = command(path, tmp_path / "home", **OFFLINE)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and not done.stdout
+    assert 'encoder.checkpoint "some/model" (revision v2) could not be reached on the hub, and the cache' in line
+    assert "connect to the network; or fill the cache" in line and "name a folder that holds the checkpoint" in line
+    assert not list((tmp_path / "runs").rglob("*.arrow"))
+
+
+def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch, capsys):
+    """They may run where no network is. What the cache holds is not asked for."""
+    asked = []
+
+    def download(name, revision, allow_patterns, local_files_only=False):
+        asked.append((name, revision, local_files_only))
+        if local_files_only and len(asked) == 1:
+            raise LocalEntryNotFoundError("not in the cache")
+        for pattern in allow_patterns:
+            (tmp_path / pattern.replace("*", "model")).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *asked, **options: None)
+    study = load_study(study_file(folder, tmp_path, encoder={"checkpoint": "some/model"}))
+    check_data(study)
+    assert asked == [("some/model", "main", True), ("some/model", "main", False)]
+    assert capsys.readouterr().out == "fetching some/model (revision main) from the hub\n"
+    check_data(study)
+    assert asked[2:] == [("some/model", "main", True)]
 
 
 FETCH = """
@@ -164,16 +204,15 @@ def test_the_hub_then_its_cache(folder, tmp_path):
         first = fetch(HF_ENDPOINT=address)
         assert first.returncode == 0, first.stderr
         assert first.stdout.splitlines() == [
-            "fetching google/xtreme (revision main) from the hub",
-            "fetching nyu-mll/multi_nli (revision main) from the hub",
+            *(f"fetching {repo} (revision {REVISIONS[repo]}) from the hub" for repo in ("google/xtreme", MULTI_NLI)),
             "zh 1 2",
-        ]  # fmt: skip
-        assert {name.rpartition(hub_server.COMMIT)[2] for name in asked if "/resolve/" in name} == {
-            "/XNLI/test-00000-of-00001.parquet", "/data/train-00000-of-00001.parquet",
-            "/data/validation_matched-00000-of-00001.parquet",
+        ]
+        assert {name for name in asked if "/resolve/" in name} == {
+            f"/datasets/google/xtreme/resolve/{REVISIONS['google/xtreme']}/XNLI/test-00000-of-00001.parquet",
+            *(f"/datasets/{MULTI_NLI}/resolve/{REVISIONS[MULTI_NLI]}/data/{split}-00000-of-00001.parquet"
+              for split in ("train", "validation_matched")),
         }  # fmt: skip
-        # each repository's state, once to see that it is there and once to fetch; the second check asks for nothing
-        assert sum("/revision/" in name for name in asked) == 4
+        assert sum("/revision/" in name for name in asked) == 2  # that each is there; the second check asks for nothing
     again = fetch(**OFFLINE)
     assert again.returncode == 0 and again.stdout == "zh 1 2\n", again.stderr
 

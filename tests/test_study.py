@@ -50,6 +50,8 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
     assert not emptied.training_sets and load_study("files").training_sets
     mixed = load_study(write({"based_on": "micro", "name": "mixed", "micro": {"code_mixing": 0.5}}))
     assert mixed.micro == micro_study.micro.model_copy(update={"code_mixing": 0.5})
+    other = load_study(write({"based_on": "xtreme", "name": "other", "encoder": {"checkpoint": "google/other"}}))
+    assert load_study("xtreme").encoder.revision and not other.encoder.revision, "a commit is of one repository"
     with pytest.raises(UserError, match="itself based on another"):
         load_study(write({"based_on": "micro-untrained", "name": "grandchild"}))
     with pytest.raises(UserError, match='did you mean "micro"'):

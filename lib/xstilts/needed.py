@@ -1,20 +1,28 @@
-"""Which data the runs of a study load; whether it is all there."""
+"""Which data and which encoder the runs of a study load; whether it is all there."""
+
+from pathlib import Path
 
 from .errors import UserError, nearest
 from .sources import Source, open_source
 from .study import Study
 from .tasks import POOL, TASKS, TRANSLATED, Task, get
+from .training.checkpoints import locate
 from .tunings import evaluation_languages, evaluation_split, pool_languages, training_sets, tunings
+
+ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
 
 
 def check_data(study: Study) -> None:
     """Fetch what must be fetched and read what has not been read yet, as the runs will. UserError where a run or target
-    has no data, where a file is malformed, or a language of the study is in none of its targets."""
+    has no data, where a file is malformed, a language of the study is in none of its targets, or the encoder cannot be
+    had."""
     source = open_source(study)
     sets = _needed(study, source)
     mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
     text = mlm or not study.encoder.checkpoint
     source.check(sets, text)
+    if study.encoder.checkpoint:
+        _fetch_encoder(study)
     there: set[str] = set()
     for name in study.all_targets:
         found = evaluation_languages(study, source, TASKS[name])
@@ -44,6 +52,36 @@ def check_data(study: Study) -> None:
                 source.load(task, split, language)
     if text and not generated and not source.holds(1):
         source.text(1)
+
+
+def _fetch_encoder(study: Study) -> None:
+    """Have a checkpoint that is on the hub in its cache: jobs may run where no network is."""
+    name, revision = locate(study), study.encoder.revision or "main"
+    if isinstance(name, Path):
+        return
+    import huggingface_hub  # not at the start of every command
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        held = huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=[*ENCODER], local_files_only=True
+        )
+        if any(Path(held).glob("*.safetensors")):
+            return
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        huggingface_hub.HfApi().model_info(name, revision=revision)
+        print(f"fetching {name} (revision {revision}) from the hub", flush=True)
+        huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*ENCODER])
+    except Exception as error:  # no network, no such name, no such revision, …: the ways out are the same
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f'{study.path}: encoder.checkpoint "{name}" (revision {revision}) could not be reached on the hub, and the '
+            f"cache {huggingface_hub.constants.HF_HUB_CACHE} does not hold it. Three ways out: connect to the network; "
+            "or fill the cache with the same command on a machine that is connected, and copy it here; or name a "
+            f"folder that holds the checkpoint. (The hub's client says: {reason})"
+        ) from None
 
 
 def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:

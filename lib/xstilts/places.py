@@ -2,25 +2,25 @@
 
 from dataclasses import dataclass, field
 
-# The revision of every repository, pinned here and nowhere else. Commit hashes could not be looked up when this
-# was written: "main", or the branch of the hub's own conversion to parquet for repositories that were last seen
-# with a loading script on "main". To pin one for good, put its commit hash here.
+# The revision of every repository, pinned here and nowhere else: the commit that public code of 2026 names, as the hub
+# itself was out of reach. Two repositories have a loading script, which nothing runs: theirs is a commit of the hub's
+# own conversion to parquet.
 REVISIONS = {
-    "google/xtreme": "main",
-    "nyu-mll/multi_nli": "main",
-    "stanfordnlp/snli": "main",
-    "facebook/anli": "main",
-    "facebook/xnli": "main",
-    "nyu-mll/glue": "main",
-    "rajpurkar/squad": "main",
-    "rajpurkar/squad_v2": "main",
-    "tau/commonsense_qa": "main",
-    "cambridgeltl/xcopa": "main",
-    "Rowan/hellaswag": "refs/convert/parquet",
-    "allenai/cosmos_qa": "refs/convert/parquet",
-    "allenai/social_i_qa": "refs/convert/parquet",
-    "aps/super_glue": "refs/convert/parquet",
-    "wikimedia/wikipedia": "main",
+    "google/xtreme": "ec5f1f46e9af79639a90684a7a70a956c4998f04",
+    "nyu-mll/multi_nli": "da70db2af9d09693783c3320c4249840212ee221",
+    "stanfordnlp/snli": "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b",
+    "facebook/anli": "8e4813d81f46d313dac7892e1c28076917cfcdf9",
+    "facebook/xnli": "b8dd5d7af51114dbda02c0e3f6133f332186418e",
+    "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
+    "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f",
+    "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
+    "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
+    "cambridgeltl/xcopa": "042f78955ba48e6404616762fa6e05e839c3907a",
+    "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
+    "allenai/cosmos_qa": "ed50fe83db62b355759053b1cd5eef344ee371e0",  # refs/convert/parquet
+    "allenai/social_i_qa": "537a2ec8ec565adc0b70b70752893e59e024df26",  # refs/convert/parquet
+    "aps/super_glue": "3de24cf8022e94f4ee4b9d55a6f539891524d646",
+    "wikimedia/wikipedia": "b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
 }
 
 MANY = "mul"  # ISO 639-2 for several languages: of a file that is not parted by language

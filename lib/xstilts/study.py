@@ -310,6 +310,8 @@ def load_study(study: str | Path, **changes: Any) -> Study:
             raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
         if "based_on" in basis:
             raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
+        if isinstance(encoder := values.get("encoder"), dict) and "checkpoint" in encoder:
+            values["encoder"] = {"revision": "", **encoder}  # that of the basis is of another checkpoint
         values = _merged(basis | {"controls": []}, values)
     values |= {key: value for key, value in changes.items() if value is not None}
     try:

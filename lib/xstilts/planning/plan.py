@@ -26,6 +26,7 @@ EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assum
 WIDTH = 100  # columns of the printed table
 CELL = 9  # width of a column of figures
 LEFT_OUT = "left out"
+NOT_COUNTED = "What is left out is, with its targets, in no total but its own."
 SMALL = 10e6  # parameters other than embeddings below which kernels are over before the next is launched
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -225,7 +226,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
         + (f"; stale, to be done again: {stale}" if stale else "")
         + f". Left: {_hours(whole - spent)} of {_hours(whole)} {speed.unit}-hours.",
         *_sizes(plan.samples),
-        *([f"{study.absence}. What is left out is, with its targets, in no total but its own."] if study.absence else []),
+        *([f"{study.absence}. {NOT_COUNTED}"] if study.absence else []),
         _disk(study, runs),
         _lengths(plan.samples),
     ]
