@@ -31,6 +31,8 @@ PREDICTIONS = {  # target -> (language, id, prediction) as phase 3 leaves them
     "xcopa": [("qu", "10", "1"), ("qu", "11", "0")],
     "bucc": [("fr", "fr-1", "en-7"), ("fr", "fr-2", ""), ("fr", "fr-3", "en-4")],
     "tatoeba": [("el", "1", "3"), ("el", "2", "2"), ("el", "3", "1"), ("el", "4", "2")],
+    "mewslix": [("ta", "8e18", "Q46930 Q233750 Q1"), ("ta", "9f29", "Q7")],
+    "lareqa": [("de", "1", "de_0_1 en_0_1")],
     "sick": [("en", "1", "0")],
 }
 FILES = {
@@ -44,6 +46,7 @@ FILES = {
     "mlqa/test-hi.json": {"ba78": ""},
     "tydiqa/test-ar.json": {"arabic-1-2": "نعم"},
     "xcopa/test-qu.jsonl": '{"label": 1}\n{"label": 0}\n',
+    "mewslix/test-ta.json": {"8e18": ["Q46930", "Q233750", "Q1"], "9f29": ["Q7"]},
     "bucc2018/test-fr.tsv": "fr-1\ten-7\nfr-3\ten-4\n",
     # sorted: "A cat." (3, found 1: line 0), "Rain." (1, found 3: line 2; 4, found 2: line 1), "Zoo." (2, found 2)
     "tatoeba/test-el.tsv": "0\n2\n1\n1\n",
@@ -89,7 +92,11 @@ def test_every_format_to_the_byte(study, tmp_path):
         assert text.isascii()  # the scorer opens files in whatever encoding the machine has
         assert (json.loads(text) if isinstance(expected, dict) else text.decode()) == expected, name
     by_name = {one.target: one for one in written}
-    assert by_name["sick"].left_out == "no task of XTREME or XTREME-R"
+    for name in ("sick", "lareqa"):
+        assert by_name[name].left_out == "XTREME's and XTREME-R's scorers read no such task"
+    assert (
+        by_name["mewslix"].described().startswith("mewslix: 1 of XTREME-R's 11 languages: its scorer stops without ar")
+    )
     assert by_name["bucc"].languages == ("fr",) and by_name["bucc"].absent == ("de", "ru", "zh")
     assert by_name["xquad"].absent_r == ("ro",) and by_name["xcopa"].absent_r == ()
 
@@ -134,5 +141,5 @@ def test_the_command_says_what_is_there_and_what_the_scorer_lacks(study, monkeyp
     assert command.main() == 0
     said = capsys.readouterr().out
     assert "bucc2018: 1 of XTREME's 4 languages: its scorer stops without de, ru, zh" in said
-    assert "sick: left out: no task of XTREME or XTREME-R" in said
+    assert "sick: left out: XTREME's and XTREME-R's scorers read no such task" in said
     assert (tmp_path / "out" / "bucc2018" / "test-fr.tsv").is_file()

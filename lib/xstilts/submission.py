@@ -7,10 +7,12 @@
     tatoeba                test-<language>.tsv    line number, from 0, of the foreign sentence found; a line per
                                                   English sentence, these in alphabetical order
     xcopa                  test-<language>.jsonl  {"label": 0} or {"label": 1} a line
+    mewslix                test-<language>.json   {mention id: [the 20 entities found, best first]}
 
-Read in google-research/xtreme at 838c13b: README.md, evaluate.py (what is read, and the folders' names),
-utils_preprocess.py (the order of Tatoeba), scripts/predict_qa.sh (TyDiQA's test set is its published development
-set). Both versions of the benchmark read the same files, each the tasks it has.
+Read in google-research/xtreme at 838c13b: README.md, evaluate.py (what is read, and the folders' names; LAReQA, which
+XTREME-R has too, it does not read), mock_test_data, utils_preprocess.py (the order of Tatoeba), scripts/predict_qa.sh
+(TyDiQA's test set is its published development set). Both versions of the benchmark read the same files, each the
+tasks it has.
 """
 
 import json
@@ -27,8 +29,9 @@ from .study import Study
 from .tasks import Task, get
 from .writing import read_record, write_text, written_whole
 
+IN_R_ALONE = ("xcopa", "mewslix")
 FOLDERS = {"bucc": "bucc2018"} | {
-    name: name for name in ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "xcopa")
+    name: name for name in ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", *IN_R_ALONE)
 }
 # languages that XTREME-R's scorer asks for beside XTREME's
 FURTHER = {"panx": "qu pl uk az lt pa gu ro", "udpos": "lt pl uk wo ro", "tatoeba": "az lt pl uk ro", "xquad": "ro"}
@@ -48,8 +51,8 @@ class Written:
         """One line: how far the scorers get with it."""
         if self.left_out:
             return f"{self.target}: left out: {self.left_out}"
-        wanted = get(self.target).languages
-        text = f"{FOLDERS[self.target]}: {len(wanted) - len(self.absent)} of XTREME's {len(wanted)} languages"
+        wanted, whose = get(self.target).languages, "XTREME-R" if self.target in IN_R_ALONE else "XTREME"
+        text = f"{FOLDERS[self.target]}: {len(wanted) - len(self.absent)} of {whose}'s {len(wanted)} languages"
         if len(self.absent) == len(wanted):
             return f"{text} ({len(self.languages)} others)"
         if self.absent:
@@ -96,7 +99,7 @@ def default_folder(study: Study, name: str, seed: int) -> Path:
 def _described(target: str, place: Path) -> Written:
     split = read_record(place / "scored.json")["split"]
     if target not in FOLDERS:
-        return Written(target, left_out="no task of XTREME or XTREME-R")
+        return Written(target, left_out="XTREME's and XTREME-R's scorers read no such task")
     if split != "test" and target != "tydiqa":
         return Written(target, left_out=f"scored on its {split} set, and XTREME's labels are those of the test set")
     languages = tuple(pd.read_parquet(place / "predictions.parquet", columns=["language"])["language"].unique())
@@ -109,7 +112,7 @@ def _write(task: Task, place: Path, source: Source, folder: Path) -> None:
     table = pd.read_parquet(place / "predictions.parquet")
     split = read_record(place / "scored.json")["split"]
     folder.mkdir()
-    suffix = {"span": "json", "choice": "jsonl"}.get(task.kind, "tsv")
+    suffix = {"span": "json", "ranking": "json", "choice": "jsonl"}.get(task.kind, "tsv")
     lines: Iterable[str | int]
     for language, part in table.groupby("language", sort=False):
         if task.kind == "parallel":
@@ -131,6 +134,8 @@ def _lines(task: Task, part: pd.DataFrame) -> Iterator[str]:
             yield from ["", *tags.split()] if number else tags.split()  # an empty line at the end would be a sentence
     elif task.kind == "span":
         yield json.dumps(dict(zip(part["id"], predictions, strict=True)), indent=1)
+    elif task.kind == "ranking":
+        yield json.dumps(dict(zip(part["id"], predictions.str.split(), strict=True)), indent=1)
     else:
         yield from (f"{foreign}\t{home}" for foreign, home in zip(part["id"], predictions, strict=True) if home)
 
