@@ -1,6 +1,7 @@
 """Studies on the hub source before anything runs: what is left out, refused, fetched, and not to be reached."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from xstilts.runs import list_runs
 from xstilts.sources.hub import HubSource
 from xstilts.sources.hub_settings import HubSettings
 from xstilts.study import load_study
+from xstilts.tasks import get
 
 MULTI_NLI = "nyu-mll/multi_nli"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
@@ -81,6 +83,20 @@ def test_bucc_lacks_its_sentences_on_the_hub(folder, tmp_path):
     )
     with pytest.raises(UserError, match=r"bucc: the hub holds BUCC's gold pairs alone.*de-en\.dev\.gold.*hub\.bucc"):
         check_data(study)
+
+
+def test_the_gold_that_xtremes_script_deletes_is_asked_for(folder, tmp_path):
+    """Its download_data.sh ends with rm *test.gold: no language may drop out of BUCC for that in silence."""
+    bucc = shutil.copytree(folder / "bucc", tmp_path / "bucc")
+    (bucc / "fr-en.test.gold").unlink()
+    changes = {"hub": settings(folder, bucc=str(bucc)).model_dump(), "targets": ["bucc"]}
+    study = load_study(study_file(folder, tmp_path, **changes))
+    message = r"hub\.bucc: .* lacks fr-en\.test\.gold; take it from bucc2018-fr-en.*\.training-gold\.tar\.bz2"
+    with pytest.raises(UserError, match=message):
+        check_data(study)
+    for path in bucc.glob("fr-en.*"):
+        path.unlink()
+    assert HubSource(study.hub).languages(get("bucc"), "test") == ["de", "ru", "zh"]
 
 
 # --- what is checked before anything runs -------------------------------------------------------------

@@ -30,7 +30,8 @@ NEEDED = {
     "holds data/AUTO/, under hub.ccgbank, or leave out what is trained on it",
     "bucc": "the hub holds BUCC's gold pairs alone, not the sentences they are found among. Fetch the BUCC 2018 data "
     "(bucc2018 of XTREME's scripts/download_data.sh: de-en.dev.de, de-en.dev.en, de-en.dev.gold, de-en.test.de, … "
-    "for de, fr, ru, zh) and name the folder under hub.bucc, or leave bucc out of the targets",
+    "for de, fr, ru, zh, with the de-en.test.gold that the script deletes) and name the folder under hub.bucc, or "
+    "leave bucc out of the targets",
 }
 
 
@@ -205,9 +206,7 @@ class HubSource:
         if not folder.is_dir():
             raise UserError(f"hub.{place.setting}: no folder {folder}")
         if place.setting == "bucc":
-            path = folder / f"{language}-en.{split}.{language}"
-            found = [path, *companions("bucc", path)]
-            return found if all(file.is_file() for file in found) else []
+            return _bucc(folder, language, split)
         found = ccgbank.paths(folder, split)
         if not found and split != "test":
             raise UserError(
@@ -256,6 +255,22 @@ class HubSource:
 
     def language_table(self) -> pd.DataFrame:
         return natural_languages(self.source_language)
+
+
+def _bucc(folder: Path, language: str, split: str) -> list[Path]:
+    """Files of a set: foreign sentences, English ones, gold. UserError where a language lacks some of its files."""
+    starts = {part: folder / f"{language}-en.{part}.{language}" for part in ("dev", "test")}
+    files = {part: [path, *companions("bucc", path)] for part, path in starts.items()}
+    absent = [file.name for found in files.values() for file in found if not file.is_file()]
+    if len(absent) == sum(map(len, files.values())):
+        return []
+    if absent:
+        raise UserError(
+            f"hub.bucc: {folder} lacks {', '.join(absent)}; take it from bucc2018-{language}-en.sample-gold.tar.bz2 "
+            "(where dev is called sample) or .training-gold.tar.bz2 (test: training). XTREME's script deletes the gold "
+            "of its test set once it is unpacked"
+        )
+    return files[split]
 
 
 def _check_texts(row: dict[str, Any]) -> None:
