@@ -22,6 +22,7 @@ from xstilts.sources.kept import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
 from xstilts.tasks import get
+from xstilts.training.resuming import Saves
 from xstilts.tunings import Tuning
 from xstilts.writing import read_record
 
@@ -129,6 +130,24 @@ def test_disk_is_what_stays(trained, keep, tmp_path):
     assert (table.loc["intermediate", "disk"] > 0) == (keep != "pretrained")
     kept = table.loc["targets"]["disk" if keep == "all" else "passing"]
     assert kept == pytest.approx(3 * encoder, rel=0.15)  # of mnli, udpos and squad1
+
+
+def test_disk_of_a_training_is_what_it_has_at_its_largest(trained, tmp_path, monkeypatch):
+    """Saved at every step, its best weights chosen at every step: the moment before an old save goes."""
+    once = STUDY["training"]["intermediate"] | {"epochs": 0, "steps": 4, "evaluate_every": 1}
+    training = STUDY["training"] | {"intermediate": once, "save_minutes": 0}
+    path = write(tmp_path, runs=str(trained[0].folder.parent), intermediate=["none", "csqa"], training=training)
+    study, sizes, plain = load_study(path), [], Saves._marker
+
+    def watched(self, place):
+        files = {path.stat().st_ino: path.stat().st_size for path in self.folder.rglob("*") if path.is_file()}
+        sizes.append(sum(files.values()))  # a link takes no room
+        return plain(self, place)
+
+    monkeypatch.setattr(Saves, "_marker", watched)
+    phases.intermediate(study, open_source(study), "csqa", 1)
+    expected = plan.Plan(study).shape.training_bytes
+    assert 0.7 * expected < max(sizes) < 1.1 * expected
 
 
 class Paper(MicroSource):

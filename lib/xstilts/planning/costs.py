@@ -84,6 +84,12 @@ class Shape:
         """An encoder on disk, or with a small head a target's model."""
         return BYTES * self.parameters + TOKENIZER_BYTES * self.vocabulary
 
+    @property
+    def training_bytes(self) -> int:
+        """The most that a training has on disk: what it goes on from when it is killed, weights and AdamW's two
+        moments, and its best weights so far; of both the old stays until the new is whole."""
+        return 2 * (3 + 1) * BYTES * self.parameters
+
 
 # Of the checkpoints named most often, from their config.json: a plan needs no network.
 SHAPES = {

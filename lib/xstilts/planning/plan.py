@@ -227,7 +227,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
         + f". Left: {_hours(whole - spent)} of {_hours(whole)} {speed.unit}-hours.",
         *_sizes(plan.samples),
         *([f"{study.absence}. {NOT_COUNTED}"] if study.absence else []),
-        _disk(study, runs),
+        _disk(study, runs, shape.training_bytes),
         _lengths(plan.samples),
     ]
     if shape.body < SMALL and speed.unit != "core":
@@ -235,7 +235,7 @@ def report(plan: Plan, table: pd.DataFrame, speed: Rate) -> list[str]:
     return [*lines, "", *(part for note in notes for part in textwrap.wrap(note, WIDTH))]
 
 
-def _disk(study: Study, runs: pd.DataFrame) -> str:
+def _disk(study: Study, runs: pd.DataFrame, training: int) -> str:
     stay = {
         "all": "encoders and every target's model",
         "encoders": "the encoders of phases 1 and 2",
@@ -244,7 +244,8 @@ def _disk(study: Study, runs: pd.DataFrame) -> str:
     waiting = runs.groupby("phase")["passing"].max().sum()
     return (
         f"Disk: {_bytes(runs['disk'].sum())} stay (keep: {study.keep}, that is {stay}); each job that runs at the "
-        f"same time needs up to {_bytes(waiting)} more until its targets are scored."
+        f"same time needs up to {_bytes(waiting)} more until its targets are scored, and up to {_bytes(training)} "
+        "while it trains."
     )
 
 
