@@ -168,7 +168,7 @@ def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch,
     """They may run where no network is. What the cache holds is not asked for."""
     asked = []
 
-    def download(name, revision, allow_patterns, local_files_only=False):
+    def download(name, revision, allow_patterns, ignore_patterns, local_files_only=False):
         asked.append((name, revision, local_files_only))
         if local_files_only and len(asked) == 1:
             raise LocalEntryNotFoundError("not in the cache")
@@ -184,6 +184,17 @@ def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch,
     assert capsys.readouterr().out == "fetching some/model (revision main) from the hub\n"
     check_data(study)
     assert asked[2:] == [("some/model", "main", True)]
+
+    def unreachable(*asked, **options):
+        raise LocalEntryNotFoundError("not all of it")
+
+    for name in ("snapshot_download", "HfApi.model_info"):
+        monkeypatch.setattr(f"huggingface_hub.{name}", unreachable)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked, **options: "model.safetensors")
+    check_data(study)  # transformers put there what it needs, and no more
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked, **options: None)
+    with pytest.raises(UserError, match=r'encoder.checkpoint "some/model" .* could not be reached'):
+        check_data(study)
 
 
 FETCH = """

@@ -1,6 +1,7 @@
 """Which data and which encoder the runs of a study load; whether it is all there."""
 
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError, nearest
 from .sources import Source, open_source
@@ -62,10 +63,9 @@ def _fetch_encoder(study: Study) -> None:
     import huggingface_hub  # not at the start of every command
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    options: dict[str, Any] = {"revision": revision, "allow_patterns": [*ENCODER], "ignore_patterns": ["*/*"]}
     try:
-        held = huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=[*ENCODER], local_files_only=True
-        )
+        held = huggingface_hub.snapshot_download(name, local_files_only=True, **options)
         if any(Path(held).glob("*.safetensors")):
             return
     except LocalEntryNotFoundError:
@@ -73,8 +73,13 @@ def _fetch_encoder(study: Study) -> None:
     try:
         huggingface_hub.HfApi().model_info(name, revision=revision)
         print(f"fetching {name} (revision {revision}) from the hub", flush=True)
-        huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*ENCODER])
+        huggingface_hub.snapshot_download(name, **options)
     except Exception as error:  # no network, no such name, no such revision, …: the ways out are the same
+        weights = (f"model.safetensors{end}" for end in ("", ".index.json"))
+        if any(
+            isinstance(huggingface_hub.try_to_load_from_cache(name, file, revision=revision), str) for file in weights
+        ):
+            return  # put there by transformers, which takes but what it needs
         reason = " ".join(str(error).split())
         raise UserError(
             f'{study.path}: encoder.checkpoint "{name}" (revision {revision}) could not be reached on the hub, and the '
