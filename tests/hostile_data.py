@@ -17,7 +17,7 @@ from datasets import Dataset
 from encoders import tokenizer_of
 from hostile_case import Case
 from hostile_files import asked, squad
-from toy import build_checkpoint
+from toy import build_checkpoint, placeholder
 from xstilts import phases
 from xstilts.checks import check_folders
 from xstilts.features import encode
@@ -78,7 +78,7 @@ def study(folder: Path, files: dict[str, str | bytes], **changes) -> Study:
         "training_sets": {"xnli": "sick"},
         "runs": str(folder / "runs"),
         "figures": str(folder / "figures"),
-        "encoder": {"checkpoint": "encoder"},
+        "encoder": {"checkpoint": str(placeholder(folder / "placeholder"))},
         "training": {"target": phase, "intermediate": phase, "max_length": LENGTHS.model_dump()},
     }
     path = folder / "study.yaml"

@@ -12,6 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 import hub_server
 import mirror
+from toy import placeholder
 from xstilts.errors import UserError
 from xstilts.needed import check_data
 from xstilts.places import REVISIONS
@@ -36,14 +37,10 @@ def settings(folder: Path, **changes) -> HubSettings:
 
 
 def study_file(folder: Path, tmp_path: Path, **changes) -> Path:
-    encoder = tmp_path / "encoder"  # nothing loads it
-    encoder.mkdir(exist_ok=True)
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (encoder / name).touch()
     values = {
         "name": "hub", "source": "hub", "source_language": "en", "hub": settings(folder).model_dump(),
-        "intermediate": ["none", "mnli"], "targets": ["xnli"], "encoder": {"checkpoint": str(encoder)},
-        "runs": str(tmp_path / "runs"),
+        "intermediate": ["none", "mnli"], "targets": ["xnli"], "runs": str(tmp_path / "runs"),
+        "encoder": {"checkpoint": str(placeholder(tmp_path / "encoder"))},
     } | changes  # fmt: skip
     path = tmp_path / "hub.yaml"
     path.write_text(yaml.safe_dump(values))

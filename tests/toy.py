@@ -60,6 +60,14 @@ def build_checkpoint(folder: Path, text=TEXT) -> Path:
     return folder
 
 
+def placeholder(folder: Path) -> Path:
+    """What looks like a checkpoint, for studies whose encoder nothing loads."""
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (folder / name).touch()
+    return folder
+
+
 def joined(found: Iterable[tuple[pd.DataFrame, ...]]) -> list[pd.DataFrame]:
     """What retrieval yields language by language, as whole tables."""
     return [pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)]
