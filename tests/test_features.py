@@ -4,6 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
@@ -58,6 +59,38 @@ def test_answer_tokens_cover_the_answer(tokenizer, answer):
         assert answer in found
         # never more than the tokens that touch the answer
         assert window["offsets"][window["start_positions"]][1] > answers["answer_start"][0]
+
+
+def test_windows_begin_a_stride_apart(tokenizer):
+    """The loop of the official SQuAD scripts, whatever the questions' lengths and however few tokens are shared."""
+    context, lengths = " ".join(TEXT * 3), LengthSettings(span=60, stride=20)
+    questions = ["Who?", "How many points did the Panthers give up?", "Who?", "How many points? " * 2]
+    rows = {"id": list("0123"), "context": [context] * 4, "question": questions}
+    answers = {"answers": [{"text": [], "answer_start": []}] * 4, "is_impossible": [True] * 4}
+    pieces = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    for stride in (20, 1000):  # further apart than a window is long: no token is skipped
+        found = features.encode(
+            get("squad2"), Dataset.from_dict(rows | answers), tokenizer, lengths.model_copy(update={"stride": stride})
+        )
+        expected = []
+        for example, question in enumerate(questions):
+            room, start = 60 - len(tokenizer(question, " ")["input_ids"]) + len(tokenizer.tokenize(" ")), 0
+            while True:
+                expected.append((example, pieces[start : start + room]))
+                if start + room >= len(pieces):
+                    break
+                start += min(stride, room)
+        offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in found]
+        assert offsets == expected and len(found) > 8
+
+
+def test_windows_of_the_paper():
+    """384 tokens, 10 of question, 3 special ones: 371 of a passage of 1,000 at 0, 128, …, 640."""
+    tokenizer = build_letter_tokenizer("abc")
+    data = {"id": ["0"], "context": ["abc" * 333 + "a"], "question": ["b" * 10], "is_impossible": [True]}
+    data["answers"] = [{"text": [], "answer_start": []}]
+    windows = features.encode(get("squad2"), Dataset.from_dict(data), tokenizer, LengthSettings())
+    assert [next(filter(None, w["offsets"]))[0] for w in windows] == [0, 128, 256, 384, 512, 640]
 
 
 def test_long_question_leaves_room_for_the_passage(tokenizer):

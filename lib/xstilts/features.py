@@ -155,42 +155,46 @@ def _words(
 
 
 def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, stride: int) -> list[Feature]:
-    """Question and a window of the passage. ``start_positions``/``end_positions`` (inclusive) are those
-    of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each passage
-    token's characters, None for other tokens."""
+    """Question and a window of the passage, each ``stride`` tokens after the one before it, as the official SQuAD
+    scripts and jiant count (a tokenizer's ``stride`` is what two windows share). ``start_positions``/``end_positions``
+    (inclusive) are those of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each
+    passage token's characters, None for other tokens."""
     questions, contexts = _shortened(dataset["question"][:], tokenizer), dataset["context"][:]
-    longest = max(map(len, tokenizer(questions, add_special_tokens=False)["input_ids"]))
-    room = max_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
-    if room < 2:
+    widths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+    rooms = [max_length - width - tokenizer.num_special_tokens_to_add(pair=True) for width in widths]
+    if min(rooms) < 2:
         raise UserError(
-            f"max_length.span: {max_length} tokens leave no room for a passage beside {longest} of question"
+            f"max_length.span: {max_length} tokens leave no room for a passage beside {max(widths)} of question"
         )
-    batch = tokenizer(
-        questions,
-        contexts,
-        truncation="only_second",
-        max_length=max_length,
-        stride=min(stride, room // 2),
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
     all_answers, features = dataset["answers"][:], []
-    for window, index in enumerate(batch["overflow_to_sample_mapping"]):
-        offsets = [
-            (tuple(span) if part == 1 else None)
-            for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
-        ]
-        start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
-        features.append(
-            {
-                **_inputs(batch, window),
-                "start_positions": start,
-                "end_positions": end,
-                "example": index,
-                "offsets": offsets,
-            }
+    for room in sorted(set(rooms)):  # what windows share depends on the question's length
+        rows = [row for row, found in enumerate(rooms) if found == room]
+        batch = tokenizer(
+            [questions[row] for row in rows],
+            [contexts[row] for row in rows],
+            truncation="only_second",
+            max_length=max_length,
+            stride=max(0, room - stride),
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
         )
-    return features
+        for window, place in enumerate(batch["overflow_to_sample_mapping"]):
+            index = rows[place]
+            offsets = [
+                (tuple(span) if part == 1 else None)
+                for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
+            ]
+            start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
+            features.append(
+                {
+                    **_inputs(batch, window),
+                    "start_positions": start,
+                    "end_positions": end,
+                    "example": index,
+                    "offsets": offsets,
+                }
+            )
+    return sorted(features, key=lambda feature: feature["example"])
 
 
 def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
