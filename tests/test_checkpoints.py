@@ -1,5 +1,6 @@
 """An encoder that does not fit the study is told so before anything is trained; the rest: hostile_checkpoints.py."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import transformers
+from transformers.utils import sentencepiece_model_pb2_new
 
-from encoders import build_encoder
+from encoders import JAPANESE, build_encoder
 from hostile_checkpoints import pickled
 from test_encoders import write_study
+from toy import TEXT
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run
@@ -46,6 +49,26 @@ def test_positions_are_counted_as_the_family_counts_them(tmp_path, good):
     for family, longest in lengths.items():
         folder = build_encoder(family, tmp_path / family)
         assert checkpoints._positions(transformers.AutoModelForMaskedLM.from_pretrained(folder)) == longest
+
+
+def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):
+    """As microsoft/mdeberta-v3-base comes; the package sentencepiece is not among the pins."""
+    given = build_encoder("deberta", tmp_path / "given")
+    whole = transformers.AutoTokenizer.from_pretrained(given)
+    told = json.loads((given / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    spm = sentencepiece_model_pb2_new.ModelProto()
+    spm.trainer_spec.model_type, spm.trainer_spec.unk_id = 1, told["unk_id"]
+    for piece, score in told["vocab"]:
+        spm.pieces.add(
+            piece=piece, score=score, type=1 + (piece == "[UNK]") + 2 * (piece in ("[PAD]", "[CLS]", "[SEP]"))
+        )
+    (given / "spm.model").write_bytes(spm.SerializeToString())
+    (given / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    (given / "tokenizer.json").unlink()
+    study = write_study(tmp_path, given)
+    phases.encoder(study, None, 1)
+    found = transformers.AutoTokenizer.from_pretrained(phases.encoder_of(study, "none", 1))
+    assert found([*TEXT, JAPANESE])["input_ids"] == whole([*TEXT, JAPANESE])["input_ids"]
 
 
 def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_path):
