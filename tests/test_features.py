@@ -3,6 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
+from transformers import AutoTokenizer
 
 from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
@@ -118,6 +119,27 @@ def test_unanswerable_points_at_the_first_token(tokenizer):
     assert {
         (w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)
     } == {(0, 0)}
+
+
+def test_a_long_prompt_keeps_its_question(tokenizer, tmp_path):
+    """Its start is cut; a pair's end, before as after, with the tokenizer that is saved with an encoder, too."""
+    row = {
+        "id": ["0"],
+        "context": [TEXT[0]],
+        "question": ["How many points?"],
+        "choices": [["308", "one"]],
+        "label": [0],
+    }
+    (feature,) = features.encode(get("cosmosqa"), Dataset.from_dict(row), tokenizer, LengthSettings(choice=20))
+    whole = tokenizer([f"{TEXT[0]} How many points?"] * 2, ["308", "one"])["input_ids"]
+    for found, right in zip(feature["input_ids"], whole, strict=True):
+        assert len(found) == 20 < len(right) and found[0] == right[0] and found[1:] == right[-19:]
+    tokenizer.save_pretrained(tmp_path)
+    pairs = Dataset.from_dict({"id": ["0"], "text_a": [TEXT[0]], "text_b": ["308"], "label": [0]})
+    whole = tokenizer(TEXT[0])["input_ids"]
+    for either in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        (feature,) = features.encode(get("mnli"), pairs, either, LENGTHS)
+        assert feature["input_ids"][:6] == whole[:6]
 
 
 def test_collate_pads_choices_and_refuses_ragged_ones(tokenizer):

@@ -2,8 +2,8 @@
 
 A feature is a dict of plain lists (``input_ids`` and labels) with ``example``, the row it came from, and
 ``token_type_ids`` where the tokenizer tells first texts from second ones (BERT's does).
-Pairs are cut, taggings are split into windows of whole words, passages into overlapping windows:
-no tag and no answer is lost to a length limit.
+Pairs are cut, choices at their start, taggings are split into windows of whole words, passages into overlapping
+windows: no tag and no answer is lost to a length limit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,14 +83,20 @@ def _inputs(batch: Any, rows: int | slice) -> Feature:
 
 
 def _choices(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
-    """``input_ids`` is a list per choice: context and question, then the choice."""
+    """``input_ids`` is a list per choice: context and question, then the choice. What is too long is cut at its start
+    (so does jiant): the question stands at the end."""
     prompts, choices, sizes = [], [], []
     rows = zip(dataset["context"][:], dataset["question"][:], dataset["choices"][:], strict=True)
     for context, question, options in rows:
         prompts += [f"{context} {question}".strip()] * len(options)
         choices += options
         sizes.append(len(options))
-    batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "left"
+    try:
+        batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
+    finally:
+        tokenizer.truncation_side = side
+        tokenizer.backend_tokenizer.no_truncation()  # what is set is saved with an encoder and read again
     return [
         {**_inputs(batch, slice(end - size, end)), "labels": label, "example": index}
         for index, (size, end, label) in enumerate(zip(sizes, ends, dataset["label"][:], strict=True))

@@ -118,7 +118,7 @@ def fetch(study: Study, folder: Path) -> dict:
 def _sentencepiece_by_protobuf() -> Iterator[None]:
     """transformers reads a SentencePiece model (of mDeBERTa-v3 there is no tokenizer.json) with protobuf, yet asks for
     the package sentencepiece first: it is not asked for here."""
-    converting = importlib.import_module("transformers.convert_slow_tokenizer")
+    converting: Any = importlib.import_module("transformers.convert_slow_tokenizer")
     asked = converting.requires_backends
     converting.requires_backends = lambda *_: None
     try:
