@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 from transformers.utils import sentencepiece_model_pb2_new
 
@@ -17,7 +18,8 @@ from toy import TEXT
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run
-from xstilts.training import checkpoints
+from xstilts.training import checkpoints, fine_tuning
+from xstilts.training.batches import TrainingSet
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,19 @@ def test_positions_are_counted_as_the_family_counts_them(tmp_path, good):
     for family, longest in lengths.items():
         folder = build_encoder(family, tmp_path / family)
         assert checkpoints._positions(transformers.AutoModelForMaskedLM.from_pretrained(folder)) == longest
+
+
+def test_a_checkpoint_in_half_precision_is_trained_in_fp32(given, tmp_path):
+    stored = transformers.AutoModelForMaskedLM.from_pretrained(given).to(torch.bfloat16)
+    stored.save_pretrained(given)
+    study = write_study(tmp_path, given)
+    phases.encoder(study, None, 1)
+    tuned = fine_tuning.SharedEncoder(
+        phases.encoder_of(study, "none", 1), [TrainingSet("mnli", "classification", [])], False
+    )
+    assert {weights.dtype for weights in tuned.parameters()} == {torch.float32}
+    weights = tuned.encoder.embeddings.word_embeddings.weight
+    assert torch.equal(weights, stored.base_model.embeddings.word_embeddings.weight.float())
 
 
 def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):

@@ -215,8 +215,8 @@ def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> li
 def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int]:
     if not answers["text"]:
         return 0, 0
-    first = answers["answer_start"][0]
-    last = first + len(answers["text"][0].rstrip())
+    start, text = answers["answer_start"][0], answers["text"][0]
+    first, last = start + len(text) - len(text.lstrip()), start + len(text.rstrip())  # no token begins with a blank
     covering = [
         position
         for position, span in enumerate(offsets)

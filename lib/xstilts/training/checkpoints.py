@@ -87,7 +87,8 @@ def _ends(path: Path) -> tuple[str, int, str]:
 
 
 def fetch(study: Study, folder: Path) -> dict:
-    """Copy the study's checkpoint to ``folder`` as it is; returns the record of phase 1.
+    """Copy the study's checkpoint to ``folder`` as it is, in fp32 (in the half precision that some are stored in, small
+    steps of training are lost); returns the record of phase 1.
 
     UserError for one that is no masked LM of a known architecture in safetensors, lacks weights or its tokenizer,
     or does not fit the study's layers and lengths.
@@ -98,7 +99,12 @@ def fetch(study: Study, folder: Path) -> dict:
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     try:
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-            where, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            where,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype="float32",
+            **options,
         )
         with _sentencepiece_by_protobuf():
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
