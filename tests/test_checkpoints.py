@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -93,6 +94,15 @@ def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_pat
         phases.encoder(study, None, 1)
     with pytest.raises(UserError, match=r"encoder.revision: a folder has no revisions"):
         checkpoints.locate(write_study(tmp_path, given, encoder={"checkpoint": str(given), "revision": "main"}))
+
+
+def test_a_repository_without_safetensors_is_said_to_be_one(tmp_path, monkeypatch):
+    told = OSError(
+        "a/b does not appear to have a file named model.safetensors. Please do not set `use_safetensors=True`."
+    )
+    monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", mock.Mock(side_effect=told))
+    with pytest.raises(UserError, match="the hub has no model.safetensors of it, and .* name that folder"):
+        phases.encoder(write_study(tmp_path, "a/b"), None, 1)
 
 
 def test_other_weights_in_the_same_folder_are_another_encoder(given, tmp_path):

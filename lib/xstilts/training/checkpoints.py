@@ -109,6 +109,11 @@ def fetch(study: Study, folder: Path) -> dict:
         with _sentencepiece_by_protobuf():
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
     except Exception as error:  # damaged files end in errors of every sort
+        if isinstance(where, str) and "safetensors" in str(error):
+            raise UserError(
+                f"{_key(study)}: the hub has no model.safetensors of it, and no other weights are read; where its own "
+                "are trusted, load them, save them again with save_pretrained and name that folder"
+            ) from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     _check_weights(study, model, loaded)
