@@ -101,7 +101,7 @@ def test_a_repository_without_safetensors_is_said_to_be_one(tmp_path, monkeypatc
         "a/b does not appear to have a file named model.safetensors. Please do not set `use_safetensors=True`."
     )
     monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", mock.Mock(side_effect=told))
-    with pytest.raises(UserError, match="the hub has no model.safetensors of it, and .* name that folder"):
+    with pytest.raises(UserError, match=r"the hub has no model\.safetensors of it, and .* name that folder"):
         phases.encoder(write_study(tmp_path, "a/b"), None, 1)
 
 
