@@ -176,9 +176,10 @@ def _english(repo: str, config: str, split: str, rows: int) -> tuple[list[dict],
     if repo == "Rowan/hellaswag":  # the label is a string
         strings = ("activity_label", "ctx_a", "ctx_b", "ctx", "source_id", "split", "split_type", "label")
         row = dict.fromkeys(strings, "x") | {"endings": ["runs.", "sits.", "eats.", "reads."]}
+        told = [(f"A man stands {n}.", "he" if n % 2 else "") for n in numbers]
         content = [
-            {**row, "ind": n, "ctx_a": f"A man {n}.", "ctx_b": "he", "ctx": f"A man {n}. he", "label": str(n % 4)}
-            for n in numbers
+            {**row, "ind": n, "ctx_a": a, "ctx_b": b, "ctx": f"{a} {b}".strip(), "label": str(n % 4)}
+            for n, (a, b) in enumerate(told)
         ]
         return content, {"ind": INT, **dict.fromkeys(strings, STRING), "endings": List(STRING)}
     if repo == "allenai/cosmos_qa":

@@ -1,20 +1,26 @@
 """An encoder that does not fit the study is told so before anything is trained; the rest: hostile_checkpoints.py."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 import transformers
+from transformers.utils import sentencepiece_model_pb2_new
 
-from encoders import build_encoder
+from encoders import JAPANESE, build_encoder
 from hostile_checkpoints import pickled
 from test_encoders import write_study
+from toy import TEXT
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run
-from xstilts.training import checkpoints
+from xstilts.training import checkpoints, fine_tuning
+from xstilts.training.batches import TrainingSet
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,39 @@ def test_positions_are_counted_as_the_family_counts_them(tmp_path, good):
         assert checkpoints._positions(transformers.AutoModelForMaskedLM.from_pretrained(folder)) == longest
 
 
+def test_a_checkpoint_in_half_precision_is_trained_in_fp32(given, tmp_path):
+    stored = transformers.AutoModelForMaskedLM.from_pretrained(given).to(torch.bfloat16)
+    stored.save_pretrained(given)
+    study = write_study(tmp_path, given)
+    phases.encoder(study, None, 1)
+    tuned = fine_tuning.SharedEncoder(
+        phases.encoder_of(study, "none", 1), [TrainingSet("mnli", "classification", [])], False
+    )
+    assert {weights.dtype for weights in tuned.parameters()} == {torch.float32}
+    weights = tuned.encoder.embeddings.word_embeddings.weight
+    assert torch.equal(weights, stored.base_model.embeddings.word_embeddings.weight.float())
+
+
+def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):
+    """As microsoft/mdeberta-v3-base comes; the package sentencepiece is not among the pins."""
+    given = build_encoder("deberta", tmp_path / "given")
+    whole = transformers.AutoTokenizer.from_pretrained(given)
+    told = json.loads((given / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    spm = sentencepiece_model_pb2_new.ModelProto()
+    spm.trainer_spec.model_type, spm.trainer_spec.unk_id = 1, told["unk_id"]
+    for piece, score in told["vocab"]:
+        spm.pieces.add(
+            piece=piece, score=score, type=1 + (piece == "[UNK]") + 2 * (piece in ("[PAD]", "[CLS]", "[SEP]"))
+        )
+    (given / "spm.model").write_bytes(spm.SerializeToString())
+    (given / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    (given / "tokenizer.json").unlink()
+    study = write_study(tmp_path, given)
+    phases.encoder(study, None, 1)
+    found = transformers.AutoTokenizer.from_pretrained(phases.encoder_of(study, "none", 1))
+    assert found([*TEXT, JAPANESE])["input_ids"] == whole([*TEXT, JAPANESE])["input_ids"]
+
+
 def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_path):
     study = write_study(tmp_path, "someone/encoder")
     assert checkpoints.locate(study) == "someone/encoder"
@@ -55,6 +94,15 @@ def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_pat
         phases.encoder(study, None, 1)
     with pytest.raises(UserError, match=r"encoder.revision: a folder has no revisions"):
         checkpoints.locate(write_study(tmp_path, given, encoder={"checkpoint": str(given), "revision": "main"}))
+
+
+def test_a_repository_without_safetensors_is_said_to_be_one(tmp_path, monkeypatch):
+    told = OSError(
+        "a/b does not appear to have a file named model.safetensors. Please do not set `use_safetensors=True`."
+    )
+    monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", mock.Mock(side_effect=told))
+    with pytest.raises(UserError, match=r"the hub has no model\.safetensors of it, and .* name that folder"):
+        phases.encoder(write_study(tmp_path, "a/b"), None, 1)
 
 
 def test_other_weights_in_the_same_folder_are_another_encoder(given, tmp_path):

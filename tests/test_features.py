@@ -3,7 +3,9 @@
 import pytest
 import torch
 from datasets import Dataset
+from transformers import AutoTokenizer
 
+from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
@@ -35,7 +37,7 @@ def test_every_tag_survives_splitting(tokenizer):
     assert read == tags
 
 
-@pytest.mark.parametrize("answer", ["308", "sixth in the league", "第六", "308分", "เพียง", "Punkte"])
+@pytest.mark.parametrize("answer", ["308", " 308 ", "sixth in the league", "第六", "308分", "เพียง", "Punkte"])
 def test_answer_tokens_cover_the_answer(tokenizer, answer):
     context = next(text for text in TEXT if answer in text)
     answers = {"text": [answer], "answer_start": [context.index(answer)]}
@@ -55,9 +57,41 @@ def test_answer_tokens_cover_the_answer(tokenizer, answer):
         start = window["offsets"][window["start_positions"]][0]
         end = window["offsets"][window["end_positions"]][1]
         found = (context * 2)[start:end]
-        assert answer in found
+        assert answer.strip() in found
         # never more than the tokens that touch the answer
         assert window["offsets"][window["start_positions"]][1] > answers["answer_start"][0]
+
+
+def test_windows_begin_a_stride_apart(tokenizer):
+    """The loop of the official SQuAD scripts, whatever the questions' lengths and however few tokens are shared."""
+    context, lengths = " ".join(TEXT * 3), LengthSettings(span=60, stride=20)
+    questions = ["Who?", "How many points did the Panthers give up?", "Who?", "How many points? " * 2]
+    rows = {"id": list("0123"), "context": [context] * 4, "question": questions}
+    answers = {"answers": [{"text": [], "answer_start": []}] * 4, "is_impossible": [True] * 4}
+    pieces = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    for stride in (20, 1000):  # further apart than a window is long: no token is skipped
+        found = features.encode(
+            get("squad2"), Dataset.from_dict(rows | answers), tokenizer, lengths.model_copy(update={"stride": stride})
+        )
+        expected = []
+        for example, question in enumerate(questions):
+            room, start = 60 - len(tokenizer(question, " ")["input_ids"]) + len(tokenizer.tokenize(" ")), 0
+            while True:
+                expected.append((example, pieces[start : start + room]))
+                if start + room >= len(pieces):
+                    break
+                start += min(stride, room)
+        offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in found]
+        assert offsets == expected and len(found) > 8
+
+
+def test_windows_of_the_paper():
+    """384 tokens, 10 of question, 3 special ones: 371 of a passage of 1,000 at 0, 128, …, 640."""
+    tokenizer = build_letter_tokenizer("abc")
+    data = {"id": ["0"], "context": ["abc" * 333 + "a"], "question": ["b" * 10], "is_impossible": [True]}
+    data["answers"] = [{"text": [], "answer_start": []}]
+    windows = features.encode(get("squad2"), Dataset.from_dict(data), tokenizer, LengthSettings())
+    assert [next(filter(None, w["offsets"]))[0] for w in windows] == [0, 128, 256, 384, 512, 640]
 
 
 def test_long_question_leaves_room_for_the_passage(tokenizer):
@@ -85,6 +119,27 @@ def test_unanswerable_points_at_the_first_token(tokenizer):
     assert {
         (w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)
     } == {(0, 0)}
+
+
+def test_a_long_prompt_keeps_its_question(tokenizer, tmp_path):
+    """Its start is cut; a pair's end, before as after, with the tokenizer that is saved with an encoder, too."""
+    row = {
+        "id": ["0"],
+        "context": [TEXT[0]],
+        "question": ["How many points?"],
+        "choices": [["308", "one"]],
+        "label": [0],
+    }
+    (feature,) = features.encode(get("cosmosqa"), Dataset.from_dict(row), tokenizer, LengthSettings(choice=20))
+    whole = tokenizer([f"{TEXT[0]} How many points?"] * 2, ["308", "one"])["input_ids"]
+    for found, right in zip(feature["input_ids"], whole, strict=True):
+        assert len(found) == 20 < len(right) and found[0] == right[0] and found[1:] == right[-19:]
+    tokenizer.save_pretrained(tmp_path)
+    pairs = Dataset.from_dict({"id": ["0"], "text_a": [TEXT[0]], "text_b": ["308"], "label": [0]})
+    whole = tokenizer(TEXT[0])["input_ids"]
+    for either in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        (feature,) = features.encode(get("mnli"), pairs, either, LENGTHS)
+        assert feature["input_ids"][:6] == whole[:6]
 
 
 def test_collate_pads_choices_and_refuses_ragged_ones(tokenizer):

@@ -144,8 +144,8 @@ EXPECTED = {
     },
     ("tatoeba", "test", "zh"): {"id": "2", "query": "eng 1", "candidate": "cmn 1"},
     ("hellaswag", "dev", "en"): {
-        "id": "2", "context": "A man 1.", "question": "", "label": 1,
-        "choices": ["he runs.", "he sits.", "he eats.", "he reads."],
+        "id": "2", "context": "A man stands 1.", "question": "",
+        "choices": ["he runs.", "he sits.", "he eats.", "he reads."], "label": 1,
     },
     ("socialiqa", "train", "en"): {
         "id": "2", "context": "Kai ran.", "question": "Why?", "choices": ["a", "b", "c"], "label": 1

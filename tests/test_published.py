@@ -35,6 +35,7 @@ def test_every_shipped_row_has_a_source_and_known_words():
             assert np.isfinite(row.languages) == (row.language == MEAN)
         else:
             assert row.target in (MACRO, MACRO_TRAINED) and row.language == MEAN
+    assert set(rows.loc[rows["source"].str.contains("lareqa"), "target"]) == {"lareqa"}, "a ranking, no span"
     recalled = rows[rows["provenance"] == "recalled"]
     assert len(recalled) == 8 and recalled["source"].str.contains("not checked").all()
 

@@ -76,8 +76,8 @@ def test_choices(write):
     assert rows[1] == {"id": "2", "context": "", "question": "g1", "choices": ["x", "y"], "label": 0}
     swag = {"ind": 4, "ctx": "c", "endings": ["w", "x", "y", "z"], "label": 3}
     assert read("hellaswag", write("h.jsonl", json.dumps(swag)))[0]["choices"] == ["w", "x", "y", "z"]
-    row = read("hellaswag", write("h.jsonl", json.dumps(swag | {"ctx_a": "a.", "ctx_b": "b"})))[0]  # as jiant has it
-    assert row["context"] == "a." and row["choices"] == ["b w", "b x", "b y", "b z"]
+    row = read("hellaswag", write("h.jsonl", json.dumps(swag | {"ctx_a": "a.", "ctx_b": "b", "ctx": "a. b"})))[0]
+    assert (row["context"], row["choices"]) == ("a.", ["b w", "b x", "b y", "b z"])  # as jiant parts them
     letters = [{"label": letter, "text": letter.lower()} for letter in "BAC"]
     csqa = {"id": "i", "answerKey": "B", "question": {"stem": "s", "choices": letters}}
     row = read("commonsenseqa", write("c.jsonl", json.dumps(csqa)))[0]

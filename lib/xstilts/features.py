@@ -2,8 +2,8 @@
 
 A feature is a dict of plain lists (``input_ids`` and labels) with ``example``, the row it came from, and
 ``token_type_ids`` where the tokenizer tells first texts from second ones (BERT's does).
-Pairs are cut, taggings are split into windows of whole words, passages into overlapping windows:
-no tag and no answer is lost to a length limit.
+Pairs are cut, choices at their start, taggings are split into windows of whole words, passages into overlapping
+windows: no tag and no answer is lost to a length limit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,14 +83,20 @@ def _inputs(batch: Any, rows: int | slice) -> Feature:
 
 
 def _choices(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
-    """``input_ids`` is a list per choice: context and question, then the choice."""
+    """``input_ids`` is a list per choice: context and question, then the choice. What is too long is cut at its start
+    (so does jiant): the question stands at the end."""
     prompts, choices, sizes = [], [], []
     rows = zip(dataset["context"][:], dataset["question"][:], dataset["choices"][:], strict=True)
     for context, question, options in rows:
         prompts += [f"{context} {question}".strip()] * len(options)
         choices += options
         sizes.append(len(options))
-    batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "left"
+    try:
+        batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
+    finally:
+        tokenizer.truncation_side = side
+        tokenizer.backend_tokenizer.no_truncation()  # what is set is saved with an encoder and read again
     return [
         {**_inputs(batch, slice(end - size, end)), "labels": label, "example": index}
         for index, (size, end, label) in enumerate(zip(sizes, ends, dataset["label"][:], strict=True))
@@ -155,42 +161,46 @@ def _words(
 
 
 def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, stride: int) -> list[Feature]:
-    """Question and a window of the passage. ``start_positions``/``end_positions`` (inclusive) are those
-    of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each passage
-    token's characters, None for other tokens."""
+    """Question and a window of the passage, each ``stride`` tokens after the one before it, as the official SQuAD
+    scripts and jiant count (a tokenizer's ``stride`` is what two windows share). ``start_positions``/``end_positions``
+    (inclusive) are those of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each
+    passage token's characters, None for other tokens."""
     questions, contexts = _shortened(dataset["question"][:], tokenizer), dataset["context"][:]
-    longest = max(map(len, tokenizer(questions, add_special_tokens=False)["input_ids"]))
-    room = max_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
-    if room < 2:
+    widths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+    rooms = [max_length - width - tokenizer.num_special_tokens_to_add(pair=True) for width in widths]
+    if min(rooms) < 2:
         raise UserError(
-            f"max_length.span: {max_length} tokens leave no room for a passage beside {longest} of question"
+            f"max_length.span: {max_length} tokens leave no room for a passage beside {max(widths)} of question"
         )
-    batch = tokenizer(
-        questions,
-        contexts,
-        truncation="only_second",
-        max_length=max_length,
-        stride=min(stride, room // 2),
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
     all_answers, features = dataset["answers"][:], []
-    for window, index in enumerate(batch["overflow_to_sample_mapping"]):
-        offsets = [
-            (tuple(span) if part == 1 else None)
-            for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
-        ]
-        start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
-        features.append(
-            {
-                **_inputs(batch, window),
-                "start_positions": start,
-                "end_positions": end,
-                "example": index,
-                "offsets": offsets,
-            }
+    for room in sorted(set(rooms)):  # what windows share depends on the question's length
+        rows = [row for row, found in enumerate(rooms) if found == room]
+        batch = tokenizer(
+            [questions[row] for row in rows],
+            [contexts[row] for row in rows],
+            truncation="only_second",
+            max_length=max_length,
+            stride=max(0, room - stride),
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
         )
-    return features
+        for window, place in enumerate(batch["overflow_to_sample_mapping"]):
+            index = rows[place]
+            offsets = [
+                (tuple(span) if part == 1 else None)
+                for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
+            ]
+            start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
+            features.append(
+                {
+                    **_inputs(batch, window),
+                    "start_positions": start,
+                    "end_positions": end,
+                    "example": index,
+                    "offsets": offsets,
+                }
+            )
+    return sorted(features, key=lambda feature: feature["example"])
 
 
 def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -205,8 +215,8 @@ def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> li
 def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int]:
     if not answers["text"]:
         return 0, 0
-    first = answers["answer_start"][0]
-    last = first + len(answers["text"][0].rstrip())
+    start, text = answers["answer_start"][0], answers["text"][0]
+    first, last = start + len(text) - len(text.lstrip()), start + len(text.rstrip())  # no token begins with a blank
     covering = [
         position
         for position, span in enumerate(offsets)

@@ -47,14 +47,14 @@ class EncoderSettings(Section):
 
 
 class LengthSettings(Section):
-    """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed. What a study does not
-    state is no longer than the encoder that it pretrains takes."""
+    """Longest inputs in tokens: pairs and choices are cut, taggings split, passages windowed, each window ``stride``
+    tokens after the one before. What a study does not state is no longer than the encoder that it pretrains takes."""
 
     classification: int = Field(256, ge=8)
     choice: int = Field(256, ge=8)
     tagging: int = Field(256, ge=8)
     span: int = Field(384, ge=8)
-    stride: int = Field(128, ge=0)
+    stride: int = Field(128, ge=1)
     retrieval: int = Field(512, ge=8)
     mlm: int = Field(256, ge=8)
 

@@ -182,7 +182,7 @@ def lareqa(folder: Path) -> list[dict]:
         source = source if found["source"] == "same" else found["source"]
         note = "questions and candidates of 11 languages in one pool; mBERT as a dual encoder"
         value = 100 * float(found["value"])
-        rows.append(row(found["model"], NONE, "xquadr", value, found["provenance"], source, note, metric=MAP))
+        rows.append(row(found["model"], NONE, "lareqa", value, found["provenance"], source, note, metric=MAP))
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from .rawfiles import UNLABELLED, index_of
-from .readers import COPA_QUESTIONS, swag
+from .readers import COPA_QUESTIONS, continued
 
 Record = dict[str, Any]
 Reader = Callable[[Record, tuple[str, ...], str], Record | None]
@@ -62,8 +62,8 @@ def _choice(context: str, question: str, choices: list[str], label: int) -> Reco
 
 def _hellaswag(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
     known = tuple(str(number) for number in range(len(record["endings"])))
-    context, choices = swag(record["ctx_a"], record["ctx_b"], record["endings"])
-    return _choice(context, "", choices, _label(record["label"], known, where))
+    choices = continued(record["ctx_b"], record["endings"])
+    return _choice(record["ctx_a"], "", choices, _label(record["label"], known, where))
 
 
 def _cosmosqa(record: Record, labels: tuple[str, ...], where: str) -> Record | None:

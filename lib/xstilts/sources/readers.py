@@ -217,17 +217,19 @@ def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
         endings = strings(record, "endings", where)
         if len(endings) < 2:
             raise UserError(f'{where}: "endings" holds {len(endings)}, expected two or more to choose from')
-        label = index_of(record.get("label"), tuple(range(len(endings))), where)
-        context, endings = get(record, "ctx", str, where), list(endings)
-        if "ctx_a" in record:
-            context, endings = swag(get(record, "ctx_a", str, where), get(record, "ctx_b", str, where), endings)
+        label, context = (
+            index_of(record.get("label"), tuple(range(len(endings))), where),
+            get(record, "ctx", str, where),
+        )
+        if "ctx_a" in record:  # in the whole files, where some copies have the two joined alone
+            context, begun = get(record, "ctx_a", str, where), get(record, "ctx_b", str, where)
+            endings = continued(begun, endings)
         yield where, _choice(get(record, "ind", int, where), context, "", endings, label)
 
 
-def swag(context: str, begun: str, endings: list[str]) -> tuple[str, list[str]]:
-    """HellaSwag's context (ctx_a) and its choices: each ending with the beginning of its sentence (ctx_b), as the
-    paper's authors' code (jiant) has them."""
-    return context, [f"{begun} {ending}".strip() for ending in endings]
+def continued(begun: str, endings: list[str]) -> list[str]:
+    """HellaSwag's choices as jiant has them: the sentence that is begun (``ctx_b``, often empty) with each ending."""
+    return [f"{begun} {ending}".strip() for ending in endings]
 
 
 def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:

@@ -5,8 +5,11 @@ Python files could do anything.
 """
 
 import hashlib
+import importlib
 import json
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +87,8 @@ def _ends(path: Path) -> tuple[str, int, str]:
 
 
 def fetch(study: Study, folder: Path) -> dict:
-    """Copy the study's checkpoint to ``folder`` as it is; returns the record of phase 1.
+    """Copy the study's checkpoint to ``folder`` as it is, in fp32 (in the half precision that some are stored in, small
+    steps of training are lost); returns the record of phase 1.
 
     UserError for one that is no masked LM of a known architecture in safetensors, lacks weights or its tokenizer,
     or does not fit the study's layers and lengths.
@@ -95,10 +99,21 @@ def fetch(study: Study, folder: Path) -> dict:
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     try:
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-            where, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            where,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype="float32",
+            **options,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+        with _sentencepiece_by_protobuf():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
     except Exception as error:  # damaged files end in errors of every sort
+        if isinstance(where, str) and "safetensors" in str(error):
+            raise UserError(
+                f"{_key(study)}: the hub has no model.safetensors of it, and no other weights are read; where its own "
+                "are trusted, load them, save them again with save_pretrained and name that folder"
+            ) from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     _check_weights(study, model, loaded)
@@ -108,6 +123,19 @@ def fetch(study: Study, folder: Path) -> dict:
         tokenizer.save_pretrained(aside)
     name, revision = study.encoder.checkpoint, study.encoder.revision
     return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
+
+
+@contextmanager
+def _sentencepiece_by_protobuf() -> Iterator[None]:
+    """transformers reads a SentencePiece model (of mDeBERTa-v3 there is no tokenizer.json) with protobuf, yet asks for
+    the package sentencepiece first: it is not asked for here."""
+    converting: Any = importlib.import_module("transformers.convert_slow_tokenizer")
+    asked = converting.requires_backends
+    converting.requires_backends = lambda *_: None
+    try:
+        yield
+    finally:
+        converting.requires_backends = asked
 
 
 def _check_weights(study: Study, model: Any, loaded: dict) -> None:
