@@ -217,10 +217,8 @@ def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
         endings = strings(record, "endings", where)
         if len(endings) < 2:
             raise UserError(f'{where}: "endings" holds {len(endings)}, expected two or more to choose from')
-        label, context = (
-            index_of(record.get("label"), tuple(range(len(endings))), where),
-            get(record, "ctx", str, where),
-        )
+        label = index_of(record.get("label"), tuple(range(len(endings))), where)
+        context = get(record, "ctx", str, where)
         if "ctx_a" in record:  # in the whole files, where some copies have the two joined alone
             context, begun = get(record, "ctx_a", str, where), get(record, "ctx_b", str, where)
             endings = continued(begun, endings)
