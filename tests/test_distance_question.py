@@ -135,6 +135,22 @@ def test_alignment_is_said_of_every_layer(tmp_path):
     assert "these intervals cover seeds, not sentences" in text
 
 
+def test_slopes_over_every_distance_are_a_column_each():
+    rows = [
+        ("tagging", INTERMEDIATE, "distance", "", -4.86, -16.4, 6.8),
+        ("tagging", INTERMEDIATE, "distance", "other_script", 2.0, 1.0, 3.0),
+        ("udpos", DIRECT, "distance", "", 24.4, -19.0, 66.8),
+        ("udpos", DIRECT, "distance", "other_script, log10_text", 5.0, 4.0, 6.0),
+    ]
+    table = findings.wide(pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high"]))
+    held = ["distance, other_script held fixed", "distance, other_script, log10_text held fixed"]
+    assert list(table) == ["part", "series", "distance", *held]
+    assert table.values.tolist() == [
+        ["tagging", INTERMEDIATE, "−4.9 [−16.4, 6.8]", "+2.0 [1.0, 3.0]", ""],
+        ["UDPOS", DIRECT, "+24.4 [−19.0, 66.8]", "", "+5.0 [4.0, 6.0]"],
+    ]
+
+
 def test_numbers_of_examples_are_said_as_censored():
     texts = [panels.worth_text(number, 10, 3000) for number in (0, 10.4, 347, 2999, np.inf, np.nan)]
     assert texts == ["<10", "10", "350", "3,000", ">3,000", ""]

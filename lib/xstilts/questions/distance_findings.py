@@ -60,6 +60,17 @@ def answer(
     return "\n".join(lines)
 
 
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """``distances.every_distance`` as a person reads it: a row per part and series, a column per distance,
+    "value [low, high]"; "" where there is none."""
+    over = table["over"].where(table["held"] == "", table["over"] + ", " + table["held"] + " held fixed")
+    text = [with_interval(row) for row in table.assign(quantity="gain").itertuples()]
+    shown = table.assign(part=table["part"].map(title), over=over, text=text)
+    found = shown.pivot(index=["part", "series"], columns="over", values="text")
+    rows = pd.MultiIndex.from_frame(shown[["part", "series"]].drop_duplicates())
+    return found.reindex(index=rows, columns=over.unique()).fillna("").rename_axis(columns=None).reset_index()
+
+
 def _setting(study: Study, slopes: pd.DataFrame) -> str:
     count, seeds = len(source_runs(study)), int(slopes["seeds"].max()) if len(slopes) else 0
     languages = int(slopes["languages"].max()) if len(slopes) else 0
