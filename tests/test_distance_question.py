@@ -145,7 +145,7 @@ def test_slopes_over_every_distance_are_a_column_each():
     table = findings.wide(pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high"]))
     held = ["distance, other_script held fixed", "distance, other_script, log10_text held fixed"]
     assert list(table) == ["part", "series", "distance", *held]
-    assert table.values.tolist() == [
+    assert table.replace("\N{NO-BREAK SPACE}", " ", regex=True).values.tolist() == [
         ["tagging", INTERMEDIATE, "−4.9 [−16.4, 6.8]", "+2.0 [1.0, 3.0]", ""],
         ["UDPOS", DIRECT, "+24.4 [−19.0, 66.8]", "", "+5.0 [4.0, 6.0]"],
     ]

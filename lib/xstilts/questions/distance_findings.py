@@ -65,6 +65,7 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     "value [low, high]"; "" where there is none."""
     over = table["over"].where(table["held"] == "", table["over"] + ", " + table["held"] + " held fixed")
     text = [with_interval(row) for row in table.assign(quantity="gain").itertuples()]
+    text = [words.replace(", ", ",\N{NO-BREAK SPACE}") for words in text]  # narrow columns break before the interval
     shown = table.assign(part=table["part"].map(title), over=over, text=text)
     found = shown.pivot(index=["part", "series"], columns="over", values="text")
     rows = pd.MultiIndex.from_frame(shown[["part", "series"]].drop_duplicates())
