@@ -73,7 +73,11 @@ def check(study, averaged, codes):
             whole = source.size(study.training_task(get(target)), "train", code)
             sizes = sorted({examples or whole for examples in study.further["direct"].examples})
             curve = {size: direct["none", code, size % whole, target, code] for size in sizes}
-            for run in ("none", *averaged):
-                level = own[run, "source", 0, target, code]
+            levels = {run: own[run, "source", 0, target, code] for run in ("none", *averaged)}
+            levels["intermediate"] = np.mean([levels[run] for run in averaged])
+            for run, level in levels.items():
                 assert worth[target, code, run] == pytest.approx(examples_at(curve, level), rel=1e-4)
+        for run in levels:
+            numbers = [worth[target, code, run] for code in here]
+            assert worth[target, "median", run] == statistics.median_low(numbers)
     assert checked >= len(averaged) + 2

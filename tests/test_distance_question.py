@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import distance_truth
+import mirror
 from synthetic import known, study, wanted
 from test_figures import overlapping
 from toy import build_checkpoint
@@ -19,11 +20,14 @@ from xstilts.questions import distance_figures as panels
 from xstilts.questions import distance_findings as findings
 from xstilts.questions import distances, learning_curves
 from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.questions.learning_curves import MEDIAN
 from xstilts.questions.robustness import robustness
+from xstilts.results import MEAN
 from xstilts.runs import list_runs
 from xstilts.settings import DIRECT
 from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
+from xstilts.tunings import tunings
 
 NOTEBOOK = ROOT / "notebooks" / "5-distance.ipynb"
 
@@ -49,18 +53,31 @@ def numbers(**found):
     return pd.DataFrame(rows, columns=["part", "series", "quantity", "value", "low", "high", "languages", "seeds"])
 
 
-def said(tmp_path, slopes, missing=()):
-    one = study(tmp_path, intermediate=["none", "mnli", "ccg", "mnli@qab"])
+def said(tmp_path, slopes, missing=(), layers=None, sizes=None):
+    training = {"target": {"steps": 100, "batch_size": 16}}
+    one = study(tmp_path, intermediate=["none", "mnli", "ccg", "mnli@qab"], training=training)
     worth = pd.DataFrame(
+        [("qab", "none", 0, 0, 30), ("qac", "none", 35, 0, 90), (MEDIAN, "none", 0, 0, 60),
+         (MEDIAN, "mnli", 1200, 500, np.inf), (MEDIAN, "ccg", 20, 12, 40), (MEDIAN, INTERMEDIATE, 200, 100, 470)],
+        columns=["language", "run", "examples", "low", "high"],
+    ).assign(target="xnli", smallest=10, largest=3000)  # fmt: skip
+    even = pd.DataFrame(
         {
-            "target": "xnli", "language": ["qab", "qac"] * 2, "run": ["none"] * 2 + ["mnli"] * 2,
-            "examples": [0, 35, 1200, np.inf], "smallest": 10, "largest": 3000,
+            "series": [INTERMEDIATE], "lose": 40.0, "lose_clearly": 10.0, "cells": 20, "worst_gain": -2.0,
+            "worst_low": -3.0, "worst_high": -1.0, "sd_gain": 0.5, "sd_low": -1.0, "sd_high": 2.0,
         }
     )  # fmt: skip
-    even = pd.DataFrame(
-        {"series": [INTERMEDIATE], "lose": 40.0, "lose_clearly": 10.0, "cells": 20, "worst_gain": -2.0, "sd_gain": 0.5}
-    )
-    return findings.answer(one, slopes, slopes.iloc[:0], worth, even, list(missing))
+    if layers is None:
+        layers = pd.DataFrame(columns=["metric", "layer", "main", "language", "value", "low", "high"])
+    alignment = slopes.assign(part="cka") if len(layers) else slopes.iloc[:0]
+    sizes = amounts(200, 3000) if sizes is None else sizes
+    return findings.answer(one, slopes, alignment, layers, sizes, worth, even, list(missing))
+
+
+def amounts(direct, home):
+    """Training sets of XNLI: direct tuning on 10 or ``direct`` examples, the source language's on ``home``."""
+    rows = [("xnli", "qab", "direct=10", 10), ("xnli", "qab", "direct=0", direct), ("xnli", "qaa", "source=0", home)]
+    return pd.DataFrame(rows, columns=["target", "language", "run", "examples"])
 
 
 def test_the_conclusion_says_what_the_intervals_say(tmp_path):
@@ -79,8 +96,10 @@ def test_the_conclusion_says_what_the_intervals_say(tmp_path):
     assert "the more distant the language, the more it is ahead (slope +20.0" in text
     assert "- XNLI: intermediate training −1.2 [−2.0, −0.4] (slope −8.0 [−15.0, −1.0]); direct tuning +5.0" in text
     assert "(slope +12.0 [−1.0, 25.0], no evidence)" in text
-    assert "median over 2 languages: `none` <10; of the intermediate runs from 1,200 (`mnli`) to 1,200" in text
-    assert "40% of 20 cells lose, 10% with an interval below zero; the worst language −2.0 points" in text
+    assert "median over 2 languages: `none` <10 [<10, 60]; mean of the intermediate runs 200 [100, 470]" in text
+    assert "; single runs from 20 [12, 40] (`ccg`) to 1,200 [500, >3,000] (`mnli`)." in text
+    assert "40% of 20 cells lose (without any effect half would), 10% with an interval below zero" in text
+    assert "the worst language −2.0 [−3.0, −1.0]; the standard deviation over languages +0.5 [−1.0, 2.0], no" in text
     assert "Missing" not in text and "not XTREME" in text
 
 
@@ -89,6 +108,47 @@ def test_no_evidence_and_missing_are_said(tmp_path):
     assert "no evidence of an effect (mean +1.0 (one seed: no interval), 7 languages)" in text
     assert "No evidence that the gain of direct tuning depends on distance (missing)" in text
     assert text.endswith("Missing: `ccg` (7 scores).")
+
+
+def test_whether_direct_tuning_had_as_many_examples_is_said(tmp_path):
+    found = numbers(intermediate_mean=(1, 0, 2))
+    text = said(tmp_path, found, sizes=amounts(3000, 3000))
+    assert "begin with 10 examples; the whole sets have as many as the source language's: XNLI 3,000." in text
+    assert "at most so many are seen: XNLI 1,600." in text, "a hundred steps of sixteen"
+    text = said(tmp_path, found, sizes=amounts(200, 900))
+    assert "do not have as many as the source language's: XNLI 200 against 900." in text and "are seen" not in text
+
+
+def test_alignment_is_said_of_every_layer(tmp_path):
+    layers = pd.DataFrame(
+        [(0, False, MEAN, 0, 0, 0), (1, True, MEAN, -9, -10, -8), (2, False, MEAN, -3, -4, -2),
+         (2, False, "qab", 5, 4, 6), (3, False, MEAN, -7, -9, -5), (4, False, MEAN, 2, 1, 3)],
+        columns=["layer", "main", "language", "value", "low", "high"],
+    ).assign(metric="cka")  # fmt: skip
+    text = said(tmp_path, numbers(intermediate_mean=(-9, -10, -8), intermediate_slope=(1, 0, 2)), layers=layers)
+    line = next(line for line in text.splitlines() if line.startswith("- linear CKA"))
+    assert line == (
+        "- linear CKA: intermediate training −9.0 [−10.0, −8.0] (slope +1.0 [0.0, 2.0], no evidence); of 4 other "
+        "layers lower in 2 (most in layer 3: −7.0 [−9.0, −5.0]), higher in 1 (most in layer 4: +2.0 [1.0, 3.0]), "
+        "no evidence in 1"
+    )
+    assert "these intervals cover seeds, not sentences" in text
+
+
+def test_slopes_over_every_distance_are_a_column_each():
+    rows = [
+        ("tagging", INTERMEDIATE, "distance", "", -4.86, -16.4, 6.8),
+        ("tagging", INTERMEDIATE, "distance", "other_script", 2.0, 1.0, 3.0),
+        ("udpos", DIRECT, "distance", "", 24.4, -19.0, 66.8),
+        ("udpos", DIRECT, "distance", "other_script, log10_text", 5.0, 4.0, 6.0),
+    ]
+    table = findings.wide(pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high"]))
+    held = ["distance, other_script held fixed", "distance, other_script, log10_text held fixed"]
+    assert list(table) == ["part", "series", "distance", *held]
+    assert table.replace("\N{NO-BREAK SPACE}", " ", regex=True).values.tolist() == [
+        ["tagging", INTERMEDIATE, "−4.9 [−16.4, 6.8]", "+2.0 [1.0, 3.0]", ""],
+        ["UDPOS", DIRECT, "+24.4 [−19.0, 66.8]", "", "+5.0 [4.0, 6.0]"],
+    ]
 
 
 def test_numbers_of_examples_are_said_as_censored():
@@ -111,6 +171,23 @@ def test_numbers_of_examples_are_said_as_censored():
 def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tmp_path, further, keys, message):
     with pytest.raises(UserError, match=message):
         study(tmp_path, question="distance", further=further, **keys)
+
+
+def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_language(tmp_path):
+    mirror.build(tmp_path / "mirror", 3)
+    base = load_study("xtreme")
+    one = load_study(
+        "xtreme-distance", hub=base.hub.model_copy(update={"mirror": str(tmp_path / "mirror")}).model_dump()
+    )
+    found: dict = {}
+    for tuning in tunings(one, open_source(one), "direct"):
+        found.setdefault((tuning.target, tuning.training_language), []).append(tuning.examples)
+    assert {tuple(examples) for examples in found.values()} == {(10, 30, 100, 300, 1000, 3000, 10000, 0)}
+    languages = {target: {code for name, code in found if name == target} for target, _ in found}
+    assert {"source", "sw", "ur", "zh"} < languages["xnli"] and len(languages["xnli"]) == 15
+    assert {"source", "sw", "te"} < languages["tydiqa"] and {"source", "ta", "eu"} < languages["udpos"]
+    shared = [run for run in list_runs(base) if run in list_runs(one)]
+    assert len(shared) == len(list_runs(base)) - 1 and all(run.folder(base) == run.folder(one) for run in shared)
 
 
 # --- figures -----------------------------------------------------------------------------------------------
@@ -140,19 +217,29 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
         columns=["target", "language", "run", "examples"],
     )  # fmt: skip
     levels = results.estimates(found, wanted(names, targets, codes, [1, 2]), codes[0])
-    curves, worth = learning_curves.learning_curves(found, sizes, codes), learning_curves.worth(found, sizes, names)
+    curves, worth = (
+        learning_curves.learning_curves(found, sizes, codes),
+        learning_curves.worth(found, sizes, names, names[1:]),
+    )
     layers = pd.DataFrame(
-        [(run, 1, code, layer, metric, 50.0 + layer) for run in names for code in away.index for layer in range(4)
-         for metric in ("accuracy", "cka", "cosine_margin")],
-        columns=["intermediate", "seed", "language", "layer", "metric", "score"],
-    )  # fmt: skip
+        [
+            (run, seed, code, layer, metric, 50.0 + layer + seed * (run == "mnli"), layer == 1)
+            for run in names
+            for code in away.index
+            for layer in range(4)
+            for metric in ("accuracy", "cka", "cosine_margin")
+            for seed in (1, 2)
+        ],
+        columns=["intermediate", "seed", "language", "layer", "metric", "score", "main"],
+    )
+    changes = distances.layer_gains(layers, names[1:], away, np.random.default_rng(0))
     with plt.style.context(drawing.STYLE):
         drawn = {
             "gains": panels.gain_panels(distances.gain_table(gains, far), slopes),
             "slopes": panels.slope_panels(slopes),
             "curves": panels.curve_panels(curves, levels, list(away.index)),
             "worth": panels.worth_heatmap(worth, list(away.index)),
-            "alignment": panels.alignment_panels(layers, names[1:], list(away.index)),
+            "alignment": panels.alignment_panels(layers, changes, names[1:], list(away.index)),
             "robustness": panels.robustness_panels(robustness(found, targets, names[1:], names[1:], away.index)),
         }
         for name, figure in drawn.items():
@@ -167,11 +254,13 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
     ]
     (x0, x1), (y0, y1) = ends[0].get_data()
     assert (y1 - y0) / (x1 - x0) == pytest.approx(-4.5), "the mean of mnli, −9, and of one that changes nothing"
+    slope = f"slope {-4.5:+.1f} [".replace("-", "−")
+    assert [text.get_text()[: len(slope)] for text in ax.texts].count(slope) == 1, "and is said"
     cells = [text.get_text() for text in drawn["worth"].axes[0].texts]
     expected = [
         panels.worth_text(row.examples, 10, 3000)
         for row in worth.itertuples()
-        if row.target == "xnli" and row.language in away.index
+        if row.target == "xnli" and row.language in (*away.index, MEDIAN)
     ]
     assert sorted(cells) == sorted(expected)
     assert len(drawn["curves"].axes) == 3 * min(count - 1, panels.COLUMNS)

@@ -9,6 +9,7 @@ from synthetic import known, study
 from xstilts import results
 from xstilts.questions import distances
 from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.results import MEAN
 from xstilts.settings import DIRECT
 
 DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})
@@ -110,27 +111,32 @@ def test_script_and_pretraining_size_are_held_fixed():
     other, size = np.array([0, 0, 1, 0, 1, 1, 0, 1.0]), np.array([2, 1, 0.5, 2, 1, 0, 0.1, 1.5])
     codes = [f"l{number}" for number in range(8)]
     values = pd.Series(7 - 20 * far - 8 * other + 3 * size, index=codes)
-    table = pd.DataFrame({"distance": far, "other_script": other, "log10_cc100_gib": size}, index=codes)
+    table = pd.DataFrame({"distance": far, "other_script": other, "log10_text": size}, index=codes)
     rng, gains = np.random.default_rng(0), (values, np.zeros((8, 100)), 1)
     value, low, high, count, held = distances.adjusted(gains, table, rng)
     assert [value, low, high] == pytest.approx([-20] * 3) and count == 8
-    assert held == ["other_script", "log10_cc100_gib"]
+    assert held == ["other_script", "log10_text"]
     assert distances.theil_sen(far, values.to_numpy()) < -22, "distance alone takes some of the script's blame"
-    unknown = table.assign(log10_cc100_gib=[np.nan, *size[1:]], other_script=1.0)
+    unknown = table.assign(log10_text=[np.nan, *size[1:]], other_script=1.0)
     assert distances.adjusted(gains, unknown, rng)[4] == [], "known for all, and varying"
     assert np.isnan(distances.adjusted((values[:5], np.zeros((5, 100)), 1), table, rng)[0]), "too few languages"
     languages = pd.DataFrame(
         {"script": ["Latin", "Latin", "Greek"], "distance": [0, 0.1, 0.2], "cc100_gib": [300, 100, 10]}, ["a", "b", "c"]
     )
-    found = distances.predictors(languages, "a")
-    assert found["other_script"].tolist() == [0, 0, 1] and found["log10_cc100_gib"][1:].tolist() == [2, 1]
+    found = distances.predictors(languages, "a", languages["cc100_gib"])
+    assert found["other_script"].tolist() == [0, 0, 1] and found["log10_text"][1:].tolist() == [2, 1]
+    found = distances.predictors(languages, "a", pd.Series({"a": 300, "b": 105, "c": 100}))
+    assert "log10_text" not in found, "the others have as much"
+    found = distances.predictors(languages, "a", pd.Series({"a": 300, "b": 100, "c": 0}))
+    assert "log10_text" not in distances.adjusted((pd.Series({"b": 1.0, "c": 2.0}), np.zeros((2, 9)), 1), found, rng)[4]
 
 
 def test_every_kind_of_distance_has_its_slope():
     languages = pd.DataFrame({"distance": DISTANCE, "cognates": 1 - DISTANCE / 2, "script": ["L", "L", "G", "L", "G"]})
     languages["genetic"] = [0, 0.5, np.nan, 0.2, 0.3]
     gains = distances.series_gains(replicates(exact()), {"xnli": ["xnli"]}, [], ["mnli"], AWAY.index)
-    table = distances.every_distance(gains, languages, "qaa", np.random.default_rng(0))
+    covariates = distances.predictors(languages, "qaa", pd.Series(1, languages.index))
+    table = distances.every_distance(gains, languages, covariates, np.random.default_rng(0))
     over = table[(table["series"] == INTERMEDIATE) & (table["held"] == "")].set_index("over")
     assert over["value"][["distance", "cognates"]].tolist() == pytest.approx([-20, -40])
     genetic = theilslopes(6 - 20 * DISTANCE[["qab", "qad", "qae"]], [0.5, 0.2, 0.3]).slope
@@ -155,6 +161,30 @@ def test_alignment_before_and_after_is_paired_by_seed():
     single = distances.aligned(one, np.random.default_rng(0), 50)
     drawn = distances.series_gains(single, {"cka": ["cka"]}, [], ["mnli"], ["qab", "qac"])
     assert np.isnan(distances.gain_table(drawn, DISTANCE)["low"]).all(), "one seed has no interval"
+
+
+def test_alignment_changes_layer_by_layer():
+    """Phase 2 takes 4 points a layer and 10 more of qac in layer 2; seeds differ by what differences do not see."""
+    rows = [
+        (run, seed, code, layer, "cka", 60 + seed - (4 * layer + 10 * (layer == 2 and code == "qac")) * (run == "mnli"))
+        for run in ("none", "mnli", "mnli@qab") for seed in (1, 2) for code in ("qab", "qac") for layer in (1, 0, 2)
+    ]  # fmt: skip
+    layers = pd.DataFrame(rows, columns=["intermediate", "seed", "language", "layer", "metric", "score"])
+    layers["main"] = layers["layer"] == 1
+    table = distances.layer_gains(layers, ["mnli"], AWAY[["qab", "qac"]], np.random.default_rng(0))
+    found = table.set_index(["layer", "language"])
+    assert found["value"].to_dict() == pytest.approx(
+        {(0, "qab"): 0, (0, "qac"): 0, (0, MEAN): 0, (1, "qab"): -4, (1, "qac"): -4, (1, MEAN): -4,
+         (2, "qab"): -8, (2, "qac"): -18, (2, MEAN): -13}
+    )  # fmt: skip
+    assert set(table.loc[table["main"], "layer"]) == {1} and set(table["seeds"]) == {2}
+    assert (table["high"] - table["low"]).max() < 1e-9, "the seeds agree"
+    rows = layers["seed"].eq(2) & layers["intermediate"].eq("mnli") & layers["layer"].eq(2)
+    apart = distances.layer_gains(
+        layers.assign(score=layers["score"] - 2 * rows), ["mnli"], AWAY[["qab", "qac"]], np.random.default_rng(0)
+    ).set_index(["layer", "language"])
+    low, high = apart.loc[(2, MEAN), ["low", "high"]]
+    assert low < -14 - 1 and high > -14 + 1, "two seeds, two points apart: widened beyond both"
 
 
 def test_source_language_runs_and_distances(tmp_path):

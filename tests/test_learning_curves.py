@@ -8,7 +8,8 @@ from sklearn.isotonic import IsotonicRegression
 from synthetic import known, study
 from xstilts import results
 from xstilts.questions import learning_curves
-from xstilts.questions.learning_curves import crossing, smoothed
+from xstilts.questions.distances import INTERMEDIATE
+from xstilts.questions.learning_curves import MEDIAN, crossing, smoothed
 from xstilts.sources import open_source
 
 SIZES = [10, 100, 1000]
@@ -64,9 +65,8 @@ def test_known_crossings_are_found():
 
     runs = [*levels, *(f"{word}={count}" for word in ("direct", "source") for count in SIZES)]
     found = results.resample(known(score, runs, ["xnli"], ["qab", "qac"], [1, 2]), np.random.default_rng(0), 100)
-    worth = learning_curves.worth(found, table(), ["none", "mnli", "ccg", "qqp", "absent"]).set_index(
-        ["language", "run"]
-    )
+    runs = ["none", "mnli", "ccg", "qqp", "absent"]
+    worth = learning_curves.worth(found, table(), runs, ["mnli", "qqp", "absent"]).set_index(["language", "run"])
     expected = {"none": 10**1.5, "mnli": 10**2.5, "ccg": 0, "qqp": np.inf}
     for run, examples in expected.items():
         row = worth.loc["qab", run]
@@ -74,6 +74,12 @@ def test_known_crossings_are_found():
     assert worth.loc[("qac", "none"), "examples"] == 0 and worth.loc[("qac", "mnli"), "examples"] == pytest.approx(
         10**1.7
     )
+    # the mean of 55 and 70 is beyond both curves; of the two languages' numbers the median is the lower one
+    medians = worth.loc[MEDIAN, "examples"].to_dict()
+    assert medians == pytest.approx(
+        {"none": 0, "mnli": 10**1.7, "ccg": 0, "qqp": np.inf, INTERMEDIATE: 10**2.45}, rel=1e-3
+    )
+    assert worth.loc[("qab", INTERMEDIATE), "examples"] == np.inf
     assert set(worth["smallest"]) == {10} and set(worth["largest"]) == {1000} and "absent" not in worth.index.levels[1]
     curves = learning_curves.learning_curves(found, table(), ["qaa", "qab", "qac"])
     drawn = curves.pivot(index=["series", "language"], columns="examples", values="value")
@@ -86,8 +92,8 @@ def test_a_curve_that_falls_is_smoothed_first():
     scores = {"direct=10": 40, "direct=100": 60, "direct=1000": 50, "none": 55, "mnli": 58}
     stats = known(lambda run, *_: scores[run], list(scores), ["xnli"], ["qab"], [1])
     found = results.resample(stats, np.random.default_rng(0), 20)
-    worth = learning_curves.worth(found, table()[lambda rows: rows["language"] == "qab"], ["none", "mnli"])
-    assert worth["examples"].tolist() == [pytest.approx(100, rel=1e-3), np.inf]
+    worth = learning_curves.worth(found, table()[lambda rows: rows["language"] == "qab"], ["none", "mnli"], [])
+    assert worth["examples"].tolist() == [pytest.approx(100, rel=1e-3), np.inf] * 2, "its median is the one language's"
 
 
 def test_curve_and_level_move_together():
@@ -99,7 +105,7 @@ def test_curve_and_level_move_together():
     stats = known(lambda *_: 0, [run for run, _ in rows], ["xnli"], ["qab"], [1], examples=200)
     stats["numerator"] = np.concatenate([values for _, values in rows])
     found = results.resample(stats, np.random.default_rng(0), 300)
-    row = learning_curves.worth(found, table()[lambda rows: rows["language"] == "qab"], ["none"]).iloc[0]
+    row = learning_curves.worth(found, table()[lambda rows: rows["language"] == "qab"], ["none"], []).iloc[0]
     assert row[["examples", "low", "high"]].tolist() == pytest.approx([100] * 3)
 
 

@@ -1,6 +1,7 @@
 """Worst language, spread and losers, by hand and against an independent computation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from synthetic import known, statistics
@@ -34,6 +35,8 @@ def test_by_hand():
     assert table["lose"].tolist() == pytest.approx([0, 100 / 3, 200 / 3, 0, 50])
     assert table["lose_clearly"].tolist() == table["lose"].tolist(), "there is no noise"
     assert table["cells"].tolist() == [6, 6, 6, 6, 12] and set(table["seeds"]) == {2}
+    ends = table.loc[INTERMEDIATE, ["worst_low", "worst_high", "sd_low", "sd_high"]].tolist()
+    assert ends == pytest.approx([2.5, 2.5, *[table["sd_gain"][INTERMEDIATE]] * 2], abs=1e-4)
 
 
 def test_a_run_is_compared_over_its_own_seeds():
@@ -46,6 +49,21 @@ def test_a_run_is_compared_over_its_own_seeds():
     row = table[table["series"] == "mnli"].iloc[0]
     assert row["worst_gain"] == pytest.approx(0, abs=1e-4) and row["seeds"] == 1
     assert row["lose"] == pytest.approx(100 / 3)
+
+
+def test_the_mean_of_runs_is_as_sure_as_its_runs_allow():
+    """Runs that differ from ``none`` by one and the same noise are no surer together; independent ones are."""
+    runs = ["none", *(f"mnli={number}" for number in range(1, 5))]
+    stats = statistics(runs, ["xnli"], ["qaa", *CODES], [1, 2, 3], 150)
+    copied = stats[stats["intermediate"].isin(runs[:2])]
+    copied = pd.concat([copied, copied[copied["intermediate"] == runs[1]].assign(intermediate=runs[2])])
+    width = {}
+    for name, table, some in (("apart", stats, runs[1:]), ("same", copied, runs[1:3])):
+        found = results.resample(table, np.random.default_rng(0), 300)
+        even = robustness(found, ["xnli"], some, some, CODES).set_index("series")
+        size = even["worst_high"] - even["worst_low"]
+        width[name] = size[INTERMEDIATE] / size[some].mean()
+    assert width["same"] == pytest.approx(1, abs=1e-3) and width["apart"] < 0.9
 
 
 def test_without_none_nothing_is_known():

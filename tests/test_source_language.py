@@ -1,6 +1,7 @@
 """Question 6 on made-up statistics whose truth is known, in words, in figures, and through the study's own command."""
 
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +56,8 @@ def style():
 def study(tmp_path):
     return make_study(
         tmp_path, intermediate=RUNS, targets=["tydiqa"], bundle="each", further=FURTHER, seeds=2,
-        question="source-language", micro={"languages": CODES}, figures=str(tmp_path / "figures"),
+        question="source-language", micro={"languages": CODES, "span": {"train": 60}},
+        figures=str(tmp_path / "figures"),
         training={"intermediate": {"steps": 10, "batch_size": 8, "epochs": 0}},
     )  # fmt: skip
 
@@ -115,6 +117,18 @@ def test_the_design_is_read_off_the_settings(study):
         ADDED: ("qab",), DROPPED: ("qaa",), NEITHER: ("qac", "qad"),
     }  # fmt: skip
     assert asked.groups(plan, "squad1@all=60", "squad1") == {BOTH: ("qaa",), ADDED: ("qab", "qac", "qad")}
+
+
+def test_runs_on_as_many_examples_and_on_more_are_told_apart(tmp_path):
+    """The default squad1 has 60 examples in each of four languages; 62 are 15 of each."""
+    runs = ["none", "squad1", "squad1@all=62", "squad1@all", "squad1@all=20", "squad1+mnli@qab"]
+    sizes = {"languages": CODES, "span": {"train": 60}, "classification": {"train": 100}}
+    study = make_study(tmp_path, intermediate=runs, targets=["tydiqa"], bundle="each", micro=sizes)
+    plan = asked.design(study, open_source(study))
+    assert plan.examples == dict(zip(runs, (0, 60, 60, 240, 20, 160), strict=True))
+    pairs = [pd.Series({"first": run, "second": "squad1"}) for run in runs[2:5]]
+    amounts = [source_language_findings._amount(pair, plan) for pair in pairs]
+    assert amounts == ["as many examples", "more examples", "fewer examples"]
 
 
 def test_phase_2_is_recovered(study):
@@ -203,7 +217,7 @@ def test_the_answer_follows_the_numbers(study):
     said = words(study)
     assert "exact match on TyDiQA in 4 languages, 4 intermediate runs; Amari (qaa) is the source language" in said
     assert "Every run of phase 2 takes 10 steps of 8 examples" in said
-    assert "alone?** On average over the languages it helps: `squad1@all=60` +5.0 [5.0, 5.0]." in said
+    assert "alone, on as many examples?** On average over the languages it helps: `squad1@all=60` +5.0 [5.0" in said
     assert "than Amari (qaa)?** On average over the languages it hurts: `squad1@qab` −2.0 [−2.0, −2.0]." in said
     assert "+7.0 [7.0, 7.0] in the 3 languages that only `squad1@all=60` has seen" in said
     assert "−10.0 [−10.0, −10.0] in the language (qaa) that only `squad1` has seen" in said
@@ -225,7 +239,10 @@ def test_the_source_is_the_best_or_nothing_is_known(study, monkeypatch):
         "No evidence that any other is better or worse (mean over phase 2, on the languages that are neither's; "
         in said
     )
-    assert "No evidence on average, either way: `squad1@all=60`" in said and "(no evidence)" in said
+    assert "No evidence on average, either way: `squad1@all=60`" in said
+    lines = [line for line in said.splitlines() if line.startswith("- `squad1@") or "instead of" in line]
+    spanning = [number for line in lines for number in re.findall(r"\[−\d[^]]*, \d[^]]*\]", line)]
+    assert len(spanning) == sum(line.count("] (no evidence)") for line in lines) > 3, "each of them is said to be none"
 
 
 def test_what_has_not_run_is_missing_and_its_averages_too(study):

@@ -58,9 +58,11 @@ CODE = {
         *("results", "standings", "effort", "findings", "figures/"),
         *_in("publications", "published", "comparison", "beside"),
     ),
-    "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
+    "distance": _answer(
+        *("distances", "resources", "learning_curves", "robustness", "distance_figures", "distance_findings")
+    ),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
-    "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
+    "domain-shift": _answer("domains", "resources", "shift", "shift_findings", "shift_figures"),
     "retrieval": _answer("recall", "recall_figures"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")

@@ -13,6 +13,7 @@ from ..settings import DIRECT
 from ..study import NONE
 from ..tasks import TASKS
 from .distances import COMPARED, INTERMEDIATE
+from .learning_curves import MEDIAN
 
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
 TITLES = METRICS | {COMPARED: "mean of the targets"}
@@ -28,23 +29,26 @@ def title(part: str) -> str:
 
 def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     """Gain over ``none`` against distance, a panel per part: the mean of the intermediate runs, and direct tuning
-    where there is any, with 95% intervals (the widest may leave the panel) and Theil-Sen lines. Languages are named
-    where they are few. ``gains``: ``distances.gain_table``; ``slopes``: ``distances.against_distance``."""
+    where there is any, with 95% intervals (the widest may leave the panel) and Theil-Sen lines, whose slopes stand
+    below with their intervals. Languages are named where they are few. ``gains``: ``distances.gain_table``;
+    ``slopes``: ``distances.against_distance``."""
     gains = gains[gains["series"].isin(LOOKS)]
     parts = list(gains["part"].unique())
     columns = min(4, len(parts))
     lines = -(-len(parts) // columns)
-    figure, grid = plt.subplots(lines, columns, figsize=(2.1 * columns, 0.75 + 1.75 * lines), squeeze=False)
+    figure, grid = plt.subplots(lines, columns, figsize=(2.1 * columns, 0.75 + 2.05 * lines), squeeze=False)
     for ax, part in zip(grid.flat, parts, strict=False):
         here = gains[gains["part"] == part]
-        for series, shown in here.groupby("series", sort=False):
+        for number, (series, shown) in enumerate(here.groupby("series", sort=False)):
             look = LOOKS[series]
             shift = (0.004 if series == DIRECT else -0.004) * (2 if here["series"].nunique() > 1 else 0)
             ax.vlines(shown["distance"] + shift, shown["low"], shown["high"], colors=look["color"], linewidth=0.6)
             ax.plot(
                 shown["distance"] + shift, shown["value"], linestyle="", markersize=3.5, label=NAMES[series], **look
             )
-            _line(ax, shown, _slope(slopes, part, series), look["color"], "--" if series == DIRECT else "-")
+            if len(slope := slopes[(slopes[["part", "series", "quantity"]] == [part, series, "slope"]).all(axis=1)]):
+                _line(ax, shown, slope["value"].iloc[0], look["color"], "--" if series == DIRECT else "-")
+                _name_slope(ax, slope.iloc[0], look["color"], number)
         ax.axhline(0, color="0.3", linewidth=0.6)
         named = here["language"].nunique() <= 12
         above = f"alignment: {title(part)}" if part in METRICS else title(part)
@@ -66,16 +70,20 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
     return figure
 
 
-def _slope(slopes: pd.DataFrame, part: str, series: str) -> float:
-    row = slopes[(slopes["part"] == part) & (slopes["series"] == series) & (slopes["quantity"] == "slope")]
-    return row["value"].iloc[0] if len(row) else np.nan
-
-
 def _line(ax: Axes, shown: pd.DataFrame, slope: float, colour: str, style: str) -> None:
-    if np.isfinite(slope):
-        ends = np.array([shown["distance"].min(), shown["distance"].max()])
-        level = (shown["value"] - slope * shown["distance"]).median()  # scipy's intercept, "separate"
-        ax.plot(ends, level + slope * ends, color=colour, linestyle=style, linewidth=0.9)
+    ends = np.array([shown["distance"].min(), shown["distance"].max()])
+    level = (shown["value"] - slope * shown["distance"]).median()  # scipy's intercept, "separate"
+    ax.plot(ends, level + slope * ends, color=colour, linestyle=style, linewidth=0.9)
+
+
+def _name_slope(ax: Axes, slope: pd.Series, colour: str, number: int) -> None:
+    """The slope with its interval in the ``number``-th line below the panel, bold where the interval excludes zero."""
+    text = f"slope {slope['value']:+.1f} [{slope['low']:.1f}, {slope['high']:.1f}]".replace("-", "−")
+    weight = "bold" if slope["low"] > 0 or slope["high"] < 0 else "normal"
+    ax.annotate(
+        text, (0, 0), (0, -20 - 8 * number), xycoords="axes fraction", textcoords="offset points", va="top",
+        fontsize=6, color=colour, weight=weight,
+    )  # fmt: skip
 
 
 def _name_languages(ax: Axes, rows: pd.DataFrame) -> None:
@@ -165,6 +173,7 @@ def curve_panels(curves: pd.DataFrame, levels: pd.DataFrame, codes: list[str]) -
     for ax, code in zip(grid[0], codes, strict=True):
         ax.set_title(code, fontsize=7)
     figure.supxlabel("training examples, in the language itself (zero-shot: in the source language)", fontsize=8)
+    figure.supylabel("score", fontsize=8)
     handles = {name: handle for ax in grid.flat for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     what = "Learning curves of direct tuning by language and target, with zero-shot scores as level lines. Scores"
@@ -185,7 +194,8 @@ def worth_text(examples: float, smallest: int, largest: int) -> str:
 
 def worth_heatmap(worth: pd.DataFrame, codes: list[str]) -> Figure:
     """How many examples of the language itself give the zero-shot score of each run: rows are runs, columns the
-    languages ``codes``, a panel per target. ``worth``: as ``learning_curves.worth`` gives it."""
+    languages ``codes`` and their median, a panel per target. ``worth``: as ``learning_curves.worth`` gives it."""
+    codes = [*codes, MEDIAN]
     targets, runs = list(worth["target"].unique()), list(worth["run"].unique())
     size = (1.1 + 0.33 * max(4, len(codes)) * len(targets), 0.8 + 0.2 * len(runs))
     figure, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
@@ -199,7 +209,8 @@ def worth_heatmap(worth: pd.DataFrame, codes: list[str]) -> Figure:
             if code in codes:
                 ax.text(codes.index(code), runs.index(run), text, ha="center", va="center", fontsize=5)
         ax.set_xticks(range(len(codes)), codes, rotation=90 if len(codes) > 8 else 0, fontsize=5.5)
-        ax.set_yticks(range(len(runs)), runs)
+        ax.set_yticks(range(len(runs)), [NAMES.get(run, run) for run in runs])
+        ax.axvline(len(codes) - 1.5, color="white", linewidth=2)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         ax.set_title(title(target), loc="left", fontweight="bold", fontsize=7)
@@ -214,9 +225,10 @@ def worth_heatmap(worth: pd.DataFrame, codes: list[str]) -> Figure:
     return figure
 
 
-def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]) -> Figure:
+def alignment_panels(layers: pd.DataFrame, gains: pd.DataFrame, averaged: list[str], codes: list[str]) -> Figure:
     """Retrieval accuracy, CKA and cosine margin by hidden layer, before phase 2 (``none``) and after: a column per
-    language; thin lines are runs, the thick one their mean. ``layers``: ``distances.read_layers``, mean over seeds."""
+    language; thin lines are runs, the thick one their mean, with the interval of its difference from ``none``.
+    ``layers``: ``distances.read_layers``, mean over seeds; ``gains``: ``distances.layer_gains``."""
     codes = shown_languages(codes)
     metrics = [metric for metric in METRICS if metric in set(layers["metric"])]
     mean = layers.pivot_table("score", "layer", ["metric", "language", "intermediate"])
@@ -229,6 +241,9 @@ def alignment_panels(layers: pd.DataFrame, averaged: list[str], codes: list[str]
             ax.plot(after.index, after, color=GAIN, linewidth=0.4, alpha=0.5)
             ax.plot(after.index, after.mean(axis=1), color=GAIN, marker="o", ms=2.5, label=NAMES[INTERMEDIATE])
             if NONE in here:
+                change = gains[(gains["metric"] == metric) & (gains["language"] == code)].set_index("layer")
+                base = here[NONE].reindex(change.index)
+                ax.vlines(base.index, base + change["low"], base + change["high"], colors=GAIN, linewidth=0.9)
                 ax.plot(here.index, here[NONE], color="black", linestyle="--", marker="x", ms=3, label="none")
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

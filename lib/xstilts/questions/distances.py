@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from .. import results
-from ..results import Replicates, finished
+from ..results import MEAN, Replicates, finished
 from ..settings import DIRECT
 from ..study import NONE, Study
 from ..tasks import TASKS
 from ..tunings import SOURCE
+from .resources import EQUAL
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is its largest training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
@@ -82,6 +83,33 @@ def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
     score = dict(zip(main.index, main.to_numpy(float), strict=True))
     nothing = np.full((len(seeds), resamples), 0.0 if len(seeds) > 1 else np.nan)
     return Replicates(score, dict.fromkeys(score, nothing), seeds, resamples, rng)
+
+
+def layer_gains(
+    layers: pd.DataFrame, averaged: Sequence[str], distance: pd.Series, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Change of alignment by phase 2 in every hidden layer: the gain of ``INTERMEDIATE`` in each language and, as the
+    language ``MEAN``, over all of them; over seeds alone, as :func:`aligned`. ``distance``: of these languages.
+
+    Columns: metric, layer, main, language, value, low, high, seeds.
+    """
+    named = layers.assign(metric=layers["metric"] + "@" + layers["layer"].astype(str), main=True)
+    found = aligned(named, rng)
+    parts: dict[str, Sequence[str]] = {name: [name] for name in named["metric"].unique()}
+    gains = {part: of for (part, _), of in series_gains(found, parts, [], averaged, distance.index).items()}
+    rows = []
+    for part, (values, spreads, seeds) in gains.items():
+        metric, _, layer = part.rpartition("@")
+        drawn = {
+            code: np.append(value, value + spread)
+            for (code, value), spread in zip(values.items(), spreads, strict=True)
+        }
+        drawn[MEAN] = np.mean(list(drawn.values()), axis=0)
+        rows += [(metric, int(layer), code, *interval(draws), seeds) for code, draws in drawn.items()]
+    table = pd.DataFrame(rows, columns=["metric", "layer", "language", "value", "low", "high", "seeds"])
+    main = table["layer"].isin(layers.loc[layers["main"].astype(bool), "layer"])
+    table.insert(2, "main", main)
+    return table
 
 
 def distances(languages: pd.DataFrame) -> pd.DataFrame:
@@ -212,13 +240,12 @@ def interval(draws: np.ndarray) -> tuple[float, float, float]:
 
 
 def every_distance(
-    gains: dict[tuple[str, str], Gains], languages: pd.DataFrame, source_language: str, rng: np.random.Generator
+    gains: dict[tuple[str, str], Gains], languages: pd.DataFrame, covariates: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Slopes of ``INTERMEDIATE`` and ``DIRECT`` over each distance that is known, and over ``distance`` with script
-    and log pretraining size held fixed: part, series, over, held (those covariates), value, low, high, languages."""
+    """Slopes of ``INTERMEDIATE`` and ``DIRECT`` over each distance that is known, and over ``distance`` with the
+    ``covariates`` (:func:`predictors`) held fixed: part, series, over, held (those), value, low, high, languages."""
     rows: list[tuple] = []
     known = distances(languages)
-    table = predictors(languages, source_language)
     for (part, series), (values, spreads, seeds) in gains.items():
         if series in (INTERMEDIATE, DIRECT):
             for name in known:
@@ -227,17 +254,21 @@ def every_distance(
                     apart = known.loc[values.index[there], name].to_numpy()
                     draws = slope_draws(apart, values[there].to_numpy(), spreads[there], rng)
                     rows.append((part, series, name, "", *interval(draws), len(apart)))
-            *found, count, held = adjusted((values, spreads, seeds), table, rng)
+            *found, count, held = adjusted((values, spreads, seeds), covariates, rng)
             if held and np.isfinite(found[0]):
                 rows.append((part, series, "distance", ", ".join(held), *found, count))
     return pd.DataFrame(rows, columns=["part", "series", "over", "held", "value", "low", "high", "languages"])
 
 
-def predictors(languages: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Distance and its covariates by language: other_script (than the source language's), log10 of cc100_gib."""
+def predictors(languages: pd.DataFrame, source_language: str, text: pd.Series) -> pd.DataFrame:
+    """Distance and its covariates by language: other_script (than the source language's) and, where the others differ
+    in it, log10_text. ``text``: how much the study's own encoder was pretrained on, in any unit
+    (``resources.resources``); NaN where there was none."""
     script = (languages["script"] != languages.loc[source_language, "script"]).astype(float)
     table = languages[["distance"]].assign(other_script=script)
-    return table.assign(log10_cc100_gib=np.log10(languages["cc100_gib"])) if "cc100_gib" in languages else table
+    text = text[text > 0]
+    away = text.drop(source_language, errors="ignore")
+    return table if away.max() <= EQUAL * away.min() else table.assign(log10_text=np.log10(text))
 
 
 def adjusted(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float, float, int, list[str]]:

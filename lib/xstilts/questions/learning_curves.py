@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from ..results import Replicates
+from ..results import Replicates, mean_of
 from ..settings import DIRECT
 from ..sources.kept import KeptSource
 from ..study import Study
 from ..tasks import TASKS
 from ..tunings import SOURCE, tunings
-from .distances import interval
+from .distances import INTERMEDIATE, interval, present
+
+MEDIAN = "median"  # in the column language
 
 
 def training_sizes(study: Study, source: KeptSource) -> pd.DataFrame:
@@ -68,24 +70,35 @@ def learning_curves(found: Replicates, sizes: pd.DataFrame, codes: Sequence[str]
     return pd.DataFrame(rows, columns=head)
 
 
-def worth(found: Replicates, sizes: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
-    """How many examples of the target language, in direct tuning, give the zero-shot score of each run.
+def worth(found: Replicates, sizes: pd.DataFrame, runs: Sequence[str], averaged: Sequence[str]) -> pd.DataFrame:
+    """How many examples of the target language, in direct tuning, give the zero-shot score of each run, and the mean
+    score of those of ``averaged`` (``INTERMEDIATE``); then, as the language ``MEDIAN``, the median over languages, the
+    lower one of two.
 
     Columns: target, language, run, examples, low, high (over test examples and seeds), smallest, largest (sizes that
     were trained), seeds. Censored as :func:`crossing` says: 0 is fewer than the smallest, inf more than the largest.
     Curve and level are moved together on each resample: the same test examples score both.
     """
     rows, direct = [], sizes[sizes["run"].str.startswith(DIRECT)]
+    medians: dict[tuple[str, str], list[tuple]] = {}
     for (target, code), part in direct.groupby(["target", "language"], sort=False):
         drawn = {row.examples: found.deviations(*found.of(row.run, target, [code])) for row in part.itertuples()}
         moved = {count: np.append(score, score + spread) for count, (score, spread, seeds) in drawn.items() if seeds}
         if not moved:
             continue
         curve = smoothed(np.stack(list(moved.values())))
-        for run in runs:
-            score, spread, seeds = found.deviations(*found.of(run, target, [code]))
+        levels = {run: found.of(run, target, [code]) for run in runs}
+        if among := present(found, averaged, [target]):
+            levels[INTERMEDIATE] = mean_of([found.of(run, target, [code]) for run in among])
+        for run, level in levels.items():
+            score, spread, seeds = found.deviations(*level)
             if seeds:
                 met = crossing(list(moved), curve, np.append(score, score + spread))
                 rows.append((target, code, run, *interval(met), min(moved), max(moved), seeds))
+                medians.setdefault((target, run), []).append((met, min(moved), max(moved), seeds))
+    for (target, run), parts in medians.items():
+        numbers, smallest, largest, counts = zip(*parts, strict=True)
+        middle = np.quantile(np.stack(numbers), 0.5, axis=0, method="lower")  # one of them: some may be infinite
+        rows.append((target, MEDIAN, run, *interval(middle), min(smallest), max(largest), min(counts)))
     head = ["target", "language", "run", "examples", "low", "high", "smallest", "largest", "seeds"]
     return pd.DataFrame(rows, columns=head)

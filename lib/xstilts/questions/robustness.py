@@ -19,8 +19,8 @@ from .distances import INTERMEDIATE, WHOLE, interval, present
 def robustness(
     found: Replicates, targets: Sequence[str], runs: Sequence[str], averaged: Sequence[str], codes: Sequence[str]
 ) -> pd.DataFrame:
-    """How even each run is over the languages ``codes``, beside ``none``; one row a run, then ``INTERMEDIATE`` (of
-    the table's rows of ``averaged``, without intervals) and ``DIRECT`` where all of ``targets`` have it.
+    """How even each run is over the languages ``codes``, beside ``none``; one row a run, then ``DIRECT`` where all of
+    ``targets`` have it and ``INTERMEDIATE``, the mean of the table's rows of ``averaged``.
 
     Columns: series; worst (lowest score of a language, mean over targets), worst_gain (that minus that of ``none``),
     worst_low, worst_high; sd (standard deviation over languages, mean over targets), sd_gain, sd_low, sd_high; lose
@@ -28,24 +28,25 @@ def robustness(
     cells, seeds.
     """
     groups = {run: present(found, [run], targets) for run in runs} | {DIRECT: present(found, [WHOLE], targets)}
-    rows = [
-        (name, *_evenness(found, group[0], targets, codes))
-        for name, group in ({NONE: [NONE]} | groups).items()
-        if group
-    ]
+    evenness = {
+        name: _evenness(found, group[0], targets, codes) for name, group in ({NONE: [NONE]} | groups).items() if group
+    }
+    if among := [evenness[name] for name in averaged if name in evenness]:
+        levels, changes, lose, cells, seeds = zip(*among, strict=True)
+        mean = np.mean(levels, axis=0), np.mean(changes, axis=0), np.mean(lose, axis=0), sum(cells), min(seeds)
+        evenness[INTERMEDIATE] = mean
+    rows = []
+    for name, ((worst, deviation), (lower, wider), lose, cells, seeds) in evenness.items():
+        rows.append((name, worst, *interval(lower), deviation, *interval(wider), *lose, cells, seeds))
     head = (
         "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds".split()
     )
-    table = pd.DataFrame(rows, columns=head)
-    among = table[table["series"].isin(averaged)]
-    if among.empty:
-        return table
-    numbers = ["worst", "worst_gain", "sd", "sd_gain", "lose", "lose_clearly"]
-    mean = among[numbers].mean().to_dict() | {"series": INTERMEDIATE, "cells": among["cells"].sum()}
-    return pd.concat([table, pd.DataFrame([mean | {"seeds": among["seeds"].min()}])], ignore_index=True)
+    return pd.DataFrame(rows, columns=head)
 
 
 def _evenness(found: Replicates, run: str, targets: Sequence[str], codes: Sequence[str]) -> tuple:
+    """(worst and standard deviation [2], their changes and then those on resamples [2, 1 + resamples], shares that
+    lose [2] in percent, cells, seeds) of a run."""
     worst, deviation, gains, seeds = [], [], [], []
     for target in targets:
         cells = []
@@ -62,14 +63,12 @@ def _evenness(found: Replicates, run: str, targets: Sequence[str], codes: Sequen
             worst.append([_lowest(part) for part in pairs])
             deviation.append([_scatter(part) for part in pairs])
     if not gains:
-        return (*[np.nan] * 10, 0, 0)
-    numbers = []
-    for drawn in (worst, deviation):
-        one, other = np.mean(drawn, axis=0)
-        change = one - other
-        numbers += [one[0], *interval(np.append(change[0], change[0] + change[1:]))]
+        return np.full(2, np.nan), np.full((2, 1 + found.resamples), np.nan), np.full(2, np.nan), 0, 0
+    ones, others = np.mean([worst, deviation], axis=1).swapaxes(0, 1)
+    change = ones - others
+    change[:, 1:] += change[:, :1]
     below = [(value < 0, high < 0) for value, _, high in gains]
-    return (*numbers, *(100 * np.mean(below, axis=0)), len(gains), min(seeds))
+    return ones[:, 0], change, 100 * np.mean(below, axis=0), len(gains), min(seeds)
 
 
 def _lowest(part: np.ndarray) -> np.ndarray:

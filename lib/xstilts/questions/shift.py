@@ -21,12 +21,12 @@ from ..sources.kept import KeptSource
 from ..study import NONE, Study, parse_run
 from ..tasks import Task, get
 from . import domains
+from .resources import EQUAL, resources
 
 IN, OUT, DROP = "in-domain", "out-of-domain", "drop"
 AGAINST = "against source"  # phase 2 in another language minus the same in the source language
 WORST, UNTRAINED = "worst language", "untrained languages"
 LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
-EQUAL = 1.1  # amounts of text within this factor of each other are no contrast
 SOURCE = "source"
 
 
@@ -68,14 +68,6 @@ def crossed(stats: pd.DataFrame, items: dict[str, str], runs: dict[str, str]) ->
     whole = told.groupby([tuned["examples"], tuned["seed"], language]).transform("nunique") == len(topics)
     side = np.where(tuned["id"].map(items) == told, IN, OUT)
     return pd.concat([base, tuned.assign(intermediate=side + "@" + language)[whole]], ignore_index=True)
-
-
-def resources(study: Study, source: Source) -> tuple[pd.Series, str]:
-    """How much text of each language the encoder was pretrained on, and in which unit: documents of the study's own
-    text, or GiB of CC-100, on which XLM-R was (0 for languages that are not in it)."""
-    if study.encoder.checkpoint and study.source != "micro":
-        return source.language_table()["cc100_gib"].fillna(0.0), "GiB of CC-100"
-    return pd.Series(source.text(1)["language"][:]).value_counts(), "documents"
 
 
 def language_groups(study: Study, source: Source, codes: list[str]) -> dict[str, list[str]]:

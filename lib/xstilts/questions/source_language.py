@@ -21,6 +21,7 @@ from ..results import MEAN, Replicates, finished, read_stats
 from ..runs import Run
 from ..settings import ALL, SOURCE
 from ..sources import Source
+from ..sources.kept import KeptSource
 from ..study import NONE, Study
 from ..tasks import TRANSLATED, get
 from ..tunings import Tuning, evaluation_languages, training_sets, tunings
@@ -42,19 +43,25 @@ class Design:
     source: str
     languages: tuple[str, ...]  # TyDiQA is scored in, source language first
     trained: dict[str, frozenset[str]]  # run -> languages of its phase 2
+    examples: dict[str, int]  # run -> on how many examples of them, all of its languages together
     pairs: tuple[tuple[str, str], ...]  # (run, run of the same task in the source language alone)
     families: dict[str, tuple[str, ...]]  # task -> runs of it in one language, where there are several
     tuned: dict[str, tuple[str, ...]]  # run -> training languages of phase 3, where there are several
 
 
-def design(study: Study, source: Source) -> Design:
+def design(study: Study, source: KeptSource) -> Design:
     """Who is compared with whom, from the names of the study's runs and the sets that train them."""
     languages = tuple(evaluation_languages(study, source, get(TARGET)))
     names = [name for name in study.intermediate if name not in study.left_out]
     runs = {name: study.intermediate_run(name) for name in names}
-    trained = {
-        name: frozenset(code for task in run.tasks for _, code in training_sets(name, get(task), run.languages, source))
+    sets = {
+        name: {task: training_sets(name, get(task), run.languages, source) for task in run.tasks}
         for name, run in runs.items()
+    }
+    trained = {name: frozenset(code for part in parts.values() for _, code in part) for name, parts in sets.items()}
+    examples = {
+        name: sum(_drawn(study, source, name, task, part) for task, part in parts.items())
+        for name, parts in sets.items()
     }
     tasks = {name: "+".join([*run.tasks, *["mlm"] * run.mlm]) for name, run in runs.items() if name != NONE}
     alone = [name for name in tasks if len(trained[name]) == 1]
@@ -64,10 +71,18 @@ def design(study: Study, source: Source) -> Design:
         study.source_language,
         languages,
         trained,
+        examples,
         tuple((name, home[task]) for name, task in tasks.items() if home.get(task, name) != name),
         {task: group for task, group in families.items() if len({trained[name] for name in group}) > 1},
         _tuned(study, source),
     )
+
+
+def _drawn(study: Study, source: KeptSource, run: str, task: str, sets: list[tuple[str, str]]) -> int:
+    """How many examples of a task a run draws from its sets, as many from each."""
+    sizes = [source.size(get(task), *part) for part in sets]
+    most = study.phase("intermediate", run).examples
+    return sum(min(size, most // len(sizes)) for size in sizes) if most else sum(sizes)
 
 
 def _tuned(study: Study, source: Source) -> dict[str, tuple[str, ...]]:

@@ -1,5 +1,7 @@
 """What a study found on the source language, in words: computed from the tables of source_language.py alone."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,13 @@ def answer(study: Study, plan: Design, tables: dict[str, pd.DataFrame], names: p
     lines = [
         _setting(study, plan, tables, home),
         "",
-        *_part(f"**Phase 2 in several languages or in {home} alone?**", pairs[several.astype(bool)], plan),
+        *[
+            line
+            for amount, part in pairs[several.astype(bool)].groupby(
+                lambda row: _amount(pairs.loc[row], plan), sort=False
+            )
+            for line in _part(f"**Phase 2 in several languages or in {home} alone, on {amount}?**", part, plan)
+        ],
         *_part(f"**Phase 2 in another language than {home}?**", pairs[~several.astype(bool)], plan),
         *_part("**Phase 2 or none?**", comparisons[comparisons["second"] == NONE], plan),
         *_seen(tables["seen"]),
@@ -71,6 +79,20 @@ def _part(title: str, table: pd.DataFrame, plan: Design) -> list[str]:
     return [f"{title} {_verdicts(table[table['group'] == MEAN])}", "", *lines, *[""] * bool(lines)]
 
 
+def _amount(pair: pd.Series, plan: Design) -> str:
+    """Whether the first of two runs had as many examples in phase 2: within a hundredth, as they are drawn evenly from
+    all of its languages."""
+    one, other = plan.examples[pair["first"]], plan.examples[pair["second"]]
+    return (
+        "as many examples" if abs(one - other) <= other / 100 else "more examples" if one > other else "fewer examples"
+    )
+
+
+def _evidence(row: Any) -> str:
+    """A difference with its interval, and that there is no evidence where this spans zero."""
+    return with_interval(row) + (" (no evidence)" if row.low <= 0 <= row.high else "")
+
+
 def _verdicts(mean: pd.DataFrame) -> str:
     helps, hurts = mean["low"] > 0, mean["high"] < 0
     missing = mean["value"].isna()
@@ -97,7 +119,7 @@ def _comparison(part: pd.DataFrame, plan: Design) -> str:
     }
     split = groups(plan, one, other)
     parts = [
-        f"{with_interval(row)} in {_counted(split[row.group])} {said[row.group]}"
+        f"{_evidence(row)} in {_counted(split[row.group])} {said[row.group]}"
         for row in part.itertuples()
         if np.isfinite(row.value)
     ]
@@ -164,9 +186,8 @@ def _factors(table: pd.DataFrame, home: str, steps: bool) -> list[str]:
         rows = table[table["effect"] == effect]
         if len(rows):
             parts = [
-                f"{row.intermediate if row.intermediate == OVER_RUNS else f'`{row.intermediate}`'} {with_interval(row)}"
+                f"{row.intermediate if row.intermediate == OVER_RUNS else f'`{row.intermediate}`'} {_evidence(row)}"
                 for row in rows.itertuples()
             ]
-            evidence = ((rows["low"] > 0) | (rows["high"] < 0)).any()
-            lines.append(f"- {text}: {', '.join(parts)}{'' if evidence else ' (no evidence)'}")
+            lines.append(f"- {text}: {', '.join(parts)}")
     return ["", *lines] if lines else []
