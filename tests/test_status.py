@@ -65,6 +65,9 @@ def test_nothing_has_begun(study, capsys):
     assert counts(told)["all"] == [0, 0, 0, 0, 7, 7] and "not running" in told
     assert "Time left: not known yet for 1 of encoder and 1 of intermediate" in told
     assert "To go on: make study STUDY=" in told.replace("\n", " ") and not study.folder.exists()
+    assert "SEEDS" not in told
+    print_status(study.path, 3)
+    assert " SEEDS=3" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_all_is_done_and_what_a_change_makes_stale(study, tmp_path, capsys):

@@ -53,7 +53,8 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
             lines.append(f"  and {len(named) - SHOWN} more")
     lines += ["", *_wrapped(_outlook(study, at_work, seen))]
     if not at_work and any(one.state != "done" for one in seen.values()):
-        lines += _wrapped(f"To go on: make study STUDY={study.given}")
+        more = "" if load_study(study.given).seeds == study.seeds else f" SEEDS={study.seeds}"
+        lines += _wrapped(f"To go on: make study STUDY={study.given}{more}")
     return lines
 
 
