@@ -61,7 +61,7 @@ CODE = {
     "distance": _answer("distances", "learning_curves", "robustness", "distance_figures", "distance_findings"),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "shift", "shift_findings", "shift_figures"),
-    "retrieval": _answer("recall", "recall_figures"),
+    "retrieval": _answer("recall", "recall_figures", "recall_findings"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
