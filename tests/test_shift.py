@@ -264,7 +264,11 @@ def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
     found = cells(study)
     assert found["made"].empty and set(found["codes"]) == set("et id it sw th tr vi zh".split())
     assert found["groups"][shift.LESS] == ["sw", "et", "tr", "it"]
-    assert found["measured"].set_index("task").loc["copa", "characters"] == 0
+    measured = found["measured"].set_index("task")
+    assert measured.loc["copa", "characters"] == 0 and measured.loc["copa", "characters_error"] >= 0.5
+    below = measured.loc["xnli"]
+    assert below["characters"] == pytest.approx(2 * (1 - 2 * min(below["characters_error"], 0.5)))
+    assert f"(error {below['characters_error']:.1%}, " in (study.figures_folder / "answer.md").read_text()
     text = (study.figures_folder / "answer.md").read_text()
     assert "GiB of CC-100" in text and "`xnli`" in text and "nan" not in text and "Missing" not in text
     assert set(found["drops"]["side"]) == {"csqa", "xnli"} and (study.figures_folder / "drop.png").is_file()

@@ -183,7 +183,7 @@ def measure(study: Study, source: KeptSource) -> pd.DataFrame:
     set, or from its part on each topic where topics are known: one row per task and part.
 
     Columns: task, against ("copa", "copa: social", …), topic, texts (of either), by characters and by words the proxy
-    A-distance with its interval (characters, characters_low, …), jaccard, covered.
+    A-distance with its interval (characters, characters_low, …) and the classifier's error, jaccard, covered.
     """
     trained = study.training_task(get(study.targets[0]))
     whole, rows = source.load(trained, "train", study.source_language), []
@@ -201,6 +201,7 @@ def measure(study: Study, source: KeptSource) -> pd.DataFrame:
             for features in domains.FEATURES:
                 found = domains.a_distance(*pair, features)
                 row |= {features: found.value, f"{features}_low": found.low, f"{features}_high": found.high}
+                row[f"{features}_error"] = found.error
             rows.append(row | domains.overlap(*pair)._asdict())
     return pd.DataFrame(rows)
 

@@ -105,7 +105,10 @@ def measured_panels(measured: pd.DataFrame) -> Figure:
         for name, label in labels.items()
     ]
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 1.1 + 0.24 * len(measured)), sharey=True)
-    for ax, parts, label, end in ((left, distances, "proxy A-distance", 2), (right, shares, "share", 1)):
+    for ax, parts, label, end in (
+        (left, distances, "proxy A-distance, 2 (1 − 2 × the classifier's error)", 2),
+        (right, shares, "share", 1),
+    ):
         score_dots(pd.concat(parts), ax, "pair", "by")
         ax.set(xlabel=label, xlim=(-0.03 * end, 1.03 * end))
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.2)

@@ -91,10 +91,13 @@ def _halves(table: pd.DataFrame, unit: str) -> str:
 def _distances(measured: pd.DataFrame) -> str:
     parts = [
         f"`{row.task}` to {row.against} {row.characters:.2f} [{row.characters_low:.2f}, {row.characters_high:.2f}] "
-        f"({row.covered:.0%} of the words known)"
+        f"(error {row.characters_error:.1%}, {row.covered:.0%} of the words known)"
         for row in measured.itertuples()
     ]
-    return f"Shift measured in the source language, proxy A-distance (0 to 2): {'; '.join(parts)}."
+    return (
+        "Shift measured in the source language, proxy A-distance (0 to 2) with the error of the domain classifier: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: str) -> Any:
