@@ -193,4 +193,4 @@ def cross_table(table: pd.DataFrame) -> pd.DataFrame:
         text=[with_interval(row) for row in rows.itertuples()], metric=rows["metric"].replace(MAIN, "map@20")
     )
     wide = rows.pivot(index="intermediate", columns=["target", "tuning", "metric"], values="text")
-    return wide.loc[rows["intermediate"].unique()]
+    return wide.loc[rows["intermediate"].unique()].sort_index(axis=1)

@@ -26,7 +26,7 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
     rows = table[(table["quantity"] == "score") & table["group"].isin(groups)]
     lines = [name for name in rows["trained_in"].unique() if name != NONE]
     counts = numbers(rows)
-    size = (1.2 + 2.3 * len(groups), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
+    size = (1.2 + min(6.9, 2.3 * len(groups)), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
     figure, grid = plt.subplots(len(counts), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
     for (examples, group), ax in zip([(n, g) for n in counts for g in groups], grid.flat, strict=True):
         part = rows[(rows["examples"] == examples) & (rows["group"] == group)]
@@ -34,7 +34,11 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
             ax.axvspan(base.low, base.high, color="0.92", linewidth=0, label="none, 95% interval", zorder=0)
             ax.axvline(base.value, color=NEUTRAL, linewidth=0.8, linestyle="--", label="none", zorder=1)
         score_dots(part[part["side"].isin(sides)], ax, "trained_in", "side", lines)
-        ax.set_title(f"{GROUPS.get(group, group)}\ntuned on {amount(examples)}", loc="left", fontsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    for ax, group in zip(grid[0], groups, strict=True):
+        ax.set_title(GROUPS.get(group, group), loc="left", fontsize=7)
+    for ax, examples in zip(grid[:, 0], counts, strict=True):
+        ax.set_ylabel(f"tuned on {amount(examples)}", fontsize=7)
     figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=2 + len(sides))
     figure.supxlabel("accuracy (%); 95% intervals", fontsize=8)
     figure.supylabel("language of phase 2", fontsize=8)

@@ -175,6 +175,8 @@ def _languages(table: pd.DataFrame) -> list[str]:
         rows = against[against["group"] == group]
         if group in (LESS, FARTHER):  # the sides are said in short
             rows = rows[rows["side"] == DROP]
+        elif group in APART:
+            rows = rows[rows["side"] != DROP]  # of differences between differences between differences no more
         for side in rows["side"].unique():
             verdict = _verdict(rows[rows["side"] == side], _language)
             lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
