@@ -196,6 +196,9 @@ def test_gain_against_distance():
     points, rho = shift.by_distance(stats, "xcopa", measured, topics, ["qab", "qah"], np.random.default_rng(0))
     assert points["value"].tolist() == pytest.approx([80, 20, 40, 60])
     assert rho["rho"].iloc[0] == pytest.approx(-1) and rho["high"].iloc[0] < 0 and rho["domains"].iloc[0] == 4
+    assert rho["distances"].iloc[0] == 4 and "over 4 points at 4 distances, taken as given" in shift_findings._along(
+        rho.iloc[0]
+    )
     few = shift.by_distance(stats, "xcopa", measured[:2], topics, ["qab"], np.random.default_rng(0))[1]
     assert np.isnan(few["rho"].iloc[0])
 

@@ -221,7 +221,7 @@ def by_distance(
     ``items``: test item -> topic, {} where unknown; with topics each is scored on its own items alone. Returns the
     points (``measured`` with examples, value, low, high, seeds) and, per number of examples, Spearman's rho of gain
     with distance (by characters) over the points, with its interval over test items and seeds: domains are taken as
-    given.
+    given; how many they are, and at how many distances to one decimal.
     """
     topics, points, rhos = sorted(set(measured["topic"]) - {""}), [], []
     kept = measured[measured["topic"].isin(topics or [""])]
@@ -241,4 +241,5 @@ def by_distance(
             rhos.append((examples, rho[0], *np.quantile(rho[1:], _ends(level)), len(values)))
         else:
             rhos.append((examples, np.nan, np.nan, np.nan, len(values)))
-    return pd.DataFrame(points), pd.DataFrame(rhos, columns=["examples", "rho", "low", "high", "domains"])
+    table = pd.DataFrame(rhos, columns=["examples", "rho", "low", "high", "domains"])
+    return pd.DataFrame(points), table.assign(distances=kept["characters"].round(1).nunique())
