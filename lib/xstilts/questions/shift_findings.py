@@ -203,8 +203,7 @@ def _along(found: Any) -> str:
     if found.rho != found.rho:
         why = "too few domains" if found.domains < 3 else "a domain is missing or all are as far"
         return f"- gain against measured distance: not known, {why}."
-    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}] over {found.domains} points".replace("-", "−")
+    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+    text += f" over {found.domains:.0f} points at {found.distances:.0f} distances, taken as given"
     sure = "falls" if found.high < 0 else "rises" if found.low > 0 else "no evidence that it falls or rises"
-    return (
-        f"- gain against measured distance: {sure} (Spearman's {text} at {found.distances} distances, taken as given)."
-    )
+    return f"- gain against measured distance: {sure} (Spearman's {text})."
