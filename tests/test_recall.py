@@ -156,6 +156,15 @@ def test_layers_change_by_the_mean_of_the_runs_in_the_source_language(made, tabl
     plt.close(figure)
 
 
+def test_layers_of_targets_that_are_only_raw():
+    """BUCC is not tuned for: the mean of the tuned targets is of those there are."""
+    raw = layered({"none": [0, 0], "mnli": [-9, -7]})
+    tuned = layered({"none": [0, 0], "mnli": [5, 7]}).assign(tuning="tuned")
+    gains = recall.layer_gains(pd.concat([raw, raw.assign(target="bucc"), tuned]))
+    found = gains[(gains["target"] == MACRO) & (gains["layer"] == 1)].set_index("tuning")["value"]
+    assert found.to_dict() == {"raw": -8, "tuned": 6}
+
+
 def test_layers_of_one_seed_have_no_interval(made, table):
     layers = layered({"none": [0, 0], "mnli": [-9], "squad1": [-5, -6]})  # the second seed lacks a run
     gains = recall.layer_gains(layers)

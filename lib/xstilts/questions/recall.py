@@ -163,7 +163,8 @@ def layer_gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     if NONE not in wide or not runs:
         return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"])
     gain = (wide[runs].mean(axis=1, skipna=False) - wide[NONE]).round(9)  # nothing changed is 0
-    every = gain.unstack("target").mean(axis=1, skipna=False)
+    each = [part.unstack("target") for _, part in gain.groupby(level="tuning", sort=False)]  # tuned may be fewer
+    every = pd.concat([part.mean(axis=1, skipna=False) for part in each])
     every = every.reset_index(name="value").assign(target=MACRO)
     table = pd.concat([gain.reset_index(name="value"), every]).dropna(subset="value")
     found = table.groupby(["tuning", "target", "layer"], sort=False)["value"].agg(["mean", "sem", "count"])
