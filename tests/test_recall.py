@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import ttest_1samp
 
 import commands
 import small
@@ -18,7 +19,7 @@ from toy import build_checkpoint
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.figures.drawing import STYLE
-from xstilts.questions import recall, recall_figures
+from xstilts.questions import recall, recall_figures, recall_findings
 from xstilts.results import MACRO, MEAN
 from xstilts.study import ROOT, load_study
 from xstilts.tasks import get
@@ -88,9 +89,10 @@ def test_what_tuning_is_worth_is_a_gain_of_none(made):
 def words(made, table, gaps=None, layers=None):
     stats, there = made
     layers = pd.DataFrame(columns=["tuning", "intermediate", "layer", "value"]) if layers is None else layers
+    shares, curves = {"lareqa": pd.Series({"a": 25.0})}, recall.recall_curves(stats, there, "a")
     gaps = recall.missing(there, stats) if gaps is None else gaps
     study = SimpleNamespace(source="micro")
-    return recall.answer(table, recall.tuning_gain(*made, "a"), layers, {"lareqa": 25.0}, gaps, study)
+    return recall_findings.answer(table, recall.tuning_gain(*made, "a"), curves, layers, shares, gaps, study)
 
 
 def test_the_conclusion_is_what_the_intervals_say(made, table):
@@ -129,33 +131,95 @@ def test_a_run_that_is_not_there_is_named_and_averages_are_empty(made):
 LANGUAGE_TABLE = pd.DataFrame({"distance": np.linspace(0, 1, 4)}, index=LANGUAGES)
 
 
-def test_layers_are_described_by_the_change_of_the_mean(made, table):
+def layered(changes: dict[str, list[float]]) -> pd.DataFrame:
+    """Layer scores: ``none`` 50 and 70 at layers 0 and 1, and run -> what it changes at layer 1, seed by seed."""
     rows = [
-        ("tatoeba", "raw", run, layer, value)
-        for layer, values in enumerate([(50, 50, 50), (70, 60, 64)])
-        for run, value in zip(["none", "mnli", "squad1"], values, strict=True)
-    ]
-    layers = pd.DataFrame(rows, columns=["target", "tuning", "intermediate", "layer", "value"])
-    assert (
-        "`none` is best at layer 1 (70.0, mean of the targets); mean change by the intermediate runs at layer "
-        "0: +0.0, 1: −8.0" in words(made, table, layers=layers)
-    )
-    figure = recall_figures.layer_panels(layers)
-    assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[50, 60], [50, 64], [50, 70]]
+        ("tatoeba", "raw", run, layer, seed, 50 + layer * (20 + change))
+        for run, found in changes.items() for layer in (0, 1) for seed, change in enumerate(found, 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["target", "tuning", "intermediate", "layer", "seed", "value"])
+
+
+def test_layers_change_by_the_mean_of_the_runs_in_the_source_language(made, table):
+    layers = layered({"none": [0, 0, 0], "mnli": [-9, -10, -14], "squad1": [-5, -6, -4], "mnli@bb": [30, 30, 30]})
+    gains = recall.layer_gains(layers).set_index(["target", "layer"])
+    for target in ("tatoeba", MACRO):
+        found = ttest_1samp([-7, -8, -9], 0).confidence_interval(0.95)
+        assert gains.loc[(target, 1), ["value", "low", "high"]].tolist() == pytest.approx([-8, *found])
+        assert gains.loc[(target, 0), ["value", "low", "high", "seeds"]].tolist() == [0, 0, 0, 3]
+    text = words(made, table, layers=layers)
+    assert "`none` is best at layer 1 (70.0, mean of the targets)" in text
+    assert "at layer 0: +0.0 [0.0, 0.0] no evidence, 1: −8.0 [−10.5, −5.5] (intervals over seeds alone" in text
+    figure = recall_figures.layer_panels(recall.layer_curves(layers), recall.layer_gains(layers))
+    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
+    assert lines == [[50, 59], [50, 100], [50, 65], [50, 70], [50, 62]]  # the runs by name, none, their mean
     plt.close(figure)
 
 
+def test_layers_of_targets_that_are_only_raw():
+    """BUCC is not tuned for: the mean of the tuned targets is of those there are."""
+    raw = layered({"none": [0, 0], "mnli": [-9, -7]})
+    tuned = layered({"none": [0, 0], "mnli": [5, 7]}).assign(tuning="tuned")
+    gains = recall.layer_gains(pd.concat([raw, raw.assign(target="bucc"), tuned]))
+    found = gains[(gains["target"] == MACRO) & (gains["layer"] == 1)].set_index("tuning")["value"]
+    assert found.to_dict() == {"raw": -8, "tuned": 6}
+
+
+def test_layers_of_one_seed_have_no_interval(made, table):
+    layers = layered({"none": [0, 0], "mnli": [-9], "squad1": [-5, -6]})  # the second seed lacks a run
+    gains = recall.layer_gains(layers)
+    assert (gains["seeds"] == 1).all() and gains["low"].isna().all()
+    assert "1: −7.0 (one seed: no intervals)" in words(made, table, layers=layers)
+
+
+def test_recall_changes_as_the_mean_of_the_runs_does(made, table):
+    """The made-up recall is the main metric under another name: so must its table and its words be."""
+    curves = recall.recall_curves(*made, "a")
+    assert set(curves["k"]) == {1, 5} and set(curves["language"]) == {MEAN} and MACRO not in set(curves["target"])
+    for target in TARGETS:
+        main = only(table, tuning="raw", metric="main", target=target, language=MEAN, quantity="gain")
+        found = only(curves, tuning="raw", target=target, k=5, quantity="gain")
+        columns = ["value", "low", "high", "seeds"]
+        assert found.loc[recall.ALL_RUNS, columns].tolist() == main.loc[recall.ALL_RUNS, columns].tolist()
+    line = next(line for line in words(made, table).splitlines() if line.startswith("- Recall@k, raw"))
+    assert "k = 1, 5" in line and line.count("hurts at 1, 5") == 2
+    tuned = next(line for line in words(made, table).splitlines() if line.startswith("- Recall@k, tuned"))
+    assert tuned.count("helps at 1, 5") == 2  # half of squad1's gain: mnli has none
+
+
+def test_the_mean_of_the_runs_language_by_language(made, table):
+    """Their mean over languages is that of all, and the words say where it hurts."""
+    rows = table[(table["intermediate"] == recall.ALL_RUNS) & (table["metric"] == "main") & (table["tuning"] == "raw")]
+    for target in TARGETS:
+        part = rows[rows["target"] == target].set_index("language")["value"]
+        assert part.drop(MEAN).mean() == pytest.approx(part[MEAN], abs=1e-9)
+    line = next(line for line in words(made, table).splitlines() if line.startswith("- By language, raw"))
+    assert "Tatoeba −" in line and "(hurts in b, c, d); LAReQA −" in line and line.endswith("(hurts in a, b, c, d).")
+
+
+def test_a_share_of_the_pool_is_that_of_the_querys_language(monkeypatch):
+    """Mewsli-X: a pool of more languages than ask, one of them with most of it."""
+    pool = {"language": ["en"] * 6 + ["sw"] * 3 + ["de"]}
+    source = SimpleNamespace(load=lambda task, split, code: pool)
+    monkeypatch.setattr(recall, "pool_languages", lambda *asked: ["mul"])
+    asked = pd.DataFrame({"target": ["mewslix"] * 3 + ["tatoeba"], "language": ["de", "en", "ta", "de"]})
+    assert recall.pool_shares(None, source, asked)["mewslix"].to_dict() == {"de": 10, "en": 60, "ta": 0}
+
+
 def test_figures_show_what_the_tables_hold(made, table):
+    curves = recall.recall_curves(*made, "a")
     with plt.style.context(STYLE):
-        bias = recall_figures.bias_panels(table, LANGUAGE_TABLE, {"lareqa": 25.0})
-        curves = recall.recall_curves(made[0].drop(columns="tuning"))
+        bias = recall_figures.bias_panels(table, LANGUAGE_TABLE, {"lareqa": pd.Series(25.0, LANGUAGES)})
         panels = recall_figures.recall_panels(curves)
         heat = recall_figures.language_heatmap(table, LANGUAGE_TABLE, "lareqa")
     assert [text.get_text() for text in bias.axes[0].get_yticklabels()] == RUNS
     assert [text.get_text() for text in heat.axes[0].get_xticklabels()] == LANGUAGES
-    assert curves.groupby("target")["k"].unique().map(list).to_dict() == {"tatoeba": [1, 5], "lareqa": [1, 5]}
-    none = curves[(curves["target"] == "lareqa") & (curves["tuning"] == "raw") & (curves["intermediate"] == "none")]
+    assert heat.axes[0].get_yticklabels()[-1].get_text() == recall.ALL_RUNS
+    raw = curves[(curves["target"] == "lareqa") & (curves["tuning"] == "raw")]
+    none = raw[(raw["intermediate"] == "none") & (raw["quantity"] == "score")]
     assert panels.axes[1].lines[0].get_ydata().tolist() == none["value"].tolist()
+    gain = raw[raw["intermediate"] == recall.ALL_RUNS]
+    assert panels.axes[3].lines[0].get_ydata().tolist() == gain["value"].tolist()
     for figure in (bias, panels, heat):
         plt.close(figure)
 

@@ -11,11 +11,15 @@ import yaml
 import commands
 import small as toy_study
 from toy import build_checkpoint
-from xstilts.questions import shift
+from xstilts.features import learnable
+from xstilts.questions import shift, shift_findings
 from xstilts.questions.shift import AGAINST, DROP, IN, OUT, WORST
 from xstilts.questions.shift_findings import answer
 from xstilts.results import ZERO_SHOT
+from xstilts.sources import open_source
 from xstilts.study import ROOT, load_study
+from xstilts.tasks import get
+from xstilts.tunings import training_sets
 
 DATA = (ROOT / "../shared/data").resolve()
 CODES = ["qaa", "qab", "qah"]
@@ -84,6 +88,42 @@ def test_the_crossed_drop_is_that_of_a_direct_computation():
     found = made.loc[(DROP, "source", DROP, ZERO_SHOT)]
     assert found.low < 30 < found.high and found.low > 0  # the truth, 30 points, is in the interval
     assert found.seeds == 2 and found.languages == 2
+
+
+def test_the_halves_differ_by_the_difference_of_their_scores():
+    """Phase 2 is worth twenty points more in the far language; each half's own interval does not say so."""
+
+    def right(run, topic, item, code, seed):
+        return item % 10 < 5 + (run != "none") * (1 if code == "qab" else 3)
+
+    stats, _ = table(right, items=200)
+    halves = GROUPS | {shift.FARTHER: ["qah"], shift.NEARER: ["qab"]}
+    found = shift.estimates(stats, "xcopa", shift.cells(RUNS), halves, np.random.default_rng(0))
+    found = found.set_index(["side", "trained_in", "quantity", "group"])
+    (name,) = {name for name in shift.APART if name in found.index.get_level_values("group")}
+    gain, apart = found.loc[("piqa", "source", "gain", name)], found.loc[("piqa", "source", "score", name)]
+    assert gain.value == pytest.approx(20) and gain.low > 0 and gain.languages == 2
+    assert apart.value == pytest.approx(20) and found.loc[("none", "none", "score", name), "value"] == 0
+    flat, _ = table(lambda run, topic, item, code, seed: item % 2, items=200)
+    none = shift.estimates(flat, "xcopa", shift.cells(RUNS), halves, np.random.default_rng(0))
+    assert (none.loc[none["group"] == name, ["value", "low", "high"]] == 0).all(axis=None)  # languages share items
+
+
+def test_the_measured_drop_is_from_the_targets_own_domain():
+    runs = {"copa": 9, "copa@sw=8": 6, "copa=8": 7, "piqa": 5, "xnli@sw": 4}
+    rows = [
+        {"study": "t", "encoder": "e", "intermediate": run, "target": "xcopa", "training_language": "source",
+         "examples": 0, "language": code, "seed": 1, "metric": "accuracy", "id": f"x-{i}",
+         "numerator": float(i % 10 < right), "denominator": 1.0}
+        for run, right in ({"none": 3} | runs).items() for code in CODES for i in range(50)
+    ]  # fmt: skip
+    table = shift.estimates(pd.DataFrame(rows), "xcopa", shift.cells(runs), GROUPS, np.random.default_rng(0), "copa")
+    found = table[table["group"] == ZERO_SHOT].set_index(["quantity", "side", "trained_in"])["value"]
+    assert found[DROP].to_dict() == {("piqa", "source"): pytest.approx(40)}  # no copa in all of Swahili's XNLI
+    assert found[AGAINST].to_dict() == {("copa", "sw=8"): pytest.approx(-10)}  # beside as many examples, not beside all
+    words = "\n".join(shift_findings._runs(table, "copa"))
+    assert "the drop, phase 2 in the target's own domain (`copa`) minus another: higher `piqa` +40.0" in words
+    assert "worst language: `copa` 90.0" in words
 
 
 def test_how_hard_a_topic_is_cancels_out():
@@ -156,6 +196,9 @@ def test_gain_against_distance():
     points, rho = shift.by_distance(stats, "xcopa", measured, topics, ["qab", "qah"], np.random.default_rng(0))
     assert points["value"].tolist() == pytest.approx([80, 20, 40, 60])
     assert rho["rho"].iloc[0] == pytest.approx(-1) and rho["high"].iloc[0] < 0 and rho["domains"].iloc[0] == 4
+    assert rho["distances"].iloc[0] == 4 and "over 4 points at 4 distances, taken as given" in shift_findings._along(
+        rho.iloc[0]
+    )
     few = shift.by_distance(stats, "xcopa", measured[:2], topics, ["qab"], np.random.default_rng(0))[1]
     assert np.isnan(few["rho"].iloc[0])
 
@@ -215,7 +258,8 @@ def test_the_micro_study_from_nothing_to_its_answer(tmp_path):
 def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
     splits = yaml.safe_load((ROOT / "params/files-domain-shift.yaml").read_text())["files"]
     study = small(
-        tmp_path, "files-domain-shift", intermediate=["none", "copa", "csqa", "xnli", "xnli@sw"],
+        tmp_path, "files-domain-shift",
+        intermediate=["none", "copa", "copa=9", "copa@sw=9", "copa@all=9", "csqa", "xnli", "xnli@sw"],
         files=splits | {"limits": {"train": 40, "dev": 10, "test": 12}},
         encoder={"checkpoint": str(build_checkpoint(tmp_path / "tiny"))},
     )  # fmt: skip
@@ -223,6 +267,25 @@ def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
     found = cells(study)
     assert found["made"].empty and set(found["codes"]) == set("et id it sw th tr vi zh".split())
     assert found["groups"][shift.LESS] == ["sw", "et", "tr", "it"]
-    assert found["measured"].set_index("task").loc["copa", "characters"] == 0
+    measured = found["measured"].set_index("task")
+    assert measured.loc["copa", "characters"] == 0 and measured.loc["copa", "characters_error"] >= 0.5
+    below = measured.loc["xnli"]
+    assert below["characters"] == pytest.approx(2 * (1 - 2 * min(below["characters_error"], 0.5)))
+    assert f"(error {below['characters_error']:.1%}, " in (study.figures_folder / "answer.md").read_text()
     text = (study.figures_folder / "answer.md").read_text()
     assert "GiB of CC-100" in text and "`xnli`" in text and "nan" not in text and "Missing" not in text
+    assert set(found["drops"]["side"]) == {"csqa", "xnli"} and (study.figures_folder / "drop.png").is_file()
+    against = found["table"][found["table"]["quantity"] == AGAINST]
+    assert set(against["side"] + "@" + against["trained_in"]) == {"copa@sw=9", "copa@all=9", "xnli@sw"}
+    assert "- `copa`, tuned on 8 examples" in text and "low-resource half minus high-resource half, the drop" in text
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+def test_copa_in_other_languages_is_none_of_what_xcopa_is_scored_on():
+    source, copa = open_source(load_study("files-domain-shift")), get("copa")
+    parts = training_sets("copa@all", copa, ("all",), source)
+    assert parts == [("train", "en"), *(("mt", code) for code in "et id it sw th tr vi zh".split())]
+    for split, code in parts[1:]:
+        rows, scored = (source.load(*asked, code) for asked in ((copa, split), (get("xcopa"), "test")))
+        assert len(rows) == 100 and learnable(copa, rows) == list(range(100))
+        assert not {repr(row["choices"]) for row in rows} & {repr(row["choices"]) for row in scored}

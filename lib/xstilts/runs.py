@@ -63,7 +63,7 @@ CODE = {
     ),
     "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
     "domain-shift": _answer("domains", "resources", "shift", "shift_findings", "shift_figures"),
-    "retrieval": _answer("recall", "recall_figures"),
+    "retrieval": _answer("recall", "recall_figures", "recall_findings"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 

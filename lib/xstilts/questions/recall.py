@@ -4,14 +4,14 @@ Every retrieval target is looked at twice: by the states of the encoder as phase
 tuning for retrieval in the source language ("tuned"). Gains and their intervals are those of :mod:`xstilts.results`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats as distributions
 
 from .. import results
-from ..evaluation.metrics import task_metrics
+from ..evaluation.metrics import CUTOFFS, task_metrics
 from ..findings import with_interval
 from ..results import MACRO, MEAN
 from ..settings import SOURCE, UNTRAINED
@@ -22,6 +22,7 @@ from ..tunings import pool_languages, tunings
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> how it is called here
 MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics; see evaluation/ranking.py
+RECALL = tuple(f"recall@{cut}" for cut in CUTOFFS)
 ALL_RUNS = "mean of the runs"  # in the column intermediate: over those trained in the source language
 
 
@@ -60,7 +61,7 @@ def estimates(
     stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str, metrics: Sequence[str] = (MAIN, CROSS, OWN)
 ) -> pd.DataFrame:
     """``results.estimates`` of every metric, raw and tuned, with the columns tuning and metric, and with rows of the
-    gain over all runs (``ALL_RUNS``), language ``MEAN``."""
+    gain over all runs (``ALL_RUNS``), in every language and their ``MEAN``."""
     tables = []
     for metric in metrics:
         chosen = _as_main(stats, metric)
@@ -95,38 +96,42 @@ def _as_main(stats: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _over_runs(found: results.Replicates, wanted: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """The gain over ``none``, mean over the runs that were trained in the source language, per target and over all."""
-    runs = [name for name in wanted["intermediate"].unique() if name != NONE and not parse_run(name).languages]
+    """The gain over ``none``, mean over the runs that were trained in the source language: per target, over all of
+    them, and language by language."""
+    runs = _source_runs(wanted["intermediate"].unique())
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
+    cells = [(target, MEAN, {target: codes}) for target, codes in languages.items()] + [(MACRO, MEAN, languages)]
+    cells += [(target, code, {target: [code]}) for target, codes in languages.items() for code in codes]
     rows = []
-    for target, members in [*((target, [target]) for target in languages), (MACRO, list(languages))]:
+    for target, language, members in cells:
         parts = []
         for run in runs:
-            here, base = (
-                results.mean_of([found.of(name, one, languages[one]) for one in members]) for name in (run, NONE)
-            )
+            here, base = (results.mean_of([found.of(name, *part) for part in members.items()]) for name in (run, NONE))
             parts.append((here[0] - base[0], here[1] - base[1]))
         if parts:
-            codes = len({code for one in members for code in languages[one]})
-            rows.append(
-                (ALL_RUNS, target, MEAN, "gain", *found.interval(*results.mean_of(parts), level), codes, len(members))
-            )
+            number = (len({code for codes in members.values() for code in codes}), len(members))
+            gain = found.interval(*results.mean_of(parts), level)
+            rows.append((ALL_RUNS, target, language, "gain", *gain, *number))
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
     return pd.DataFrame(rows, columns=head)
 
 
-def recall_curves(stats: pd.DataFrame) -> pd.DataFrame:
-    """Columns target, tuning, intermediate, k, value: recall among the first k in percent, mean over languages and
-    seeds."""
-    part = stats[stats["metric"].str.startswith("recall@")]
-    scores = results.scores(part).assign(k=lambda table: table["metric"].str.removeprefix("recall@").astype(int))
-    scores["tuning"] = scores["training_language"].map(TRAINED)
-    return scores.groupby(["target", "tuning", "intermediate", "k"], sort=False)["value"].mean().reset_index()
+def _source_runs(runs: Iterable[str]) -> list[str]:
+    """Those of phase 2 in the source language."""
+    return [name for name in runs if name != NONE and not parse_run(name).languages]
 
 
-def layer_curves(study: Study, source: Source) -> pd.DataFrame:
-    """Columns target, tuning, intermediate, layer, value: the main metric in percent at every layer that was scored,
-    mean over languages and seeds."""
+def recall_curves(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
+    """:func:`estimates` of recall among the first k, mean over languages, target by target, with the column k."""
+    table = estimates(stats, wanted, source_language, RECALL)
+    table = table[(table["language"] == MEAN) & (table["target"] != MACRO)]
+    cut = table["metric"].str.removeprefix("recall@").astype(int)
+    return table.drop(columns="metric").assign(k=cut).reset_index(drop=True)
+
+
+def layer_scores(study: Study, source: Source) -> pd.DataFrame:
+    """Columns target, tuning, intermediate, layer, seed, value: the main metric in percent at every layer that was
+    scored, mean over languages."""
     tables = []
     for run in results.finished(study, list(study.further)):
         for one in tunings(study, source, run.bundle):
@@ -136,17 +141,46 @@ def layer_curves(study: Study, source: Source) -> pd.DataFrame:
                 table = table[table["metric"] == get(one.target).metrics[0]].assign(target=one.target, seed=run.seed)
                 tables.append(table.assign(tuning=TRAINED[one.training_language], intermediate=run.intermediate))
     table = pd.concat(tables, ignore_index=True)
-    keys = ["target", "tuning", "intermediate", "layer"]
+    keys = ["target", "tuning", "intermediate", "layer", "seed"]
     return table.groupby(keys, sort=False)["score"].mean().rename("value").reset_index()
 
 
-def pool_shares(study: Study, source: Source, targets: Sequence[str]) -> dict[str, float]:
-    """Of rankings: the mean share of a language in the pool, in percent; what ``own@1`` would be without any bias."""
+def layer_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """:func:`layer_scores`, mean over seeds."""
+    keys = ["target", "tuning", "intermediate", "layer"]
+    return scores.groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def layer_gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """What the runs in the source language change at each layer, on average: columns tuning, target (``MACRO``: the
+    mean over all), layer, value, low, high, seeds.
+
+    Layers keep no statistics of single queries: the interval is Student's over seeds, the queries taken as given; of
+    one seed there is none (NaN). Seeds that lack a run, ``none`` or a target are left out.
+    """
+    wide = scores.pivot(index=["tuning", "target", "layer", "seed"], columns="intermediate", values="value")
+    runs = _source_runs(wide.columns)
+    if NONE not in wide or not runs:
+        return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"])
+    gain = (wide[runs].mean(axis=1, skipna=False) - wide[NONE]).round(9)  # nothing changed is 0
+    each = [part.unstack("target") for _, part in gain.groupby(level="tuning", sort=False)]  # tuned may be fewer
+    every = pd.concat([part.mean(axis=1, skipna=False) for part in each])
+    every = every.reset_index(name="value").assign(target=MACRO)
+    table = pd.concat([gain.reset_index(name="value"), every]).dropna(subset="value")
+    found = table.groupby(["tuning", "target", "layer"], sort=False)["value"].agg(["mean", "sem", "count"])
+    width = found["sem"] * distributions.t.ppf((1 + level) / 2, found["count"] - 1)
+    ends = {"value": found["mean"], "low": found["mean"] - width, "high": found["mean"] + width}
+    return pd.DataFrame(ends).assign(seeds=found["count"]).reset_index()
+
+
+def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str, pd.Series]:
+    """Of rankings: query language -> its share of the pool in percent: what ``own@1`` would be without any bias."""
     shares = {}
-    for task in (get(name) for name in targets if get(name).kind == "ranking"):
-        codes = [code for code in pool_languages(study, source, task)]
+    for task in (get(name) for name in wanted["target"].unique() if get(name).kind == "ranking"):
+        codes = pool_languages(study, source, task)
         languages = pd.concat([pd.Series(source.load(task, POOL, code)["language"][:]) for code in codes])
-        shares[task.name] = 100 / languages.nunique()
+        asked = wanted.loc[wanted["target"] == task.name, "language"].unique()
+        shares[task.name] = 100 * languages.value_counts(normalize=True).reindex(asked).fillna(0.0)
     return shares
 
 
@@ -160,116 +194,4 @@ def cross_table(table: pd.DataFrame) -> pd.DataFrame:
         text=[with_interval(row) for row in rows.itertuples()], metric=rows["metric"].replace(MAIN, "map@20")
     )
     wide = rows.pivot(index="intermediate", columns=["target", "tuning", "metric"], values="text")
-    return wide.loc[rows["intermediate"].unique()]
-
-
-# ---- in words
-
-
-def answer(
-    table: pd.DataFrame, tuned: pd.DataFrame, layers: pd.DataFrame, shares: dict[str, float], gaps: pd.DataFrame,
-    study: Study,
-) -> str:  # fmt: skip
-    """What the study found, in Markdown, from :func:`estimates`, :func:`tuning_gain`, :func:`layer_curves`,
-    :func:`pool_shares` and :func:`missing` alone."""
-    lines = [_setting(table, study), ""]
-    for tuning in [name for name in TRAINED.values() if name in set(table["tuning"])]:
-        lines.append(_effect(table[(table["tuning"] == tuning) & (table["metric"] == MAIN)], tuning))
-    lines += _tuning(tuned) + _bias(table, shares) + _layers(layers)
-    if len(gaps):
-        names = [f"`{run}` {tuning}" for tuning, run in gaps.groupby(["tuning", "intermediate"], sort=False).groups]
-        lines.append(f"- Missing, in whole or in part: {', '.join(names)}.")
-    return "\n".join(lines)
-
-
-def _setting(table: pd.DataFrame, study: Study) -> str:
-    main = table[(table["metric"] == MAIN) & (table["intermediate"] == NONE)]
-    targets = [get(name).title for name in main["target"].unique() if name != MACRO]
-    seeds, runs = int(table["seeds"].max()), table["intermediate"].nunique() - 2
-    where = "In the generated micro-world (constructed languages; not XTREME-R)" if study.source == "micro" else (
-        "On real text with the study's encoder (no result on XTREME-R unless it is a whole one)"
-    )  # fmt: skip
-    covers = "one seed: intervals (95%) cover the draw of queries alone" if seeds == 1 else (
-        f"{seeds} seeds: intervals (95%) cover queries and seeds"
-    )  # fmt: skip
-    languages = int(main["languages"].max())
-    return f"{where}: {runs} intermediate runs, {', '.join(targets)}, {languages} languages, {covers}."
-
-
-def _effect(table: pd.DataFrame, tuning: str) -> str:
-    """Scores of ``none``, the mean effect of the runs, and which of them help or hurt."""
-    mean = table[table["language"] == MEAN]
-    base = mean[(mean["intermediate"] == NONE) & (mean["quantity"] == "score") & (mean["target"] != MACRO)]
-    gain = mean[(mean["quantity"] == "gain") & (mean["target"] == MACRO)]
-    scores = ", ".join(f"{get(row.target).title} {with_interval(row)}" for row in base.itertuples())
-    name = "**Raw** (states of the encoder as it is)" if tuning == "raw" else "**Tuned** (after a short dual encoder)"
-    words = [f"- {name}: `none` {scores}."]
-    overall = mean[(mean["intermediate"] == ALL_RUNS) & (mean["quantity"] == "gain")]
-    for row in overall[overall["target"] == MACRO].itertuples():
-        single = ", ".join(
-            f"{get(part.target).title} {with_interval(part)}"
-            for part in overall[overall["target"] != MACRO].itertuples()
-        )
-        words.append(f"Intermediate training in the source language, mean of its runs: {_verdict(row)} ({single}).")
-    rows = gain[gain["intermediate"] != ALL_RUNS].sort_values("value")
-    for word, part in (("helps", rows[rows["low"] > 0][::-1]), ("hurts", rows[rows["high"] < 0])):
-        if len(part):
-            found = ", ".join(f"`{row.intermediate}` {with_interval(row)}" for row in part.itertuples())
-            words.append(f"On average over the targets, {word}: {found}.")
-    unclear = rows[~results.marked(rows) & rows["value"].notna()]["intermediate"]
-    if len(unclear):
-        words.append(f"No evidence either way: {', '.join(f'`{run}`' for run in unclear)}.")
-    return " ".join(words)
-
-
-def _verdict(row: Any) -> str:
-    """A gain as a finding."""
-    if not np.isfinite(row.value):
-        return "missing"
-    word = "it helps" if row.low > 0 else "it hurts" if row.high < 0 else "no evidence of an effect"
-    return f"{with_interval(row)} points, {word}"
-
-
-def _tuning(tuned: pd.DataFrame) -> list[str]:
-    rows = tuned[(tuned["language"] == MEAN) & (tuned["metric"] == MAIN) & (tuned["target"] != MACRO)]
-    found = [f"{get(row.target).title} {_verdict(row)}" for row in rows.itertuples()]
-    return [f"- Tuning itself, from `none`: {'; '.join(found)}."] if found else []
-
-
-def _bias(table: pd.DataFrame, shares: dict[str, float]) -> list[str]:
-    """Language bias of ``none`` beside a language's share of the pool, and which runs change it."""
-    own, lines = table[(table["metric"] == OWN) & (table["language"] == MEAN)], []
-    for target, share in shares.items():
-        words = []
-        for tuning, part in own[own["target"] == target].groupby("tuning", sort=False):
-            base = part[(part["intermediate"] == NONE) & (part["quantity"] == "score")].iloc[0]
-            runs = part[(part["quantity"] == "gain") & (part["intermediate"] != ALL_RUNS)].dropna(subset="value")
-            more, less = int((runs["low"] > 0).sum()), int((runs["high"] < 0).sum())
-            words.append(
-                f"{tuning}, `none` {with_interval(base)} ({more} of {len(runs)} runs raise it, {less} lower it, "
-                f"no evidence for {len(runs) - more - less})"
-            )
-        if words:
-            lines.append(
-                f"- Language bias in {get(target).title}, the share of first answers in the query's own language, "
-                f"{share:.1f} of the pool: {'; '.join(words)}."
-            )
-    return lines
-
-
-def _layers(layers: pd.DataFrame) -> list[str]:
-    """Where ``none`` is best, and what the runs do at each layer; means, without intervals."""
-    if layers["layer"].nunique() < 2:
-        return []
-    lines = []
-    for tuning, part in layers.groupby("tuning", sort=False):
-        wide = part.groupby(["layer", "intermediate"], sort=True)["value"].mean().unstack()
-        if NONE not in wide or len(wide.columns) < 2:
-            continue
-        change = (wide.drop(columns=NONE).mean(axis=1) - wide[NONE]).round(1) + 0.0
-        steps = ", ".join(f"{layer}: {value:+.1f}".replace("-", "−") for layer, value in change.items())
-        lines.append(
-            f"- By layer, {tuning}: `none` is best at layer {wide[NONE].idxmax()} ({wide[NONE].max():.1f}, mean of the "
-            f"targets); mean change by the intermediate runs at layer {steps} (no intervals)."
-        )
-    return lines
+    return wide.loc[rows["intermediate"].unique()].sort_index(axis=1)

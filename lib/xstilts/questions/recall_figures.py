@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ..figures import alt
 from ..figures.breakdowns import by_distance
-from ..figures.drawing import DIVERGING, NEUTRAL, SEQUENTIAL, colour_limit, score_dots
+from ..figures.drawing import DIVERGING, LOSS, NEUTRAL, SEQUENTIAL, colour_limit, score_dots
 from ..results import MACRO, MEAN, marked
 from ..study import NONE
 from ..tasks import get
 from .recall import ALL_RUNS, MAIN, OWN
 
 LINES = {"raw": "-", "tuned": "--"}
+MEAN_LINE: dict[str, Any] = {"color": LOSS, "linestyle": "--", "linewidth": 1.1}
 
 
 def gain_panels(table: pd.DataFrame) -> Figure:
@@ -46,10 +47,12 @@ def gain_panels(table: pd.DataFrame) -> Figure:
 
 
 def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) -> Figure:
-    """One target language by language: the score of ``none`` and the gain of every run, raw beside tuned."""
-    rows = table[(table["metric"] == MAIN) & (table["target"] == target) & (table["intermediate"] != ALL_RUNS)]
+    """One target language by language: the score of ``none``, the gain of every run and their mean, raw beside
+    tuned."""
+    rows = table[(table["metric"] == MAIN) & (table["target"] == target)]
     order = by_distance(rows, languages)
-    tunings, runs = list(rows["tuning"].unique()), list(rows["intermediate"].unique())
+    tunings, names = list(rows["tuning"].unique()), rows["intermediate"].unique()
+    runs = [*(name for name in names if name != ALL_RUNS), *(name for name in names if name == ALL_RUNS)]
     limit = colour_limit(rows.loc[rows["quantity"] == "gain", "value"])
     wide = len(order) > 12  # one below the other
     shape = (len(tunings), 1) if wide else (1, len(tunings))
@@ -100,72 +103,100 @@ def _heat_row(ax: Axes, row: pd.DataFrame, top: int, signed: bool, colours: Any,
 
 
 def recall_panels(curves: pd.DataFrame) -> Figure:
-    """Recall among the first k: ``none`` as a line, the other runs as the band that they fill; raw and tuned."""
+    """Recall among the first k: above, ``none`` as a line and the other runs as the band that they fill; below, what
+    the mean of the runs changes, with its interval. Raw and tuned."""
     targets, cuts = list(curves["target"].unique()), sorted(curves["k"].unique())
-    figure, grid = plt.subplots(1, len(targets), figsize=(1.0 + 2.1 * len(targets), 2.8), sharey=True, squeeze=False)
+    size = (1.0 + 2.1 * len(targets), 4.4)
+    figure, grid = plt.subplots(
+        2, len(targets), figsize=size, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2)
+    )
     place = np.arange(len(cuts))
-    for ax, target in zip(grid.flat, targets, strict=True):
-        for tuning, part in curves[curves["target"] == target].groupby("tuning", sort=False):
-            wide = part.pivot(index="k", columns="intermediate", values="value").reindex(cuts)
+    for (ax, below), target in zip(grid.T, targets, strict=True):
+        for number, (tuning, part) in enumerate(curves[curves["target"] == target].groupby("tuning", sort=False)):
+            score = part[part["quantity"] == "score"]
+            wide = score.pivot(index="k", columns="intermediate", values="value").reindex(cuts)
             shade = "black" if tuning == "raw" else NEUTRAL
             others = wide.drop(columns=NONE, errors="ignore")
             if len(others.columns):
                 low, high = others.min(axis=1), others.max(axis=1)
                 ax.fill_between(place, low, high, color=shade, alpha=0.15, linewidth=0, label=f"other runs, {tuning}")
+            look = {"color": shade, "marker": "oD"[number % 2], "markersize": 3}
             if NONE in wide:
-                look = {"color": shade, "linestyle": LINES[tuning], "marker": "o", "markersize": 3}
-                ax.plot(place, wide[NONE], **look, label=f"none, {tuning}")
+                ax.plot(place, wide[NONE], **look, linestyle=LINES[tuning], label=f"none, {tuning}")
+            gain = part[part["intermediate"] == ALL_RUNS].set_index("k").reindex(cuts)
+            beside = place + 0.1 * (number - 0.5)
+            below.vlines(beside, gain["low"], gain["high"], colors=shade, linewidth=1)
+            below.plot(beside, gain["value"], **look, linestyle="")
         ax.set_title(_title(target), loc="left", fontweight="bold")
-        ax.set_xticks(place, cuts)
-        ax.set(ylim=(0, 102))
-        ax.grid(axis="y")
-    figure.supxlabel("k", fontsize=8)
-    figure.supylabel("recall@k (%), mean over languages", fontsize=8)
-    _legend(figure, grid.flat[0])
-    what = "Recall among the first k in percent, none as a line and the other runs as a band, raw and tuned"
+        ax.set_ylim(0, 102)
+        below.axhline(0, color="0.3", linewidth=0.6)
+        below.set_xticks(place, cuts)
+        for panel in (ax, below):
+            panel.grid(axis="y")
+    grid[0, 0].set_ylabel("recall@k (%)", fontsize=7.5)
+    grid[1, 0].set_ylabel("gain over none (points),\nmean of the runs", fontsize=7.5)
+    figure.supxlabel(f"k; mean over languages; below with 95% intervals ({_seeds(curves)})", fontsize=8)
+    _legend(figure, grid[0, 0])
     shown = curves.assign(k=[f"k = {k}" for k in curves["k"]])
-    figure.set_label(alt.values(what, shown, ["target", "intermediate", "tuning", "k"]))
+    keys = ["target", "intermediate", "tuning", "k"]
+    what = "Recall among the first k in percent, none as a line and the other runs as a band, raw and tuned"
+    said = [alt.values(what, shown[shown["quantity"] == "score"], keys)]
+    gain = shown[shown["intermediate"] == ALL_RUNS]
+    figure.set_label(" ".join([*said, alt.values("Below, gain over none in points", gain, keys, signed=True)]))
     return figure
 
 
-def layer_panels(curves: pd.DataFrame) -> Figure:
+def layer_panels(curves: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """The main metric by layer, a row for raw and tuned, a panel per target: ``none`` in black, a grey line for each
-    other run, the highest and the lowest of them at the last layer named."""
+    other run, the highest and the lowest of them at the last layer named, and dashed, as far below or above ``none``
+    as their mean gain, the mean of the runs with the interval of that gain. Of ``recall.layer_curves`` and
+    ``recall.layer_gains``."""
     targets, tunings = list(curves["target"].unique()), [name for name in LINES if name in set(curves["tuning"])]
-    size = (1.2 + 2.1 * len(targets), 0.7 + 1.8 * len(tunings))
+    size = (1.2 + 2.1 * len(targets), 0.9 + 1.8 * len(tunings))
     figure, grid = plt.subplots(len(tunings), len(targets), figsize=size, sharex=True, sharey="col", squeeze=False)
     for axes, tuning in zip(grid, tunings, strict=True):
         for ax, target in zip(axes, targets, strict=True):
             part = curves[(curves["target"] == target) & (curves["tuning"] == tuning)]
-            wide = part.pivot(index="layer", columns="intermediate", values="value")
+            wide = part.pivot(index="layer", columns="intermediate", values="value").sort_index()
             others = wide.drop(columns=NONE, errors="ignore")
-            ax.plot(others.index, others, color="0.7", linewidth=0.7)
+            ax.plot(others.index, others, color="0.8", linewidth=0.7)
             if NONE in wide:
                 ax.plot(wide.index, wide[NONE], color="black", marker="o", markersize=3)
-            ends = others.iloc[-1].dropna() if len(others) else pd.Series(dtype=float)
-            for run, shift in ((ends.idxmax(), 2), (ends.idxmin(), -2)) if len(ends) > 1 else ():
-                at = (others.index[-1], ends[run])
+                gain = gains[(gains["target"] == target) & (gains["tuning"] == tuning)].set_index("layer")
+                gain, base = gain.reindex(wide.index), wide[NONE]
+                ax.plot(wide.index, base + gain["value"], **MEAN_LINE)
+                ends = (np.maximum(base + gain[end], 0) for end in ("low", "high"))
+                ax.vlines(wide.index, *ends, colors=MEAN_LINE["color"], linewidth=1)
+            last = others.iloc[-1].dropna() if len(others) else pd.Series(dtype=float)
+            for run, shift in ((last.idxmax(), 2), (last.idxmin(), -2)) if len(last) > 1 else ():
+                at = (others.index[-1], last[run])
                 look = {"textcoords": "offset points", "fontsize": 5.5, "va": "bottom" if shift > 0 else "top"}
                 ax.annotate(run, at, (3, shift), **look, annotation_clip=False)
             ax.set_title(f"{_title(target)}, {tuning}", loc="left", fontweight="bold")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             ax.margins(x=0.04)
             ax.set(ylim=(0, 1.1 * curves.loc[curves["target"] == target, "value"].max() + 1))
             ax.grid(axis="y")
-    figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
+    seeds = int(gains["seeds"].max()) if len(gains) else 0
+    cover = f"95% intervals of its distance from none, over {seeds} seeds alone" if seeds > 1 else "no intervals"
+    figure.supxlabel(f"hidden layer (0: embeddings); mean of the runs in the source language: {cover}", fontsize=7.5)
     figure.supylabel("main score, mean over languages", fontsize=8)
-    looks: tuple[dict, ...] = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.7", "linewidth": 0.7}
-    handles = [plt.Line2D([], [], **style) for style in looks]
-    figure.legend(handles, ["none", "each other run"], loc="outside upper center", ncols=2)
-    shown = curves.assign(layer=[f"layer {layer}" for layer in curves["layer"]])
+    looks: tuple[dict, ...] = {"color": "black", "marker": "o", "markersize": 3}, {"color": "0.8", "linewidth": 0.7}
+    handles = [plt.Line2D([], [], **style) for style in (*looks, MEAN_LINE)]
+    figure.legend(handles, ["none", "each other run", ALL_RUNS], loc="outside upper center", ncols=3)
+    shown, changed = (table.assign(layer=[f"layer {layer}" for layer in table["layer"]]) for table in (curves, gains))
     what = "Main score by hidden layer, none in black and each other run in grey, raw and tuned"
-    figure.set_label(alt.values(what, shown, ["target", "intermediate", "tuning", "layer"]))
+    said = [alt.values(what, shown, ["target", "intermediate", "tuning", "layer"])]
+    if len(gains):
+        said.append(alt.values("Mean gain of the runs", changed, ["target", "tuning", "layer"], signed=True))
+    figure.set_label(" ".join(said))
     return figure
 
 
-def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, float]) -> Figure:
+def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, pd.Series]) -> Figure:
     """Share of first answers in the query's own language, raw and tuned: by run above, of ``none`` by language below.
-    The dotted line is a language's share of the pool."""
+    Dotted is a language's share of the pool, above the mean of the languages'."""
     rows = table[(table["metric"] == OWN) & (table["quantity"] == "score")]
     order = by_distance(rows, languages)
     runs = list(rows["intermediate"].unique())
@@ -180,9 +211,11 @@ def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, 
         score_dots(part[part["intermediate"] == NONE], grid[1, column], "language", "tuning", order)
         grid[0, column].set_title(f"{_title(target)}, mean of the languages", loc="left", fontweight="bold")
         grid[1, column].set_title("none, query language by language", loc="left", fontsize=7.5)
-        for ax in grid[:, column]:
-            ax.axvline(share, color="black", linewidth=0.8, linestyle=":")
-            ax.set(xlim=(-2, 102))
+        look = {"colors": "black", "linewidth": 0.8, "linestyles": ":"}
+        grid[0, column].vlines(share.mean(), 0, 1, transform=grid[0, column].get_xaxis_transform(), **look)
+        places = np.arange(len(order))
+        grid[1, column].vlines(share.reindex(order), places - 0.5, places + 0.5, **look)
+        grid[0, column].set(xlim=(-2, 102))
     figure.supxlabel(
         f"first answers in the query's own language, percent\n(dotted: its share of the pool; {_seeds(rows)})",
         fontsize=7.5,
@@ -190,7 +223,7 @@ def bias_panels(table: pd.DataFrame, languages: pd.DataFrame, shares: dict[str, 
     _legend(figure, grid[0, 0])
     what = "Dots with 95% intervals: first answers in the query's own language (percent), by run"
     said = [alt.values(what, rows[rows["language"] == MEAN], ["target", "intermediate", "tuning"])]
-    pool = ", ".join(f"{share:.1f}% for {_title(target)}" for target, share in shares.items())
+    pool = ", ".join(f"{share.mean():.1f}% for {_title(target)}" for target, share in shares.items())
     figure.set_label(f"{said[0]} A language's share of the pool: {pool}.")
     return figure
 

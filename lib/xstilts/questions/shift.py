@@ -5,7 +5,8 @@ is about one of them, or both (then it is left out). In-domain, an item is score
 out-of-domain the same item with that of the other topic. Both sides so cover the same items, on every resample too:
 how hard an item is cancels out of their difference, the drop under shift, and every interval is a paired one.
 
-Where the topic of an item is not known the shift is measured (:mod:`.domains`), and runs stand for their domains.
+Where the topic of an item is not known the shift is measured (:mod:`.domains`), and runs stand for their domains: the
+drop is the score after phase 2 in the target's own domain, its training set, minus that after another domain.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,6 +28,7 @@ IN, OUT, DROP = "in-domain", "out-of-domain", "drop"
 AGAINST = "against source"  # phase 2 in another language minus the same in the source language
 WORST, UNTRAINED = "worst language", "untrained languages"
 LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
+APART = {f"{one} minus {other}": (one, other) for one, other in ((LESS, MORE), (FARTHER, NEARER))}  # of the halves
 SOURCE = "source"
 
 
@@ -89,25 +91,33 @@ def language_groups(study: Study, source: Source, codes: list[str]) -> dict[str,
 
 def estimates(
     stats: pd.DataFrame, target: str, runs: dict[tuple[str, str], str], groups: dict[str, list[str]],
-    rng: np.random.Generator, level: float = 0.95,
+    rng: np.random.Generator, home: str = "", level: float = 0.95,
 ) -> pd.DataFrame:  # fmt: skip
     """Every quantity with its interval, in each group of languages, for each number of training examples.
 
-    ``runs``: as :func:`cells` gives them, those that should be there. Columns: examples, side (a task, in-domain,
-    out-of-domain or drop), trained_in, quantity ("score"; "gain" over none; "drop", in-domain minus out-of-domain;
-    ``AGAINST``), group, value, low, high, seeds, languages. ``none`` has its own side and only scores. The group
-    ``WORST`` is the lowest score over languages, on every resample anew: as the lowest of several it varies downwards
-    more than upwards. NaN and 0 seeds: missing.
+    ``runs``: as :func:`cells` gives them, those that should be there; ``home``: the task that is the target's own
+    domain, where sides are tasks. Columns: examples, side (a task, in-domain, out-of-domain or drop), trained_in,
+    quantity ("score"; "gain" over none; "drop", in-domain minus out-of-domain; ``AGAINST``), group, value, low, high,
+    seeds, languages. ``none`` has its own side and only scores. The groups ``APART`` are of the difference between
+    halves. The group ``WORST`` is the lowest score over languages, on every resample anew: as the lowest of several it
+    varies downwards more than upwards. NaN and 0 seeds: missing.
     """
+    halves = {name: pair for name, pair in APART.items() if set(pair) <= set(groups)}
     rows = []
     for examples, part in stats[stats["target"] == target].groupby("examples"):
         found = resample(part, rng)
-        for side, language, quantity, terms in _terms(runs):
+        for side, language, quantity, terms in _terms(runs, home):
             of = _combination(found, target, terms)
             for group, codes in groups.items():
                 value, low, high, seeds = found.interval(*of(codes), level)  # type: ignore[call-arg]  # a pair and the level
                 ends = np.clip([low, high], 0, 100) if quantity == "score" else (low, high)  # what a score can be
                 rows.append((examples, side, language, quantity, group, value, *ends, seeds, len(codes)))
+            for group, pair in halves.items():
+                (one, spread), (other, beside) = (of(groups[name]) for name in pair)
+                apart = found.interval(one - other, spread - beside, level)
+                rows.append(
+                    (examples, side, language, quantity, group, *apart, sum(len(groups[name]) for name in pair))
+                )
             if quantity == "score":
                 each = [found.deviations(*of([code])) for code in groups[ZERO_SHOT]]
                 rows.append((examples, side, language, quantity, WORST, *_lowest(each, level), 1))
@@ -115,20 +125,28 @@ def estimates(
     return pd.DataFrame(rows, columns=head)
 
 
-def _terms(runs: dict[tuple[str, str], str]) -> list[tuple[str, str, str, list[tuple[float, str]]]]:
+def _terms(runs: dict[tuple[str, str], str], home: str) -> list[tuple[str, str, str, list[tuple[float, str]]]]:
     """(side, trained_in, quantity, what is added up): one row per quantity."""
     rows: list[tuple[str, str, str, list[tuple[float, str]]]] = [(NONE, NONE, "score", [(1, NONE)])]
     for (side, language), run in runs.items():
         rows += [(side, language, "score", [(1, run)]), (side, language, "gain", [(1, run), (-1, NONE)])]
-        if language != SOURCE and (side, SOURCE) in runs:
-            rows.append((side, language, AGAINST, [(1, run), (-1, runs[side, SOURCE])]))
+        if base := _base(runs, side, language):
+            rows.append((side, language, AGAINST, [(1, run), (-1, base)]))
+        if side != home and (home, language) in runs:
+            rows.append((side, language, DROP, [(1, runs[home, language]), (-1, run)]))
     for language in [language for side, language in runs if side == IN]:
         drop: list[tuple[float, str]] = [(1, runs[IN, language]), (-1, runs[OUT, language])]
         rows.append((DROP, language, DROP, drop))
-        if language != SOURCE and (IN, SOURCE) in runs:
-            source: list[tuple[float, str]] = [(-1, runs[IN, SOURCE]), (1, runs[OUT, SOURCE])]
-            rows.append((DROP, language, AGAINST, drop + source))
+        if (base := _base(runs, IN, language)) and (beyond := _base(runs, OUT, language)):
+            rows.append((DROP, language, AGAINST, [*drop, (-1, base), (1, beyond)]))
     return rows
+
+
+def _base(runs: dict[tuple[str, str], str], side: str, language: str) -> str | None:
+    """The run in the source language that one in another is compared with: of as many examples where there is one."""
+    name, _, examples = language.partition("=")
+    same = runs.get((side, f"{SOURCE}={examples}")) if examples else None
+    return None if name == SOURCE else same or runs.get((side, SOURCE))
 
 
 def _combination(found: Replicates, target: str, terms: list[tuple[float, str]]) -> Callable:
@@ -157,7 +175,7 @@ def measure(study: Study, source: KeptSource) -> pd.DataFrame:
     set, or from its part on each topic where topics are known: one row per task and part.
 
     Columns: task, against ("copa", "copa: social", …), topic, texts (of either), by characters and by words the proxy
-    A-distance with its interval (characters, characters_low, …), jaccard, covered.
+    A-distance with its interval (characters, characters_low, …) and the classifier's error, jaccard, covered.
     """
     trained = study.training_task(get(study.targets[0]))
     whole, rows = source.load(trained, "train", study.source_language), []
@@ -175,6 +193,7 @@ def measure(study: Study, source: KeptSource) -> pd.DataFrame:
             for features in domains.FEATURES:
                 found = domains.a_distance(*pair, features)
                 row |= {features: found.value, f"{features}_low": found.low, f"{features}_high": found.high}
+                row[f"{features}_error"] = found.error
             rows.append(row | domains.overlap(*pair)._asdict())
     return pd.DataFrame(rows)
 
@@ -194,7 +213,7 @@ def by_distance(
     ``items``: test item -> topic, {} where unknown; with topics each is scored on its own items alone. Returns the
     points (``measured`` with examples, value, low, high, seeds) and, per number of examples, Spearman's rho of gain
     with distance (by characters) over the points, with its interval over test items and seeds: domains are taken as
-    given.
+    given; how many they are, and at how many distances to one decimal.
     """
     topics, points, rhos = sorted(set(measured["topic"]) - {""}), [], []
     kept = measured[measured["topic"].isin(topics or [""])]
@@ -214,4 +233,5 @@ def by_distance(
             rhos.append((examples, rho[0], *np.quantile(rho[1:], _ends(level)), len(values)))
         else:
             rhos.append((examples, np.nan, np.nan, np.nan, len(values)))
-    return pd.DataFrame(points), pd.DataFrame(rhos, columns=["examples", "rho", "low", "high", "domains"])
+    table = pd.DataFrame(rhos, columns=["examples", "rho", "low", "high", "domains"])
+    return pd.DataFrame(points), table.assign(distances=kept["characters"].round(1).nunique())

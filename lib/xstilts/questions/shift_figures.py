@@ -10,11 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from ..figures import alt
 from ..figures.breakdowns import gain_limits, language_dots
 from ..figures.drawing import NEUTRAL, score_dots
+from ..results import ZERO_SHOT
 from ..study import NONE
 from .shift import AGAINST, DROP
 from .shift_findings import amount, numbers, run_name
 
 ENDS = ("value", "low", "high")
+GROUPS = {ZERO_SHOT: "all but the source language"}  # phase 2 may have been in one of them
 QUANTITIES = {DROP: "drop, in-domain minus out-of-domain", AGAINST: "gain over source-language phase 2"}
 
 
@@ -24,7 +26,7 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
     rows = table[(table["quantity"] == "score") & table["group"].isin(groups)]
     lines = [name for name in rows["trained_in"].unique() if name != NONE]
     counts = numbers(rows)
-    size = (1.2 + 2.3 * len(groups), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
+    size = (1.2 + min(6.9, 2.3 * len(groups)), 0.8 + (0.45 + 0.24 * len(lines)) * len(counts))
     figure, grid = plt.subplots(len(counts), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
     for (examples, group), ax in zip([(n, g) for n in counts for g in groups], grid.flat, strict=True):
         part = rows[(rows["examples"] == examples) & (rows["group"] == group)]
@@ -32,7 +34,11 @@ def side_panels(table: pd.DataFrame, groups: list[str], sides: list[str]) -> Fig
             ax.axvspan(base.low, base.high, color="0.92", linewidth=0, label="none, 95% interval", zorder=0)
             ax.axvline(base.value, color=NEUTRAL, linewidth=0.8, linestyle="--", label="none", zorder=1)
         score_dots(part[part["side"].isin(sides)], ax, "trained_in", "side", lines)
-        ax.set_title(f"{group}\n{amount(examples)}", loc="left", fontsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    for ax, group in zip(grid[0], groups, strict=True):
+        ax.set_title(GROUPS.get(group, group), loc="left", fontsize=7)
+    for ax, examples in zip(grid[:, 0], counts, strict=True):
+        ax.set_ylabel(f"tuned on {amount(examples)}", fontsize=7)
     figure.legend(*_handles(grid[0][0]), loc="outside upper center", ncols=2 + len(sides))
     figure.supxlabel("accuracy (%); 95% intervals", fontsize=8)
     figure.supylabel("language of phase 2", fontsize=8)
@@ -45,13 +51,13 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
     """Gain over ``none`` of every run (lines) in groups of languages (markers), a column per number of examples."""
     rows = table[(table["quantity"] == "gain") & table["group"].isin(groups)]
     names = [run_name(*pair) for pair in zip(rows["side"], rows["trained_in"], strict=True)]
-    rows = rows.assign(run=names)
+    rows = rows.assign(run=names, group=rows["group"].replace(GROUPS))
     counts = numbers(rows)
     size = (1.2 + 2.8 * len(counts), 0.9 + 0.26 * rows["run"].nunique())
     figure, axes = plt.subplots(1, len(counts), figsize=size, squeeze=False, sharey=True)
     for examples, ax in zip(counts, axes.flat, strict=True):
         score_dots(rows[rows["examples"] == examples], ax, "run", "group")
-        ax.set_title(amount(examples), loc="left", fontsize=7)
+        ax.set_title(f"tuned on {amount(examples)}", loc="left", fontsize=7)
     figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=len(groups))
     figure.supxlabel("gain over none (points); 95% intervals", fontsize=8)
     what = "Dots with 95% intervals: gain over none in points, by run and group of languages"
@@ -61,8 +67,7 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
 
 def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
     """One quantity language by language: a column per language of phase 2, a row per side and number of examples.
-    Filled: the interval excludes zero; a grey column is the language of phase 2 itself. The widest intervals may leave
-    the panels. ``order``: languages."""
+    The widest intervals may leave the panels. ``order``: languages."""
     columns = list(table["trained_in"].unique())
     lines = [(side, examples) for side in table["side"].unique() for examples in numbers(table)]
     size = (0.9 + max(1.2, 0.17 * len(order)) * len(columns), 0.8 + 1.15 * len(lines))
@@ -80,7 +85,11 @@ def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
     for language, ax in zip(columns, grid[0], strict=True):
         ax.set_title(f"phase 2 in {language}", loc="left", fontweight="bold", fontsize=7)
     figure.supylabel(f"{QUANTITIES[table['quantity'].iloc[0]]} (points)", fontsize=8)
-    figure.supxlabel("language, nearest to the source first; filled: the 95% interval excludes zero", fontsize=7.5)
+    figure.supxlabel(
+        "language, nearest to the source first; filled: the 95% interval excludes zero\ngrey: the language of phase 2 "
+        "itself; a line that reaches the edge goes on beyond it",
+        fontsize=7.5,
+    )
     what = f"Language by language, in points: {QUANTITIES[table['quantity'].iloc[0]]}"
     figure.set_label(alt.values(what, _told(table), ["side", "trained_in", "language", "examples"], signed=True))
     return figure
@@ -100,7 +109,10 @@ def measured_panels(measured: pd.DataFrame) -> Figure:
         for name, label in labels.items()
     ]
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 1.1 + 0.24 * len(measured)), sharey=True)
-    for ax, parts, label, end in ((left, distances, "proxy A-distance", 2), (right, shares, "share", 1)):
+    for ax, parts, label, end in (
+        (left, distances, "proxy A-distance, 2 (1 − 2 × the classifier's error)", 2),
+        (right, shares, "share", 1),
+    ):
         score_dots(pd.concat(parts), ax, "pair", "by")
         ax.set(xlabel=label, xlim=(-0.03 * end, 1.03 * end))
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.2)
@@ -133,7 +145,7 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
             ax.scatter(place, row.value, s=18, marker=marker, facecolors=face, edgecolors=shade, label=name, zorder=3)
         found = rho[rho["examples"] == examples].iloc[0]
         text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if np.isfinite(found.rho) else "ρ: too few"
-        ax.set_title(amount(examples), loc="left", fontsize=7)
+        ax.set_title(f"tuned on {amount(examples)}", loc="left", fontsize=7)
         ax.set_title(text.replace("-", "−"), loc="right", fontsize=7)
         ax.grid(axis="y")
     figure.legend(*_handles(axes[0][0]), loc="outside upper center", ncols=4)

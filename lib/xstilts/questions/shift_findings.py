@@ -8,7 +8,8 @@ import pandas as pd
 from ..findings import covers, where, with_interval
 from ..results import ZERO_SHOT, marked
 from ..study import NONE, Study
-from .shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
+from ..tasks import get
+from .shift import AGAINST, APART, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, SOURCE, UNTRAINED, WORST
 
 SIDES = {IN: "in-domain", OUT: "out-of-domain", DROP: "the drop"}
 
@@ -19,10 +20,12 @@ def answer(
     """Markdown. ``table``: estimates of the runs; ``made``: those of the crossed design, empty where the shift is
     not made; ``measured``, ``rho``: of :func:`~.shift.measure` and :func:`~.shift.by_distance`; ``unit``: of the
     pretraining text."""
+    home = study.training_task(get(study.targets[0])).name
     seeds, codes = int(table["seeds"].max()), table.loc[table["group"] == ZERO_SHOT, "languages"].max()
     lines = [
         f"{where(study, seeds)}: {len(study.intermediate) - 1} intermediate runs, {codes} languages other than the "
-        f"source, {covers(study, seeds)}. {_halves(table, unit)}",
+        f"source, {covers(study, seeds)}. {_halves(table, unit)} The lowest of several scores varies downwards: the "
+        "interval of a worst language leans that way.",
         "",
         _short(made if len(made) else table),
         "",
@@ -31,7 +34,7 @@ def answer(
     for examples in numbers(table):
         lines += ["", f"**Tuned on {amount(examples)}:**", ""]
         here = (made if len(made) else table).query("examples == @examples")
-        lines += [*(_made(here) if len(made) else _runs(here)), *_languages(here)]
+        lines += [*(_made(here) if len(made) else _runs(here, home)), *_languages(here)]
         lines += [_along(rho[rho["examples"] == examples].iloc[0])]
     lines += ["", _chance(made if len(made) else table)]
     gaps = table[(table["seeds"] == 0) & (table["quantity"] == "score")]
@@ -88,10 +91,13 @@ def _halves(table: pd.DataFrame, unit: str) -> str:
 def _distances(measured: pd.DataFrame) -> str:
     parts = [
         f"`{row.task}` to {row.against} {row.characters:.2f} [{row.characters_low:.2f}, {row.characters_high:.2f}] "
-        f"({row.covered:.0%} of the words known)"
+        f"(error {row.characters_error:.1%}, {row.covered:.0%} of the words known)"
         for row in measured.itertuples()
     ]
-    return f"Shift measured in the source language, proxy A-distance (0 to 2): {'; '.join(parts)}."
+    return (
+        "Shift measured in the source language, proxy A-distance (0 to 2) with the error of the domain classifier: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _one(table: pd.DataFrame, side: str, language: str, quantity: str, group: str) -> Any:
@@ -137,26 +143,50 @@ def _made(made: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _runs(table: pd.DataFrame) -> list[str]:
+def _runs(table: pd.DataFrame, home: str) -> list[str]:
     none, worst = (_one(table, NONE, NONE, "score", group) for group in (ZERO_SHOT, WORST))
-    gains = table[(table["quantity"] == "gain") & (table["group"] == ZERO_SHOT)]
-    return [
+    away = table[table["group"] == ZERO_SHOT]
+    lines = [
         f"- without phase 2 {with_interval(none)} on average over the languages other than the source, worst language "
         f"{with_interval(worst)};",
-        f"- gain over that: {_verdict(gains, lambda row: f'`{run_name(row.side, row.trained_in)}`')};",
+        f"- gain over that: {_verdict(away[away['quantity'] == 'gain'], _run)};",
     ]
+    lowest = table[(table["group"] == WORST) & (table["side"] != NONE)]
+    lines.append(f"- worst language: {', '.join(f'{_run(row)} {with_interval(row)}' for row in lowest.itertuples())};")
+    drop = away[away["quantity"] == DROP]
+    if len(drop):
+        lines.append(
+            f"- the drop, phase 2 in the target's own domain (`{home}`) minus another: {_verdict(drop, _run)};"
+        )
+    return lines
+
+
+def _run(row: Any) -> str:
+    if row.side in SIDES:
+        return _language(row) if row.side == DROP else f"{row.side} {_language(row)}"
+    return f"`{run_name(row.side, row.trained_in)}`"
 
 
 def _languages(table: pd.DataFrame) -> list[str]:
-    """Non-source against source phase 2 in the other groups, and its drop in the poorer half."""
+    """Non-source against source phase 2 in the other groups, its drop in the poorer half, and the halves against each
+    other: an effect in one of them alone is no difference between them."""
     lines, against = [], table[table["quantity"] == AGAINST]
-    for group in (LESS, MORE, FARTHER, NEARER, UNTRAINED):
+    for group in (LESS, MORE, FARTHER, NEARER, UNTRAINED, *APART):
         rows = against[against["group"] == group]
         if group in (LESS, FARTHER):  # the sides are said in short
             rows = rows[rows["side"] == DROP]
+        elif group in APART:
+            rows = rows[rows["side"] != DROP]  # of differences between differences between differences no more
         for side in rows["side"].unique():
             verdict = _verdict(rows[rows["side"] == side], _language)
             lines.append(f"- {group}, {_named(side)}, phase 2 in another language than the source: {verdict};")
+    halves = table[table["group"].isin(APART)]
+    for group in halves["group"].unique():
+        scores = halves[(halves["group"] == group) & (halves["quantity"] == "score")]
+        lines.append(f"- {group}, accuracy: {_verdict(scores, _run)};")
+        drop = halves[(halves["group"] == group) & (halves["quantity"] == DROP)]
+        if len(drop):
+            lines.append(f"- {group}, the drop: {_verdict(drop, _run)};")
     return lines
 
 
@@ -173,6 +203,7 @@ def _along(found: Any) -> str:
     if found.rho != found.rho:
         why = "too few domains" if found.domains < 3 else "a domain is missing or all are as far"
         return f"- gain against measured distance: not known, {why}."
-    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}] over {found.domains:.0f} points".replace("-", "−")
+    text = f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+    text += f" over {found.domains:.0f} points at {found.distances:.0f} distances, taken as given"
     sure = "falls" if found.high < 0 else "rises" if found.low > 0 else "no evidence that it falls or rises"
-    return f"- gain against measured distance: {sure} (Spearman's {text}, taken as given)."
+    return f"- gain against measured distance: {sure} (Spearman's {text})."

@@ -11,6 +11,9 @@ them was seen in others' code that reads them:
 Likewise XNLI's own release, XNLI-MT-1.0: header, then translated a, translated b, label; and MLQA's, SQuAD JSON
 (datasets, mlqa). How many answers these files have lost is nowhere stated: they are checked, dropped and counted.
 
+COPA's are XCOPA's development sets: its development items, which nothing else is trained on, translated by people; not
+its training set, of which there are none.
+
 Any other set is read from ``<folder>/translate-train/<language>.<ending>``, in the format of the released ones
 (TSV of pairs, SQuAD JSON) or, for choices, of the task's own training set. Supertags (CCG) do not survive translation.
 """
@@ -46,4 +49,5 @@ TRANSLATIONS = {
     "hellaswag": Files("hellaswag", ("hellaswag/translate-train/{language}.jsonl",)),
     "cosmosqa": Files("cosmosqa", ("cosmosqa/translate-train/{language}.csv",)),
     "csqa": Files("commonsenseqa", ("commonsenseqa/translate-train/{language}.jsonl",)),
+    "copa": Files("copa", ("copa-en/translate-train/{language}.jsonl", "xcopa/{language}/val.{language}.jsonl")),
 }
