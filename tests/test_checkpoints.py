@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 import transformers
-from transformers.utils import sentencepiece_model_pb2_new
+from sentencepiece import sentencepiece_model_pb2
 
 from encoders import JAPANESE, build_encoder
 from hostile_checkpoints import pickled
@@ -68,11 +68,11 @@ def test_a_checkpoint_in_half_precision_is_trained_in_fp32(given, tmp_path):
 
 
 def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):
-    """As microsoft/mdeberta-v3-base comes; the package sentencepiece is not among the pins."""
+    """As microsoft/mdeberta-v3-base comes."""
     given = build_encoder("deberta", tmp_path / "given")
     whole = transformers.AutoTokenizer.from_pretrained(given)
     told = json.loads((given / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-    spm = sentencepiece_model_pb2_new.ModelProto()
+    spm = sentencepiece_model_pb2.ModelProto()
     spm.trainer_spec.model_type, spm.trainer_spec.unk_id = 1, told["unk_id"]
     for piece, score in told["vocab"]:
         spm.pieces.add(

@@ -5,11 +5,8 @@ Python files could do anything.
 """
 
 import hashlib
-import importlib
 import json
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +103,7 @@ def fetch(study: Study, folder: Path) -> dict:
             dtype="float32",
             **options,
         )
-        with _sentencepiece_by_protobuf():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
     except Exception as error:  # damaged files end in errors of every sort
         if isinstance(where, str) and "safetensors" in str(error):
             raise UserError(
@@ -123,19 +119,6 @@ def fetch(study: Study, folder: Path) -> dict:
         tokenizer.save_pretrained(aside)
     name, revision = study.encoder.checkpoint, study.encoder.revision
     return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
-
-
-@contextmanager
-def _sentencepiece_by_protobuf() -> Iterator[None]:
-    """transformers reads a SentencePiece model (of mDeBERTa-v3 there is no tokenizer.json) with protobuf, yet asks for
-    the package sentencepiece first: it is not asked for here."""
-    converting: Any = importlib.import_module("transformers.convert_slow_tokenizer")
-    asked = converting.requires_backends
-    converting.requires_backends = lambda *_: None
-    try:
-        yield
-    finally:
-        converting.requires_backends = asked
 
 
 def _check_weights(study: Study, model: Any, loaded: dict) -> None:
