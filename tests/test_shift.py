@@ -12,7 +12,7 @@ import commands
 import small as toy_study
 from toy import build_checkpoint
 from xstilts.features import learnable
-from xstilts.questions import shift, shift_findings
+from xstilts.questions import shift, shift_figures, shift_findings
 from xstilts.questions.shift import AGAINST, DROP, IN, OUT, WORST
 from xstilts.questions.shift_findings import answer
 from xstilts.results import ZERO_SHOT
@@ -121,6 +121,14 @@ def test_the_measured_drop_is_from_the_targets_own_domain():
     found = table[table["group"] == ZERO_SHOT].set_index(["quantity", "side", "trained_in"])["value"]
     assert found[DROP].to_dict() == {("piqa", "source"): pytest.approx(40)}  # no copa in all of Swahili's XNLI
     assert found[AGAINST].to_dict() == {("copa", "sw=8"): pytest.approx(-10)}  # beside as many examples, not beside all
+    single = table[table["group"].isin(CODES)].rename(columns={"group": "language"})
+    drop, against = (
+        shift_figures.language_panels(single[single["quantity"] == quantity], CODES) for quantity in (DROP, AGAINST)
+    )
+    assert [ax.get_title(loc="left") for ax in drop.axes] == ["phase 2 on piqa"]
+    assert [ax.get_title(loc="left") for ax in against.axes] == ["phase 2 on copa"]
+    assert shift_findings.run_name("copa", "source=8") == "copa=8"
+    assert shift_findings.run_name("copa", "sw=8") == "copa@sw=8"
     words = "\n".join(shift_findings._runs(table, "copa"))
     assert "the drop, phase 2 in the target's own domain (`copa`) minus another: higher `piqa` +40.0" in words
     assert "worst language: `copa` 90.0" in words

@@ -12,7 +12,7 @@ from ..figures.breakdowns import gain_limits, language_dots
 from ..figures.drawing import NEUTRAL, score_dots
 from ..results import ZERO_SHOT
 from ..study import NONE
-from .shift import AGAINST, DROP
+from .shift import AGAINST, DROP, SOURCE
 from .shift_findings import amount, numbers, run_name
 
 ENDS = ("value", "low", "high")
@@ -66,24 +66,34 @@ def run_panels(table: pd.DataFrame, groups: list[str]) -> Figure:
 
 
 def language_panels(table: pd.DataFrame, order: list[str]) -> Figure:
-    """One quantity language by language: a column per language of phase 2, a row per side and number of examples.
+    """One quantity language by language: a column per language of phase 2 (per side, where there is one language
+    alone), a row per side and number of examples; a panel that no run was asked for is empty.
     The widest intervals may leave the panels. ``order``: languages."""
-    columns = list(table["trained_in"].unique())
-    lines = [(side, examples) for side in table["side"].unique() for examples in numbers(table)]
+    across, down = ("trained_in", "side") if table["trained_in"].nunique() > 1 else ("side", "trained_in")
+    columns = list(table[across].unique())
+    lines = [(name, examples) for name in table[down].unique() for examples in numbers(table)]
     size = (0.9 + max(1.2, 0.17 * len(order)) * len(columns), 0.8 + 1.15 * len(lines))
     figure, grid = plt.subplots(len(lines), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
-    for (side, examples), axes in zip(lines, grid, strict=True):
-        for language, ax in zip(columns, axes, strict=True):
-            chosen = (table["side"] == side) & (table["examples"] == examples) & (table["trained_in"] == language)
-            language_dots(table[chosen].assign(quantity="gain"), ax, order)
+    for (name, examples), axes in zip(lines, grid, strict=True):
+        for column, ax in zip(columns, axes, strict=True):
+            chosen = table[(table[down] == name) & (table["examples"] == examples) & (table[across] == column)]
+            if chosen.empty:
+                ax.spines[:].set_visible(False)
+                ax.tick_params(length=0)
+                ax.tick_params(axis="x", rotation=90, labelsize=5.5)
+                continue
+            language_dots(chosen.assign(quantity="gain"), ax, order)
+            language = chosen["trained_in"].iloc[0]
             for place in [place for place, code in enumerate(order) if code in language.split("=")[0].split(",")]:
                 ax.axvspan(place - 0.4, place + 0.4, color="0.9", linewidth=0, zorder=0)
             ax.set_ylim(*gain_limits(table))
             ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             ax.tick_params(axis="x", rotation=90, labelsize=5.5)
-        axes[0].set_ylabel(amount(examples) if side == DROP else f"{side}\n{amount(examples)}", fontsize=6)
-    for language, ax in zip(columns, grid[0], strict=True):
-        ax.set_title(f"phase 2 in {language}", loc="left", fontweight="bold", fontsize=7)
+        told = amount(examples) if name in (DROP, SOURCE) else f"{name}\n{amount(examples)}"
+        axes[0].set_ylabel(told, fontsize=6)
+    for column, ax in zip(columns, grid[0], strict=True):
+        title = f"phase 2 in {column}" if across == "trained_in" else f"phase 2 on {column}"
+        ax.set_title(title, loc="left", fontweight="bold", fontsize=7)
     figure.supylabel(f"{QUANTITIES[table['quantity'].iloc[0]]} (points)", fontsize=8)
     figure.supxlabel(
         "language, nearest to the source first; filled: the 95% interval excludes zero\ngrey: the language of phase 2 "

@@ -53,8 +53,10 @@ def amount(examples: int) -> str:
 
 
 def run_name(side: str, trained_in: str) -> str:
-    """As runs are written: ``piqa@qab``."""
-    return side if trained_in in (SOURCE, NONE) else f"{side}@{trained_in}"
+    """As runs are written: ``piqa@qab``, ``piqa=50``."""
+    language, _, examples = trained_in.partition("=")
+    named = side if language in (SOURCE, NONE) else f"{side}@{language}"
+    return f"{named}={examples}" if examples else named
 
 
 def _short(table: pd.DataFrame) -> str:
