@@ -51,6 +51,14 @@ def test_unigram_tokenizer_loses_no_character():
     assert tokenizer.decode(ids) == unseen
 
 
+def test_unigram_tokenizer_is_the_same_every_time():
+    """The library's trainer adds up in another order each time, of many equal counts here."""
+    lines = [" ".join(f"{a}{b}{chr(0x4E00 + 7 * n)}" for b in "abcdefgh") for n, a in enumerate("klmnopqrstuvwxyz")] * 9
+    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 420})
+    found = {train_tokenizer(Dataset.from_dict({"text": lines}), settings).backend_tokenizer.to_str() for _ in range(8)}
+    assert len(found) == 1
+
+
 def test_rare_characters_are_left_to_bytes_and_a_vocabulary_without_room_is_refused():
     lines = ["the cat sat on the mat in the sun"] * 400 + ["鷗"]
     settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 300})

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import datasets
@@ -35,6 +35,7 @@ PAD, UNK, MASK = 1, 3, 4
 # A word; a suffix with its hyphen; a number; a single sign.
 WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
 CHUNK = 20_000  # documents tokenized at a time
+STEP = 1e-4  # between the scores of characters that the unigram trainer knows only as required
 COVERAGE = 0.9995  # of the text's characters get pieces, as in XLM-R's SentencePiece; the rarest are left to bytes
 
 
@@ -87,11 +88,23 @@ def _without_rare(batches: Iterable[list[str]]) -> tuple[list[list[str]], int]:
 
 def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
     """Give a trained unigram model its 256 bytes (which its trainer cannot), less likely than any piece."""
-    pieces = [tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    pieces = _settled([tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]])
     lowest = min(score for _, score in pieces)
     pieces += [(f"<0x{byte:02X}>", lowest - 10) for byte in range(256)]
     tokenizer.model = models.Unigram(pieces, unk_id=UNK, byte_fallback=True)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The pieces as every process has them: the trainer adds up in a new order each time, so that scores differ in
+    their last digits, equal pieces change places, and characters that it only requires get the lowest scores, each a
+    step above the one before, in any order: here all get the lowest."""
+    special, pieces = pieces[: len(SPECIAL)], [(piece, round(score, 6)) for piece, score in pieces[len(SPECIAL) :]]
+    lowest = min(score for _, score in pieces)
+    steps = {piece: round((score - lowest) / STEP, 2) for piece, score in pieces if len(piece) == 1}
+    last = next(step for step in count() if step not in steps.values())
+    scores = dict(pieces) | {piece: lowest for piece, step in steps.items() if step < last and step % 1 == 0}
+    return special + sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
 def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerFast) -> list[np.ndarray]:
