@@ -35,7 +35,7 @@ PAD, UNK, MASK = 1, 3, 4
 # A word; a suffix with its hyphen; a number; a single sign.
 WORD_PIECES = Regex(r"-?[\p{L}\p{M}]+|\p{N}+|[^\s\p{L}\p{N}]")
 CHUNK = 20_000  # documents tokenized at a time
-STEP = 1e-4  # between the scores of characters that the unigram trainer knows only as required
+STEP = 1e-4  # between the scores that the unigram trainer gives to characters it only has to have
 COVERAGE = 0.9995  # of the text's characters get pieces, as in XLM-R's SentencePiece; the rarest are left to bytes
 
 
@@ -96,9 +96,9 @@ def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
 
 
 def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The pieces as every process has them: the trainer adds up in a new order each time, so that scores differ in
-    their last digits, equal pieces change places, and characters that it only requires get the lowest scores, each a
-    step above the one before, in any order: here all get the lowest."""
+    """The pieces as every process has them. The trainer adds up in a new order each time: scores differ in their last
+    digits, equal pieces change places, and characters that are there because they must be get the lowest scores, a
+    step apart, in any order (here all get the lowest)."""
     special, pieces = pieces[: len(SPECIAL)], [(piece, round(score, 6)) for piece, score in pieces[len(SPECIAL) :]]
     lowest = min(score for _, score in pieces)
     steps = {piece: round((score - lowest) / STEP, 2) for piece, score in pieces if len(piece) == 1}
