@@ -9,6 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..figures import alt
 from ..figures.drawing import GAIN, LOSS, SEQUENTIAL, score_dots
+from ..findings import with_interval
+from ..results import marked
 from ..settings import DIRECT
 from ..study import NONE
 from ..tasks import TASKS
@@ -48,7 +50,7 @@ def gain_panels(gains: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
             )
             if len(slope := slopes[(slopes[["part", "series", "quantity"]] == [part, series, "slope"]).all(axis=1)]):
                 _line(ax, shown, slope["value"].iloc[0], look["color"], "--" if series == DIRECT else "-")
-                _name_slope(ax, slope.iloc[0], look["color"], number)
+                _name_slope(ax, slope, look["color"], number)
         ax.axhline(0, color="0.3", linewidth=0.6)
         named = here["language"].nunique() <= 12
         above = f"alignment: {title(part)}" if part in METRICS else title(part)
@@ -76,12 +78,13 @@ def _line(ax: Axes, shown: pd.DataFrame, slope: float, colour: str, style: str) 
     ax.plot(ends, level + slope * ends, color=colour, linestyle=style, linewidth=0.9)
 
 
-def _name_slope(ax: Axes, slope: pd.Series, colour: str, number: int) -> None:
-    """The slope with its interval in the ``number``-th line below the panel, bold where the interval excludes zero."""
-    text = f"slope {slope['value']:+.1f} [{slope['low']:.1f}, {slope['high']:.1f}]".replace("-", "−")
-    weight = "bold" if slope["low"] > 0 or slope["high"] < 0 else "normal"
+def _name_slope(ax: Axes, slope: pd.DataFrame, colour: str, number: int) -> None:
+    """The slope, a table's one row, with its interval in the ``number``-th line below the panel, bold where the
+    interval excludes zero."""
+    text = with_interval(next(slope.assign(quantity="gain").itertuples()))
+    weight = "bold" if marked(slope).all() else "normal"
     ax.annotate(
-        text, (0, 0), (0, -20 - 8 * number), xycoords="axes fraction", textcoords="offset points", va="top",
+        f"slope {text}", (0, 0), (0, -20 - 8 * number), xycoords="axes fraction", textcoords="offset points", va="top",
         fontsize=6, color=colour, weight=weight,
     )  # fmt: skip
 
