@@ -63,6 +63,8 @@ def _fetch_encoder(study: Study) -> None:
     import huggingface_hub  # not at the start of every command
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    from .sources.hub_files import unreachable
+
     options: dict[str, Any] = {"revision": revision, "allow_patterns": [*ENCODER], "ignore_patterns": ["*/*"]}
     try:
         held = huggingface_hub.snapshot_download(name, local_files_only=True, **options)
@@ -80,13 +82,8 @@ def _fetch_encoder(study: Study) -> None:
             isinstance(huggingface_hub.try_to_load_from_cache(name, file, revision=revision), str) for file in weights
         ):
             return  # put there by transformers, which takes but what it needs
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f'{study.path}: encoder.checkpoint "{name}" (revision {revision}) could not be reached on the hub, and the '
-            f"cache {huggingface_hub.constants.HF_HUB_CACHE} does not hold it. Three ways out: connect to the network; "
-            "or fill the cache with the same command on a machine that is connected, and copy it here; or name a "
-            f"folder that holds the checkpoint. (The hub's client says: {reason})"
-        ) from None
+        what = f'{study.path}: encoder.checkpoint "{name}" (revision {revision})'
+        raise unreachable(what, error, "name a folder that holds the checkpoint") from None
 
 
 def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:

@@ -125,14 +125,20 @@ def _reached(repo: str, lacking: set[str]) -> Iterator[None]:
         yield
     except Exception as error:  # no network, a proxy, no such revision, …: the ways out are the same
         others = ", ".join(sorted(lacking - {repo}))
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{repo} (revision {REVISIONS[repo]}) could not be reached on the hub, and the cache "
-            f"{huggingface_hub.constants.HF_HUB_CACHE} does not hold it{f', nor {others}' if others else ''}. "
-            "Three ways out: connect to the network; or fill the cache with the same command on a machine that is "
-            "connected, and copy it here; or name a folder with the repositories as on the hub "
-            f"(<folder>/{repo}/…) under hub.mirror. (The hub's client says: {reason})"
-        ) from None
+        instead = f"name a folder with the repositories as on the hub (<folder>/{repo}/…) under hub.mirror"
+        raise unreachable(f"{repo} (revision {REVISIONS[repo]})", error, instead, others) from None
+
+
+def unreachable(what: str, error: Exception, instead: str, others: str = "") -> UserError:
+    """That ``what`` is neither on the hub, as far as its client's ``error`` tells, nor in its cache, nor are
+    ``others``; and the ways out, of which ``instead`` does without the hub."""
+    reason = " ".join(str(error).split())
+    return UserError(
+        f"{what} could not be reached on the hub, and the cache {huggingface_hub.constants.HF_HUB_CACHE} does not hold "
+        f"it{f', nor {others}' if others else ''}. Three ways out: connect to the network; or fill the cache with the "
+        f"same command on a machine that is connected, and copy it here; or {instead}. (The hub's client says: "
+        f"{reason})"
+    )
 
 
 def _patterns(place: Hub, language: str) -> list[str]:
