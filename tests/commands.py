@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
 # of the make that runs the tests: what it was told must not reach the one that a test runs

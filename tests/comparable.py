@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from xstilts.publications import comparison, published
-from xstilts.publications.comparison import Setting
-from xstilts.publications.published import COLUMNS
+from xstilts import published
+from xstilts import published as comparison
+from xstilts.published import COLUMNS, Setting
 from xstilts.results import MEAN
 from xstilts.tasks import TASKS, get
 

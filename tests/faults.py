@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xstilts.study import ROOT
-from xstilts.writing import write_table, write_text
+from xstilts.io import ROOT, write_table, write_text
 
 # test file -> test -> (what it does to a study, in words; what a case of it is; how many of these in each case)
 FAULTS = {

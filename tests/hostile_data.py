@@ -19,15 +19,15 @@ from hostile_case import Case
 from hostile_files import asked, squad
 from toy import build_checkpoint, placeholder
 from xstilts import phases
-from xstilts.checks import check_folders
 from xstilts.features import encode
-from xstilts.needed import check_data
-from xstilts.places import Hub
+from xstilts.locations import Hub
+from xstilts.preflight import check_data
 from xstilts.sources import open_source
-from xstilts.sources.hub_files import records
-from xstilts.sources.readers import read
+from xstilts.sources.hub import records
+from xstilts.sources.pairs_and_choices import read
 from xstilts.study import LengthSettings, Study, load_study
 from xstilts.tasks import NLI, WIKIANN, get
+from xstilts.validation import check_folders
 
 LONG = 100_000  # characters
 WORDS = "The Panthers defense gave up just 308 points "

@@ -8,8 +8,9 @@ from unittest import mock
 import yaml
 
 from hostile_case import Case
-from xstilts.checks import check_folders
-from xstilts.study import ROOT, Study, load_study, parse_run
+from xstilts.io import ROOT
+from xstilts.study import Study, load_study, parse_run
+from xstilts.validation import check_folders
 
 FILES = {"source": "files", "source_language": "en", "languages": []}
 TRAINING = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8"))["training"]

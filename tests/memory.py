@@ -19,8 +19,9 @@ import numpy as np
 import torch
 import transformers
 
-from xstilts import writing
-from xstilts.evaluation import prediction, ranking, retrieval, spill
+from xstilts import io as writing
+from xstilts.evaluation import prediction, ranking, retrieval
+from xstilts.evaluation import prediction as spill
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import POOL, get

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars
 
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 
 disable_progress_bars()
 STRING, INT = Value("string"), Value("int32")

@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 from nbformat import v4
 from PIL import Image
 
-from xstilts.figures import alt, drawing
+from xstilts import plots
 from xstilts.results import MACRO
 
 
@@ -23,16 +23,18 @@ def table():
 
 
 def test_ends_and_intervals_by_hand():
-    text = alt.values("Dots: gains", table(), ["intermediate", "target"], signed=True)
+    text = plots.alternative_text("Dots: gains", table(), ["intermediate", "target"], signed=True)
     assert text == (
         "Dots: gains: 3 values, from −1.5 (ccg, UDPOS) to +3.3 (mnli, XNLI); "
         "2 intervals exclude zero, 1 above and 1 below it; 1 missing."
     )
-    assert "1 interval excludes zero, 1 above and 0 below it" in alt.values("", table().iloc[[0, 2]], [], signed=True)
+    assert "1 interval excludes zero, 1 above and 0 below it" in plots.alternative_text(
+        "", table().iloc[[0, 2]], [], signed=True
+    )
     one = table().iloc[[2]]
-    assert alt.values("Score", one, ["target"], decimals=2) == "Score: 0.04 (average of all targets)."
-    assert alt.values("Score", table().iloc[[3]], ["target"]) == "Score: no values; 1 missing."
-    assert alt.course("Loss", [50, 1000], [5.224, 3.1]) == "Loss: from 5.22 at 50 to 3.10 at 1,000."
+    assert plots.alternative_text("Score", one, ["target"], decimals=2) == "Score: 0.04 (average of all targets)."
+    assert plots.alternative_text("Score", table().iloc[[3]], ["target"]) == "Score: no values; 1 missing."
+    assert plots.curve_text("Loss", [50, 1000], [5.224, 3.1]) == "Loss: from 5.22 at 50 to 3.10 at 1,000."
 
 
 def drawn(text):
@@ -44,10 +46,10 @@ def drawn(text):
 
 def test_a_figure_is_shown_and_saved_with_its_text(tmp_path, monkeypatch):
     pages, before = [], plt.get_fignums()  # tests that draw may have left some
-    monkeypatch.setattr(drawing, "display", pages.append)
+    monkeypatch.setattr(plots, "display", pages.append)
     text = 'Loss "of" a < b & ρ'
-    drawing.save(drawn(text), table(), tmp_path, "loss")
-    drawing.show(drawn(text))
+    plots.save(drawn(text), table(), tmp_path, "loss")
+    plots.show(drawn(text))
     assert plt.get_fignums() == before, "closed: a notebook would show it again"
     cells = [v4.new_code_cell(outputs=[v4.new_output("display_data", {"text/html": one.data})]) for one in pages]
     html, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=cells))
@@ -62,8 +64,8 @@ def test_a_figure_is_shown_and_saved_with_its_text(tmp_path, monkeypatch):
 def test_a_figure_without_text_is_neither_shown_nor_saved(tmp_path):
     figure = drawn("")
     with pytest.raises(ValueError, match="alternative text"):
-        drawing.show(figure)
+        plots.show(figure)
     with pytest.raises(ValueError, match="alternative text"):
-        drawing.save(figure, table(), tmp_path, "loss")
+        plots.save(figure, table(), tmp_path, "loss")
     assert not list(tmp_path.iterdir())
     plt.close(figure)

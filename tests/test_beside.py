@@ -11,13 +11,12 @@ from matplotlib.colors import to_hex
 
 from comparable import RUNS, estimates, one, whole
 from test_figures import overlapping
-from xstilts import results
-from xstilts.figures import drawing
-from xstilts.publications import beside, comparison, published
-from xstilts.publications.comparison import Setting, compare
-from xstilts.publications.published import shipped
+from xstilts import plots, published, results
+from xstilts import published as beside
+from xstilts import published as comparison
+from xstilts.io import ROOT
+from xstilts.published import Setting, compare, shipped
 from xstilts.results import MEAN
-from xstilts.study import ROOT
 from xstilts.tasks import get
 
 # --- how it looks --------------------------------------------------------------------------------------------
@@ -25,7 +24,7 @@ from xstilts.tasks import get
 
 @pytest.fixture
 def style():
-    with plt.style.context(drawing.STYLE):
+    with plt.style.context(plots.STYLE):
         yield
     plt.close("all")
 
@@ -113,7 +112,7 @@ def test_cells_of_the_notebook_on_real_sets(tmp_path, monkeypatch, capsys, style
     codes = get("tatoeba").languages
     tables = [estimates(ours), *(estimates({("none", "tatoeba", "score"): 30.0}, code) for code in codes)]
     space = {"study": study, "source": None, "stats": None, "table": pd.concat(tables), "figures": tmp_path / "figures"}
-    space |= {"published": published, "comparison": comparison, "beside": beside, "results": results, "draw": drawing}
+    space |= {"published": published, "comparison": comparison, "beside": beside, "results": results, "draw": plots}
     space |= {"plt": plt, "np": np}
     notebook = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

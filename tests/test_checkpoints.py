@@ -20,7 +20,7 @@ from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Fingerprints, Run
 from xstilts.training import checkpoints, fine_tuning
-from xstilts.training.batches import TrainingSet
+from xstilts.training.batching import TrainingSet
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from datasets import Dataset
 from scipy.stats import kendalltau
 
 from comparable import NINE, RUNS, estimates, one, resized, whole, without
-from xstilts.publications import comparison
-from xstilts.publications.comparison import Setting, compare
-from xstilts.publications.published import shipped
+from xstilts import published as comparison
+from xstilts.published import Setting, compare, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.study import load_study
 from xstilts.tasks import get

@@ -6,7 +6,7 @@ import pytest
 
 from synthetic import statistics, wanted
 from xstilts import results
-from xstilts.questions import contrasts
+from xstilts.questions import source_language as contrasts
 
 LANGUAGES = ["qaa", "qab", "qac"]
 

@@ -15,7 +15,7 @@ import yaml
 import commands
 import toy
 from small import SMALL
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 from xstilts.tasks import TASKS
 
 END = ")  # fmt: skip\n\nTASKS ="  # of _FURTHER, the last table of tasks.py

@@ -13,21 +13,20 @@ import mirror
 from synthetic import known, study, wanted
 from test_figures import overlapping
 from toy import build_checkpoint
-from xstilts import phases, results
+from xstilts import phases, plots, results
 from xstilts.errors import UserError
-from xstilts.figures import drawing
-from xstilts.questions import distance_figures as panels
-from xstilts.questions import distance_findings as findings
-from xstilts.questions import distances, learning_curves
-from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
-from xstilts.questions.learning_curves import MEDIAN
-from xstilts.questions.robustness import robustness
+from xstilts.io import ROOT
+from xstilts.questions import distance as distances
+from xstilts.questions import distance as findings
+from xstilts.questions import distance as learning_curves
+from xstilts.questions import distance as panels
+from xstilts.questions.distance import COMPARED, DIFFERENCE, INTERMEDIATE, MEDIAN, robustness
 from xstilts.results import MEAN
 from xstilts.runs import list_runs
 from xstilts.settings import DIRECT
 from xstilts.sources import open_source
-from xstilts.study import ROOT, load_study
-from xstilts.tunings import tunings
+from xstilts.study import load_study
+from xstilts.target_runs import tunings
 
 NOTEBOOK = ROOT / "notebooks" / "5-distance.ipynb"
 
@@ -233,7 +232,7 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
         columns=["intermediate", "seed", "language", "layer", "metric", "score", "main"],
     )
     changes = distances.layer_gains(layers, names[1:], away, np.random.default_rng(0))
-    with plt.style.context(drawing.STYLE):
+    with plt.style.context(plots.STYLE):
         drawn = {
             "gains": panels.gain_panels(distances.gain_table(gains, far), slopes),
             "slopes": panels.slope_panels(slopes),
@@ -250,7 +249,7 @@ def test_figures_have_no_overlaps_and_draw_their_tables(count):
     ends = [
         line
         for line in ax.lines
-        if len(line.get_xdata()) == 2 and line.get_color() == drawing.GAIN and line.get_linestyle() == "-"
+        if len(line.get_xdata()) == 2 and line.get_color() == plots.GAIN and line.get_linestyle() == "-"
     ]
     (x0, x1), (y0, y1) = ends[0].get_data()
     assert (y1 - y0) / (x1 - x0) == pytest.approx(-4.5), "the mean of mnli, −9, and of one that changes nothing"

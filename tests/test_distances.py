@@ -7,8 +7,8 @@ from scipy.stats import theilslopes
 
 from synthetic import known, study
 from xstilts import results
-from xstilts.questions import distances
-from xstilts.questions.distances import COMPARED, DIFFERENCE, INTERMEDIATE
+from xstilts.questions import distance as distances
+from xstilts.questions.distance import COMPARED, DIFFERENCE, INTERMEDIATE
 from xstilts.results import MEAN
 from xstilts.settings import DIRECT
 

@@ -3,7 +3,7 @@
 import pytest
 
 from xstilts.errors import UserError
-from xstilts.questions.domains import BEGINNING, MOST, Overlap, a_distance, overlap, same_size, texts
+from xstilts.questions.domain_shift import BEGINNING, MOST, Overlap, a_distance, overlap, same_size, texts
 from xstilts.tasks import get
 
 LETTERS = "abcdefghijklmnopqrst"

@@ -12,7 +12,7 @@ from xstilts.features import collate
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.study import RetrievalSettings
 from xstilts.tasks import get
-from xstilts.training import dual
+from xstilts.training import dual_encoder as dual
 from xstilts.training.fine_tuning import TrainingSet, fine_tune
 
 

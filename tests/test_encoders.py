@@ -16,7 +16,7 @@ from xstilts.features import INPUTS, collate, encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
 from xstilts.tasks import get
 from xstilts.training import fine_tuning
-from xstilts.training.batches import TrainingSet
+from xstilts.training.batching import TrainingSet
 
 LENGTHS = LengthSettings(classification=40, choice=40, tagging=16, span=72, stride=24, retrieval=64, mlm=64)
 

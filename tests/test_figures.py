@@ -9,11 +9,10 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 
 from synthetic import statistics, study, wanted, write
-from xstilts import results
-from xstilts.figures import breakdowns, drawing
+from xstilts import plots, results
+from xstilts.io import ROOT
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.sources.files import natural_languages
-from xstilts.study import ROOT
 from xstilts.tasks import get
 
 RUNS = ["none", "mnli", "ccg", "hellaswag+mlm"]
@@ -23,7 +22,7 @@ COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "hi
 
 @pytest.fixture(autouse=True)
 def style():
-    with plt.style.context(drawing.STYLE):
+    with plt.style.context(plots.STYLE):
         yield
     plt.close("all")
 
@@ -93,7 +92,7 @@ def drawn(ax):
 
 def test_heatmap_cells_say_and_show_the_table():
     _, ax = plt.subplots(figsize=(5, 3))
-    assert drawing.transfer_heatmap(cells(NUMBERS), ax) is ax
+    assert plots.transfer_heatmap(cells(NUMBERS), ax) is ax
     found = drawn(ax)
     texts = {key: text.get_text() for key, (text, _) in found.items()}
     assert texts == {
@@ -109,22 +108,22 @@ def test_heatmap_cells_say_and_show_the_table():
 
 def test_heatmap_colours_are_centred_on_zero_and_symmetric():
     _, ax = plt.subplots()
-    found = drawn(drawing.transfer_heatmap(cells(NUMBERS), ax))
+    found = drawn(plots.transfer_heatmap(cells(NUMBERS), ax))
     colour = {key: to_hex(patch.get_facecolor()) for key, (_, patch) in found.items()}
-    assert colour["all\ntargets", "mnli"] == to_hex(drawing.DIVERGING(0.5)) == "#f7f7f7"
-    assert colour["XNLI", "mnli"] == drawing.GAIN and colour["Tatoeba", "mnli"] == drawing.LOSS
+    assert colour["all\ntargets", "mnli"] == to_hex(plots.DIVERGING(0.5)) == "#f7f7f7"
+    assert colour["XNLI", "mnli"] == plots.GAIN and colour["Tatoeba", "mnli"] == plots.LOSS
     red, green, blue, _ = to_rgba(colour["XNLI", "none (score)"])
     assert red == green == blue, "scores have a neutral scale of their own"
     gain = next(child for child in ax.child_axes if child.get_ylabel().startswith("gain"))
     assert gain.get_ylim() == (-4.0, 4.0)
-    assert drawing.colour_limit(pd.Series([*[1.0] * 99, 50.0, np.nan])) == 1.0, "one extreme does not bleach the rest"
+    assert plots.colour_limit(pd.Series([*[1.0] * 99, 50.0, np.nan])) == 1.0, "one extreme does not bleach the rest"
 
 
 def test_heatmap_orders_by_kind_averages_last_and_says_when_seeds_are_fewer():
     _, table = estimates(RUNS, TARGETS, ["qaa", "qab", "qac"], (1, 2, 3))
     table.loc[(table["intermediate"] == "ccg") & (table["target"] == "xnli"), "seeds"] = 2
-    _, ax = plt.subplots(figsize=drawing.heatmap_size(table))
-    drawing.transfer_heatmap(table, ax)
+    _, ax = plt.subplots(figsize=plots.heatmap_size(table))
+    plots.transfer_heatmap(table, ax)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
         "XNLI", "XQuAD", "Tatoeba", "all\ntargets", "without\nretrieval",
     ]  # fmt: skip
@@ -137,12 +136,12 @@ def test_language_dots_place_values_and_intervals():
     rows = [("mnli", "xnli", code, "gain", *found, 5, 1, 1) for code, found in {
         "qab": (3, 1, 5), "qaa": (-2, -3, -1), "qac": (1, -1, 3)}.items()]  # fmt: skip
     _, ax = plt.subplots()
-    breakdowns.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
+    plots.language_dots(pd.DataFrame(rows, columns=COLUMNS), ax, ["qaa", "qab", "qac", "qad"])
     intervals, dots = ax.collections
     assert dots.get_offsets()[:3].tolist() == [[0, -2], [1, 3], [2, 1]]
     assert [segment[:, 1].tolist() for segment in intervals.get_segments()[:3]] == [[-3, -1], [1, 5], [-1, 3]]
     faces = [to_hex(colour) for colour in dots.get_facecolors()[:3]]
-    assert faces == [drawing.LOSS, drawing.GAIN, "#ffffff"], "filled where the interval excludes zero"
+    assert faces == [plots.LOSS, plots.GAIN, "#ffffff"], "filled where the interval excludes zero"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["qaa", "qab", "qac", "qad"]
     assert [text.get_text() for text in ax.texts] == ["missing"]
 
@@ -150,7 +149,7 @@ def test_language_dots_place_values_and_intervals():
 def test_languages_stand_by_distance_unknown_last():
     languages = pd.DataFrame({"distance": [0.5, np.nan, 0.0, 0.2]}, index=["de", "xx", "en", "nl"])
     table = pd.DataFrame({"language": ["xx", "de", "en", "nl", "mean", "zero-shot"]})
-    assert breakdowns.by_distance(table, languages) == ["en", "nl", "de", "xx"]
+    assert plots.by_distance(table, languages) == ["en", "nl", "de", "xx"]
 
 
 def test_languages_are_grouped_by_family_nearest_first():
@@ -159,7 +158,7 @@ def test_languages_are_grouped_by_family_nearest_first():
         index=["de", "xx", "en", "fi", "et"],
     )
     table = pd.DataFrame({"language": ["xx", "et", "de", "en", "fi", "mean"]})
-    order, families = breakdowns.by_family(table, languages)
+    order, families = plots.by_family(table, languages)
     assert order == ["en", "de", "fi", "et", "xx"] and families == [("one", 2), ("two", 2), ("", 1)]
 
 
@@ -169,7 +168,7 @@ def test_breakdown_of_forty_real_languages_names_their_families():
     codes = sorted(get("panx").languages, key=lambda code: languages.loc[code, "distance"])
     assert len(codes) == 40 and codes[0] == "en"
     _, table = estimates(["none", "mnli", "ccg"], ["panx"], codes, (1, 2), 10)
-    figure = breakdowns.language_breakdown(table, languages, "panx")
+    figure = plots.language_breakdown(table, languages, "panx")
     assert overlapping(figure) == []
     lowest = figure.axes[2]
     order = [label.get_text() for label in lowest.get_xticklabels()]
@@ -185,7 +184,7 @@ def test_breakdown_of_forty_real_languages_names_their_families():
 def test_breakdown_stays_readable(count):
     codes, languages = language_tables(count)
     _, table = estimates(RUNS, ["xnli"], codes)
-    figure = breakdowns.language_breakdown(table, languages, "xnli")
+    figure = plots.language_breakdown(table, languages, "xnli")
     assert [ax.get_title("left") for ax in figure.axes] == ["none (score)", *RUNS[1:]]
     named = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes]
     assert named[-1] == codes and all(labels in (codes, []) for labels in named), "the lowest of each column"
@@ -195,26 +194,26 @@ def test_breakdown_stays_readable(count):
     shown = table[(table["quantity"] == "gain") & ~table["language"].isin(["mean", "zero-shot"])]["value"]
     low, high = limits.pop()
     assert low < shown.min() and high > shown.max() and low < 0 < high
-    assert breakdowns.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
+    assert plots.language_breakdown(table, languages, "xnli", ["ccg"]).axes[1].get_title("left") == "ccg"
 
 
 def test_other_figures_have_no_overlaps():
     codes, languages = language_tables(8)
     targets = [*TARGETS, "pawsx", "udpos", "panx", "mlqa", "tydiqa", "xcopa", "bucc"]
     found, table = estimates(RUNS, targets, codes)
-    heatmap, ax = plt.subplots(figsize=drawing.heatmap_size(table))
-    drawing.transfer_heatmap(table, ax)
+    heatmap, ax = plt.subplots(figsize=plots.heatmap_size(table))
+    plots.transfer_heatmap(table, ax)
     assert overlapping(heatmap) == []
-    macro = drawing.macro_panels(table)
+    macro = plots.macro_panels(table)
     assert overlapping(macro) == []
     assert [ax.get_xlabel() for ax in macro.axes] == ["mean score", "mean gain over none (points)"]
     rho = results.correlations(found, wanted(RUNS, targets, codes, (1, 2)), languages["distance"])
-    panels = breakdowns.distance_panels(breakdowns.distance_points(table, languages), rho)
+    panels = plots.distance_panels(plots.distance_points(table, languages), rho)
     assert overlapping(panels) == []
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     controls = pd.concat([table.assign(study=name) for name in ("toy", "toy-untrained")])
     controls = controls[(controls["intermediate"] == "none") & (controls["language"] == "zero-shot")]
-    assert overlapping(drawing.study_panel(controls)) == []
+    assert overlapping(plots.study_panel(controls)) == []
 
 
 def test_score_dots_by_hand():
@@ -226,7 +225,7 @@ def test_score_dots_by_hand():
         }
     )  # fmt: skip
     _, ax = plt.subplots()
-    drawing.score_dots(table, ax, "intermediate", "target")
+    plots.score_dots(table, ax, "intermediate", "target")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "mnli"]
     dots = [collection for collection in ax.collections if collection.get_label()[0] != "_"]
     first = {dot.get_label(): dot.get_offsets()[0, 0] for dot in dots}
@@ -238,7 +237,7 @@ def test_layer_panels_draw_every_language_and_their_mean_of_the_main_metric():
     rows = [("de", 0, 10), ("de", 2, 50), ("zh", 0, 20), ("zh", 2, 30), ("de", 1, 40), ("zh", 1, 60)]
     table = pd.DataFrame(rows, columns=["language", "layer", "score"]).assign(metric="accuracy")
     reverse = table.assign(metric="reverse_accuracy", score=99.0)
-    figure = drawing.layer_panels({"tatoeba": pd.concat([table, reverse]), "bucc": table.assign(metric="f1")})
+    figure = plots.layer_panels({"tatoeba": pd.concat([table, reverse]), "bucc": table.assign(metric="f1")})
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["Tatoeba", "BUCC"]
     for ax in figure.axes:
         drawn = [line.get_ydata().tolist() for line in ax.lines]
@@ -249,8 +248,8 @@ def test_layer_panels_draw_every_language_and_their_mean_of_the_main_metric():
 def test_save_writes_three_files_the_same_each_time(tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure, ax = plt.subplots()
-        drawing.transfer_heatmap(cells(NUMBERS), ax)
-        drawing.save(figure, cells(NUMBERS), folder, "heatmap")
+        plots.transfer_heatmap(cells(NUMBERS), ax)
+        plots.save(figure, cells(NUMBERS), folder, "heatmap")
     names = ["heatmap.csv", "heatmap.png", "heatmap.svg"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     for name in names:
@@ -262,8 +261,8 @@ def test_heatmap_at_column_width_frames_what_is_marked():
     _, table = estimates(RUNS, TARGETS, ["qaa", "qab", "qac"], (1, 2, 3))
     table.loc[(table["intermediate"] == "mnli") & (table["target"] == "xnli"), ["value", "low", "high"]] = 14.96, 1, 30
     table.loc[(table["intermediate"] == "ccg") & (table["target"] == "xquad"), ["value", "low", "high"]] = np.nan
-    figure, ax = plt.subplots(figsize=drawing.heatmap_size(table, column=True))
-    drawing.transfer_heatmap(table, ax, column=True)
+    figure, ax = plt.subplots(figsize=plots.heatmap_size(table, column=True))
+    plots.transfer_heatmap(table, ax, column=True)
     assert figure.get_size_inches()[0] == 3.3, "a column of a paper"
     assert overlapping(figure) == []
     inside = figure.get_tightbbox(figure.canvas.get_renderer())
@@ -284,7 +283,7 @@ def test_gain_and_loss_are_told_apart_by_colour_blind_readers():
     for matrix in blindness:
         for strength in (0.3, 0.6, 1.0):
             gain, loss = (
-                np.clip(matrix @ np.array(drawing.DIVERGING(0.5 + side * strength / 2)[:3]) ** 2.2, 0, 1) ** (1 / 2.2)
+                np.clip(matrix @ np.array(plots.DIVERGING(0.5 + side * strength / 2)[:3]) ** 2.2, 0, 1) ** (1 / 2.2)
                 for side in (1, -1)
             )
             assert (gain - loss)[2] > 0.15 and (loss - gain)[0] > 0.05, "blue against yellow, all along the scale"

@@ -12,23 +12,13 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from xstilts.checks import refused_pairs
 from xstilts.errors import UserError
+from xstilts.io import ROOT
+from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
-from xstilts.sources.readers import companions, has_gold, read
-from xstilts.study import ROOT
-from xstilts.tasks import (
-    INTERMEDIATE,
-    NLI,
-    PARAPHRASE,
-    RETRIEVAL_KINDS,
-    TARGETS,
-    TASKS,
-    UPOS,
-    WIKIANN,
-    get,
-)
+from xstilts.sources.pairs_and_choices import companions, has_gold, read
+from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, RETRIEVAL_KINDS, TARGETS, TASKS, UPOS, WIKIANN, get
+from xstilts.validation import refused_pairs
 
 DATA = (ROOT / "../shared/data").resolve()
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")

@@ -5,8 +5,8 @@ import warnings
 import pytest
 from matplotlib import pyplot as plt
 
-from xstilts.figures import fonts
-from xstilts.sources.grammar import LETTERS
+from microworld.grammar import LETTERS
+from xstilts import plots
 
 # Own names of languages in every script of XTREME's forty and XTREME-R's fifty
 NAMES = """العربية עברית Tiếng Việt മലയാളം தமிழ் తెలుగు Ελληνικά বাংলা हिन्दी मराठी اردو فارسی Български Русский 日本語
@@ -31,7 +31,7 @@ def test_names_in_every_script_are_drawn_or_spelt(figure, capsys):
     for place, name in enumerate(NAMES):
         ax.text(0.5, place / len(NAMES), name)
     ax.set_xticks(range(len(NAMES)), NAMES)
-    absent = fonts.make_legible(figure)
+    absent = plots.make_legible(figure)
     drawn(figure)
     shown = [text.get_text() for text in ax.texts]
     for name, text in zip(NAMES, shown, strict=True):
@@ -43,17 +43,17 @@ def test_names_in_every_script_are_drawn_or_spelt(figure, capsys):
 def test_scripts_of_the_micro_world_come_with_matplotlib(figure, capsys):
     figure, ax = figure
     letters = "".join(sorted({letter for pair in LETTERS.values() for part in pair for letter in part}))
-    assert len({fonts.unicodedata.name(letter).split()[0] for letter in letters}) > 3
+    assert len({plots.unicodedata.name(letter).split()[0] for letter in letters}) > 3
     ax.set_title(letters)
-    assert fonts.make_legible(figure) == [] and capsys.readouterr().out == ""
+    assert plots.make_legible(figure) == [] and capsys.readouterr().out == ""
     drawn(figure)
 
 
 def test_what_no_font_has_is_spelt_and_said(figure, capsys, monkeypatch):
     figure, ax = figure
-    monkeypatch.setattr(fonts, "_others", dict)
+    monkeypatch.setattr(plots, "_others", dict)
     ax.set_xlabel("in ကခ")
-    assert fonts.make_legible(figure) == ["က", "ခ"]
+    assert plots.make_legible(figure) == ["က", "ခ"]
     drawn(figure)
     assert ax.get_xlabel() == "in U+1000U+1001"
     assert "no installed font has U+1000 MYANMAR LETTER KA, U+1001" in capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_what_no_font_has_is_spelt_and_said(figure, capsys, monkeypatch):
 
 def test_another_font_that_has_it_is_taken(figure, monkeypatch):
     figure, ax = figure
-    monkeypatch.setattr(fonts, "_others", lambda: {"Nothing": frozenset(), "Myanmar": frozenset({0x1000})})
+    monkeypatch.setattr(plots, "_others", lambda: {"Nothing": frozenset(), "Myanmar": frozenset({0x1000})})
     ax.set_xlabel("က and က")
-    assert fonts.make_legible(figure) == []
-    assert ax.xaxis.label.get_fontfamily() == [fonts.DEFAULT, "Myanmar"] and ax.get_xlabel() == "က and က"
+    assert plots.make_legible(figure) == []
+    assert ax.xaxis.label.get_fontfamily() == [plots.DEFAULT, "Myanmar"] and ax.get_xlabel() == "က and က"

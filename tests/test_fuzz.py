@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hostile_case import one_line
 from hostile_files import COPA, asked, conllu, squad
 from xstilts.errors import UserError
+from xstilts.io import ROOT
 from xstilts.runs import list_runs
 from xstilts.sources.files import COLUMNS
-from xstilts.sources.readers import READERS, read
-from xstilts.study import ROOT, load_study, parse_run
+from xstilts.sources.pairs_and_choices import READERS, read
+from xstilts.study import load_study, parse_run
+from xstilts.target_runs import Tuning
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
-from xstilts.tunings import Tuning
 
 TRIED = {"run grammar": 300, "every reader": 80, "parameter file": 150}  # inputs
 

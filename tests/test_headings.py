@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

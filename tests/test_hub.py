@@ -10,14 +10,13 @@ from datasets import Dataset, Features
 
 import mirror
 from xstilts.errors import UserError
-from xstilts.places import REVISIONS, TEXT, Hub
+from xstilts.locations import REVISIONS, TEXT, Hub
+from xstilts.settings import HubSettings
 from xstilts.sources import left_out
-from xstilts.sources.ccgbank import auto
-from xstilts.sources.hub import HubSource
-from xstilts.sources.hub_files import SIZES, records
-from xstilts.sources.hub_settings import HubSettings
-from xstilts.sources.kept import KeptSource
-from xstilts.sources.readers import read
+from xstilts.sources.cache import KeptSource
+from xstilts.sources.hub import SIZES, HubSource, records
+from xstilts.sources.pairs_and_choices import read
+from xstilts.sources.tagging import auto
 from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
 

@@ -10,11 +10,11 @@ import mirror
 import small
 from toy import build_checkpoint
 from xstilts import phases
+from xstilts.io import read_record
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.writing import read_record
 
 PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
 

@@ -14,11 +14,11 @@ import hub_server
 import mirror
 from toy import placeholder
 from xstilts.errors import UserError
-from xstilts.needed import check_data
-from xstilts.places import REVISIONS
+from xstilts.locations import REVISIONS
+from xstilts.preflight import check_data
 from xstilts.runs import list_runs
+from xstilts.settings import HubSettings
 from xstilts.sources.hub import HubSource
-from xstilts.sources.hub_settings import HubSettings
 from xstilts.study import load_study
 from xstilts.tasks import get
 

@@ -7,10 +7,10 @@ import pytest
 
 from small import but_the_answer, results, write
 from test_pipeline import command, proofs
+from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
-from xstilts.tunings import Tuning
-from xstilts.writing import read_record, write_record
+from xstilts.target_runs import Tuning
 
 MNLI = Run("intermediate", 1, "mnli")
 CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained", "languages": []}

@@ -8,10 +8,10 @@ import datasets
 import pytest
 
 from xstilts.errors import UserError
-from xstilts.locks import lock
+from xstilts.io import lock
 from xstilts.settings import MicroSettings, Sizes
-from xstilts.sources import kept
-from xstilts.sources.kept import KeptSource
+from xstilts.sources import cache as kept
+from xstilts.sources.cache import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import get
 

@@ -14,7 +14,7 @@ import pytest
 import websocket
 
 from cluster import free_ports
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from sklearn.isotonic import IsotonicRegression
 
 from synthetic import known, study
 from xstilts import results
-from xstilts.questions import learning_curves
-from xstilts.questions.distances import INTERMEDIATE
-from xstilts.questions.learning_curves import MEDIAN, crossing, smoothed
+from xstilts.questions import distance as learning_curves
+from xstilts.questions.distance import INTERMEDIATE, MEDIAN, crossing, smoothed
 from xstilts.sources import open_source
 
 SIZES = [10, 100, 1000]

@@ -7,11 +7,11 @@ from scipy.sparse import hstack
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from microworld.grammar import Say
+from microworld.world import split_of
 from xstilts.errors import UserError
 from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
-from xstilts.sources.grammar import Say
 from xstilts.sources.micro import EXAMPLES, RETRIEVAL, MicroSource
-from xstilts.sources.world import split_of
 from xstilts.tasks import UPOS, WIKIANN, get
 
 SIZES = Sizes(train=2400, dev=480, test=90)

@@ -9,7 +9,7 @@ import papermill
 import pytest
 
 import small
-from xstilts.study import ROOT
+from xstilts.io import ROOT
 
 IN_ORDER = ["0-tasks", "1-encoder", "2-intermediate", "3-targets", "4-transfer", "9-your-task"]
 QUESTIONS = ["5-distance", "6-source-language", "7-domain-shift", "8-retrieval"]

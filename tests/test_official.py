@@ -9,9 +9,9 @@ import pytest
 from datasets import concatenate_datasets
 
 from xstilts.evaluation import metrics, ranking
+from xstilts.io import ROOT
+from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
-from xstilts.study import ROOT
 from xstilts.tasks import get
 
 # Exact match and F1 that others' scripts gave of the predictions below: evaluate-v1.1.py as it stands in XTREME's

@@ -16,11 +16,11 @@ from xstilts.evaluation import metrics, prediction, retrieval
 from xstilts.evaluation.prediction import evaluate
 from xstilts.evaluation.ranking import rank
 from xstilts.features import MAX_QUESTION, encode, label_names
-from xstilts.settings import MicroSettings, Sizes
+from xstilts.io import ROOT
+from xstilts.settings import FilesSettings, MicroSettings, Sizes
 from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
 from xstilts.sources.micro import MicroSource
-from xstilts.study import ROOT, LengthSettings, RetrievalSettings
+from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import RETRIEVAL_KINDS, SPLITS, TASKS
 
 DATA = (ROOT / "../shared/data").resolve()

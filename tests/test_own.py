@@ -8,12 +8,14 @@ import pytest
 import yaml
 
 import small
-from xstilts import own_task, results
+from xstilts import custom_task as own_task
+from xstilts import results
 from xstilts.errors import UserError
-from xstilts.needed import check_data
+from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, Run
-from xstilts.sources import open_source, own_rows
-from xstilts.sources.own_settings import OwnTask
+from xstilts.settings import OwnTask
+from xstilts.sources import custom as own_rows
+from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.tasks import get
 

@@ -11,11 +11,12 @@ import mirror
 from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
-from xstilts.needed import check_data
-from xstilts.planning.plan import print_plan
+from xstilts.io import ROOT
+from xstilts.plan import print_plan
+from xstilts.preflight import check_data
 from xstilts.runs import list_runs
 from xstilts.sources import open_source
-from xstilts.study import ROOT, Study, load_study
+from xstilts.study import Study, load_study
 from xstilts.tasks import RETRIEVAL_KINDS, get
 
 RAW = yaml.safe_load((ROOT / "params" / "xtreme.yaml").read_text(encoding="utf-8"))

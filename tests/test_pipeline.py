@@ -15,10 +15,10 @@ from bs4 import BeautifulSoup
 import commands
 import distance_truth
 import small
+from xstilts.io import ROOT, read_record
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
-from xstilts.study import ROOT, load_study
-from xstilts.writing import read_record
+from xstilts.study import load_study
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 SMALL = {"train": 200, "dev": 30, "test": 30}

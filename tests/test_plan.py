@@ -11,20 +11,21 @@ import transformers
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from xstilts import phases
+from xstilts import costs as rates
+from xstilts import phases, plan
+from xstilts import plan as samples
 from xstilts.__main__ import main
+from xstilts.costs import SHAPES, Amount, Shape, shape_of
 from xstilts.errors import UserError
-from xstilts.planning import plan, rates, samples
-from xstilts.planning.costs import SHAPES, Amount, Shape, shape_of
+from xstilts.io import read_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
-from xstilts.sources.kept import KeptSource
+from xstilts.sources.cache import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
+from xstilts.target_runs import Tuning
 from xstilts.tasks import get
-from xstilts.training.resuming import Saves
-from xstilts.tunings import Tuning
-from xstilts.writing import read_record
+from xstilts.training.callbacks import Saves
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 STUDY = {

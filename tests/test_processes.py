@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 import test_resume
 from xstilts.errors import UserError
 from xstilts.features import IGNORED
-from xstilts.running import processes
+from xstilts.io import ROOT, read_record
 from xstilts.runs import Run
-from xstilts.study import ROOT, load_study
-from xstilts.training.batches import part
-from xstilts.writing import read_record
+from xstilts.study import load_study
+from xstilts.training import multi_gpu as processes
+from xstilts.training.batching import part
 
 NAME = test_resume.NAME
 RATE = 1e-3

@@ -12,9 +12,9 @@ import pytest
 import small
 from xstilts import progress, runs
 from xstilts.progress import Progress, about, duration
-from xstilts.running.execution import run_notebook
 from xstilts.runs import Run
 from xstilts.study import load_study
+from xstilts.workflow import run_notebook
 
 WORK = """\
 import json, os, time

@@ -6,7 +6,8 @@ import pytest
 
 from xstilts.evaluation.prediction import MAX_ANSWER
 from xstilts.features import MAX_QUESTION
-from xstilts.study import ROOT, load_study
+from xstilts.io import ROOT
+from xstilts.study import load_study
 from xstilts.tasks import RETRIEVAL_KINDS, get
 
 GIVEN = ROOT / ".." / "shared" / "published" / "hyperparameters.csv"

@@ -4,15 +4,18 @@ import re
 
 import numpy as np
 import pytest
+from tools import make_published
 
 from comparable import NINE
+from xstilts import published
+from xstilts import published as comparison
 from xstilts.errors import UserError
-from xstilts.publications import comparison, make_published, published
-from xstilts.publications.published import COLUMNS, read_table, shipped
+from xstilts.io import ROOT
+from xstilts.published import COLUMNS, read_table, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.runs import Fingerprints, Run
-from xstilts.sources.hub_files import SIZES
-from xstilts.study import ROOT, load_study
+from xstilts.sources.hub import SIZES
+from xstilts.study import load_study
 from xstilts.tasks import TASKS, get
 
 GIVEN = ROOT / ".." / "shared" / "published"

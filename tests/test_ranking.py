@@ -9,18 +9,18 @@ import pytest
 from datasets import Dataset
 from sklearn.metrics import average_precision_score, recall_score
 
+from microworld.rankings import _passages, _people
+from microworld.tasks import matches
 from toy import build_checkpoint, joined
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, ranking, retrieval
+from xstilts.io import ROOT
 from xstilts.results import task_metrics
-from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
+from xstilts.settings import LANGUAGE_CODES, FilesSettings, MicroSettings, Sizes
 from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
-from xstilts.sources.meanings import matches
 from xstilts.sources.micro import MicroSource
-from xstilts.sources.rankings import _passages, _people
-from xstilts.sources.readers import read
-from xstilts.study import ROOT, LengthSettings, RetrievalSettings
+from xstilts.sources.pairs_and_choices import read
+from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import TASKS, get
 
 DATA = (ROOT / "../shared/data/lareqa/xquad-r").resolve()

@@ -16,8 +16,9 @@ import commands
 import small
 import toy
 from faults import FAULTS
+from xstilts.io import ROOT
 from xstilts.results import read_stats
-from xstilts.study import ROOT, load_study
+from xstilts.study import load_study
 from xstilts.submission import default_folder
 
 NLI = ("entailment", "neutral", "contradiction")

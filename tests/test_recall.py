@@ -18,10 +18,13 @@ from synthetic import statistics, wanted
 from toy import build_checkpoint
 from xstilts import results
 from xstilts.errors import UserError
-from xstilts.figures.drawing import STYLE
-from xstilts.questions import recall, recall_figures, recall_findings
+from xstilts.io import ROOT
+from xstilts.plots import STYLE
+from xstilts.questions import retrieval as recall
+from xstilts.questions import retrieval as recall_figures
+from xstilts.questions import retrieval as recall_findings
 from xstilts.results import MACRO, MEAN
-from xstilts.study import ROOT, load_study
+from xstilts.study import load_study
 from xstilts.tasks import get
 
 DATA = (ROOT / "../shared/data").resolve()

@@ -13,12 +13,11 @@ import pytest
 
 import small
 from xstilts.errors import UserError
-from xstilts.report.pages import survey
-from xstilts.report.site import build
-from xstilts.running.execution import run_notebook
+from xstilts.report import build, survey
 from xstilts.runs import Run
 from xstilts.study import load_study
 from xstilts.tasks import TASKS
+from xstilts.workflow import run_notebook
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAN = {"training": small.SMALL["training"] | {"overrides": {"intermediate/mnli": {"learning_rate": 1e30}}}}
@@ -88,7 +87,7 @@ def test_pages_share_their_style_and_are_made_again_only_when_they_changed(study
 def test_many_pages_are_made_by_several_processes_and_are_the_same(study, site, monkeypatch):
     before = {name: page.read_bytes() for name, page in html(site).items()}
     shutil.rmtree(site)
-    monkeypatch.setattr("xstilts.report.site.FEW", 1)
+    monkeypatch.setattr("xstilts.report.FEW", 1)
     build(study)
     assert {name: page.read_bytes() for name, page in html(site).items()} == before
 

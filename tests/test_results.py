@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from synthetic import statistics, study, wanted, write
-from xstilts import findings, results
+from xstilts import results
+from xstilts import summaries as findings
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 from xstilts.tasks import TASKS

@@ -25,9 +25,11 @@ from xstilts.errors import UserError
 from xstilts.runs import Run, list_runs
 from xstilts.sources import open_source
 from xstilts.study import MixSettings, load_study
-from xstilts.training import dual, fine_tuning, pretraining, resuming
-from xstilts.training.batches import TrainingSet
-from xstilts.training.resuming import Saves
+from xstilts.training import callbacks as resuming
+from xstilts.training import dual_encoder as dual
+from xstilts.training import fine_tuning, pretraining
+from xstilts.training.batching import TrainingSet
+from xstilts.training.callbacks import Saves
 
 NAME = "mnli+squad1+mlm"
 SIZES = {"train": 60, "dev": 8, "test": 8}

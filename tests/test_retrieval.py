@@ -11,9 +11,9 @@ from datasets import Dataset
 from toy import TEXT, build_checkpoint, joined
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, retrieval
-from xstilts.findings import tatoeba_protocol
 from xstilts.results import task_metrics
 from xstilts.study import EncoderSettings, LengthSettings, RetrievalSettings
+from xstilts.summaries import tatoeba_protocol
 from xstilts.tasks import get
 
 TEXTS = [*TEXT, "308", "Punkte ab.", TEXT[0], "The Panthers " * 20]

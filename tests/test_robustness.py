@@ -6,9 +6,8 @@ import pytest
 
 from synthetic import known, statistics
 from xstilts import results
-from xstilts.questions import robustness as robust
-from xstilts.questions.distances import INTERMEDIATE
-from xstilts.questions.robustness import robustness
+from xstilts.questions import distance as robust
+from xstilts.questions.distance import INTERMEDIATE, robustness
 from xstilts.settings import DIRECT
 
 SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more

@@ -7,10 +7,10 @@ import yaml
 
 from xstilts import runs
 from xstilts.errors import UserError
-from xstilts.needed import check_data
+from xstilts.io import ROOT, read_record, remove_halves, write_record, written_whole
+from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, state
-from xstilts.study import ROOT, load_study
-from xstilts.writing import read_record, remove_halves, write_record, written_whole
+from xstilts.study import load_study
 
 
 @pytest.fixture

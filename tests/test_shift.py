@@ -12,14 +12,16 @@ import commands
 import small as toy_study
 from toy import build_checkpoint
 from xstilts.features import learnable
-from xstilts.questions import shift, shift_figures, shift_findings
-from xstilts.questions.shift import AGAINST, DROP, IN, OUT, WORST
-from xstilts.questions.shift_findings import answer
+from xstilts.io import ROOT
+from xstilts.questions import domain_shift as shift
+from xstilts.questions import domain_shift as shift_figures
+from xstilts.questions import domain_shift as shift_findings
+from xstilts.questions.domain_shift import AGAINST, DROP, IN, OUT, WORST, answer
 from xstilts.results import ZERO_SHOT
 from xstilts.sources import open_source
-from xstilts.study import ROOT, load_study
+from xstilts.study import load_study
+from xstilts.target_runs import training_sets
 from xstilts.tasks import get
-from xstilts.tunings import training_sets
 
 DATA = (ROOT / "../shared/data").resolve()
 CODES = ["qaa", "qab", "qah"]

@@ -10,7 +10,8 @@ import yaml
 import commands
 import small
 from cluster import NODES, cluster, missing
-from xstilts.study import ROOT, load_study
+from xstilts.io import ROOT
+from xstilts.study import load_study
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 

@@ -14,20 +14,21 @@ import small
 import toy
 from synthetic import study as make_study
 from test_figures import overlapping
-from xstilts import results
+from xstilts import plots, results
 from xstilts.errors import UserError
-from xstilts.figures import drawing
-from xstilts.needed import check_data
+from xstilts.io import ROOT
+from xstilts.preflight import check_data
 from xstilts.questions import source_language as asked
-from xstilts.questions import source_language_figures, source_language_findings
+from xstilts.questions import source_language as source_language_figures
+from xstilts.questions import source_language as source_language_findings
 from xstilts.questions.source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS
 from xstilts.results import MEAN
 from xstilts.runs import Fingerprints, list_runs
 from xstilts.settings import SOURCE
 from xstilts.sources import open_source
-from xstilts.study import ROOT, load_study
+from xstilts.study import load_study
+from xstilts.target_runs import training_sets
 from xstilts.tasks import get
-from xstilts.tunings import training_sets
 
 real = pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
 CODES = ["qaa", "qab", "qac", "qad"]
@@ -47,7 +48,7 @@ SHIFT = {"squad1": {"qab": 3, "qac": 3, "qad": 3}}  # phase 2 makes the other tr
 
 @pytest.fixture(autouse=True)
 def style():
-    with plt.style.context(drawing.STYLE):
+    with plt.style.context(plots.STYLE):
         yield
     plt.close("all")
 

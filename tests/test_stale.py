@@ -13,11 +13,14 @@ import pytest
 import small
 from small import finish
 from toy import build_checkpoint
-from xstilts import phases, runs, tasks, tunings
+from xstilts import phases, runs, tasks
+from xstilts import target_runs as tunings
 from xstilts.__main__ import _discard_stale
+from xstilts.io import ROOT
 from xstilts.runs import CODE, NOTEBOOKS, Fingerprints, Run, list_runs, notebook_hash
-from xstilts.sources import kept, open_source
-from xstilts.study import ROOT, load_study
+from xstilts.sources import cache as kept
+from xstilts.sources import open_source
+from xstilts.study import load_study
 
 CHANGES = {"intermediate": ["none", "mnli", "squad1"], "targets": ["xnli", "xquad", "tatoeba"]}
 ENCODER = {"encoder/seed1"}

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from synthetic import known, statistics, wanted
-from xstilts import results, standings
+from xstilts import ranks as standings
+from xstilts import results
 
 RUNS, TARGETS, CODES = ["none", "mnli", "ccg", "qqp"], ["xnli", "pawsx", "udpos"], ["qaa", "qab"]
 SCORES = {  # xnli, pawsx, udpos

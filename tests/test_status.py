@@ -12,18 +12,14 @@ import pytest
 
 import small
 from small import finish
-from xstilts import locks
-from xstilts.locks import holder, lock, sign
+from xstilts import io as locks
+from xstilts import workflow as news
+from xstilts.io import ROOT, holder, lock, read_record, sign, write_record
 from xstilts.progress import FILE
-from xstilts.running import news
-from xstilts.running.causes import MARK
-from xstilts.running.execution import GAPS
-from xstilts.running.following import Seen, Times, look, unfinished
-from xstilts.running.news import News
-from xstilts.running.status import print_status, report
 from xstilts.runs import Run, list_runs
-from xstilts.study import ROOT, load_study
-from xstilts.writing import read_record, write_record
+from xstilts.status import print_status, report
+from xstilts.study import load_study
+from xstilts.workflow import GAPS, MARK, News, Seen, Times, look, unfinished
 
 MNLI, TATOEBA = Run("intermediate", 1, "mnli"), Run("targets", 1, "mnli", "tatoeba")
 

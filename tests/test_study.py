@@ -4,11 +4,12 @@ import pytest
 import yaml
 
 from xstilts.errors import UserError
+from xstilts.io import ROOT
 from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
-from xstilts.study import ROOT, load_study, parse_run
+from xstilts.study import load_study, parse_run
+from xstilts.target_runs import training_sets
 from xstilts.tasks import INTERMEDIATE, TARGETS, get
-from xstilts.tunings import training_sets
 
 
 def micro() -> dict:

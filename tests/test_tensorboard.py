@@ -12,13 +12,13 @@ from test_resume import Killed, stopped_at
 from test_training import PHASE, WORDS, colours, training_set
 from toy import build_checkpoint
 from xstilts import phases
+from xstilts.io import read_record
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import MixSettings
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.training import fine_tuning, pretraining
-from xstilts.training.resuming import Saves
-from xstilts.writing import read_record
+from xstilts.training.callbacks import Saves
 
 
 class SavedOnce(Saves):

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from microworld import concepts
+from microworld.tasks import TOPICS, topic_of
 from xstilts.settings import MicroSettings
-from xstilts.sources import concepts
-from xstilts.sources.meanings import TOPICS, topic_of
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import get
 

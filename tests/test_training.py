@@ -21,7 +21,7 @@ from xstilts.features import encode, encode_text
 from xstilts.study import LengthSettings, MixSettings, PhaseSettings
 from xstilts.tasks import get
 from xstilts.training import fine_tuning
-from xstilts.training.batches import Batches, TrainingSet
+from xstilts.training.batching import Batches, TrainingSet
 
 WORDS = ["red", "green", "blue", "dog", "cat", "runs", "sleeps", "here", "there", "yes", "no", "maybe"]
 COLOURS = {"red": 0, "green": 1, "blue": 2}

@@ -10,19 +10,16 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.features import learnable
+from xstilts.io import read_record
 from xstilts.runs import Fingerprints, Run
-from xstilts.settings import MicroSettings, Sizes
+from xstilts.settings import FilesSettings, HubSettings, MicroSettings, Sizes
 from xstilts.sources import open_source
-from xstilts.sources.files import FilesSource
-from xstilts.sources.files_settings import FilesSettings
+from xstilts.sources.files import TRANSLATIONS, FilesSource
 from xstilts.sources.hub import HubSource
-from xstilts.sources.hub_settings import HubSettings
 from xstilts.sources.micro import MicroSource
-from xstilts.sources.translations import TRANSLATIONS
 from xstilts.study import load_study
+from xstilts.target_runs import training_sets
 from xstilts.tasks import INTERMEDIATE, TASKS, get
-from xstilts.tunings import training_sets
-from xstilts.writing import read_record
 
 PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
 

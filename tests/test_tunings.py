@@ -4,11 +4,11 @@ import pytest
 
 from synthetic import study
 from xstilts.errors import UserError
-from xstilts.needed import check_data
+from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.tunings import Tuning, tunings
+from xstilts.target_runs import Tuning, tunings
 
 LANGUAGES = ["qaa", "qab", "qac"]
 DIRECT = {"runs": ["none"], "targets": ["xnli"], "training_languages": ["source", "each"], "scored_in": "own"}

@@ -4,8 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import small
-from xstilts import results
-from xstilts.running import waiting
+from xstilts import results, waiting
 from xstilts.runs import Run
 from xstilts.study import load_study
 

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
+from microworld import concepts
+from microworld.concepts import Clause, Phrase
+from microworld.grammar import LANGUAGES, Say, lexicons, render
+from microworld.world import SPLITS, World, split_of
 from xstilts.settings import LANGUAGE_CODES, MicroSettings
-from xstilts.sources import concepts
-from xstilts.sources.concepts import Clause, Phrase
-from xstilts.sources.grammar import LANGUAGES, Say, lexicons, render
-from xstilts.sources.world import SPLITS, World, split_of
 
 MIRA = Phrase("name1", "", entity="PER")
 CLAUSE = Clause(

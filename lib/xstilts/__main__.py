@@ -8,17 +8,14 @@ import time
 from pathlib import Path
 from typing import IO
 
-from .checks import check_folders
-from .errors import UserError
-from .locks import lives, lock, sign
-from .needed import check_data
-from .running.causes import DISK, MARK, NO_ROOM, of_log
-from .running.driving import Snakemake, proof
-from .running.execution import GAPS, run_notebook
-from .runs import Fingerprints, Run, list_runs, remove_encoder, state
-from .study import Study, load_study
-from .training.checkpoints import locate
-from .writing import read_record
+from xstilts.errors import UserError
+from xstilts.io import lives, lock, read_record, sign
+from xstilts.preflight import check_data
+from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
+from xstilts.study import Study, load_study
+from xstilts.training.checkpoints import locate
+from xstilts.validation import check_folders
+from xstilts.workflow import DISK, GAPS, MARK, NO_ROOM, Snakemake, of_log, proof, run_notebook
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -62,18 +59,18 @@ def main() -> int:
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
         if options.command == "status":
-            from .running.status import print_status
+            from xstilts.status import print_status
 
             print_status(options.study, options.seeds)
             return 0
         if options.command == "plan":
-            from .planning.plan import print_plan
+            from xstilts.plan import print_plan
 
             planned = load_study(options.study, seeds=options.seeds)
             print_plan(planned, options.gpu, options.precision, options.utilisation, options.csv)
             return 0
         if options.command == "report":
-            from .report.site import build
+            from xstilts.report import build
 
             index, said = build(load_study(options.study, seeds=options.seeds))
             print(f"{said}\nreport: {_short(index)}")
@@ -100,7 +97,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
     check_folders(study)
     check_data(study)
     if study.published:
-        from .publications.published import read  # not at the start of every job
+        from xstilts.published import read
 
         read(study)
     if study.absence:
@@ -183,8 +180,8 @@ def _targets(study: Study) -> list[Run]:
 
 def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
     """Write a run's predictions as XTREME's scorer reads them; one line per target."""
-    from .sources import open_source
-    from .submission import default_folder, write_submission
+    from xstilts.sources import open_source
+    from xstilts.submission import default_folder, write_submission
 
     written = write_submission(study, open_source(study), name, seed, folder)
     print(f"{name}, seed {seed}: {_short(folder or default_folder(study, name, seed))}")

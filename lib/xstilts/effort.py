@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from .runs import list_runs
-from .sources import Source
-from .study import Study
-from .tunings import tunings
-from .writing import read_record
+from xstilts.io import read_record
+from xstilts.runs import list_runs
+from xstilts.sources import Source
+from xstilts.study import Study
+from xstilts.target_runs import tunings
 
 COUNTS = ["runs", "examples", "steps", "tokens", "hours", "core_hours", "gpu_hours"]
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from datasets import Dataset
 
-from .errors import UserError
-from .study import LengthSettings
-from .tasks import Task
+from xstilts.errors import UserError
+from xstilts.study import LengthSettings
+from xstilts.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .errors import UserError
+from xstilts.errors import UserError
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes, of what file systems take

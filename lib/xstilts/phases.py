@@ -12,25 +12,25 @@ import transformers
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
-from .errors import UserError
-from .evaluation.metrics import score, task_metrics
-from .evaluation.prediction import evaluate, predict, prediction_table
-from .evaluation.ranking import rank
-from .evaluation.retrieval import retrieve
-from .features import encode, encode_text, label_names, learnable
-from .running.processes import launch, launches
-from .runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
-from .sources import Source, left_out
-from .study import NONE, PhaseSettings, Study
-from .tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
-from .training import dual
-from .training.batches import TrainingSet
-from .training.checkpoints import fetch
-from .training.fine_tuning import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
-from .training.pretraining import pretrain
-from .training.resuming import Saves
-from .tunings import Tuning, evaluation_split, training_sets, tunings
-from .writing import read_parts, read_record, write_parts, write_record, written_whole
+from xstilts.errors import UserError
+from xstilts.evaluation.metrics import score, task_metrics
+from xstilts.evaluation.prediction import evaluate, predict, prediction_table
+from xstilts.evaluation.ranking import rank
+from xstilts.evaluation.retrieval import retrieve
+from xstilts.features import encode, encode_text, label_names, learnable
+from xstilts.io import read_parts, read_record, write_parts, write_record, written_whole
+from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
+from xstilts.sources import Source, left_out
+from xstilts.study import NONE, PhaseSettings, Study
+from xstilts.target_runs import Tuning, evaluation_split, training_sets, tunings
+from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
+from xstilts.training import dual_encoder as dual
+from xstilts.training.batching import TrainingSet
+from xstilts.training.callbacks import Saves
+from xstilts.training.checkpoints import fetch
+from xstilts.training.fine_tuning import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
+from xstilts.training.multi_gpu import launch, launches
+from xstilts.training.pretraining import pretrain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

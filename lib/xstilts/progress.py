@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from .writing import read_record, whole_file
+from xstilts.io import read_record, whole_file
 
 FILE = "progress.json"  # in the folder of a run while it works
 PLACE, LOG = "XSTILTS_PROGRESS", "XSTILTS_LOG"  # in a kernel's environment: that file, the descriptor of the job's log

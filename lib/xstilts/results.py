@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from .errors import UserError
-from .evaluation.metrics import task_metrics
-from .runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
-from .sources import Source
-from .study import NONE, Study
-from .tasks import RETRIEVAL_KINDS, get
-from .tunings import evaluation_languages
+from xstilts.errors import UserError
+from xstilts.evaluation.metrics import task_metrics
+from xstilts.runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
+from xstilts.sources import Source
+from xstilts.study import NONE, Study
+from xstilts.target_runs import evaluation_languages
+from xstilts.tasks import RETRIEVAL_KINDS, get
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets

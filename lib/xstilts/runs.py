@@ -13,14 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .hashes import digest, file_hash
-from .sources import open_source
-from .study import NONE, ROOT, PhaseSettings, Study, load_study
-from .tasks import POOL, RETRIEVAL_KINDS, TASKS
-from .training.checkpoints import identity
-from .tunings import Tuning, evaluation_split, pool_languages, training_sets, tunings
-from .writing import read_record
+from xstilts.errors import UserError
+from xstilts.io import ROOT, digest, file_hash, read_record
+from xstilts.sources import open_source
+from xstilts.study import NONE, PhaseSettings, Study, load_study
+from xstilts.target_runs import Tuning, evaluation_split, pool_languages, training_sets, tunings
+from xstilts.tasks import POOL, RETRIEVAL_KINDS, TASKS
+from xstilts.training.checkpoints import identity
 
 NOTEBOOKS = {
     "encoder": "1-encoder",
@@ -34,36 +33,21 @@ NOTEBOOKS = {
 }
 
 
-def _in(package: str, *modules: str) -> tuple[str, ...]:
-    return tuple(f"{package}/{name}" for name in modules)
-
-
-def _answer(*modules: str) -> tuple[str, ...]:
-    """Modules behind the notebook of a further question."""
-    return ("results", "findings", "figures/", *_in("questions", *modules))
-
-
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
-    "encoder": (*_in("training", "pretraining", "resuming", "checkpoints"), "sources/"),
+    "encoder": ("training/pretraining", "training/callbacks", "training/checkpoints", "sources/", "../microworld/"),
     "intermediate": (
-        *("features", "phases", "tunings", "settings", "running/processes"),
-        *_in("training", "dual", "batches", "fine_tuning"),
+        *("features", "phases", "target_runs", "settings", "training/multi_gpu"),
+        *("training/dual_encoder", "training/batching", "training/fine_tuning"),
     ),
-    # of checkpoints, in a training that compares them
-    "selection": _in("evaluation", "prediction", "spill", "metrics"),
+    "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
-    "targets": ("evaluation/", "features", "phases", "tunings", "training/dual"),
-    "transfer": (
-        *("results", "standings", "effort", "findings", "figures/"),
-        *_in("publications", "published", "comparison", "beside"),
-    ),
-    "distance": _answer(
-        *("distances", "resources", "learning_curves", "robustness", "distance_figures", "distance_findings")
-    ),
-    "source-language": _answer("contrasts", "source_language", "source_language_findings", "source_language_figures"),
-    "domain-shift": _answer("domains", "resources", "shift", "shift_findings", "shift_figures"),
-    "retrieval": _answer("recall", "recall_figures", "recall_findings"),
+    "targets": ("evaluation/", "features", "phases", "target_runs", "training/dual_encoder"),
+    "transfer": ("results", "ranks", "effort", "summaries", "plots", "published"),
+    "distance": ("results", "summaries", "plots", "questions/distance"),
+    "source-language": ("results", "summaries", "plots", "questions/source_language"),
+    "domain-shift": ("results", "summaries", "plots", "questions/domain_shift"),
+    "retrieval": ("results", "summaries", "plots", "questions/retrieval"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -238,8 +222,7 @@ class Fingerprints:
             for one, seeds in finished_controls(self.study)
         ]
         package = Path(__file__).parent
-        tables = [*sorted(package.glob("publications/numbers/*.csv")), package / "sources" / "hub_sizes.csv"]
-        tables += [package / "languages.csv", package / "figures" / "style.mplstyle"]
+        tables = [*sorted(package.glob("tables/**/*.csv")), package / "style.mplstyle"]
         tables += [ROOT / self.study.published] if self.study.published else []
         published = [file_hash(path) for path in tables]
         settings = [self.study.title, self.study.intermediate, self.study.targets]

@@ -1,13 +1,23 @@
 """What a study may set about the generated world, pretraining and fine-tuning.
 
 Only pydantic is imported: a study is validated before anything heavy is loaded.
-"""
+
+
+What a study may set about the files source. Only pydantic is imported: a study is validated first.
+
+What a study may set about the hub source. Only pydantic is imported: a study is validated first.
+
+A task of the user's own, as a study declares it under ``own:``. Only pydantic is imported."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from xstilts.errors import UserError, nearest
+from xstilts.tasks import SPLITS, get
 
 LANGUAGE_CODES = ("qaa", "qab", "qac", "qad", "qae", "qaf", "qag", "qah")  # the source language first
 
@@ -148,3 +158,135 @@ class FurtherSettings(BaseModel):
     )
     min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the examples")
     bundle: Literal["all", "each"] = Field("all", description="each: every target in a job of its own")
+
+
+SLICE = re.compile(r"(train|dev|test|mt|pool)(?:\[(?:(\d{1,3})%)?:(?:(\d{1,3})%)?\])?")
+
+
+class Limits(BaseModel):
+    """At most so many leading examples of a split, in every language; 0 = all. Retrieval sets are never
+    cut: what is found depends on how much there is to find it in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    train: int = Field(0, ge=0)
+    dev: int = Field(0, ge=0)
+    test: int = Field(0, ge=0)
+
+
+class FilesSettings(BaseModel):
+    """The files source: original distributions below one folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    root: str = Field("../shared/data", description="folder of the files; relative to the project")
+    limits: Limits = Limits()
+    splits: dict[str, dict[str, str]] = Field(
+        {},
+        description="task -> split -> where its rows come from instead, such as dev[:80%]: for sets whose "
+        "training or development file is not at hand",
+    )
+    documents_per_language: int = Field(
+        5000, ge=0, description="documents of the text for masked LM, per language; 0 = all there are"
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _known_and_disjoint(cls, splits: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, parts in splits.items():
+            try:
+                declared = get(name).files
+            except UserError as error:
+                raise ValueError(str(error)) from None
+            for split, value in parts.items():
+                if split not in SPLITS:
+                    raise ValueError(f'{name}.{split}: unknown split "{split}"{nearest(split, SPLITS)}')
+                match = SLICE.fullmatch(value)
+                if not match or match[1] not in declared or not 0 <= _percent(match, 2) < _percent(match, 3) <= 100:
+                    raise ValueError(
+                        f'{name}.{split}: "{value}" names no rows; expected one of {", ".join(declared)}, '
+                        "whole or in part, such as dev[:80%] or dev[80%:]"
+                    )
+            ranges = {split: _range(parts.get(split, split)) for split in SPLITS if split in declared or split in parts}
+            for one, (source, start, stop) in ranges.items():
+                for other, (beside, begin, end) in ranges.items():
+                    if one < other and source == beside and start < end and begin < stop:
+                        raise ValueError(f"{name}: {one} and {other} would share rows of the {source} file")
+        return splits
+
+    def rows_of(self, name: str, split: str) -> tuple[str, int, int]:
+        """(split of the files, from per cent, to per cent) that ``split`` of a task is read from."""
+        return _range(self.splits.get(name, {}).get(split, split))
+
+    def trained_from(self) -> dict[str, tuple[str, ...]]:
+        """Task -> splits of the files that its training rows come from, where the study changes that."""
+        return {name: (self.rows_of(name, "train")[0],) for name in self.splits}
+
+
+def _percent(match: re.Match, group: int) -> int:
+    return int(match[group]) if match[group] else {2: 0, 3: 100}[group]
+
+
+def _range(value: str) -> tuple[str, int, int]:
+    match = SLICE.fullmatch(value)
+    assert match, value  # validated
+    return match[1], _percent(match, 2), _percent(match, 3)
+
+
+class HubSettings(BaseModel):
+    """The hub source: pinned repositories of the Hugging Face hub, and folders for what it does not hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mirror: str = Field(
+        "", description="folder with the repositories as on the hub (google/xtreme/…); the network is then not used"
+    )
+    limits: Limits = Limits()
+    ccgbank: str = Field("", description="folder of LDC2005T13 (data/AUTO) or of train.tsv and dev.tsv: word, supertag")
+    bucc: str = Field("", description="folder of de-en.dev.de, de-en.dev.en, de-en.dev.gold, de-en.test.de, …")
+    translations: str = Field(
+        "", description="folder of machine-translated training sets (xtreme_translations/, …), for runs named task@mt"
+    )
+    documents_per_language: int = Field(
+        5000, ge=1, description="leading Wikipedia articles of each language, as the text for masked LM"
+    )
+
+
+NAME = r"^[a-z][a-z0-9]{0,39}$"  # of a task
+NEEDS_NO_COLUMNS = {"tagging": "a word, a tab and its tag a line", "span": "SQuAD's JSON"}
+
+
+class OwnTask(BaseModel):
+    """Files, relative to the project, and what their columns are called.
+
+    Classification and choice: ``.csv``, ``.tsv`` (raw, no quotes) or ``.jsonl``; tagging: a word, a tab and its tag a
+    line, or ``.conllu``; span: SQuAD's JSON.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["classification", "choice", "tagging", "span"]
+    title: str = Field("", description="in figures and sentences; empty: its name")
+    train: str = Field(min_length=1, description="in the source language")
+    dev: str = Field("", description="in the source language; empty: every fifth row of train is kept for it")
+    test: dict[str, str] | str = Field(
+        {}, description="language -> file, or one path with {language} in it; none: dev is what is scored"
+    )
+    id: str = Field("", description="column; empty: rows are numbered. Equal ids are translations of each other")
+    label: str = Field("label", description="column; of a choice: the right column's name, or its number from 0")
+    text_a: str = Field("text", description="column of a classification's text")
+    text_b: str = Field("", description="column of the second one; empty: it has one")
+    context: str = Field("", description="column of what a choice follows; empty: none")
+    question: str = Field("", description="column; empty: none")
+    choices: tuple[str, ...] = Field((), description="columns")
+    labels: tuple[str, ...] = Field((), description="in the order of the head; empty: those of train, sorted")
+
+    @model_validator(mode="after")
+    def _columns_of_the_kind(self) -> "OwnTask":
+        stated = self.model_fields_set & {"id", "label", "text_a", "text_b", "context", "question", "choices"}
+        stated = {name for name in stated if getattr(self, name) != type(self).model_fields[name].default}
+        if self.kind in NEEDS_NO_COLUMNS and stated:
+            raise ValueError(f"{min(stated)}: a {self.kind} task has no columns to name: {NEEDS_NO_COLUMNS[self.kind]}")
+        if self.kind == "choice" and len(set(self.choices)) < 2:
+            raise ValueError("choices: name the columns to choose from, two or more")
+        if self.kind == "choice" and not (self.context or self.question):
+            raise ValueError("context, question: name the column that the choices follow, one or both")
+        if isinstance(self.test, str) and self.test and "{language}" not in self.test:
+            raise ValueError(f'test: "{self.test}": write {{language}} where its code stands, or language: file pairs')
+        return self

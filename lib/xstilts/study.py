@@ -8,29 +8,29 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from .checks import check, explain
-from .errors import UserError, nearest
-from .parameters import read, truths
-from .settings import (
+from xstilts.errors import UserError, nearest
+from xstilts.io import ROOT, write_text
+from xstilts.parameters import read, truths
+from xstilts.settings import (
     ALL,
     MLM,
     MULTI,
+    NAME,
     NONE,
+    FilesSettings,
     FurtherSettings,
+    HubSettings,
     MicroSettings,
     MixSettings,
+    OwnTask,
     PhaseSettings,
     PretrainSettings,
 )
-from .sources.files_settings import FilesSettings
-from .sources.hub_settings import HubSettings
-from .sources.own_rows import declare
-from .sources.own_settings import NAME, OwnTask
-from .tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
-from .tasks import get as get_task
-from .writing import write_text
+from xstilts.sources.custom import declare
+from xstilts.tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
+from xstilts.tasks import get as get_task
+from xstilts.validation import check, explain
 
-ROOT = Path(__file__).resolve().parents[2]
 LONGEST_RUN = 200  # characters
 
 

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from .errors import UserError, nearest
-from .runs import Fingerprints, Run, state
-from .sources import Source
-from .study import Study
-from .tasks import Task, get
-from .writing import read_record, write_text, written_whole
+from xstilts.errors import UserError, nearest
+from xstilts.io import read_record, write_text, written_whole
+from xstilts.runs import Fingerprints, Run, state
+from xstilts.sources import Source
+from xstilts.study import Study
+from xstilts.tasks import Task, get
 
 IN_R_ALONE = ("xcopa", "mewslix")
 FOLDERS = {"bucc": "bucc2018"} | {

@@ -6,8 +6,8 @@ original distribution and the hub keep it. Nothing here loads data: :mod:`xstilt
 
 from dataclasses import dataclass, field
 
-from .errors import UserError, nearest
-from .places import MANY, MASAKHANER_CODES, TATOEBA_CODES, TYDIQA_NAMES, UDPOS_NAMES, Files, Folder, Hub, hub
+from xstilts.errors import UserError, nearest
+from xstilts.locations import MANY, MASAKHANER_CODES, TATOEBA_CODES, TYDIQA_NAMES, UDPOS_NAMES, Files, Folder, Hub, hub
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking")
 RETRIEVAL_KINDS = ("parallel", "mining", "ranking")  # no head: pooled encoder states

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..tasks import Task
+from xstilts.tasks import Task
 
 COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
 

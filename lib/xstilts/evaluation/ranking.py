@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
-from ..errors import UserError
-from ..sources import Source
-from ..study import Study
-from ..tasks import POOL, Task
-from ..training.dual import LENGTHS
-from ..tunings import pool_languages
-from . import metrics
-from .retrieval import CHUNK, Found, Pooler, layer_scores, nearest, vectors
-from .spill import database
+from xstilts.errors import UserError
+from xstilts.evaluation import metrics
+from xstilts.evaluation.prediction import database
+from xstilts.evaluation.retrieval import CHUNK, Found, Pooler, layer_scores, nearest, vectors
+from xstilts.sources import Source
+from xstilts.study import Study
+from xstilts.target_runs import pool_languages
+from xstilts.tasks import POOL, Task
+from xstilts.training.dual_encoder import LENGTHS
 
 DEPTH = metrics.CUTOFFS[-1]
 BLOCK_VALUES = 2**25  # of candidates' vectors held at a time: 128 MiB

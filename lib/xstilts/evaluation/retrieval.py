@@ -19,14 +19,14 @@ import transformers
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
-from ..features import collate
-from ..progress import Progress
-from ..sources import Source
-from ..study import RetrievalSettings, Study
-from ..tasks import Task
-from . import metrics
-from .alignment import alignment
-from .spill import Spill, database
+from xstilts.evaluation import metrics
+from xstilts.evaluation.alignment import alignment
+from xstilts.evaluation.prediction import Spill, database
+from xstilts.features import collate
+from xstilts.progress import Progress
+from xstilts.sources import Source
+from xstilts.study import RetrievalSettings, Study
+from xstilts.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,14 +21,14 @@ pairs in the columns of a parallel set.
 
 from typing import TYPE_CHECKING, Protocol
 
-from ..tasks import Task, get
+from xstilts.tasks import Task, get
 
 if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     import pandas
     from datasets import Dataset
 
-    from ..study import Study
-    from .kept import KeptSource
+    from xstilts.sources.cache import KeptSource
+    from xstilts.study import Study
 
 
 class Source(Protocol):
@@ -79,25 +79,25 @@ def left_out(rows: "Dataset") -> int:
 
 def open_source(study: "Study") -> "KeptSource":
     """The source a study names, with the tasks of its own beside; what it loads is kept in the study's folder."""
-    from .kept import KeptSource
+    from xstilts.sources.cache import KeptSource
 
     source: Source
     if study.source == "micro":
-        from .micro import MicroSource
+        from xstilts.sources.micro import MicroSource
 
         source = MicroSource(study.micro)
     elif study.source == "hub":
-        from .hub import HubSource
+        from xstilts.sources.hub import HubSource
 
         languages = study.languages or {code for name in study.all_targets for code in get(name).languages}
         source = HubSource(study.hub, study.source_language, tuple(sorted(languages)))
     else:
-        from .files import FilesSource
+        from xstilts.sources.files import FilesSource
 
         source = FilesSource(study.files, study.source_language)
     if not study.own:
         return KeptSource(source, study.folder / "data")
-    from ..study import ROOT
-    from .own import OwnSource
+    from xstilts.io import ROOT
+    from xstilts.sources.custom import OwnSource
 
     return KeptSource(source, study.folder / "data", OwnSource(study.own, study.source_language, ROOT))

@@ -11,13 +11,14 @@ from typing import Any
 import datasets
 import pandas as pd
 
-from ..errors import UserError, nearest
-from ..hashes import digest
-from ..settings import MicroSettings
-from ..tasks import POOL, TRANSLATED, Task
-from . import meanings, pairs, rankings
-from .grammar import LANGUAGES, Say, Token, Voice, render
-from .world import World
+from microworld import pairs, rankings
+from microworld import tasks as meanings
+from microworld.grammar import LANGUAGES, Say, Token, Voice, render
+from microworld.world import World
+from xstilts.errors import UserError, nearest
+from xstilts.io import digest
+from xstilts.settings import MicroSettings
+from xstilts.tasks import POOL, TRANSLATED, Task
 
 # task name here -> (the function that makes an example, splits). A target that another task trains
 # has no training split of its own.

@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import check_lengths, inputs_of
-from ..errors import UserError
-from ..study import ROOT, Study, parse_run
-from ..writing import written_whole
+from xstilts.errors import UserError
+from xstilts.io import ROOT, written_whole
+from xstilts.study import Study, parse_run
+from xstilts.validation import check_lengths, inputs_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,7 +90,7 @@ def fetch(study: Study, folder: Path) -> dict:
     UserError for one that is no masked LM of a known architecture in safetensors, lacks weights or its tokenizer,
     or does not fit the study's layers and lengths.
     """
-    import transformers  # heavy: locate() is asked before every study
+    import transformers
 
     where = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}

@@ -16,16 +16,14 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from ..errors import UserError
-from ..features import IGNORED, Feature, collate, mask_tokens
-from ..progress import Progress
-from ..study import MixSettings, PhaseSettings
-from ..writing import written_whole
-from .batches import Batches, Examples, TrainingSet, part
-from .diverged import FiniteLoss
-from .dual import DualEncoder
-from .resuming import Saves, link
-from .watching import Shown, events
+from xstilts.errors import UserError
+from xstilts.features import IGNORED, Feature, collate, mask_tokens
+from xstilts.io import written_whole
+from xstilts.progress import Progress
+from xstilts.study import MixSettings, PhaseSettings
+from xstilts.training.batching import Batches, Examples, TrainingSet, part
+from xstilts.training.callbacks import FiniteLoss, Saves, Shown, events, link
+from xstilts.training.dual_encoder import DualEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

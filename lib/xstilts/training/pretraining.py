@@ -22,13 +22,11 @@ import torch
 import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from ..errors import UserError
-from ..progress import Progress
-from ..settings import PretrainSettings
-from ..writing import written_whole
-from .diverged import check_loss
-from .resuming import Saves
-from .watching import events
+from xstilts.errors import UserError
+from xstilts.io import written_whole
+from xstilts.progress import Progress
+from xstilts.settings import PretrainSettings
+from xstilts.training.callbacks import Saves, check_loss, events
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, mask excepted
 PAD, UNK, MASK = 1, 3, 4

@@ -1,0 +1,1 @@
+"""The micro-world: a generated multilingual world of constructed languages."""

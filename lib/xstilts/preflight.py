@@ -1,0 +1,120 @@
+"""Which data and which encoder the runs of a study load; whether it is all there."""
+
+from pathlib import Path
+from typing import Any
+
+from xstilts.errors import UserError, nearest
+from xstilts.sources import Source, open_source
+from xstilts.study import Study
+from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, training_sets, tunings
+from xstilts.tasks import POOL, TASKS, TRANSLATED, Task, get
+from xstilts.training.checkpoints import locate
+
+ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
+
+
+def check_data(study: Study) -> None:
+    """Fetch what must be fetched and read what has not been read yet, as the runs will. UserError where a run or target
+    has no data, where a file is malformed, a language of the study is in none of its targets, or the encoder cannot be
+    had."""
+    source = open_source(study)
+    sets = _needed(study, source)
+    mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
+    text = mlm or not study.encoder.checkpoint
+    source.check(sets, text)
+    if study.encoder.checkpoint:
+        _fetch_encoder(study)
+    there: set[str] = set()
+    for name in study.all_targets:
+        found = evaluation_languages(study, source, TASKS[name])
+        if not found:
+            asked = f" in {', '.join(study.languages)}" if study.languages else ""
+            raise UserError(
+                f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
+            )
+        there.update(source.languages(TASKS[name], evaluation_split(source, TASKS[name])))
+    for language in study.languages:
+        if language not in there:
+            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+    for task, split, languages in sets:
+        known, kind = source.languages(task, split), split
+        if split == TRANSLATED:  # asked for where a task has no training set of its own in a language
+            known, kind = [*source.languages(task, "train"), *known], "train"
+        absent = [language for language in languages if language not in known]
+        if absent:
+            raise UserError(
+                f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
+                f"{', '.join(known) or 'none'}"
+            )
+    generated = study.source == "micro"  # right by construction
+    for task, split, languages in sets:
+        for language in languages if task.name in study.own or not generated else ():
+            if not source.holds(task, split, language):
+                source.load(task, split, language)
+    if text and not generated and not source.holds(1):
+        source.text(1)
+
+
+def _fetch_encoder(study: Study) -> None:
+    """Have a checkpoint that is on the hub in its cache: jobs may run where no network is."""
+    name, revision = locate(study), study.encoder.revision or "main"
+    if isinstance(name, Path):
+        return
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from xstilts.sources.hub import unreachable
+
+    options: dict[str, Any] = {"revision": revision, "allow_patterns": [*ENCODER], "ignore_patterns": ["*/*"]}
+    try:
+        held = huggingface_hub.snapshot_download(name, local_files_only=True, **options)
+        if any(Path(held).glob("*.safetensors")):
+            return
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        huggingface_hub.HfApi().model_info(name, revision=revision)
+        print(f"fetching {name} (revision {revision}) from the hub", flush=True)
+        huggingface_hub.snapshot_download(name, **options)
+    except Exception as error:  # no network, no such name, no such revision, …: the ways out are the same
+        weights = (f"model.safetensors{end}" for end in ("", ".index.json"))
+        if any(
+            isinstance(huggingface_hub.try_to_load_from_cache(name, file, revision=revision), str) for file in weights
+        ):
+            return  # put there by transformers, which takes but what it needs
+        what = f'{study.path}: encoder.checkpoint "{name}" (revision {revision})'
+        raise unreachable(what, error, "name a folder that holds the checkpoint") from None
+
+
+def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
+    """Every (task, split, languages) that the runs of a study load."""
+    own, sets = [study.source_language], []
+    for name in study.intermediate:
+        run = study.intermediate_run(name)
+        for task in [] if name in study.left_out else map(get, run.tasks):
+            trained = training_sets(name, task, run.languages, source)
+            check_share(study, name, trained, study.phase("intermediate", name).examples)
+            sets += [(task, split, [language]) for split, language in trained]
+            sets.append((task, "dev", own))
+    for task in map(get, study.all_targets):
+        splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
+        sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
+        sets += [(task, POOL, codes)] if (codes := pool_languages(study, source, task)) else []
+    for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
+        own_set = study.training_task(get(tuning.target))
+        if not tuning.untrained:
+            parts = tuning.training_sets(study, source)
+            check_share(study, tuning.name, parts, tuning.phase(study).examples)
+            sets += [(own_set, split, [language]) for split, language in parts]
+            if tuning.phase(study).evaluate_every:
+                sets.append((own_set, "dev", own))
+    return sets
+
+
+def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: int) -> None:
+    """UserError where a run or tuning ``name`` has fewer ``examples`` (0: all) than (split, language) sets to share."""
+    if 0 < examples < len(sets):
+        raise UserError(
+            f'{study.path}: "{name}": {examples} examples of {len(sets)} languages together, fewer than one of each; '
+            f"expected {len(sets)} or more, or 0 for all"
+        )

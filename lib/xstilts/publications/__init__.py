@@ -1,1 +1,0 @@
-"""What others published, and how our scores compare with it."""

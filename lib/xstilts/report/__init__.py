@@ -1,1 +1,0 @@
-"""A study's executed notebooks as a browsable site: ``runs/<study>/report/``."""

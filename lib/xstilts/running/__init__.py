@@ -1,1 +1,0 @@
-"""Runs at work: started, followed, and what is said of them."""

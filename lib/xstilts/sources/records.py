@@ -1,0 +1,141 @@
+"""Files as lines, columns, CSV and JSON records; every error names file and line.
+
+Files are UTF-8 (a byte-order mark is dropped); line ends are LF or CRLF. Text is kept as it stands.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from xstilts.errors import UserError, nearest
+
+UNLABELLED = -1
+Rows = Iterator[tuple[str, dict[str, Any]]]  # (file:line or file: question id, canonical row)
+
+
+def text_of(path: Path) -> str:
+    """A file's text, UTF-8 with or without a byte order mark. UserError where it is missing, unreadable or no text."""
+    if not path.is_file():
+        raise UserError(f"{path}: is missing; it belongs to the files beside it")
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}:{line}: a NUL byte; expected text in UTF-8: copy or save the file anew")
+    return text
+
+
+def lines_of(path: Path) -> Iterator[tuple[str, str]]:
+    """(where, line) without line ends; empty lines at the end of the file are none.
+
+    Not ``str.splitlines``: real text holds U+2028 and the like inside a field.
+    """
+    text = text_of(path).rstrip("\r\n")
+    if not text:
+        raise UserError(f"{path}: is empty")
+    for number, line in enumerate(text.split("\n"), 1):
+        yield f"{path}:{number}", line.removesuffix("\r")
+
+
+def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
+    """(file and line, cells) of a table of tabs. UserError at a line that has not ``width`` columns."""
+    for where, line in lines_of(path):
+        cells = line.split("\t")
+        if len(cells) != width:
+            raise UserError(f"{where}: {len(cells)} columns, expected {width} separated by tabs")
+        yield where, cells
+
+
+def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
+    Empty lines are passed over."""
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+    try:
+        header = [*next(table, [])]
+        for name in columns:
+            if name not in header:
+                raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
+            if header.count(name) > 1:
+                raise UserError(f'{path}:1: the column "{name}" stands there twice; keep one')
+        for cells in table:
+            where = f"{path}:{table.line_num}"
+            if cells and len(cells) != len(header):
+                between = "commas" if delimiter == "," else "tabs"
+                raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} separated by {between}")
+            if cells:
+                yield where, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
+
+
+def from_json(text: str, where: str, whole: bool = False) -> Any:
+    """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: NaN, and halves
+    of characters (``\\ud83d``), which nothing can write."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        where = f"{where}:{error.lineno}" if whole else where
+        raise UserError(
+            f"{where}: not JSON ({error.msg} at column {error.colno}); is the file whole? Fetch or save it anew"
+        ) from None
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: {error.object[error.start]!r} is half of a character; save the text anew") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{where}: not JSON that can be read ({reason})") from None
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
+    """(file and line, object) of a file of JSON lines. UserError at a line that is none."""
+    for where, line in lines_of(path):
+        record = from_json(line, where)
+        if not isinstance(record, dict):
+            raise UserError(f"{where}: expected a JSON object, found {line[:40]}")
+        yield where, record
+
+
+def get(record: dict, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """``record[key]``, which must be there and of that type, or one of them."""
+    if not isinstance(record, dict):
+        raise UserError(f'{where}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
+    if key not in record:
+        raise UserError(f'{where}: no "{key}"{nearest(key, record)}')
+    if not isinstance(record[key], kind) or (kind is int and isinstance(record[key], bool)):
+        wanted = kind[0] if isinstance(kind, tuple) else kind
+        raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {wanted.__name__}')
+    return record[key]
+
+
+def strings(record: dict, key: str, where: str) -> list[str]:
+    """``record[key]``, which must be a list of texts."""
+    found = get(record, key, list, where)
+    for item in found:
+        if not isinstance(item, str):
+            raise UserError(f'{where}: "{key}" holds {item!r}, expected texts alone')
+    return found
+
+
+def index_of(value: Any, known: tuple, where: str, what: str = "label") -> int:
+    """Position of a gold value among ``known``; UNLABELLED where there is none."""
+    if value in (None, ""):
+        return UNLABELLED
+    if value not in known or isinstance(value, bool):
+        raise UserError(f'{where}: {what} "{value}" is none of {", ".join(map(str, known))}')
+    return known.index(value)

@@ -1,0 +1,82 @@
+"""Mewsli-X (Ruder et al. 2021, XTREME-R): mentions of entities in WikiNews, and descriptions of entities to rank.
+
+One JSON object a line, as ``get-mewsli-x.sh`` of google-research makes them and XTREME's ``download_data.sh`` parts
+the mentions by language. Texts are prepared as XTREME's ``utils_mewslix`` does.
+"""
+
+import re
+from pathlib import Path
+
+from xstilts.errors import UserError
+from xstilts.sources.records import Rows, get, json_lines
+
+
+def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Queries: ``wikinews_mentions/dev-de.jsonl``, an article and its mentions a line. A mention without
+    ``entity_id``, as XTREME's script leaves the test set, has no gold."""
+    for where, record in json_lines(path):
+        context = get(record, "context", dict, where)
+        for mention in get(record, "mentions", list, where):
+            entity = get(mention, "entity_id", str, where).strip()
+            yield (
+                where,
+                {
+                    "id": get(mention, "example_id", str, where),
+                    "text": _query(context, mention, where),
+                    "language": get(context, "language", str, where),
+                    "keys": [entity] if entity else [],
+                },
+            )
+
+
+def entities(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Candidates: ``candidate_set_entities.jsonl``, an entity a line, described in one language."""
+    for where, entity in json_lines(path):
+        identity = get(entity, "entity_id", str, where)
+        language = get(entity, "description_language", str, where)
+        yield where, {"id": identity, "text": _description(entity, where), "language": language, "keys": [identity]}
+
+
+def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Training pairs: ``wikipedia_pairs-train.jsonl``, a mention in English Wikipedia and its entity a line."""
+    for where, record in json_lines(path):
+        found = get(record, "contextual_mention", dict, where)
+        context, mention = get(found, "context", dict, where), get(found, "mention", dict, where)
+        yield (
+            where,
+            {
+                "id": get(mention, "example_id", str, where),
+                "query": _query(context, mention, where),
+                "candidate": _description(get(record, "entity", dict, where), where),
+            },
+        )
+
+
+def _query(context: dict, mention: dict, where: str) -> str:
+    """The mention, then its sentence with braces around the mention."""
+    text, span = get(context, "text", str, where), get(mention, "mention_span", dict, where)
+    name, start, end = get(span, "text", str, where), get(span, "start", int, where), get(span, "end", int, where)
+    if text[start:end] != name:
+        raise UserError(
+            f"{where}: the mention {name!r} does not stand at {start}-{end} of the article's text"
+            + ("" if text else ", which is empty; get-mewsli-x.sh fills it in")
+        )
+    for begin, stop in _spans(context, where):
+        if begin <= start and end <= stop:
+            left, right = (re.sub(r"\{(.*?)\}", r"(\1)", part) for part in (text[begin:start], text[end:stop]))
+            return _line(f"{name}: {left} {{ {name} }} {right}")
+    raise UserError(f"{where}: the mention {name!r} at {start}-{end} lies in none of the article's sentences")
+
+
+def _description(entity: dict, where: str) -> str:
+    text = get(entity, "description", str, where)
+    return _line(" ".join(text[begin:stop] for begin, stop in _spans(entity, where)) or text)
+
+
+def _spans(record: dict, where: str) -> list[tuple[int, int]]:
+    spans = get(record, "sentence_spans", list, where)
+    return [(get(span, "start", int, where), get(span, "end", int, where)) for span in spans]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.splitlines()).replace("  ", " ").strip()

@@ -1,0 +1,151 @@
+"""Tagged sentences: PANX, MasakhaNER and XTREME's UDPOS (a word and its tag a line), CoNLL-U.
+
+CCGbank (LDC2005T13): words and their supertags from its AUTO files, or from files of two columns."""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from xstilts.errors import UserError
+from xstilts.sources.records import Rows, lines_of
+
+# The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
+# conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.
+POS_RANK = {
+    "": "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT",
+    "es": "VERB AUX PRON ADP DET",
+    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
+    "it": "VERB AUX ADV PRON ADP DET INTJ",
+}
+
+
+def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Sentences apart by an empty line; a word, then a tab or blank, then its tag, a line."""
+    if path.suffix == ".conllu":
+        yield from _conllu(path, labels)
+        return
+    for number, block in enumerate(_blocks(path), 1):
+        tokens: list[str] = []
+        tags: list[str | None] = []
+        for where, line in block:
+            token, _, last = line.rpartition("\t" if "\t" in line else " ")
+            tag: str | None = last
+            if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
+                token, tag = last, None
+            elif not token or not tag:
+                raise UserError(f"{where}: expected a word and its tag, found {line!r}")
+            else:
+                _check_tag(last, labels, where)
+            if tokens and (tag is None) != (tags[0] is None):
+                raise UserError(f"{where}: {line!r}: some words of the sentence have a tag and some none")
+            tokens.append(token)
+            tags.append(tag)
+        yield block[0][0], {"id": str(number), "tokens": tokens, "tags": None if tags[0] is None else tags}
+
+
+def _blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
+    for empty, block in groupby(lines_of(path), key=lambda item: not item[1].strip(" \t")):
+        if not empty:
+            yield list(block)
+
+
+def _check_tag(tag: str, labels: tuple[str, ...], where: str) -> None:
+    if labels and tag not in labels:
+        raise UserError(f'{where}: tag "{tag}" is none of {", ".join(labels)}')
+
+
+def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
+    """Words as XTREME has them: a fused form is one word with the tag of its head, empty nodes are left out,
+    blanks and zero-width non-joiners within a word are dropped. English stays split (did n't): the UD v2.5
+    that XTREME took marked no fused forms in EWT, later releases do. The id is ``sent_id``."""
+    language = path.name.partition("_")[0]
+    ranks = POS_RANK.get(language, POS_RANK[""]).split()
+    for number, block in enumerate(_blocks(path), 1):
+        identity, spans = str(number), []
+        words: dict[int, tuple[str, str, int]] = {}
+        for where, line in block:
+            if line.startswith("#"):
+                key, _, value = line[1:].partition("=")
+                identity = value.strip() if key.strip() == "sent_id" else identity
+                continue
+            cells = line.split("\t")
+            if len(cells) != 10:
+                raise UserError(f"{where}: {len(cells)} columns, expected the 10 of CoNLL-U separated by tabs")
+            name, form, tag, head = cells[0], cells[1], cells[3], cells[6]
+            if "." in name:
+                continue
+            if "-" in name:
+                if not re.fullmatch("[0-9]{1,6}-[0-9]{1,6}", name):
+                    raise UserError(f"{where}: fused form {name}, expected the numbers of two words, such as 3-4")
+                first, last = map(int, name.split("-"))
+                spans.append((first, last, form))
+                continue
+            _check_tag(tag, labels, where)
+            if name != str(len(words) + 1) or not re.fullmatch("[0-9]{1,6}|_", head):
+                raise UserError(f"{where}: word {name} with head {head}, expected word {len(words) + 1} and a number")
+            words[int(name)] = (form, tag, 0 if head == "_" else int(head))
+        if not words:
+            raise UserError(f"{block[0][0]}: a sentence without words")
+        if absent := [head for _, _, head in words.values() if head > len(words)]:
+            raise UserError(f"{block[0][0]}: a word with head {absent[0]} in a sentence of {len(words)} words")
+        surface = {position: (form, tag) for position, (form, tag, _) in words.items()}
+        end = 0
+        for first, last, form in spans:
+            if not end < first < last <= len(words):
+                raise UserError(f"{block[0][0]}: fused form {first}-{last} in a sentence of {len(words)} words")
+            end = last
+            if language != "en":
+                surface[first] = (form, _fused_tag(words, range(first, last + 1), ranks))
+                for position in range(first + 1, last + 1):
+                    del surface[position]
+        forms, tags = zip(*(surface[position] for position in sorted(surface)), strict=True)
+        tokens = [form.replace(" ", "").replace("\u200c", "") for form in forms]
+        yield block[0][0], {"id": identity, "tokens": tokens, "tags": list(tags)}
+
+
+def _fused_tag(words: dict[int, tuple], span: range, ranks: list[str]) -> str:
+    """Tag of the word of the span nearest the root; of several, of the one whose tag ranks first."""
+
+    def depth(position: int) -> int:
+        steps = 0
+        while position and steps <= len(words):
+            position, steps = words[position][2], steps + 1
+        return steps
+
+    highest = min(map(depth, span))
+    tags = [words[position][1] for position in span if depth(position) == highest]
+    return min(tags, key=lambda tag: ranks.index(tag) if tag in ranks else len(ranks))
+
+
+# The field's sections (Clark and Curran 2007, doi:10.1162/coli.2007.33.4.493).
+SECTIONS = {"train": range(2, 22), "dev": range(1), "test": range(23, 24)}
+LEAF = re.compile(r"<L (\S+) \S+ \S+ (\S+) \S+>")  # category, two tags, word, category with its dependencies
+
+
+def paths(folder: Path, split: str) -> list[Path]:
+    """The AUTO files of a split's sections, else ``<split>.tsv``; [] where the folder holds neither."""
+    for root in (folder / "data" / "AUTO", folder / "AUTO"):
+        found = [path for section in SECTIONS[split] for path in sorted((root / f"{section:02}").glob("*.auto"))]
+        if found:
+            return found
+    columns = folder / f"{split}.tsv"
+    return [columns] if columns.is_file() else []
+
+
+def auto(path: Path, labels: tuple[str, ...]) -> Rows:
+    """One derivation a line, after a line ``ID=wsj_0001.1 PARSER=GOLD …``; its leaves are the words."""
+    identity = ""
+    for where, line in lines_of(path):
+        if line.startswith("ID="):
+            identity = line.split()[0].removeprefix("ID=")
+            continue
+        leaves = LEAF.findall(line)
+        if not identity or not leaves or len(leaves) != line.count("(<L "):
+            raise UserError(
+                f"{where}: expected ID=… and then, on the next line, a derivation with leaves "
+                f"(<L category tag tag word category>), found {line[:60]!r}"
+            )
+        tags, tokens = zip(*leaves, strict=True)
+        yield where, {"id": identity, "tokens": list(tokens), "tags": list(tags)}
+        identity = ""

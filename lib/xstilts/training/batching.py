@@ -1,0 +1,95 @@
+"""What a training is fed: the features of each task, in batches of one task and like length."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from xstilts.features import IGNORED, Feature, size
+from xstilts.study import MixSettings, PhaseSettings
+
+POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Features of one task; ``kind`` is the task's, "text" (masked LM) or "dual" (retrieval), ``labels`` in head order,
+    ``dropped`` how many rows were left out because nothing can be learned from them."""
+
+    name: str
+    kind: str
+    features: list[Feature]
+    labels: tuple[str, ...] = ()
+    dropped: int = 0
+
+
+class Examples(Dataset):
+    """All sets as one; an item is asked for by (set, row, batch number)."""
+
+    def __init__(self, sets: list[TrainingSet]):
+        self.sets = sets
+
+    def __len__(self) -> int:
+        return sum(len(item.features) for item in self.sets)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, int, Feature]:
+        number, row, place = key
+        return number, place, self.sets[number].features[row]
+
+
+class Batches(Sampler):
+    """Homogeneous-task batches of like length, in an order fixed by the seed.
+
+    Tasks are drawn in proportion to min(examples, cap)^(1/temperature) (Raffel et al. 2020); masked-LM
+    text, where present, takes its stated share of the steps at even intervals. The batches of one step,
+    ``phase.accumulate`` of them, are of one task (as in the authors' code: jiant, ``run_train_step``).
+    """
+
+    def __init__(self, sets: list[TrainingSet], phase: PhaseSettings, mix: MixSettings, steps: int, seed: int):
+        self.sets, self.batch_size, self.accumulate, self.steps = sets, phase.batch_size, phase.accumulate, steps
+        self.seed = seed
+        self.tasks = [number for number, item in enumerate(sets) if item.kind != "text"]
+        self.text = next((number for number, item in enumerate(sets) if item.kind == "text"), None)
+        weights = np.array([min(len(sets[number].features), mix.cap) ** (1 / mix.temperature) for number in self.tasks])
+        self.shares = weights / weights.sum()
+        self.mlm_share = mix.mlm_share
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulate
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        rng = np.random.default_rng(self.seed)
+        streams = [
+            self._stream(item, np.random.default_rng((self.seed, number))) for number, item in enumerate(self.sets)
+        ]
+        for step in range(self.steps):
+            due = int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
+            number = self.text if due and self.text is not None else int(rng.choice(self.tasks, p=self.shares))
+            for place in range(step * self.accumulate, (step + 1) * self.accumulate):
+                yield [(number, row, place) for row in next(streams[number])]
+
+    def _stream(self, item: TrainingSet, rng: np.random.Generator) -> Iterator[list[int]]:
+        sizes = [size(feature) for feature in item.features]
+        while True:
+            order = rng.permutation(len(sizes)).tolist()
+            for start in range(0, len(order), POOL * self.batch_size):
+                pool = sorted(order[start : start + POOL * self.batch_size], key=lambda row: sizes[row])
+                batches = [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
+                yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+def part(batch: dict[str, torch.Tensor], index: int, count: int) -> dict[str, torch.Tensor]:
+    """The rows of a batch that process ``index`` of ``count`` computes, with the ``weight`` of their mean loss by
+    which the mean over the processes is the mean over the batch. A part without anything to learn from (no masked
+    token, no row) has weight 0, and the whole batch in its place: a loss that is a number."""
+    mine = {key: rows[index::count] for key, rows in batch.items()}
+    counted = _items(mine)
+    weight = torch.tensor(count * counted / _items(batch), dtype=torch.float32)
+    return {**(mine if counted else batch), "weight": weight}
+
+
+def _items(batch: dict[str, torch.Tensor]) -> int:
+    """How many losses a head averages over."""
+    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["input_ids"])

@@ -1,0 +1,122 @@
+"""One training in several processes, a GPU each: started by accelerate's launcher from inside the notebook.
+
+Every process runs the same phase function; each takes its part of every batch, the first alone scores and writes,
+and the notebook finds the finished training as it finds any other.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+
+import psutil
+import torch
+
+from xstilts.errors import UserError
+from xstilts.progress import FILE, LOG, PLACE, Progress
+from xstilts.runs import Run
+from xstilts.study import Study, load_study
+from xstilts.workflow import MARK
+
+NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
+GRACE = 10  # seconds that trainings which are told to end may take to save themselves
+
+
+def launches(study: Study) -> bool:
+    """Whether trainings of this study are to be launched from here."""
+    return study.training.processes > 1 and NOTEBOOK not in os.environ
+
+
+def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
+    """Train an intermediate run, or one training of a bundle, in ``training.processes`` processes; UserError with
+    what the training ended with. SIGTERM is passed on to them."""
+    count, gpus = study.training.processes, torch.cuda.device_count()
+    if torch.cuda.is_available() and count > gpus:
+        raise UserError(f"training.processes: {count} processes need a GPU each, and this machine has {gpus}")
+    if batch_size < count:
+        raise UserError(
+            f"training.processes: a batch of {batch_size} ({run.name}) cannot be parted over {count} processes; "
+            "make batch_size larger (and accumulate smaller) or processes fewer"
+        )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
+        "--module", "xstilts.training.multi_gpu", str(study.path), run.name, tuning,
+    ]  # fmt: skip
+    environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    place = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
+    environment |= {PLACE: str(place), LOG: ""}
+    if not torch.cuda.is_available():
+        environment |= {"ACCELERATE_USE_CPU": "true"}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+        try:
+            with Progress(f"{run.name} in {count} processes", 1, "part") as bar:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    bar.follow(place)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if process.poll() is None:  # the cell was interrupted
+                _end(process)
+        said.seek(0)
+        lines = said.read().splitlines()
+    if process.returncode:
+        why = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
+        if why:
+            raise UserError(why[0])
+        raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a launcher and all that it began: killed alone, it would leave trainings that nobody waits for."""
+    launcher = psutil.Process(process.pid)
+    family = [*launcher.children(recursive=True), launcher]
+    try:
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.terminate()
+        psutil.wait_procs(family, GRACE)
+    finally:  # at once, where the cell is interrupted once more
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, 1)
+
+
+def _end_with(notebook: int) -> None:
+    """A process whose notebook was killed must not go on writing beside the next one."""
+    while True:
+        try:
+            os.kill(notebook, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(1)
+
+
+def main() -> int:
+    from xstilts import phases
+    from xstilts.sources import open_source
+
+    path, name, tuning = sys.argv[1:]
+    threading.Thread(target=_end_with, args=[int(os.environ[NOTEBOOK])], daemon=True).start()
+    study = load_study(path)
+    try:
+        phases.train(study, open_source(study), name, tuning)
+    except UserError as error:
+        print(f"{MARK}{error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
