@@ -1,0 +1,82 @@
+"""Imports flow one way: from the layers of the command line and the questions down to names and files."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+LIB = Path(__file__).parents[1] / "lib"
+
+# From the bottom to the top; a module imports from its own layer and from those before it. A package stands for its
+# modules.
+LAYERS = (
+    ("microworld",),
+    ("errors", "io", "progress"),
+    ("locations", "tasks", "names"),
+    ("settings", "study", "validation"),
+    ("sources", "target_runs"),
+    ("features",),
+    ("training",),
+    ("evaluation",),
+    ("runs", "preflight"),
+    ("phases", "results", "effort"),
+    ("plots", "summaries", "ranks", "published"),
+    ("questions", "custom_task", "submission", "costs", "plan", "report"),
+    ("workflow", "status"),
+    ("__main__",),
+)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(LIB).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(LIB.rglob("*.py"))}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this project that a file imports, also in its functions and for its annotations alone."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import; expected an absolute one"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                modules.add(name if name in MODULES else node.module)
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    return {name for name in modules if name in MODULES} - {module_name(path), "xstilts"}
+
+
+IMPORTS = {name: imports(path) for name, path in MODULES.items()}
+
+
+def layer(module: str) -> int:
+    package, _, rest = module.partition(".")
+    part = package if package == "microworld" else rest.partition(".")[0]
+    (number,) = [number for number, names in enumerate(LAYERS) if part in names]
+    return number
+
+
+def test_no_module_imports_from_a_higher_layer():
+    wrong = [
+        f"{module} imports {imported}"
+        for module in IMPORTS
+        for imported in sorted(IMPORTS[module])
+        if module != "xstilts" and layer(imported) > layer(module)
+    ]
+    assert not wrong
+
+
+def test_no_cycle_among_modules():
+    TopologicalSorter(IMPORTS).prepare()  # CycleError names one
+
+
+def test_no_cycle_among_packages():
+    def package(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    packages: dict[str, set[str]] = {}
+    for module, imported in IMPORTS.items():
+        packages.setdefault(package(module), set()).update(map(package, imported))
+    TopologicalSorter({name: others - {name} for name, others in packages.items()}).prepare()
