@@ -34,6 +34,7 @@ from xstilts.tasks import RETRIEVAL_KINDS, get
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
 KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
+SAME_AMOUNT = 1.1  # amounts of pretraining text within this factor of each other are no contrast
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
@@ -288,6 +289,14 @@ def correlations(found: Replicates, wanted: pd.DataFrame, distance: pd.Series, l
 def marked(table: pd.DataFrame) -> pd.Series:
     """Whether each interval of ``table`` excludes zero."""
     return (table["low"] > 0) | (table["high"] < 0)
+
+
+def pretraining_text(study: Study, source: Source) -> tuple[pd.Series, str]:
+    """How much text of each language the encoder was pretrained on, and in which unit: documents of the study's own
+    text, or GiB of CC-100, on which XLM-R was (0 for languages that are not in it)."""
+    if study.encoder.checkpoint and study.source != "micro":
+        return source.language_table()["cc100_gib"].fillna(0.0), "GiB of CC-100"
+    return pd.Series(source.text(1)["language"][:]).value_counts(), "documents"
 
 
 def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -41,25 +41,13 @@ from scipy.optimize import isotonic_regression
 
 from xstilts import plots, results
 from xstilts.plots import GAIN, LOSS, SEQUENTIAL, score_dots
-from xstilts.results import MEAN, Replicates, finished, marked, mean_of
+from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, marked, mean_of
 from xstilts.settings import DIRECT
-from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study
 from xstilts.summaries import counted, covers, where, with_interval
 from xstilts.target_runs import SOURCE, tunings
 from xstilts.tasks import TASKS
-
-EQUAL = 1.1  # amounts of text within this factor of each other are no contrast
-
-
-def resources(study: Study, source: Source) -> tuple[pd.Series, str]:
-    """How much text of each language the encoder was pretrained on, and in which unit: documents of the study's own
-    text, or GiB of CC-100, on which XLM-R was (0 for languages that are not in it)."""
-    if study.encoder.checkpoint and study.source != "micro":
-        return source.language_table()["cc100_gib"].fillna(0.0), "GiB of CC-100"
-    return pd.Series(source.text(1)["language"][:]).value_counts(), "documents"
-
 
 MEDIAN = "median"  # in the column language
 
@@ -455,12 +443,12 @@ def every_distance(
 def predictors(languages: pd.DataFrame, source_language: str, text: pd.Series) -> pd.DataFrame:
     """Distance and its covariates by language: other_script (than the source language's) and, where the others differ
     in it, log10_text. ``text``: how much the study's own encoder was pretrained on, in any unit
-    (``resources.resources``); NaN where there was none."""
+    (``results.pretraining_text``); NaN where there was none."""
     script = (languages["script"] != languages.loc[source_language, "script"]).astype(float)
     table = languages[["distance"]].assign(other_script=script)
     text = text[text > 0]
     away = text.drop(source_language, errors="ignore")
-    return table if away.max() <= EQUAL * away.min() else table.assign(log10_text=np.log10(text))
+    return table if away.max() <= SAME_AMOUNT * away.min() else table.assign(log10_text=np.log10(text))
 
 
 def adjusted(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float, float, int, list[str]]:

@@ -41,8 +41,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from xstilts import plots
 from xstilts.errors import UserError
 from xstilts.plots import NEUTRAL, gain_limits, language_dots, score_dots
-from xstilts.questions.distance import EQUAL, resources
-from xstilts.results import ZERO_SHOT, Replicates, marked, resample
+from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, marked, pretraining_text, resample
 from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study, parse_run
@@ -172,9 +171,9 @@ def language_groups(study: Study, source: Source, codes: list[str]) -> dict[str,
     (of an odd number the latter has one more) or, where all have as much, the nearer and the farther half; and those
     in which no phase 2 in a single language was."""
     away = [code for code in codes if code != study.source_language]
-    amount = resources(study, source)[0].reindex(away).fillna(0)
+    amount = pretraining_text(study, source)[0].reindex(away).fillna(0)
     names, order = (LESS, MORE), amount.sort_values(kind="stable").index
-    if len(away) and amount.max() <= EQUAL * amount.min():
+    if len(away) and amount.max() <= SAME_AMOUNT * amount.min():
         distance = source.language_table()["distance"].reindex(away)
         names, order = (FARTHER, NEARER), distance.sort_values(ascending=False, kind="stable").index
     half = len(away) // 2
