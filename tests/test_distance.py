@@ -1,0 +1,400 @@
+"""Question 5. Slopes, crossings and robustness by hand, against scipy and scikit-learn, on statistics of known truth
+and in coverage; then its notebook on real files, from a tiny checkpoint."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import theilslopes
+from sklearn.isotonic import IsotonicRegression
+
+import mirror
+from synthetic import known, statistics, study
+from xstilts import results
+from xstilts.errors import UserError
+from xstilts.questions import distance
+from xstilts.questions.distance import ALL_TARGETS, DIFFERENCE, INTERMEDIATE, MEDIAN
+from xstilts.results import MEAN
+from xstilts.runs import list_runs
+from xstilts.settings import DIRECT
+from xstilts.sources import open_source
+from xstilts.study import load_study
+from xstilts.target_runs import tunings
+
+DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})
+AWAY = DISTANCE[DISTANCE > 0]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def replicates(stats, resamples=200):
+    return results.resample(stats, rng(), resamples)
+
+
+def exact():
+    """``none`` falls by 30 points from distance 0 to 1, the gain of two runs by 20 and 10, that of a run in another
+    language rises; direct tuning gains 5 points and 40 per unit of distance. Seeds differ by what gains do not see."""
+
+    def score(run, target, code, seed):
+        far = DISTANCE[code]
+        gain = {"none": 0, "mnli": 6 - 20 * far, "ccg": 2 - 10 * far, "mnli@qad": 70 * far, "direct=0": 5 + 40 * far}
+        level = 50 if target == "xnli" else 40
+        return level + 3 * seed - 30 * far + gain[run] * (1 if target == "xnli" else 0.5)
+
+    runs = ["none", "mnli", "ccg", "mnli@qad", "direct=0"]
+    return known(score, runs, ["xnli", "udpos"], list(DISTANCE.index), [1, 2])
+
+
+# --- slopes ------------------------------------------------------------------------------------------------
+
+
+def test_theil_sen_is_scipys_for_every_resample():
+    x, y = rng().integers(0, 6, (20, 9)).astype(float), rng(1).normal(size=(20, 9))
+    slopes = distance.theil_sen(x, y)
+    assert slopes == pytest.approx([theilslopes(values, far).slope for far, values in zip(x, y, strict=True)])
+    y[:, 0] += 1000  # robust to an outlier
+    assert abs(distance.theil_sen(x, y) - slopes).max() < 3
+    assert distance.theil_sen(np.array([0.0, 1, 1]), np.array([0.0, 4, 2])) == 3, "a pair at one distance has no slope"
+    assert np.isnan(distance.theil_sen(np.ones(3), np.arange(3.0)))
+
+
+def test_known_slopes_means_and_differences_are_recovered():
+    parts = {"xnli": ["xnli"], ALL_TARGETS: ["xnli", "udpos"]}
+    gains = distance.series_gains(replicates(exact()), parts, ["mnli", "mnli@qad"], ["mnli", "ccg"], AWAY.index)
+    table = distance.against_distance(gains, DISTANCE, rng(1))
+    slopes = table[table["quantity"] == "slope"].set_index(["part", "series"])["value"]
+    assert slopes["xnli"].to_dict() == pytest.approx(
+        {"mnli": -20, "mnli@qad": 70, INTERMEDIATE: -15, DIRECT: 40, DIFFERENCE: 55}
+    )
+    assert slopes[ALL_TARGETS].to_dict() == pytest.approx(
+        {"mnli": -15, "mnli@qad": 52.5, INTERMEDIATE: -11.25, DIRECT: 30, DIFFERENCE: 41.25}
+    )
+    mean = table.set_index(["part", "series", "quantity"]).loc["xnli", DIFFERENCE, "mean"]
+    far = AWAY.mean()
+    assert mean["value"] == pytest.approx(5 + 40 * far - (4 - 15 * far)) and mean["languages"] == 4
+    assert (table["low"] <= table["value"] + 1e-9).all() and (table["high"] >= table["value"] - 1e-9).all()
+    assert (table["high"] - table["low"]).max() < 1e-3, "there is no noise"
+    row = distance.gain_table(gains, DISTANCE).set_index(["part", "series", "language"]).loc["xnli", "mnli", "qae"]
+    assert row[["distance", "seeds"]].tolist() == [0.8, 2] and row["value"] == pytest.approx(6 - 16)
+
+
+def test_direct_tuning_that_lacks_a_target_or_a_language_is_compared_where_it_has_been_scored():
+    stats = exact()
+    direct = stats["intermediate"] == "direct=0"
+    stats = stats[~(direct & ((stats["target"] == "udpos") | (stats["language"] == "qac")))]
+    parts = {"xnli": ["xnli"], ALL_TARGETS: ["xnli", "udpos"]}
+    gains = distance.series_gains(replicates(stats), parts, [], ["mnli", "ccg", "qqp"], AWAY.index)
+    assert set(gains) == {("xnli", INTERMEDIATE), ("xnli", DIRECT), ("xnli", DIFFERENCE), (ALL_TARGETS, INTERMEDIATE)}
+    draws, _ = gains["xnli", DIFFERENCE]
+    assert list(draws.index) == ["qab", "qad", "qae"] and draws.loc["qad", 0] == pytest.approx(5 + 16 - (4 - 6))
+
+
+@pytest.mark.parametrize("noise", ["languages", "examples"])
+def test_the_interval_of_a_slope_covers_it(noise):
+    """Where languages scatter about the line, and where only test examples do; 95 of 100, give or take."""
+    random, far, covered = rng(2), pd.Series([0.1, 0.2, 0.25, 0.45, 0.6, 0.75, 0.9]), 0
+    for _ in range(150):
+        values = -20 * far.to_numpy()[:, None] + random.normal(0, 3, (7, 1))
+        spread = random.normal(0, 3, (7, 300)) if noise == "examples" else np.zeros((7, 300))
+        draws = distance.slope_draws(far, pd.DataFrame(np.hstack([values, values + spread])), random)
+        low, high = distance.interval(draws)[1:]
+        covered += low <= -20 <= high
+    assert covered >= 135
+    assert covered < 150 or noise == "examples"  # the scatter of languages holds that of examples: counted twice
+
+
+def test_script_and_pretraining_size_are_held_fixed():
+    far = np.array([0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9])
+    other, size = np.array([0, 0, 1, 0, 1, 1, 0, 1.0]), np.array([2, 1, 0.5, 2, 1, 0, 0.1, 1.5])
+    codes = [f"l{number}" for number in range(8)]
+    values = 7 - 20 * far - 8 * other + 3 * size
+    gains = {("xnli", INTERMEDIATE): (pd.DataFrame(np.tile(values[:, None], 101), codes), 1)}
+    table = pd.DataFrame({"distance": far, "other_script": other, "log10_text": size}, codes)
+    alone, held = distance.every_distance(gains, table, rng()).itertuples()
+    assert (alone.held, held.held) == ("", "other_script, log10_text") and held.languages == 8
+    assert [held.value, held.low, held.high] == pytest.approx([-20] * 3)
+    assert alone.value < -22, "distance alone takes some of the script's blame"
+    unknown = table.assign(log10_text=[np.nan, *size[1:]], other_script=1.0)
+    assert list(distance.every_distance(gains, unknown, rng())["held"]) == [""], "known for all, and varying"
+    few = {key: (draws[:5], seeds) for key, (draws, seeds) in gains.items()}
+    assert list(distance.every_distance(few, table, rng())["held"]) == [""], "too few languages"
+
+
+@pytest.mark.parametrize(
+    ("text", "logs"),
+    [((300, 100, 10), [2, 1]), ((300, 105, 100), None), ((300, 100, 0), None)],
+    ids=["varies", "the others have as much", "known of one alone"],
+)
+def test_covariates_are_script_and_the_size_of_the_pretraining_text(text, logs):
+    languages = pd.DataFrame({"script": ["Latin", "Latin", "Greek"], "distance": [0, 0.1, 0.2]}, list("abc"))
+    table = distance.predictors(languages, "a", pd.Series(text, list("abc")))
+    assert table["other_script"].tolist() == [0, 0, 1]
+    assert (table["log10_text"][1:].tolist() if "log10_text" in table else None) == logs
+
+
+def test_every_kind_of_distance_has_its_slope():
+    languages = pd.DataFrame({"distance": DISTANCE, "cognates": 1 - DISTANCE / 2, "script": ["L", "L", "G", "L", "G"]})
+    languages["genetic"] = [0, 0.5, np.nan, 0.2, 0.3]
+    gains = distance.series_gains(replicates(exact()), {"xnli": ["xnli"]}, [], ["mnli"], AWAY.index)
+    predictors = distance.predictors(languages, "qaa", pd.Series(1, languages.index))
+    table = distance.every_distance(gains, predictors, rng())
+    over = table[(table["series"] == INTERMEDIATE) & (table["held"] == "")].set_index("over")
+    assert over["value"][["distance", "cognates"]].tolist() == pytest.approx([-20, -40])
+    genetic = theilslopes(6 - 20 * DISTANCE[["qab", "qad", "qae"]], [0.5, 0.2, 0.3]).slope
+    assert over.loc["genetic", ["value", "languages"]].tolist() == pytest.approx([genetic, 3])
+
+
+# --- alignment ---------------------------------------------------------------------------------------------
+
+
+def alignment(change, runs=("none", "mnli", "mnli@qab")):
+    """Linear CKA of two languages in three layers, of two seeds; ``change(layer, code)`` is what phase 2 does."""
+    rows = [
+        (run, seed, code, layer, "cka", 60 + 10 * seed + layer + change(layer, code) * (run == "mnli"), layer == 1)
+        for run in runs for seed in (1, 2) for code in ("qab", "qac") for layer in (1, 0, 2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["intermediate", "seed", "language", "layer", "metric", "score", "main"])
+
+
+def test_alignment_before_and_after_is_paired_by_seed():
+    layers = alignment(lambda layer, code: 5 * (code == "qac"))
+    main = distance.aligned(layers, rng(), 50)
+    assert main.score["none", "cka", "qab"].tolist() == [71, 81], "of the main layer"
+    gains = distance.series_gains(main, {"cka": ["cka"]}, [], ["mnli"], ["qab", "qac"])
+    draws, seeds = gains["cka", INTERMEDIATE]
+    assert draws[0].to_dict() == {"qab": 0, "qac": 5} and np.ptp(draws.to_numpy(), axis=1).max() < 1e-9 and seeds == 2
+    single = distance.aligned(layers[layers["seed"] == 1], rng(), 50)
+    table = distance.gain_table(distance.series_gains(single, {"cka": ["cka"]}, [], ["mnli"], ["qab", "qac"]), DISTANCE)
+    assert table["low"].isna().all() and table["value"].tolist() == [0, 5], "one seed has no interval"
+
+
+def test_alignment_changes_layer_by_layer():
+    """Phase 2 takes 4 points a layer and 10 more of qac in layer 2; seeds differ by what differences do not see."""
+    layers, codes = (
+        alignment(lambda layer, code: -4 * layer - 10 * (layer == 2 and code == "qac")),
+        AWAY[["qab", "qac"]],
+    )
+    table = distance.layer_gains(layers, ["mnli"], codes, rng())
+    assert table.set_index(["layer", "language"])["value"].to_dict() == pytest.approx(
+        {(0, "qab"): 0, (0, "qac"): 0, (0, MEAN): 0, (1, "qab"): -4, (1, "qac"): -4, (1, MEAN): -4,
+         (2, "qab"): -8, (2, "qac"): -18, (2, MEAN): -13}
+    )  # fmt: skip
+    assert set(table.loc[table["main"], "layer"]) == {1} and set(table["seeds"]) == {2}
+    assert (table["high"] - table["low"]).max() < 1e-9, "the seeds agree"
+    rows = layers["seed"].eq(2) & layers["intermediate"].eq("mnli") & layers["layer"].eq(2)
+    apart = distance.layer_gains(layers.assign(score=layers["score"] - 2 * rows), ["mnli"], codes, rng())
+    low, high = apart.set_index(["layer", "language"]).loc[(2, MEAN), ["low", "high"]]
+    assert low < -14 - 1 and high > -14 + 1, "two seeds, two points apart: widened beyond both"
+
+
+# --- what an intermediate task is worth in examples --------------------------------------------------------
+
+SIZES = [10, 100, 1000]
+
+
+@pytest.mark.parametrize(
+    ("scores", "level", "examples"),
+    [
+        ([40, 50, 60], 45, 10**1.5), ([40, 50, 60], 50, 100), ([40, 50, 60], 60, 1000),
+        ([40, 50, 60], 40, 0), ([40, 50, 60], 12, 0), ([40, 50, 60], 60.1, np.inf),
+        ([40, 60, 50], 55, 100), ([40, 60, 50], 56, np.inf),  # the fall is smoothed to 55, 55
+        ([50, 50, 60], 50, 0), ([40], 40, 0), ([40], 41, np.inf),
+    ],
+)  # fmt: skip
+def test_crossings_by_hand(scores, level, examples):
+    curve = distance.smoothed(np.array(scores, float)[:, None])
+    assert distance.crossing(SIZES[: len(scores)], curve, np.array([float(level)]))[0] == pytest.approx(examples)
+
+
+def test_crossings_are_those_of_an_isotonic_regression_turned_round():
+    sizes = np.array([10, 30, 100, 300, 1000])
+    scores, levels = 30 + 5 * np.arange(5)[:, None] + rng().normal(0, 6, (5, 200)), rng(1).uniform(25, 55, 200)
+    crossings = distance.crossing(sizes, distance.smoothed(scores), levels)
+    for curve, level, crossing in zip(scores.T, levels, crossings, strict=True):
+        fitted = IsotonicRegression().fit_transform(np.log10(sizes), curve)
+        grid = np.linspace(1, 3, 200_001)
+        above = np.interp(grid, np.log10(sizes), fitted) >= level
+        if 0 < crossing < np.inf:
+            assert np.log10(crossing) == pytest.approx(grid[above.argmax()], abs=2e-5)
+        else:
+            assert (crossing == 0) == above[0] and (crossing == np.inf) == (not above.any())
+    assert {0, np.inf} < set(crossings)
+
+
+def points(codes=("qab", "qac")):
+    return pd.DataFrame(
+        [("xnli", code, f"direct={count}", count) for code in codes for count in SIZES]
+        + [("xnli", "qaa", f"source={count}", count) for count in SIZES],
+        columns=["target", "language", "run", "examples"],
+    )
+
+
+def test_known_crossings_are_recovered():
+    """Direct tuning scores 30 + 10 log10(n), in qac 8 more; ``none`` and the runs are levels."""
+    levels = {"none": 45, "mnli": 55, "ccg": 20, "qqp": 70}
+
+    def score(run, target, code, seed):
+        word, _, count = run.partition("=")
+        if word in levels:
+            return levels[word] + seed
+        return (20 if word == "source" else 30) + 10 * np.log10(int(count)) + seed + (8 if code == "qac" else 0)
+
+    runs = [*levels, *(f"{word}={count}" for word in ("direct", "source") for count in SIZES)]
+    scores = replicates(known(score, runs, ["xnli"], ["qab", "qac"], [1, 2]), 100)
+    runs = ["none", "mnli", "ccg", "qqp", "absent"]
+    worth = distance.worth(scores, points(), runs, ["mnli", "qqp", "absent"]).set_index(["language", "run"])
+    for run, examples in {"none": 10**1.5, "mnli": 10**2.5, "ccg": 0, "qqp": np.inf, INTERMEDIATE: np.inf}.items():
+        row = worth.loc["qab", run]
+        assert row[["examples", "low", "high"]].tolist() == pytest.approx([examples] * 3, rel=1e-3)
+    assert worth.loc["qac", "examples"][["none", "mnli"]].tolist() == pytest.approx([0, 10**1.7])
+    # the mean of 55 and 70 is beyond both curves; of the two languages' numbers the median is the lower one
+    assert worth.loc[MEDIAN, "examples"].to_dict() == pytest.approx(
+        {"none": 0, "mnli": 10**1.7, "ccg": 0, "qqp": np.inf, INTERMEDIATE: 10**2.45}, rel=1e-3
+    )
+    assert set(worth["smallest"]) == {10} and set(worth["largest"]) == {1000} and "absent" not in worth.index.levels[1]
+    curves = distance.learning_curves(scores, points(), ["qaa", "qab", "qac"])
+    values = curves.pivot(index=["series", "language"], columns="examples", values="value")
+    assert values.loc["direct", "qac"].tolist() == pytest.approx([49.5, 59.5, 69.5], abs=1e-4)
+    assert values.loc["source", "qab"].tolist() == pytest.approx([31.5, 41.5, 51.5], abs=1e-4)
+    assert len(values) == 4, "the source language was not scored"
+
+
+def test_curve_and_level_move_together():
+    """A run that answers every example as ``direct=100`` does is worth a hundred examples on every resample."""
+    ease = rng(1).random(200)
+    share = {"direct=10": 0.2, "direct=100": 0.5, "direct=1000": 0.8, "none": 0.5}
+    stats = known(lambda *_: 0, list(share), ["xnli"], ["qab"], [1], examples=200)
+    stats["numerator"] = np.concatenate([ease < chance for chance in share.values()]).astype(float)
+    row = distance.worth(replicates(stats, 300), points(["qab"]), ["none"], []).iloc[0]
+    assert row[["examples", "low", "high"]].tolist() == pytest.approx([100] * 3)
+
+
+def test_sizes_are_what_is_trained_on(tmp_path):
+    direct = {"targets": ["xnli", "udpos"], "training_languages": ["source", "each"], "examples": [10, 300, 0]}
+    micro = {"languages": ["qaa", "qab"], "classification": {"train": 400}, "tagging": {"train": 200}}
+    small = study(tmp_path, targets=["xnli", "udpos"], micro=micro, further={"direct": direct})
+    sizes = distance.training_sizes(small, open_source(small)).groupby(["target", "language"])[["run", "examples"]]
+    sizes = sizes.agg(list)
+    assert sizes.loc["xnli", "qab"].tolist() == [["direct=10", "direct=300", "direct=0"], [10, 300, 400]]
+    # 300 of 200 is the whole set, which counts once
+    assert sizes.loc["udpos", "qaa"].tolist() == [["source=10", "source=0"], [10, 200]]
+
+
+# --- robustness over languages -----------------------------------------------------------------------------
+
+SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more
+    "none": (60, 40, 20),
+    "mnli": (70, 30, 20),
+    "ccg": (59, 39, 25),
+    "direct=0": (60, 60, 60),
+}
+CODES = ["qab", "qac", "qad"]
+
+
+def test_robustness_by_hand():
+    def score(run, target, code, seed):
+        return SCORES[run][CODES.index(code)] + (10 if target == "udpos" else 0) + seed
+
+    scores = replicates(known(score, list(SCORES), ["xnli", "udpos"], CODES, [1, 2]), 50)
+    table = distance.robustness(scores, ["xnli", "udpos"], ["mnli", "ccg"], ["mnli", "ccg"], CODES).set_index("series")
+    assert list(table.index) == ["none", "mnli", "ccg", DIRECT, INTERMEDIATE]
+    assert table["worst"].tolist() == pytest.approx([26.5, 26.5, 31.5, 66.5, 29], abs=1e-4)
+    assert table["worst_gain"].tolist() == pytest.approx([0, 0, 5, 40, 2.5], abs=1e-4)
+    assert table["sd"].tolist() == pytest.approx([np.std(SCORES[run]) for run in SCORES] + [table["sd"][1:3].mean()])
+    assert table["sd_gain"][DIRECT] == pytest.approx(-np.std(SCORES["none"]), abs=1e-4)
+    assert table["lose"].tolist() == pytest.approx([0, 100 / 3, 200 / 3, 0, 50])
+    assert table["lose_clearly"].tolist() == table["lose"].tolist(), "there is no noise"
+    assert table["cells"].tolist() == [6, 6, 6, 6, 12] and set(table["seeds"]) == {2}
+    ends = table.loc[INTERMEDIATE, ["worst_low", "worst_high", "sd_low", "sd_high"]].tolist()
+    assert ends == pytest.approx([2.5, 2.5, *[table["sd_gain"][INTERMEDIATE]] * 2], abs=1e-4)
+
+
+def test_a_run_is_compared_over_its_own_seeds():
+    stats = known(lambda run, _, code, seed: SCORES[run][CODES.index(code)] + 10 * seed, ["none", "mnli"], ["xnli"],
+                  CODES, [1, 2])  # fmt: skip
+    stats = stats[(stats["intermediate"] == "none") | (stats["seed"] == 2)]
+    row = distance.robustness(replicates(stats, 50), ["xnli"], ["mnli"], [], CODES).set_index("series").loc["mnli"]
+    assert row[["worst_gain", "lose", "seeds"]].tolist() == pytest.approx([0, 100 / 3, 1], abs=1e-4)
+
+
+def test_the_mean_of_runs_is_as_sure_as_its_runs_allow():
+    """Runs that differ from ``none`` by one and the same noise are no surer together; independent ones are."""
+    runs = ["none", *(f"mnli={number}" for number in range(1, 5))]
+    stats = statistics(runs, ["xnli"], ["qaa", *CODES], [1, 2, 3], 150)
+    copied = stats[stats["intermediate"].isin(runs[:2])]
+    copied = pd.concat([copied, copied[copied["intermediate"] == runs[1]].assign(intermediate=runs[2])])
+    width = {}
+    for name, table, some in (("apart", stats, runs[1:]), ("same", copied, runs[1:3])):
+        even = distance.robustness(replicates(table, 300), ["xnli"], some, some, CODES).set_index("series")
+        size = even["worst_high"] - even["worst_low"]
+        width[name] = size[INTERMEDIATE] / size[some].mean()
+    assert width["same"] == pytest.approx(1, abs=1e-3) and width["apart"] < 0.9
+
+
+def test_without_none_nothing_is_known():
+    stats = known(lambda run, target, code, seed: 50, ["mnli"], ["xnli"], CODES, [1, 2])
+    table = distance.robustness(replicates(stats, 50), ["xnli"], ["mnli"], ["mnli"], CODES)
+    assert table[["worst", "lose"]].isna().all(axis=None) and set(table["seeds"]) == {0}
+
+
+@pytest.mark.parametrize(("measure", "exact"), [(distance.lowest, np.min), (distance.deviation, np.std)])
+def test_deviations_of_the_worst_and_of_the_spread_are_their_derivatives(measure, exact):
+    values, moved, step = np.array([60.0, 40, 20, 35]), rng().normal(size=(4, 30)), 1e-5
+    draws = measure(np.c_[values, values[:, None] + moved])
+    changed = [exact(values + step * column) for column in moved.T]
+    assert draws[0] == exact(values)
+    np.testing.assert_allclose(draws[1:] - draws[0], (np.array(changed) - exact(values)) / step, atol=1e-4)
+
+
+def test_noise_alone_makes_no_run_less_even():
+    """Minimum and deviation are biased on resamples; their intervals are not to be."""
+    runs = ["none", *(f"mnli={number}" for number in range(1, 13))]
+    stats = statistics(runs, ["xnli"], ["qaa", *CODES], [1, 2, 3], 150)
+    table = distance.robustness(replicates(stats, 300), ["xnli"], runs[1:], [], CODES)[1:]
+    for name in ("worst", "sd"):
+        assert ((table[f"{name}_low"] <= 0) & (table[f"{name}_high"] >= 0)).sum() >= 10
+        middle = (table[f"{name}_low"] + table[f"{name}_high"]) / 2 - table[f"{name}_gain"]
+        width = table[f"{name}_high"] - table[f"{name}_low"]
+        assert abs(middle.mean()) < 0.1 * width.mean(), "centred on the change itself"
+
+
+# --- studies -----------------------------------------------------------------------------------------------
+
+
+def test_the_runs_in_the_source_language(tmp_path):
+    runs = ["none", "mnli", "ccg=100", "mnli@qab", "squad1@all"]
+    assert distance.source_runs(study(tmp_path, intermediate=runs)) == ["mnli", "ccg=100"]
+
+
+@pytest.mark.parametrize(
+    ("further", "keys", "message"),
+    [
+        ({}, {}, "further.direct: the question of distance compares with direct tuning"),
+        ({"direct": {"targets": ["xnli"], "training_languages": ["source"]}}, {}, "training_languages: .source, each."),
+        (
+            {"direct": {"targets": ["xnli"], "training_languages": ["each"]}},
+            {"source": "files", "source_language": "de"},
+            'source_language: "de": distances are known from en alone',
+        ),
+    ],
+)
+def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tmp_path, further, keys, message):
+    with pytest.raises(UserError, match=message):
+        study(tmp_path, question="distance", further=further, **keys)
+
+
+def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_language(tmp_path):
+    mirror.build(tmp_path / "mirror", 3)
+    base = load_study("xtreme")
+    hub = base.hub.model_copy(update={"mirror": str(tmp_path / "mirror")})
+    xtreme = load_study("xtreme-distance", hub=hub.model_dump())
+    examples: dict = {}
+    for tuning in tunings(xtreme, open_source(xtreme), "direct"):
+        examples.setdefault((tuning.target, tuning.training_language), []).append(tuning.examples)
+    assert {tuple(numbers) for numbers in examples.values()} == {(10, 30, 100, 300, 1000, 3000, 10000, 0)}
+    languages = {target: {code for name, code in examples if name == target} for target, _ in examples}
+    assert {"source", "sw", "ur", "zh"} < languages["xnli"] and len(languages["xnli"]) == 15
+    assert {"source", "sw", "te"} < languages["tydiqa"] and {"source", "ta", "eu"} < languages["udpos"]
+    shared = [run for run in list_runs(base) if run in list_runs(xtreme)]
+    assert len(shared) == len(list_runs(base)) - 1 and all(run.folder(base) == run.folder(xtreme) for run in shared)
