@@ -1,8 +1,8 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
-import math
 import re
 import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,11 +11,9 @@ import transformers
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from xstilts import costs as rates
-from xstilts import phases, plan
-from xstilts import plan as samples
+from xstilts import costs, phases, plan
 from xstilts.__main__ import main
-from xstilts.costs import SHAPES, Amount, Shape, shape_of
+from xstilts.costs import SHAPES, Amount, Rate, Shape, device_rate, is_named, shape_of
 from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.runs import Run
@@ -27,6 +25,7 @@ from xstilts.target_runs import Tuning
 from xstilts.tasks import get
 from xstilts.training.callbacks import Saves
 
+STATED = Rate(1.0, "H100", "as stated")
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 STUDY = {
     "name": "tiny",
@@ -53,11 +52,15 @@ def write(folder, **changes):
     return path
 
 
+def table_of(study):
+    return plan.cost_table(plan.Samples(study)).set_index("run")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """(the study, its plan's table before anything was run, the records of what then ran)."""
     study = load_study(write(tmp_path_factory.mktemp("plan")))
-    before = plan.Plan(study).table().set_index("run")
+    before = table_of(study)
     source, records = open_source(study), {}
     records["encoder/seed1"] = phases.encoder(study, source, 1)
     for name in STUDY["intermediate"][1:]:
@@ -71,7 +74,7 @@ def trained(tmp_path_factory):
 
 def test_steps_and_tokens_are_those_that_training_then_records(trained):
     study, before, records = trained
-    after = plan.Plan(study).table().set_index("run")
+    after = table_of(study)
     for name, record in records.items():
         for table in (before, after):  # with a tokenizer of a sample, and with the encoder's own
             assert table.loc[name, "steps"] == record["steps"], name
@@ -86,14 +89,14 @@ def test_steps_and_tokens_are_those_that_training_then_records(trained):
 
 def test_scored_tokens_are_those_of_every_language(trained):
     study, _, _ = trained
-    costs, source = plan.Plan(study), open_source(study)
-    tokenizer = costs.samples.tokenizer
+    samples, source = plan.Samples(study), open_source(study)
+    tokenizer = samples.tokenizer
     sets = [source.load(get("xnli"), "test", language) for language in study.micro.languages]
     pairs = [len(ids) for rows in sets for ids in tokenizer(rows["text_a"][:], rows["text_b"][:])["input_ids"]]
-    found = costs.samples.evaluation(Tuning("xnli"))
-    assert found.tokens == pytest.approx(sum(pairs))
-    assert found.squares == pytest.approx(sum(length**2 for length in pairs))
-    assert costs.samples.evaluation(Tuning("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
+    amount = samples.evaluation(Tuning("xnli"))
+    assert amount.tokens == pytest.approx(sum(pairs))
+    assert amount.squares == pytest.approx(sum(length**2 for length in pairs))
+    assert samples.evaluation(Tuning("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
 
 
 def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, monkeypatch):
@@ -115,21 +118,20 @@ def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, m
 def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
     study, _, _ = trained
     monkeypatch.setattr(plan, "state", lambda study, run, fingerprints: "done" if run.phase == "encoder" else "stale")
-    costs = plan.Plan(study)
-    table = costs.table()
-    table["hours"] = 2.0
-    text = "\n".join(plan.report(costs, table, rates.Rate(1.0, "H100", "as stated")))
+    samples = plan.Samples(study)
+    table = plan.cost_table(samples).assign(hours=2.0)
+    text = plan.report(samples, table, STATED)
     assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
 
 
 @pytest.mark.parametrize("keep", ["all", "encoders", "pretrained"])
 def test_disk_is_what_stays(trained, keep, tmp_path):
     study, _, _ = trained
-    table = plan.Plan(study.model_copy(update={"keep": keep})).table().groupby("phase")[["disk", "passing"]].first()
+    table = table_of(study.model_copy(update={"keep": keep})).groupby("phase")[["disk", "temporary"]].first()
     encoder = (Run("encoder", 1).folder(study) / "checkpoint" / "model.safetensors").stat().st_size
     assert table.loc["encoder", "disk"] == pytest.approx(encoder, rel=0.15)  # with a tokenizer, without the LM head
     assert (table.loc["intermediate", "disk"] > 0) == (keep != "pretrained")
-    kept = table.loc["targets"]["disk" if keep == "all" else "passing"]
+    kept = table.loc["targets"]["disk" if keep == "all" else "temporary"]
     assert kept == pytest.approx(3 * encoder, rel=0.15)  # of mnli, udpos and squad1
 
 
@@ -147,7 +149,7 @@ def test_disk_of_a_training_is_what_it_has_at_its_largest(trained, tmp_path, mon
 
     monkeypatch.setattr(Saves, "_marker", watched)
     phases.intermediate(study, open_source(study), "csqa", 1)
-    expected = plan.Plan(study).shape.training_bytes
+    expected = plan.Samples(study).shape.training_bytes
     assert 0.7 * expected < max(sizes) < 1.1 * expected
 
 
@@ -168,10 +170,10 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
         training={"intermediate": {"epochs": 3, "batch_size": 32}, "mix": {"cap": 1_000_000}},
     )  # fmt: skip
     study = load_study(path)
-    costs = plan.Plan(study, KeptSource(Paper(study.micro), tmp_path / "data"))
-    row = costs.table().set_index("run").loc["intermediate/mnli/seed1"]
+    samples = plan.Samples(study, KeptSource(Paper(study.micro), tmp_path / "data"))
+    row = plan.cost_table(samples).set_index("run").loc["intermediate/mnli/seed1"]
     # N: 24 layers of 4 * (1024^2 + 1024) + 2 * 1024 * 4096 + 4096 + 1024 + 4 * 1024
-    assert costs.shape.body == 302_309_376
+    assert samples.shape.body == 302_309_376
     assert row["steps"] == 36_816  # 3 * 392,702 / 32 = 36,815.8
     assert row["training_tokens"] == 54_192_876  # 3 * 392,702 rows of 46 tokens (lengths.csv)
     assert row["scoring_tokens"] == 451_490  # 9,815 rows
@@ -181,25 +183,25 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     scoring = 2 * 302_309_376 * 451_490 + 4 * 24 * 1024 * 451_490 * 46 * 1.1 + 2 * 1024 * 1027 * 9_815
     assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
     assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
-    assert "mnli" in costs.samples.assumed and not costs.samples.measured
+    assert "mnli" in samples.assumed and not samples.measured
 
 
 def test_sets_that_are_on_no_hub_have_their_published_sizes():
     """BUCC and CCGbank of the paper's study, whose files are not here."""
-    costs = plan.Plan(load_study("xtreme"))
-    table = costs.table()
+    samples = plan.Samples(load_study("xtreme"))
+    table = plan.cost_table(samples)
     rows, out = table.set_index("run"), table["state"] == "left out"
     sentences = 72_947 + 59_566 + 118_225 + 22_213 + 813_206 + 641_684 + 1_019_254 + 183_497  # both sides, dev and test
     bucc = rows.loc["targets/mnli/bucc/seed1"]
     assert bucc["scoring_tokens"] == 32 * sentences and bucc["training_tokens"] == 0  # lengths.csv
     expected = Amount(tokens=32 * sentences, squares=32**2 * 1.1 * sentences)
-    assert bucc["flops"] == pytest.approx(costs.shape.forward(expected))
+    assert bucc["flops"] == pytest.approx(samples.shape.forward(expected))
     ccg = rows.loc["intermediate/ccg/seed1"]
     assert ccg["examples"] == 38_015 and ccg["steps"] == 3_564 and ccg["training_tokens"] == 3 * 38_015 * 26
     assert set(table.loc[out, "intermediate"]) == {"ccg"} and out.sum() == 1 + 9
-    assert table["intermediate"].unique()[1:].tolist() == [*costs.study.intermediate[1:], "none"]
+    assert table["intermediate"].unique()[1:].tolist() == [*samples.study.intermediate[1:], "none"]
     table["hours"] = table["flops"] / 1e15
-    lines = plan.report(costs, table, rates.Rate(1.0, "H100", "as stated"))
+    lines = plan.report(samples, table, STATED).splitlines()
     text = " ".join(lines)
     assert {line[:10].strip(" *") for line in lines if " * " in line[:14]} == {"ccg", "bucc", "left out"}
     assert "* Estimated for bucc, ccg: not on the hub and not here" in text
@@ -207,7 +209,7 @@ def test_sets_that_are_on_no_hub_have_their_published_sizes():
 
 
 def test_every_published_size_has_its_source():
-    for row in pd.read_csv(samples.SIZES).itertuples():
+    for row in pd.read_csv(plan.SIZES).itertuples():
         assert row.source
         if row.set == "bucc":  # the two sides
             assert sum(int(found.replace(",", "")) for found in re.findall(r"[0-9]+,[0-9]{3}", row.source)) == (
@@ -220,10 +222,8 @@ def test_what_is_not_known_is_not_nothing(tmp_path):
     encoder = {"checkpoint": "FacebookAI/xlm-roberta-base"}
     path = write(tmp_path, source="files", source_language="en", files={"root": str(tmp_path)}, micro={},
                  intermediate=["none"], targets=["bucc"], bundle="each", encoder=encoder)  # fmt: skip
-    costs = plan.Plan(load_study(path))
-    table = costs.table()
-    table["hours"] = 0.0
-    lines = plan.report(costs, table, rates.Rate(1.0, "H100", "as stated"))
+    samples = plan.Samples(load_study(path))
+    lines = plan.report(samples, plan.cost_table(samples).assign(hours=0.0), STATED).splitlines()
     assert next(line.split() for line in lines if line.startswith("  bucc")) == ["bucc", *"–––––––", "0/1"]
     assert "Not known, and in no total: bucc, whose data is not here." in lines
 
@@ -242,13 +242,13 @@ def test_flops_are_those_that_torch_counts(length):
         model(ids)
     with FlopCounterMode(display=False) as training:
         model(ids, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
-    expected = shape.forward(amount) + shape.head("classification", amount, 3)
+    expected = shape.forward(amount, "classification", 3)
     assert expected == pytest.approx(forward.get_total_flops(), rel=0.02)  # biases and norms are in N
-    assert shape.training("classification", amount, 3) == pytest.approx(training.get_total_flops(), rel=0.02)
+    assert 3 * expected == pytest.approx(training.get_total_flops(), rel=0.02)
     masked = transformers.XLMRobertaForMaskedLM(config).lm_head
     with FlopCounterMode(display=False) as logits, torch.no_grad():
         masked(torch.zeros(length, 64))  # a quarter of the tokens
-    assert shape.head("text", amount, masked=0.25) == logits.get_total_flops()
+    assert shape.forward(amount, "text", masked=0.25) - shape.forward(amount) == logits.get_total_flops()
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if "/" in name])
@@ -287,10 +287,10 @@ def test_a_folder_may_be_relative_and_shares_are_checked(trained, tmp_path, monk
     made = Run("encoder", 1).folder(study) / "checkpoint"
     monkeypatch.setenv("HOME", str(made.parent))
     named = load_study(write(tmp_path, encoder={"checkpoint": "~/checkpoint"}))
-    assert plan.Plan(named).shape.width == 64
+    assert plan.Samples(named).shape.width == 64
     shared = load_study(write(tmp_path, intermediate=["none", "mnli@all=2"]))
     with pytest.raises(UserError, match='"mnli@all=2": 2 examples of 3 languages together'):
-        plan.Plan(shared).table()
+        table_of(shared)
 
 
 SHAPE = Shape(64, 3, 256, 4, 500, 160)
@@ -305,13 +305,13 @@ SHAPE = Shape(64, 3, 256, 4, 500, 160)
 )
 def test_a_wrong_gpu_is_one_message(gpu, precision, message):
     with pytest.raises(UserError, match=message):
-        rates.rate(gpu, precision, 0.4, SHAPE, 32, 64)
+        device_rate(gpu, precision, 0.4, SHAPE, 32, 64)
 
 
 def test_every_gpu_has_a_peak_and_its_source():
-    table = pd.read_csv(rates.GPUS, index_col="gpu")
+    table = pd.read_csv(costs.GPUS, index_col="gpu")
     assert table["source"].str.contains("NVIDIA").all() and (table["fp16"] > table["fp32"]).all()
-    assert rates.rate("h100", "bf16", 0.5, SHAPE, 32, 64).flops == 0.5 * 989.5e12
+    assert device_rate("h100", "bf16", 0.5, SHAPE, 32, 64).flops == 0.5 * 989.5e12
 
 
 @pytest.mark.parametrize(
@@ -323,16 +323,15 @@ def test_every_gpu_has_a_peak_and_its_source():
     ],
 )  # fmt: skip
 def test_the_gpu_that_is_here_is_recognised(gpu, device, same):
-    assert rates.is_named(gpu, device) == same
+    assert is_named(gpu, device) == same
 
 
-def test_probe_counts_its_steps_over_the_seconds_they_took(monkeypatch):
-    clock = iter([10.0, 12.0])
-    monkeypatch.setattr(rates, "_now", lambda device: next(clock))
+def test_probe_counts_the_flops_of_a_step_over_its_seconds(monkeypatch):
+    monkeypatch.setattr(costs.Timer, "timeit", lambda timer, steps: SimpleNamespace(mean=0.4))
     threads = torch.get_num_threads()
     small = Shape(64, 2, 256, 4, 500, 160)  # on a processor two layers do
-    expected = 3 * small.forward(Amount(tokens=8 * 64, squares=8 * 64**2)) * 5 / 2
-    assert math.isclose(rates.rate("cpu", "fp32", 0.4, SHAPE, 32, 64).flops, expected)
+    expected = 3 * small.forward(Amount(tokens=8 * 64, squares=8 * 64**2)) / 0.4
+    assert device_rate("cpu", "fp32", 0.4, SHAPE, 32, 64).flops == pytest.approx(expected)
     assert torch.get_num_threads() == threads
 
 
