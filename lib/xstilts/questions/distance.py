@@ -64,15 +64,14 @@ def read_layers(study: Study) -> pd.DataFrame:
     """Alignment and retrieval of parallel sentences by layer, before (``none``) and after phase 2: intermediate,
     seed, target, language, layer, metric, score (percent), main (whether it is the layer that retrieval uses).
     Empty without a parallel target."""
-    tables = [pd.DataFrame(columns=["intermediate", "seed", "target", "language", "layer", "metric", "score", "main"])]
+    tables = []
     for run in finished(study, list(study.bundles())):
-        for target in study.targets:
-            path = run.folder(study) / target / "layers.parquet"
-            if TASKS[target].kind == "parallel" and path.is_file():
-                table = pd.read_parquet(path)
-                main = table["layer"] == table["layer"].iloc[0]  # it comes first
-                tables.append(table.assign(intermediate=run.intermediate, seed=run.seed, target=target, main=main))
-    return pd.concat(tables[1:] or tables, ignore_index=True)
+        for target in [target for target in study.targets if TASKS[target].kind == "parallel"]:
+            table = pd.read_parquet(run.folder(study) / target / "layers.parquet")
+            main = table["layer"] == table["layer"].iloc[0]  # it comes first
+            tables.append(table.assign(intermediate=run.intermediate, seed=run.seed, target=target, main=main))
+    columns = ["language", "layer", "metric", "score", "intermediate", "seed", "target", "main"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000) -> Replicates:
@@ -253,18 +252,16 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
     for (part, series), (draws, _) in gains.items():
         if series not in (INTERMEDIATE, DIRECT):
             continue
-        held = table.drop(columns=kinds).loc[draws.index].dropna(axis="columns")
-        held = held.loc[:, held.nunique() > 1]
-        terms = [(name, None, 3) for name in kinds]
-        if len(held.columns):
-            terms.append(("distance", held, max(len(draws), 2 * held.shape[1] + 4)))
-        for name, covariates, least in terms:
+        for name in kinds:
             known = table[name].reindex(draws.index).dropna()
-            if len(known) >= least:
-                drawn = slope_draws(known, draws.loc[known.index], rng, covariates)
-                rows.append(
-                    (part, series, name, "" if covariates is None else ", ".join(held), *interval(drawn), len(known))
-                )
+            if len(known) > 2:
+                drawn = slope_draws(known, draws.loc[known.index], rng)
+                rows.append((part, series, name, "", *interval(drawn), len(known)))
+        known = table.loc[draws.index].drop(columns=set(kinds) - {"distance"}).dropna(axis="columns")
+        held = known.loc[:, known.nunique() > 1].drop(columns="distance", errors="ignore")
+        if "distance" in known and len(held.columns) and len(draws) >= 2 * held.shape[1] + 4:
+            drawn = slope_draws(known["distance"], draws, rng, held)
+            rows.append((part, series, "distance", ", ".join(held), *interval(drawn), len(draws)))
     head = ["part", "series", "over", "held", "value", "low", "high", "languages"]
     return pd.DataFrame(rows, columns=head).dropna(subset="value")
 
@@ -394,8 +391,7 @@ def evenness(replicates: Replicates, run: str, targets: Names, codes: Names) -> 
                 counts.append(seeds)
         if cells:
             measures.append([(lowest(part), deviation(part)) for part in np.swapaxes(cells, 0, 1)])
-    unknown = np.full((1, 2, 2, 1 + replicates.resamples), np.nan)
-    ours, none = np.mean(measures or unknown, axis=0)
+    ours, none = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
     below = pd.DataFrame(gains, columns=["value", "low", "high"], dtype=float)[["value", "high"]].lt(0)
     return ours[:, 0], ours - none, 100 * below.mean(), len(gains), min(counts, default=0)
 

@@ -12,6 +12,7 @@ is a comparison with a control. (Averages over all languages but a model's own w
 Every number is a linear contrast of scores on the same resampled examples and seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from xstilts import results
-from xstilts.io import read_record
 from xstilts.results import MEAN, Replicates
-from xstilts.runs import Run
 from xstilts.settings import ALL, SOURCE
 from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
@@ -31,11 +30,11 @@ from xstilts.tasks import TRANSLATED, get
 
 TARGET = "tydiqa"
 METRICS = {"exact_match": "exact match", "f1": "F1"}  # the headline first
-# languages of a comparison, by which of the two runs was trained in them in phase 2
+# languages of a comparison, by whether phase 2 of the first and of the second run was trained in them
 BOTH, ADDED, DROPPED, NEITHER = "in both", "in the first alone", "in the second alone", "in neither"
+GROUPS = {(True, True): BOTH, (True, False): ADDED, (False, True): DROPPED, (False, False): NEITHER}
 OVER_RUNS = "mean of runs"
 JOINT = (ALL, TRANSLATED)  # training "languages" that are several
-
 LEVEL = 0.95
 
 Names = tuple[str, ...]
@@ -52,35 +51,25 @@ class Design:
     source: str
     languages: Names  # TyDiQA is scored in, source language first
     trained: dict[str, frozenset[str]]  # run -> languages of its phase 2
-    pairs: list[tuple[str, str]]  # (run, run of the same task in the source language alone)
-    families: dict[str, Names]  # task -> runs of it in a single language, where these are several
+    tasks: dict[str, str]  # run -> what it is trained on
     tuned: dict[str, Names]  # run -> training languages of phase 3, where these are several
 
 
 def design(study: Study, source: KeptSource) -> Design:
-    """The comparisons that follow from the names of the study's runs and the sets that train them."""
+    """The design of a study, from the names of its runs and the sets that train them."""
     trained, tasks = {}, {}
     for name in [name for name in study.intermediate if name not in study.left_out]:
         run = study.intermediate_run(name)
         sets = [part for task in run.tasks for part in training_sets(name, get(task), run.languages, source)]
         trained[name] = frozenset(code for _, code in sets)
         tasks[name] = "+".join([*run.tasks, *["mlm"] * run.mlm])
-    single = [name for name in trained if len(trained[name]) == 1]
-    in_source = {tasks[name]: name for name in single if trained[name] == {study.source_language}}
-    pairs = [(name, in_source.get(task, name)) for name, task in tasks.items()]
-    families = {tasks[run]: tuple(name for name in single if tasks[name] == tasks[run]) for run in single}
     tuned: dict[str, list[str]] = {}
     for bundle, codes in training_languages(study, source).items():
         for run in study.further[bundle].runs:
             tuned.setdefault(run, [SOURCE]).extend(codes)
-    return Design(
-        study.source_language,
-        tuple(evaluation_languages(study, source, get(TARGET))),
-        trained,
-        [(run, other) for run, other in pairs if run != other],
-        {task: runs for task, runs in families.items() if len({trained[run] for run in runs}) > 1},
-        {run: tuple(dict.fromkeys(codes)) for run, codes in tuned.items() if len(set(codes)) > 1},
-    )
+    several = {run: tuple(dict.fromkeys(codes)) for run, codes in tuned.items() if len(set(codes)) > 1}
+    languages = tuple(evaluation_languages(study, source, get(TARGET)))
+    return Design(study.source_language, languages, trained, tasks, several)
 
 
 def training_languages(study: Study, source: Source) -> dict[str, list[str]]:
@@ -114,24 +103,10 @@ def read(study: Study, source: Source) -> pd.DataFrame:
 # --- contrasts ---------------------------------------------------------------------------------------------
 
 
-def average(replicates: Replicates, run: str, codes: Names) -> np.ndarray:
+def average(replicates: Replicates, run: str, codes: Sequence[str]) -> np.ndarray:
     """The unweighted mean of a run's scores over languages; NaN in seeds that lack one."""
     weight = 1 / len(codes)
     return sum(np.column_stack([weight * part for part in replicates.of(run, TARGET, [code])]) for code in codes)
-
-
-def difference(replicates: Replicates, run: str, other: str, codes: Names) -> np.ndarray:
-    """The mean of a run over languages less that of another."""
-    return average(replicates, run, codes) - average(replicates, other, codes)
-
-
-def with_mean(contrasts: Contrasts) -> Contrasts:
-    """Contrasts and, under ``OVER_RUNS``, their mean over several runs (the first of their keys), for all that each
-    of the runs has."""
-    runs = list(dict.fromkeys(run for run, *_ in contrasts))
-    keys = [key for run, *key in contrasts if run == runs[0] and len(runs) > 1]
-    shared = [key for key in keys if all((run, *key) in contrasts for run in runs)]
-    return contrasts | {(OVER_RUNS, *key): np.mean([contrasts[run, *key] for run in runs], axis=0) for key in shared}
 
 
 def estimates(replicates: Replicates, contrasts: Contrasts, keys: Names, simultaneous: bool = False) -> pd.DataFrame:
@@ -165,39 +140,34 @@ def languages(replicates: Replicates, plan: Design) -> pd.DataFrame:
 
     Columns: intermediate, language (a code or ``MEAN``), quantity ("score" or "gain"), value, low, high, seeds, seen
     (whether phase 2 was trained in the language)."""
-    contrasts: Contrasts = {}
-    for run in plan.trained:
-        for name, codes in {**{code: (code,) for code in plan.languages}, MEAN: plan.languages}.items():
-            if run == NONE:
-                contrasts[run, name, "score"] = average(replicates, run, codes)
-            else:
-                contrasts[run, name, "gain"] = difference(replicates, run, NONE, codes)
-    table = estimates(replicates, contrasts, ("intermediate", "language", "quantity"))
+    contrasts = {
+        (run, name): average(replicates, run, codes) - (average(replicates, NONE, codes) if run != NONE else 0)
+        for run in plan.trained
+        for name, codes in {**{code: (code,) for code in plan.languages}, MEAN: plan.languages}.items()
+    }
+    table = estimates(replicates, contrasts, ("intermediate", "language"))
+    table.insert(2, "quantity", np.where(table["intermediate"] == NONE, "score", "gain"))
     table.loc[table["quantity"] == "score", ["low", "high"]] = table[["low", "high"]].clip(0, 100)
     return table.assign(seen=[row.language in plan.trained[row.intermediate] for row in table.itertuples()])
 
 
-def groups(plan: Design, run: str, other: str) -> dict[str, Names]:
-    """Languages by which of two runs was trained in them; empty groups are left out."""
-    names = {(True, True): BOTH, (True, False): ADDED, (False, True): DROPPED, (False, False): NEITHER}
-    split = {code: names[code in plan.trained[run], code in plan.trained[other]] for code in plan.languages}
-    parts = {name: tuple(code for code in split if split[code] == name) for name in names.values()}
-    return {name: codes for name, codes in parts.items() if codes}
-
-
 def comparisons(replicates: Replicates, plan: Design) -> pd.DataFrame:
-    """Each run minus that of the same task in the source language, then minus ``none``, averaged over all languages
-    and over each of their :func:`groups`.
+    """Each run minus that of the same task in the source language, then minus ``none``: averaged over all languages
+    and over those that phase 2 has seen in both runs, in the first alone, in the second alone, in neither.
 
-    Columns: first, second, group (``MEAN`` or as above), value, low, high, seeds, languages, quantity ("gain")."""
-    codes = {
-        (run, other, group): codes
-        for run, other in [*plan.pairs, *((run, NONE) for run in plan.trained if run != NONE)]
-        for group, codes in {MEAN: plan.languages, **groups(plan, run, other)}.items()
-    }
-    contrasts = {key: difference(replicates, *key[:2], members) for key, members in codes.items()}
+    Columns: first, second, group (``MEAN``, ``BOTH``, …), value, low, high, seeds, languages, quantity ("gain")."""
+    in_source = {plan.tasks[run]: run for run, codes in plan.trained.items() if codes == {plan.source}}
+    pairs = [(run, in_source.get(task, run)) for run, task in plan.tasks.items()] + [(run, NONE) for run in plan.tasks]
+    contrasts, counts = {}, []
+    for run, other in [pair for pair in pairs if len(set(pair)) > 1]:
+        split = [GROUPS[code in plan.trained[run], code in plan.trained[other]] for code in plan.languages]
+        for group in (MEAN, *GROUPS.values()):
+            codes = [code for code, name in zip(plan.languages, split, strict=True) if group in (MEAN, name)]
+            if codes:
+                contrasts[run, other, group] = average(replicates, run, codes) - average(replicates, other, codes)
+                counts.append(len(codes))
     table = estimates(replicates, contrasts, ("first", "second", "group"))
-    return table.assign(languages=[len(members) for members in codes.values()], quantity="gain")
+    return table.assign(languages=counts, quantity="gain")
 
 
 def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
@@ -206,63 +176,58 @@ def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
 
     Columns: task, value, low, high, seeds, runs, quantity ("gain")."""
     contrasts: Contrasts = {}
-    for task, runs in plan.families.items():
-        trained = pd.DataFrame({code: [code in plan.trained[run] for run in runs] for code in plan.languages}, runs)
+    counts = []
+    single = [run for run, codes in plan.trained.items() if len(codes) == 1]
+    for task in dict.fromkeys(plan.tasks[run] for run in single):
+        runs = [run for run in single if plan.tasks[run] == task]
+        regressor = {code: [code in plan.trained[run] for run in runs] for code in plan.languages}
+        trained = pd.DataFrame(regressor, runs, dtype=float)
         # by Frisch and Waugh the residual of the regressor on runs and languages: of a full table, double centring
-        rest = trained.astype(float).sub(trained.mean()).sub(trained.mean(axis=1), axis=0) + trained.to_numpy().mean()
+        rest = trained.sub(trained.mean()).sub(trained.mean(axis=1), axis=0) + trained.to_numpy().mean()
         total = (rest**2).to_numpy().sum()
-        if total > 1e-9:  # else none of the languages is scored, or only one is
+        if total > 1e-9:  # else the runs are of one language, or none of theirs is scored
             weights = (rest / total).stack().items()
-            contrasts[(task,)] = sum(weight * average(replicates, run, (code,)) for (run, code), weight in weights)
-    table = estimates(replicates, contrasts, ("task",))
-    return table.assign(runs=[len(plan.families[task]) for task in table["task"]], quantity="gain")
-
-
-def amounts(study: Study, plan: Design) -> pd.DataFrame:
-    """What each run of phase 2 was trained on. Columns: intermediate, languages (how many), examples, steps, passes
-    over the examples: means over the seeds that have run, NaN where none has."""
-    rows = []
-    for run in [run for run in plan.trained if run != NONE]:
-        phase = study.phase("intermediate", run)
-        for seed in study.seed_numbers:
-            record = read_record(Run("intermediate", seed, run).folder(study) / "training.json")
-            examples = sum(record["examples"].values()) if record else np.nan
-            steps = record["steps"] if record else np.nan
-            passes = steps * phase.batch_size * phase.accumulate / examples
-            rows.append((run, len(plan.trained[run]), examples, steps, passes))
-    table = pd.DataFrame(rows, columns=["intermediate", "languages", "examples", "steps", "passes"])
-    return table.groupby("intermediate", sort=False, as_index=False).mean()
+            contrasts[(task,)] = sum(weight * average(replicates, run, [code]) for (run, code), weight in weights)
+            counts.append(len(runs))
+    return estimates(replicates, contrasts, ("task",)).assign(runs=counts, quantity="gain")
 
 
 # --- phase 3 -----------------------------------------------------------------------------------------------
 
 
-def matrix(replicates: Replicates, plan: Design) -> pd.DataFrame:
-    """Scores by training language and test language. Columns: intermediate (a run, or ``OVER_RUNS``), training,
-    language (a code), value, low, high, seeds, quantity ("score")."""
-    contrasts = {
-        (run, training, code): average(replicates, model(run, training), (code,))
+def cells(replicates: Replicates, plan: Design) -> Contrasts:
+    """(run, training language, test language) -> score; where there are several runs, also their mean ``OVER_RUNS``
+    for the training languages that all of them have."""
+    scores = {
+        (run, training, code): average(replicates, model(run, training), [code])
         for run, trainings in plan.tuned.items()
         for training in trainings
         for code in plan.languages
     }
-    table = estimates(replicates, with_mean(contrasts), ("intermediate", "training", "language"))
+    everywhere = [training for run, training, _ in scores if all(training in codes for codes in plan.tuned.values())]
+    for training in dict.fromkeys(everywhere if len(plan.tuned) > 1 else []):
+        for code in plan.languages:
+            scores[OVER_RUNS, training, code] = np.mean([scores[run, training, code] for run in plan.tuned], axis=0)
+    return scores
+
+
+def matrix(replicates: Replicates, plan: Design) -> pd.DataFrame:
+    """Scores by training language and test language. Columns: intermediate (a run, or ``OVER_RUNS``), training,
+    language (a code), value, low, high, seeds, quantity ("score")."""
+    table = estimates(replicates, cells(replicates, plan), ("intermediate", "training", "language"))
     table[["low", "high"]] = table[["low", "high"]].clip(0, 100)
     return table.assign(quantity="score")
 
 
-def differences(replicates: Replicates, plan: Design) -> dict[str, Contrasts]:
+def differences(scores: Contrasts, plan: Design) -> dict[str, Contrasts]:
     """Run (or ``OVER_RUNS``) -> (run, training language) -> its contrast with the source language, in the languages
-    that are neither's."""
-    contrasts: Contrasts = {}
-    for run, trainings in plan.tuned.items():
-        for code in trainings:
-            others = tuple(other for other in plan.languages if other not in (code, plan.source))
-            if others and code not in (SOURCE, *JOINT):
-                contrasts[run, code] = difference(replicates, model(run, code), run, others)
+    that are neither's. ``scores``: of :func:`cells`."""
     parts: dict[str, Contrasts] = {}
-    for (run, code), contrast in with_mean(contrasts).items():
-        parts.setdefault(run, {})[run, code] = contrast
+    for run, training in dict.fromkeys((run, training) for run, training, _ in scores):
+        others = [code for code in plan.languages if code not in (training, plan.source)]
+        if others and training not in (SOURCE, *JOINT):
+            gains = [scores[run, training, code] - scores[run, SOURCE, code] for code in others]
+            parts.setdefault(run, {})[run, training] = np.mean(gains, axis=0)
     return parts
 
 
@@ -271,7 +236,7 @@ def sources(replicates: Replicates, plan: Design) -> pd.DataFrame:
     the intervals of a run hold together for all of its training languages.
 
     Columns: intermediate (a run, or ``OVER_RUNS``), training, quantity ("gain"), value, low, high, seeds, languages."""
-    parts = differences(replicates, plan).values()
+    parts = differences(cells(replicates, plan), plan).values()
     tables = [estimates(replicates, part, ("intermediate", "training"), simultaneous=True) for part in parts]
     table = pd.concat(tables or [estimates(replicates, {}, ("intermediate", "training"))], ignore_index=True)
     table.insert(2, "quantity", "gain")
@@ -286,7 +251,8 @@ def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
     Effects: "lead", of the source language over the others as training languages, their mean; "change of lead", the
     same minus that with ``none`` (the interaction of phase 2 with phase 3); "own", trained in the test language itself
     against the source; "all" (or "mt"), trained in every language against the source, over the other languages."""
-    parts = differences(replicates, plan)
+    scores = cells(replicates, plan)
+    parts = differences(scores, plan)
     codes = {run: {code for _, code in part} for run, part in parts.items()}
     leads = {run: -np.mean(list(part.values()), axis=0) for run, part in parts.items()}
     contrasts: Contrasts = {}
@@ -294,12 +260,13 @@ def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
         contrasts[run, "lead"] = lead
         if run not in (NONE, OVER_RUNS) and codes.get(NONE) == codes[run]:
             contrasts[run, "change of lead"] = lead - leads[NONE]
-    away = tuple(code for code in plan.languages if code != plan.source)
+    away = [code for code in plan.languages if code != plan.source]
     for run, trainings in plan.tuned.items():
-        if own := [difference(replicates, model(run, code), run, (code,)) for code in away if code in trainings]:
-            contrasts[run, "own"] = np.mean(own, axis=0)
-        for joint in [code for code in trainings if code in JOINT]:
-            contrasts[run, joint] = difference(replicates, model(run, joint), run, away)
+        effects = {"own": [(code, code) for code in away if code in trainings]}
+        effects |= {joint: [(joint, code) for code in away] for joint in JOINT if joint in trainings}
+        for effect, pairs in effects.items():
+            gains = [scores[run, training, code] - scores[run, SOURCE, code] for training, code in pairs]
+            contrasts |= {(run, effect): np.mean(gains, axis=0)} if gains else {}
     return estimates(replicates, contrasts, ("intermediate", "effect")).assign(quantity="gain")
 
 
