@@ -183,10 +183,10 @@ def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
     from xstilts.sources import open_source
     from xstilts.submission import default_folder, write_submission
 
-    written = write_submission(study, open_source(study), name, seed, folder)
+    lines = write_submission(study, open_source(study), name, seed, folder)
     print(f"{name}, seed {seed}: {_short(folder or default_folder(study, name, seed))}")
-    for one in written:
-        print(f"  {one.described()}")
+    for line in lines:
+        print(f"  {line}")
     return 0
 
 

@@ -16,8 +16,6 @@ tasks it has.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,120 +27,94 @@ from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.tasks import Task, get
 
-IN_R_ALONE = ("xcopa", "mewslix")
-FOLDERS = {"bucc": "bucc2018"} | {
-    name: name for name in ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", *IN_R_ALONE)
-}
-# languages that XTREME-R's scorer asks for beside XTREME's
+XTREME_R_ONLY = ("xcopa", "mewslix")
+XTREME = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba")
+FOLDERS = {name: name for name in (*XTREME, *XTREME_R_ONLY)} | {"bucc": "bucc2018"}
+SUFFIXES = {"span": "json", "ranking": "json", "choice": "jsonl"}  # of other kinds: tsv
+# languages that XTREME-R's scorer requires beside XTREME's
 FURTHER = {"panx": "qu pl uk az lt pa gu ro", "udpos": "lt pl uk wo ro", "tatoeba": "az lt pl uk ro", "xquad": "ro"}
 
 
-@dataclass(frozen=True)
-class Written:
-    """What became of one target: its languages, those that either scorer stops without, or why nothing was written."""
+def write_submission(study: Study, source: Source, name: str, seed: int, folder: Path | None = None) -> list[str]:
+    """Write the predictions of every target of intermediate run ``name`` to ``folder``, by default the study's own,
+    which is replaced. Returns a line per target: which languages either scorer lacks, or why it was left out.
 
-    target: str
-    languages: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    absent_r: tuple[str, ...] = ()
-    left_out: str = ""
-
-    def described(self) -> str:
-        """One line: how far the scorers get with it."""
-        if self.left_out:
-            return f"{self.target}: left out: {self.left_out}"
-        wanted, whose = get(self.target).languages, "XTREME-R" if self.target in IN_R_ALONE else "XTREME"
-        text = f"{FOLDERS[self.target]}: {len(wanted) - len(self.absent)} of {whose}'s {len(wanted)} languages"
-        if len(self.absent) == len(wanted):
-            return f"{text} ({len(self.languages)} others)"
-        if self.absent:
-            text += f": its scorer stops without {', '.join(self.absent)}"
-        return f"{text}; XTREME-R also wants {', '.join(self.absent_r)}" if self.absent_r else text
-
-
-def write_submission(study: Study, source: Source, name: str, seed: int, folder: Path | None = None) -> list[Written]:
-    """Write the predictions of every target of intermediate run ``name`` to ``folder`` (by default the study's
-    own, which is replaced); one :class:`Written` per target.
-
-    UserError for a run that the study lacks, that is not finished or stale, for a folder that holds something,
-    and where no target is XTREME's.
+    UserError for a run that the study lacks, that is not finished or is stale, for a folder that is not empty, and
+    where no target is XTREME's.
     """
     if name not in study.intermediate:
         raise UserError(f'{study.path}: no intermediate run "{name}"{nearest(name, study.intermediate)}')
     if folder and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is there and not empty; name a new folder for the submission")
+        raise UserError(f"{folder}: exists and is not empty; name a new folder for the submission")
     if seed < 1:
         raise UserError(f"SEED={seed}: seeds are counted from 1")
     fingerprints = Fingerprints(study)
     runs = {target: Run("targets", seed, name, bundle) for bundle, names in study.bundles().items() for target in names}
     for run in dict.fromkeys(runs.values()):
-        found = state(study, run, fingerprints)
-        if found != "done":
-            what = "not finished" if found == "missing" else "stale (its parameters, data or code changed since)"
+        standing = state(study, run, fingerprints)
+        if standing != "done":
+            why = "not finished" if standing == "missing" else "stale (its parameters, data or code changed since)"
             more = f" SEEDS={seed}" if seed > study.seeds else ""
-            raise UserError(f"{run.name}: {what}; run the study first: make study STUDY={study.given}{more}")
-    places = {target: run.folder(study) / target for target, run in runs.items()}
-    written = [_described(target, place) for target, place in places.items()]
-    if all(one.left_out for one in written):
-        raise UserError(f"{study.path}: nothing to submit: " + "; ".join(f"{w.target}: {w.left_out}" for w in written))
+            raise UserError(f"{run.name}: {why}; run the study first: make study STUDY={study.given}{more}")
+    lines = []
     with written_whole(folder or default_folder(study, name, seed)) as aside:
-        for target in [one.target for one in written if not one.left_out]:
-            _write(get(target), places[target], source, aside / FOLDERS[target])
-    return written
+        for target, run in runs.items():
+            results = run.folder(study) / target
+            split = read_record(results / "scored.json")["split"]
+            if target not in FOLDERS:
+                lines.append(f"{target}: left out: XTREME's and XTREME-R's scorers read no such task")
+            elif split != "test" and target != "tydiqa":
+                lines.append(
+                    f"{target}: left out: scored on its {split} set, and XTREME's labels are those of the test set"
+                )
+            else:
+                predictions = pd.read_parquet(results / "predictions.parquet")
+                lines.append(_coverage(get(target), list(predictions["language"].unique())))
+                for language, part in predictions.groupby("language", sort=False):
+                    path = aside / FOLDERS[target] / f"test-{language}.{SUFFIXES.get(get(target).kind, 'tsv')}"
+                    write_text(path, _text(get(target), part, source, split, str(language)))
+        if not any(aside.iterdir()):
+            raise UserError(f"{study.path}: nothing to submit: {'; '.join(lines)}")
+    return lines
 
 
 def default_folder(study: Study, name: str, seed: int) -> Path:
-    """Where a submission of intermediate run ``name`` lies if nobody says otherwise."""
+    """Where the submission of intermediate run ``name`` is written by default."""
     return study.folder / "submission" / name / f"seed{seed}"
 
 
-def _described(target: str, place: Path) -> Written:
-    split = read_record(place / "scored.json")["split"]
-    if target not in FOLDERS:
-        return Written(target, left_out="XTREME's and XTREME-R's scorers read no such task")
-    if split != "test" and target != "tydiqa":
-        return Written(target, left_out=f"scored on its {split} set, and XTREME's labels are those of the test set")
-    languages = tuple(pd.read_parquet(place / "predictions.parquet", columns=["language"])["language"].unique())
-    wanted = {"xtreme": get(target).languages, "xtreme-r": FURTHER.get(target, "").split()}
-    absent, absent_r = (tuple(code for code in codes if code not in languages) for codes in wanted.values())
-    return Written(target, languages, absent, absent_r)
+def _coverage(task: Task, languages: list[str]) -> str:
+    """One line: which of the languages that the scorers require there are predictions for."""
+    absent = [code for code in task.languages if code not in languages]
+    absent_r = [code for code in FURTHER.get(task.name, "").split() if code not in languages]
+    benchmark, count = "XTREME-R" if task.name in XTREME_R_ONLY else "XTREME", len(task.languages)
+    line = f"{FOLDERS[task.name]}: {count - len(absent)} of {benchmark}'s {count} languages"
+    if len(absent) == count:
+        return f"{line} ({len(languages)} others)"
+    if absent:
+        line += f": its scorer stops without {', '.join(absent)}"
+    return f"{line}; XTREME-R also wants {', '.join(absent_r)}" if absent_r else line
 
 
-def _write(task: Task, place: Path, source: Source, folder: Path) -> None:
-    table = pd.read_parquet(place / "predictions.parquet")
-    split = read_record(place / "scored.json")["split"]
-    folder.mkdir()
-    suffix = {"span": "json", "ranking": "json", "choice": "jsonl"}.get(task.kind, "tsv")
-    lines: Iterable[str | int]
-    for language, part in table.groupby("language", sort=False):
-        if task.kind == "parallel":
-            lines = _rows_found(part, source.load(task, split, language)["query"][:])
-        else:
-            lines = _lines(task, part)
-        text = "".join(f"{line}\n" for line in lines)
-        write_text(folder / f"test-{language}.{suffix}", text)
-
-
-def _lines(task: Task, part: pd.DataFrame) -> Iterator[str]:
-    predictions = part["prediction"]
+def _text(task: Task, part: pd.DataFrame, source: Source, split: str, language: str) -> str:
+    """The file of one language; ``part``: its predictions, in the order of the test file."""
+    ids, predictions = part["id"].tolist(), part["prediction"].tolist()
+    if task.kind == "span":
+        return json.dumps(dict(zip(ids, predictions, strict=True)), indent=1) + "\n"
+    if task.kind == "ranking":
+        return (
+            json.dumps({query: ranked.split() for query, ranked in zip(ids, predictions, strict=True)}, indent=1) + "\n"
+        )
     if task.kind == "classification":
-        yield from (task.labels[int(label)] for label in predictions)
+        lines = [task.labels[int(label)] for label in predictions]
     elif task.kind == "choice":
-        yield from (json.dumps({"label": int(label)}) for label in predictions)
+        lines = [json.dumps({"label": int(label)}) for label in predictions]
     elif task.kind == "tagging":
-        for number, tags in enumerate(predictions):
-            yield from ["", *tags.split()] if number else tags.split()  # an empty line at the end would be a sentence
-    elif task.kind == "span":
-        yield json.dumps(dict(zip(part["id"], predictions, strict=True)), indent=1)
-    elif task.kind == "ranking":
-        yield json.dumps(dict(zip(part["id"], predictions.str.split(), strict=True)), indent=1)
-    else:
-        yield from (f"{foreign}\t{home}" for foreign, home in zip(part["id"], predictions, strict=True) if home)
-
-
-def _rows_found(part: pd.DataFrame, queries: list[str]) -> list[int]:
-    """For the source-language sentences in alphabetical order (equal ones as they stood, as the script sorts them):
-    the foreign sentence found, as its line in the original file."""
-    line = {identity: number for number, identity in enumerate(part["id"])}
-    found = part["prediction"].tolist()
-    return [line[found[row]] for row in sorted(range(len(queries)), key=lambda row: queries[row].strip())]
+        lines = ["\n\n".join("\n".join(tags.split()) for tags in predictions)]
+    elif task.kind == "mining":
+        lines = [f"{foreign}\t{mined}" for foreign, mined in zip(ids, predictions, strict=True) if mined]
+    else:  # parallel, by source-language sentence in alphabetical order, equal ones as in the file
+        queries = source.load(task, split, language)["query"][:]
+        order = sorted(range(len(queries)), key=lambda row: queries[row].strip())
+        lines = [str(ids.index(predictions[row])) for row in order]
+    return "".join(f"{line}\n" for line in lines)
