@@ -19,9 +19,9 @@ LAYERS = (
     ("evaluation",),
     ("runs", "preflight"),
     ("phases", "results", "effort"),
-    ("plots", "summaries", "ranks", "published"),
-    ("questions", "custom_task", "submission", "costs", "plan", "report"),
-    ("workflow", "status"),
+    ("plots", "summaries", "ranks", "published", "site"),
+    ("questions", "custom_task", "submission", "costs", "plan"),
+    ("workflow", "status", "report"),
     ("__main__",),
 )
 

@@ -193,7 +193,7 @@ def _record(study: Study, run: Run, started: float) -> None:
     """Write the proof that the run is done; of a final notebook with gaps, which is none, under another name."""
     folder, gaps = run.folder(study), []
     if run.final:
-        from xstilts.report import render_alone
+        from xstilts.site import render_alone
 
         render_alone(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
         wanted = [other for other in list_runs(study) if other.phase == "targets"]

@@ -4,22 +4,22 @@
 const form = document.getElementById("filter");
 if (form) {
   const rows = [...document.querySelectorAll("#table tbody tr")];
-  const found = document.getElementById("found");
-  const narrow = () => {
+  const matches = document.getElementById("matches");
+  const filter = () => {
     const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const chosen = [...form.querySelectorAll("select")].filter((select) => select.value);
-    let left = 0;
+    let count = 0;
     for (const row of rows) {
       const shown = words.every((word) => row.dataset.text.includes(word)) &&
         chosen.every((select) => row.dataset[select.dataset.key].split(" ").includes(select.value));
       row.hidden = !shown;
-      left += shown;
+      count += shown;
     }
-    found.textContent = left === rows.length ? `${left} runs` : `${left} of ${rows.length} runs`;
+    matches.textContent = count === rows.length ? `${count} runs` : `${count} of ${rows.length} runs`;
   };
-  form.addEventListener("input", narrow);
+  form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  narrow(); // a browser that goes back fills the form in again
+  filter(); // a browser that goes back fills the form in again
 }
 
 const button = document.getElementById("code");
