@@ -98,7 +98,7 @@ def test_the_interval_of_a_slope_covers_it(noise):
         values = -20 * far.to_numpy()[:, None] + random.normal(0, 3, (7, 1))
         spread = random.normal(0, 3, (7, 300)) if noise == "examples" else np.zeros((7, 300))
         draws = distance.slope_draws(far, pd.DataFrame(np.hstack([values, values + spread])), random)
-        low, high = distance.interval(draws)[1:]
+        low, high = results.interval_of(draws)[1:]
         covered += low <= -20 <= high
     assert covered >= 135
     assert covered < 150 or noise == "examples"  # the scatter of languages holds that of examples: counted twice

@@ -150,11 +150,25 @@ class Replicates:
             spread = spread + self._draws[count] @ (score[there] - value) * widening(count)
         return value, spread, count
 
+    def draws(self, score: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, int]:
+        """([1 + resamples], seeds): the mean over the seeds that are there, then what it is on each resample."""
+        value, spread, count = self.deviations(score, deviation)
+        return np.append(value, value + spread), count
+
     def interval(self, score: np.ndarray, deviation: np.ndarray, level: float) -> tuple[float, float, float, int]:
         """(value, low, high, seeds): NaN and 0 seeds where no seed is complete."""
         value, spread, count = self.deviations(score, deviation)
         low, high = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
         return value, low, high, count
+
+
+def interval_of(draws: np.ndarray) -> tuple[float, float, float]:
+    """(value, low, high), 95%, of draws as :meth:`Replicates.draws` gives them, some undefined or infinite."""
+    defined = draws[1:][~np.isnan(draws[1:])]
+    if not len(defined):
+        return draws[0], np.nan, np.nan
+    # an end is a resample, not a point between two, of which one may be infinite
+    return (draws[0], *np.quantile(defined, (0.025, 0.975), method="inverted_cdf"))
 
 
 def widening(seeds: int, level: float = 0.95) -> float:

@@ -159,6 +159,11 @@ def with_interval(row: Any) -> str:
     return f"{round(float(row.value), 1) + 0.0:{sign}.1f} [{low}, {high}]".replace("-", "−")
 
 
+def with_evidence(row: Any) -> str:
+    """A difference with its interval, and that there is no evidence where this spans zero."""
+    return with_interval(row) + (", no evidence" if row.low <= 0 <= row.high else "")
+
+
 def _bound(bound: float, apart: bool) -> str:
     """To one decimal, without -0.0; of an interval ``apart`` from zero to as many as show that it is."""
     places = next((places for places in range(1, 4) if not apart or round(bound, places)), 3)

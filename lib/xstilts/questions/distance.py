@@ -14,16 +14,18 @@ first order (delta method): of the language that is the worst, and of the deviat
 
 import warnings
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from xstilts import results
-from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, mean_of
+from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, interval_of, mean_of
 from xstilts.settings import DIRECT, SOURCE
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study
+from xstilts.summaries import with_evidence
 from xstilts.target_runs import tunings
 from xstilts.tasks import TASKS
 
@@ -34,10 +36,8 @@ MEDIAN = "median"  # in the column language
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")
 SHARES = ("cognates", "names")  # of the micro-world, shared with the source: 1 - share is a distance
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
-BOUNDS = (0.025, 0.975)
 
 Names = Sequence[str]
-Cell = tuple[np.ndarray, np.ndarray]  # scores [seeds] and deviations [seeds, resamples], of Replicates.of
 Gains = dict[tuple[str, str], tuple[pd.DataFrame, int]]  # (part, series) -> draws by language, fewest seeds
 
 
@@ -85,30 +85,7 @@ def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
     return Replicates(score, dict.fromkeys(score, deviation), seeds, resamples, rng)
 
 
-def missing(expected: pd.DataFrame, sizes: pd.DataFrame, replicates: Replicates) -> list[str]:
-    """Runs that lack scores, and how many: of ``expected`` (``results.expected``) and of :func:`training_sizes`."""
-    cells = [*zip(expected["intermediate"], expected["target"], expected["language"], strict=True)]
-    cells += zip(sizes["run"], sizes["target"], sizes["language"], strict=True)
-    absent = [cell[0] for cell in cells if not np.isfinite(replicates.score.get(cell, [np.nan])).all()]
-    return [f"`{run}` ({absent.count(run)} scores)" for run in dict.fromkeys(absent)]
-
-
 # --- gains and their intervals -----------------------------------------------------------------------------
-
-
-def draw(replicates: Replicates, cell: Cell) -> tuple[np.ndarray, int]:
-    """Draws of the mean over seeds, and how many seeds."""
-    value, deviations, seeds = replicates.deviations(*cell)
-    return np.append(value, value + deviations), seeds
-
-
-def interval(draws: np.ndarray) -> tuple[float, float, float]:
-    """(value, low, high), 95%, of draws, of which some may be undefined or infinite."""
-    defined = draws[1:][~np.isnan(draws[1:])]
-    if not len(defined):
-        return draws[0], np.nan, np.nan
-    # an end is a resample, not a point between two, of which one may be infinite
-    return (draws[0], *np.quantile(defined, BOUNDS, method="inverted_cdf"))
 
 
 def scored(replicates: Replicates, runs: Names, targets: Names) -> list[str]:
@@ -122,16 +99,18 @@ def language_gains(replicates: Replicates, runs: Names, targets: Names, codes: N
     draws by language (those without a gain are left out) and the fewest seeds that any rests on."""
     draws, counts = {}, []
     for code in codes:
-        parts = []
-        for target in targets:
-            if (NONE, target, code) in replicates.score:
-                score, deviation = replicates.of(NONE, target, [code])
-                cells = [replicates.of(run, target, [code]) for run in runs]
-                parts += [(cell[0] - score, cell[1] - deviation) for cell in cells]
-        drawn, seeds = draw(replicates, mean_of(parts)) if parts else (np.empty(0), 0)
-        if seeds:
-            draws[code] = drawn
-            counts.append(seeds)
+        pairs = [
+            (replicates.of(run, target, [code]), replicates.of(NONE, target, [code]))
+            for target in targets
+            for run in runs
+            if (NONE, target, code) in replicates.score
+        ]
+        if pairs:
+            gain = mean_of([(ours[0] - none[0], ours[1] - none[1]) for ours, none in pairs])
+            drawn, seeds = replicates.draws(*gain)
+            if seeds:
+                draws[code] = drawn
+                counts.append(seeds)
     return pd.DataFrame(draws).T, min(counts, default=0)
 
 
@@ -157,7 +136,7 @@ def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, a
 def gain_table(gains: Gains, distance: pd.Series) -> pd.DataFrame:
     """Gains with their intervals: part, series, language, distance, value, low, high, seeds."""
     rows = [
-        (part, series, code, distance[code], *interval(draws.loc[code].to_numpy()), seeds)
+        (part, series, code, distance[code], *interval_of(draws.loc[code].to_numpy()), seeds)
         for (part, series), (draws, seeds) in gains.items()
         for code in draws.index
     ]
@@ -178,7 +157,7 @@ def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng:
         metric, _, layer = part.rpartition("@")
         draws.loc[MEAN] = draws.mean()
         for code in draws.index:
-            rows.append((metric, int(layer), int(layer) in main, code, *interval(draws.loc[code].to_numpy()), seeds))
+            rows.append((metric, int(layer), int(layer) in main, code, *interval_of(draws.loc[code].to_numpy()), seeds))
     return pd.DataFrame(rows, columns=["metric", "layer", "main", "language", "value", "low", "high", "seeds"])
 
 
@@ -224,7 +203,7 @@ def against_distance(gains: Gains, distance: pd.Series, rng: np.random.Generator
         quantities = {"mean": draws.mean().to_numpy()}
         if len(draws) > 2:
             quantities["slope"] = slope_draws(distance[draws.index], draws, rng)
-        rows += [(part, series, name, *interval(drawn), len(draws), seeds) for name, drawn in quantities.items()]
+        rows += [(part, series, name, *interval_of(drawn), len(draws), seeds) for name, drawn in quantities.items()]
     return pd.DataFrame(rows, columns=["part", "series", "quantity", "value", "low", "high", "languages", "seeds"])
 
 
@@ -256,12 +235,12 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
             known = table[name].reindex(draws.index).dropna()
             if len(known) > 2:
                 drawn = slope_draws(known, draws.loc[known.index], rng)
-                rows.append((part, series, name, "", *interval(drawn), len(known)))
+                rows.append((part, series, name, "", *interval_of(drawn), len(known)))
         known = table.loc[draws.index].drop(columns=set(kinds) - {"distance"}).dropna(axis="columns")
         held = known.loc[:, known.nunique() > 1].drop(columns="distance", errors="ignore")
         if "distance" in known and len(held.columns) and len(draws) >= 2 * held.shape[1] + 4:
             drawn = slope_draws(known["distance"], draws, rng, held)
-            rows.append((part, series, "distance", ", ".join(held), *interval(drawn), len(draws)))
+            rows.append((part, series, "distance", ", ".join(held), *interval_of(drawn), len(draws)))
     head = ["part", "series", "over", "held", "value", "low", "high", "languages"]
     return pd.DataFrame(rows, columns=head).dropna(subset="value")
 
@@ -291,9 +270,9 @@ def learning_curves(replicates: Replicates, sizes: pd.DataFrame, codes: Names) -
     for row in sizes.itertuples():
         series = row.run.partition("=")[0]
         for code in codes if series == SOURCE else [row.language]:
-            draws, seeds = draw(replicates, replicates.of(row.run, row.target, [code]))
+            draws, seeds = replicates.draws(*replicates.of(row.run, row.target, [code]))
             if seeds:
-                bounds = np.clip(interval(draws), 0, 100)
+                bounds = np.clip(interval_of(draws), 0, 100)
                 rows.append((row.target, code, series, row.examples, *bounds, seeds))
     head = ["target", "language", "series", "examples", "value", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=head)
@@ -328,7 +307,7 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
     rows: list[tuple] = []
     direct = sizes[sizes["run"].str.startswith(DIRECT)]
     for (target, code), points in direct.groupby(["target", "language"], sort=False):
-        cells = {row.examples: draw(replicates, replicates.of(row.run, target, [code])) for row in points.itertuples()}
+        cells = {row.examples: replicates.draws(*replicates.of(row.run, target, [code])) for row in points.itertuples()}
         curve = {examples: draws for examples, (draws, seeds) in cells.items() if seeds}
         if not curve:
             continue
@@ -337,14 +316,14 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
         if members := scored(replicates, averaged, [target]):
             levels[INTERMEDIATE] = mean_of([replicates.of(run, target, [code]) for run in members])
         for run, level in levels.items():
-            draws, seeds = draw(replicates, level)
+            draws, seeds = replicates.draws(*level)
             if seeds:
                 rows.append((target, code, run, crossing(list(curve), rising, draws), min(curve), max(curve), seeds))
     table = pd.DataFrame(rows, columns=["target", "language", "run", "draws", "smallest", "largest", "seeds"])
     for (target, run), part in table.groupby(["target", "run"], sort=False):
         middle = np.quantile(np.stack(part["draws"]), 0.5, axis=0, method="lower")  # some may be infinite
         rows.append((target, MEDIAN, run, middle, part["smallest"].min(), part["largest"].max(), part["seeds"].min()))
-    rows = [(*row[:3], *interval(row[3]), *row[4:]) for row in rows]
+    rows = [(*row[:3], *interval_of(row[3]), *row[4:]) for row in rows]
     return pd.DataFrame(rows, columns="target language run examples low high smallest largest seeds".split())
 
 
@@ -353,47 +332,39 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
 
 def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Names, codes: Names) -> pd.DataFrame:
     """How even each run is over the languages ``codes``, beside ``none``; one row a run, then ``DIRECT`` where all of
-    ``targets`` have it and ``INTERMEDIATE``, the mean of the table's rows of ``averaged``.
+    ``targets`` have it and ``INTERMEDIATE``, the mean over those of ``averaged``.
 
     Columns: series; worst (lowest score of a language, mean over targets), worst_gain (that minus that of ``none``),
     worst_low, worst_high; sd (standard deviation over languages, mean over targets), sd_gain, sd_low, sd_high; lose
     (share of cells, target by language, that lose) and lose_clearly (whose interval is below zero), in percent;
     cells, seeds.
     """
-    parts = {
-        DIRECT if run == WHOLE else run: evenness(replicates, run, targets, codes)
-        for run in [NONE, *scored(replicates, [*runs, WHOLE], targets)]
-    }
-    if members := [parts[name] for name in averaged if name in parts]:
-        *measures, cells, seeds = zip(*members, strict=True)
-        parts[INTERMEDIATE] = (*(np.mean(part, axis=0) for part in measures), sum(cells), min(seeds))
-    rows = [
-        (name, level[0], *interval(change[0]), level[1], *interval(change[1]), *losses, cells, seeds)
-        for name, (level, change, losses, cells, seeds) in parts.items()
-    ]
+    groups = {run: [run] for run in runs} | {DIRECT: [WHOLE], INTERMEDIATE: averaged}
+    groups = {NONE: [NONE]} | {series: scored(replicates, group, targets) for series, group in groups.items()}
+    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in groups.items() if group]
     head = "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds"
     return pd.DataFrame(rows, columns=head.split())
 
 
-def evenness(replicates: Replicates, run: str, targets: Names, codes: Names) -> tuple:
-    """(worst language and standard deviation [2], draws of their change from ``none`` [2, 1 + resamples], shares of
-    cells that lose [2] in percent, cells, seeds) of a run."""
+def evenness(replicates: Replicates, runs: Names, targets: Names, codes: Names) -> tuple:
+    """A row of :func:`robustness`, without its name."""
     measures, gains, counts = [], [], []
-    for target in targets:
+    for run, target in product(runs, targets):
         cells = []
         for code in codes:
             ours, none = replicates.of(run, target, [code]), replicates.of(NONE, target, [code])
-            draws, seeds = draw(replicates, ours)
-            base, _ = draw(replicates, (none[0] + 0 * ours[0], none[1]))  # over the seeds that the run has
+            draws, seeds = replicates.draws(*ours)
+            base, _ = replicates.draws(none[0] + 0 * ours[0], none[1])  # over the seeds that the run has
             if seeds and np.isfinite(base[0]):
                 cells.append((draws, base))
-                gains.append(interval(draws - base))
+                gains.append(interval_of(draws - base))
                 counts.append(seeds)
         if cells:
             measures.append([(lowest(part), deviation(part)) for part in np.swapaxes(cells, 0, 1)])
     ours, none = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
+    worst, sd = [(level[0], *interval_of(level - base)) for level, base in zip(ours, none, strict=True)]
     below = pd.DataFrame(gains, columns=["value", "low", "high"], dtype=float)[["value", "high"]].lt(0)
-    return ours[:, 0], ours - none, 100 * below.mean(), len(gains), min(counts, default=0)
+    return *worst, *sd, *(100 * below.mean()), len(gains), min(counts, default=0)
 
 
 def lowest(draws: np.ndarray) -> np.ndarray:
@@ -407,3 +378,45 @@ def deviation(draws: np.ndarray) -> np.ndarray:
     size = values.std()
     slope = (values - values.mean()) / (len(values) * size) if size else np.zeros(len(values))
     return size + slope @ (draws - values[:, None])
+
+
+# --- the answer --------------------------------------------------------------------------------------------
+
+QUANTITIES = {
+    (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over other languages",
+    (INTERMEDIATE, "slope"): "Change of this gain from distance 0 to 1",
+    (DIFFERENCE, "mean"): "Direct tuning minus intermediate training",
+    (DIFFERENCE, "slope"): "Change of this difference from distance 0 to 1",
+}
+
+
+def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`against_distance` that answer the question, of scores and of alignment."""
+    table = pd.concat([slopes, alignment], ignore_index=True)
+    return table[table["series"].isin([INTERMEDIATE, DIRECT, DIFFERENCE])].assign(what="", quantity="gain")
+
+
+def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
+    """What the study shows, over all targets with direct tuning (the last part of ``slopes``)."""
+    rows = slopes[slopes["part"] == slopes["part"].iloc[-1]].set_index(["series", "quantity"]).assign(quantity="gain")
+    lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in QUANTITIES.items() if key in rows.index]
+    medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
+    if len(medians):
+        least, most = examples_text(medians.iloc[0]), examples_text(medians.iloc[-1])
+        lines.append(
+            f"Direct tuning equals intermediate training with {least} to {most} examples (medians, by target)."
+        )
+    mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
+    if len(mean):
+        lower, higher = (mean["high"] < 0).sum(), (mean["low"] > 0).sum()
+        lines.append(
+            f"Of {len(mean)} measures of alignment {lower} fall after intermediate training and {higher} rise."
+        )
+    return lines
+
+
+def examples_text(row: pd.Series) -> str:
+    """A number of examples in a row of :func:`worth`: "35", "<10", ">3,000"."""
+    if row["examples"] == 0:
+        return f"<{row['smallest']:,}"
+    return f">{row['largest']:,}" if np.isinf(row["examples"]) else f"{float(f'{row.examples:.2g}'):,.0f}"

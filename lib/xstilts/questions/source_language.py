@@ -25,6 +25,7 @@ from xstilts.settings import ALL, SOURCE
 from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study
+from xstilts.summaries import with_evidence
 from xstilts.target_runs import evaluation_languages, training_sets, tunings
 from xstilts.tasks import TRANSLATED, get
 
@@ -83,14 +84,10 @@ def training_languages(study: Study, source: Source) -> dict[str, list[str]]:
     return languages
 
 
-def model(run: str, training: str = SOURCE) -> str:
-    """Name of a run with TyDiQA trained in a language: ``squad1``, ``squad1 > qab``."""
-    return run if training == SOURCE else f"{run} > {training}"
-
-
 def read(study: Study, source: Source) -> pd.DataFrame:
-    """Statistics of TyDiQA, whole training sets alone; the column intermediate holds the name of the :func:`model`,
-    as trainings of phase 3 are compared like runs of phase 2. UserError where nothing is finished."""
+    """Statistics of TyDiQA, whole training sets alone; the column intermediate holds the run and, but for the
+    source language, the training language ("squad1 > qab"), as both are compared alike.
+    UserError where nothing is finished."""
     stats = results.read_stats(study, [*study.bundles(), *training_languages(study, source)], targets=[TARGET])
     stats = stats[stats["examples"] == 0]
     training = stats["training_language"].replace(study.source_language, SOURCE)
@@ -199,7 +196,7 @@ def cells(replicates: Replicates, plan: Design) -> Contrasts:
     """(run, training language, test language) -> score; where there are several runs, also their mean ``OVER_RUNS``
     for the training languages that all of them have."""
     scores = {
-        (run, training, code): average(replicates, model(run, training), [code])
+        (run, training, code): average(replicates, run if training == SOURCE else f"{run} > {training}", [code])
         for run, trainings in plan.tuned.items()
         for training in trainings
         for code in plan.languages
@@ -276,3 +273,42 @@ TABLES = (languages, comparisons, seen, matrix, sources, factors)
 def tables(replicates: Replicates, plan: Design) -> dict[str, pd.DataFrame]:
     """Every table of one metric, by the name of its function."""
     return {table.__name__: table(replicates, plan) for table in TABLES}
+
+
+# --- the answer --------------------------------------------------------------------------------------------
+
+
+def verdicts(tables: dict[str, pd.DataFrame], plan: Design) -> pd.DataFrame:
+    """What answers the question, on average over languages: column comparison, value, low, high, quantity."""
+    mean = tables["comparisons"].query("group == @MEAN")
+    seen, sources = tables["seen"], over_runs(tables["sources"])
+    parts = [
+        mean.assign(comparison=mean["first"] + " − " + mean["second"]),
+        seen.assign(comparison="a language of phase 2, " + seen["task"]),
+        sources.assign(comparison="target task in " + sources["training"] + f" − {plan.source}"),
+    ]
+    return pd.concat(parts, ignore_index=True)[["comparison", "value", "low", "high", "quantity"]]
+
+
+def over_runs(sources: pd.DataFrame) -> pd.DataFrame:
+    """Of :func:`sources` the mean over runs or, of a single run, that one."""
+    return sources[sources["intermediate"] == sources["intermediate"].iloc[-1]] if len(sources) else sources
+
+
+def sentences(tables: dict[str, pd.DataFrame], plan: Design) -> list[str]:
+    """What the study shows."""
+    mean = tables["comparisons"].query("group == @MEAN and second != @NONE")
+    several = mean["first"].map(lambda run: len(plan.trained[run]) > 1).astype(bool)
+    questions = {
+        f"Phase 2 in several languages instead of {plan.source}": mean[several],
+        f"Phase 2 in one other language instead of {plan.source}": mean[~several],
+        f"The target task in another language instead of {plan.source}": over_runs(tables["sources"]),
+    }
+    lines = []
+    for question, rows in questions.items():
+        better, worse = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+        if len(rows):
+            lines.append(f"{question}: of {len(rows)} comparisons {better} are better, {worse} worse.")
+    for row in tables["seen"].itertuples():
+        lines.append(f"Worth to a language of having been seen by phase 2 (`{row.task}`): {with_evidence(row)}.")
+    return lines
