@@ -91,7 +91,7 @@ def test_the_final_notebook_shows_what_there_is_and_how_to_complete_it(done, pro
 
 def test_your_own_task_gets_advice_from_real_runs(done, project):
     text = shown(done["9-your-task"])
-    assert re.search(r"\*\*(Train on `\w+` first|None of them is shown to help):\*\*", text)
+    assert re.search(r"\*\*(Train on `\w+` \(.+\) first\.|No run is shown to help:)\*\*", text)
     assert (
         "2 zero-shot languages" in text
         and "labels: organisation, person, place" in text

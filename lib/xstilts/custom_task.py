@@ -1,6 +1,6 @@
-"""Bring your own task: the study of one task of the user's own, and which intermediate task it says to use.
+"""Bring your own task: a study of one task of the user's own, and which intermediate task to train on first.
 
-Behind ``9-your-task.ipynb``. What it writes is a study like any other, run by the same phases.
+Behind ``9-your-task.ipynb``. The study that it writes is like any other and run by the same phases.
 """
 
 import os
@@ -15,68 +15,67 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from xstilts import results
-from xstilts import summaries as findings
 from xstilts.errors import UserError
 from xstilts.io import ROOT, write_table, write_text
 from xstilts.parameters import UNREADABLE, Loader
-from xstilts.results import MEAN, ZERO_SHOT, marked
+from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 from xstilts.settings import NAME, NONE
 from xstilts.sources import Source, open_source
 from xstilts.study import Study
+from xstilts.summaries import counted, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
-from xstilts.tasks import Task, get
+from xstilts.tasks import get
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
-UNKNOWN = 0.1  # share of unknown tokens above which a text is not the encoder's
-SAMPLE = 200  # rows looked at for it
+UNKNOWN = 0.1  # share of unknown tokens above which the encoder does not cover a text
+SAMPLE = 200  # rows that are tokenised for it
+TEXT_COLUMNS = ("text_a", "text_b", "context", "question", "choices", "tokens")
 
 
-def folder_of(base: Study, name: str) -> Path:
+def study_folder(base: Study, name: str) -> Path:
     """Where the study's file, and the example, are written. UserError for a name that no task may have, or that another
     study has."""
     if not re.fullmatch(NAME, name):
         raise UserError(f'name: "{name}": expected a lower-case letter, then up to 39 lower-case letters and digits')
     if name == base.name or (ROOT / "params" / f"{name}.yaml").exists():
-        raise UserError(f'name: "{name}" is that of a study; take another for your task')
+        raise UserError(f'name: "{name}" is the name of a study; choose another for your task')
     return ROOT / base.runs / name
 
 
-def described(task: str, train: str, test: str) -> dict[str, Any]:
-    """What a study says of a task, from the notebook's parameters; ``task``: "key: value" pairs apart by commas."""
+def parse_task(task: str, train: str, test: str) -> dict[str, Any]:
+    """The declaration of a task from the notebook's parameters; ``task``: "key: value" pairs separated by commas."""
     try:
         keys = yaml.load(f"{{{task}}}", Loader)
     except (*UNREADABLE, RecursionError) as error:
-        raise UserError(
-            f'task: "{task}": expected key: value pairs apart by commas ({" ".join(str(error).split())})'
-        ) from None
+        reason = " ".join(str(error).split())
+        raise UserError(f'task: "{task}": expected key: value pairs separated by commas ({reason})') from None
     return keys | {key: path for key, path in (("train", train), ("test", test)) if path}
 
 
-def example(base: Study, folder: Path) -> dict[str, Any]:
-    """Write a task of the micro-world as CSV, as yours may lie on disk, and return what a study says of it: which kind
-    of name a sentence mentions first, in the source language and two others."""
+def write_example(base: Study, folder: Path) -> dict[str, Any]:
+    """Write a task of the micro-world as CSV, as yours may be stored, and return its declaration: which kind of name a
+    sentence mentions first, in the source language and two others."""
     if base.source != "micro":
         raise UserError('train: name your training file; the example is one of the micro-world (study = "tour")')
     source, task = open_source(base), get("panx")
-    words = {"PER": "person", "ORG": "organisation", "LOC": "place", "O": "no name"}
-    home = source.source_language
-    for split, languages in (("train", [home]), ("dev", [home]), ("test", source.languages(task, "test")[:3])):
-        for language in languages:
+    labels = {"PER": "person", "ORG": "organisation", "LOC": "place", "O": "no name"}
+    for split in ("train", "dev", "test"):
+        for language in source.languages(task, split)[: 3 if split == "test" else 1]:
             rows = source.load(task, split, language)
             sentences = [" ".join(tokens) for tokens in rows["tokens"]]
-            first = [next((tag for tag in tags if tag != "O"), "O").split("-")[-1] for tags in rows["tags"]]
-            table = pd.DataFrame({"sentence": sentences, "mentions": [words[kind] for kind in first]})
-            write_table(table, folder / (f"{split}-{language}.csv" if split == "test" else f"{split}.csv"))
-    columns = {"text_a": "sentence", "label": "mentions"}
-    place = os.path.relpath(folder, ROOT)
-    files = {"train": f"{place}/train.csv", "dev": f"{place}/dev.csv", "test": f"{place}/test-{{language}}.csv"}
-    return {"kind": "classification", "title": "First name (the example)"} | files | columns
+            entities = [next((tag[2:] for tag in tags if tag != "O"), "O") for tags in rows["tags"]]
+            table = pd.DataFrame({"sentence": sentences, "mentions": [labels[entity] for entity in entities]})
+            write_table(table, folder / (f"test-{language}.csv" if split == "test" else f"{split}.csv"))
+    path = os.path.relpath(folder, ROOT)
+    files = {"train": f"{path}/train.csv", "dev": f"{path}/dev.csv", "test": f"{path}/test-{{language}}.csv"}
+    declaration = {"kind": "classification", "title": "First name (the example)", **files}
+    return declaration | {"text_a": "sentence", "label": "mentions"}
 
 
 def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], folder: Path) -> Path:
-    """The file of a study whose one target is your task, beside the encoders and intermediate runs of ``base``.
+    """Write the file of a study whose one target is your task, beside the encoders and intermediate runs of ``base``.
     ``runs``: intermediate runs, [] = all of ``base``."""
-    emptied = {"further": {}, "training_sets": {}, "languages": [], "published": ""}  # of other targets than yours
+    of_other_targets = {"further": {}, "training_sets": {}, "languages": [], "published": ""}
     values = {
         "based_on": base.path,
         "shares": base.name,
@@ -88,7 +87,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
         "bundle": "each",
         "seeds": base.seeds,
         "figures": f"{base.runs}/figures",
-        **{key: value for key, value in emptied.items() if getattr(base, key)},
+        **{key: value for key, value in of_other_targets.items() if getattr(base, key)},
         "own": {name: own},
     }
     path = folder / "params.yaml"
@@ -97,41 +96,37 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
 
 
 def warnings(study: Study, source: Source, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """What makes the results of a study on the user's one task weak or void, a sentence each."""
+    """What weakens or invalidates the results of a study of the user's one task, a sentence each."""
     task, home = get(study.targets[0]), study.source_language
     train, split = source.load(task, "train", home), evaluation_split(source, task)
     scored = {code: source.load(task, split, code) for code in evaluation_languages(study, source, task)}
-    found = []
+    texts = texts_of(train)
+    notes = []
     if len(train) < FEW_TRAINED:
-        found.append(f"{len(train)} training examples: with few, seeds differ much: a study of 3 or more says more.")
+        notes.append(f"{len(train)} training examples: with few, seeds differ much; a study of 3 or more says more.")
     if few := [code for code, rows in scored.items() if len(rows) < FEW_SCORED]:
-        found.append(f"Fewer than {FEW_SCORED} examples to score in {', '.join(few)}: intervals are wide.")
+        notes.append(f"Fewer than {FEW_SCORED} examples to score in {', '.join(few)}: intervals are wide.")
     if set(scored) == {home}:
-        found.append(f"Nothing to score in other languages than {home}: what follows says nothing of transfer to them.")
+        notes.append(f"Nothing to score in other languages than {home}: results say nothing about transfer to them.")
     if task.kind == "classification":
         share = np.bincount(train["label"]).max() / len(train)
         if share > 0.8:
-            found.append(f"{share:.0%} of the training rows have one label: always giving it scores about as much.")
-    known = set(_texts(task, train))
-    if repeated := sum(text in known for text in _texts(task, scored[home])) if home in scored else 0:
-        found.append(f"{repeated} of {len(scored[home])} scored rows in {home} are training rows, too: leave them out.")
-    tokens = np.concatenate(tokenizer(_texts(task, train.select(range(min(len(train), SAMPLE)))))["input_ids"])
+            notes.append(f"{share:.0%} of the training rows have one label: always giving it scores about as much.")
+    known = set(texts)
+    if repeated := sum(text in known for text in texts_of(scored[home])) if home in scored else 0:
+        notes.append(f"{repeated} of {len(scored[home])} scored rows in {home} are training rows, too: leave them out.")
+    tokens = np.concatenate(tokenizer(texts[:SAMPLE])["input_ids"])
     if (unknown := np.mean(tokens == tokenizer.unk_token_id)) > UNKNOWN:
-        found.append(
-            f"**The encoder does not know {unknown:.0%} of your text: what follows means nothing.** The micro-world's "
-            "knows the micro-world's words alone; let study be one with an encoder of your languages, such as xtreme."
+        notes.append(
+            f"**The encoder does not know {unknown:.0%} of your text: the results mean nothing.** The micro-world's "
+            "knows only the micro-world's words; choose a study with an encoder of your languages, such as xtreme."
         )
-    return found
+    return notes
 
 
-def _texts(task: Task, rows: Dataset) -> list[str]:
+def texts_of(rows: Dataset) -> list[str]:
     """All the words of every row."""
-    columns = {
-        "classification": ("text_a", "text_b"),
-        "choice": ("context", "question", "choices"),
-        "tagging": ("tokens",),
-        "span": ("context", "question"),
-    }[task.kind]
+    columns = [name for name in rows.column_names if name in TEXT_COLUMNS]
     return [
         " ".join(" ".join(row[name]) if isinstance(row[name], list) else row[name] for name in columns) for row in rows
     ]
@@ -139,59 +134,49 @@ def _texts(task: Task, rows: Dataset) -> list[str]:
 
 def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | None:
     """``results.estimates`` of the finished runs of a study, of its targets of one kind; None where there are none."""
-    wanted = results.expected(study, source)
-    targets = [name for name in study.targets if get(name).kind == (kind or get(name).kind)]
+    targets = [name for name in study.targets if kind in ("", get(name).kind)]
     if not targets or not results.finished(study, list(study.bundles())):
         return None
-    stats = results.read_stats(study, targets=targets)
-    found = results.resample(stats, np.random.default_rng(0))
-    return results.estimates(found, wanted[wanted["target"].isin(targets)], study.source_language)
+    expected = results.expected(study, source)
+    replicates = results.resample(results.read_stats(study, targets=targets), np.random.default_rng(0))
+    return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
 def averages(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per run and a column per target as a person reads them: the score of ``none``, then gains over it; the
+    """A row per run and a column per target, as text: the score of ``none``, then gains over it, with intervals; the
     mean over the zero-shot languages where there are any."""
-    rows = table[(table["language"] == _mean(table)) & ~table["target"].isin([results.MACRO, results.MACRO_TRAINED])]
+    rows = table[(table["language"] == _average(table)) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
     rows = rows[(rows["quantity"] == "gain") | (rows["intermediate"] == NONE)]
-    rows = rows.assign(text=[findings.with_interval(row) for row in rows.itertuples()])
-    order = rows["intermediate"].unique()
-    wide = rows.pivot(index="intermediate", columns="target", values="text").loc[order]
+    rows = rows.assign(text=[with_interval(row) for row in rows.itertuples()])
+    wide = rows.pivot(index="intermediate", columns="target", values="text").loc[rows["intermediate"].unique()]
     return wide.rename(index={NONE: f"{NONE} (score)"}, columns=lambda name: get(name).title)
 
 
-def _mean(table: pd.DataFrame) -> str:
+def _average(table: pd.DataFrame) -> str:
     return ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
 
 
 def advice(table: pd.DataFrame, study: Study) -> str:
-    """Which intermediate task to use, in Markdown, from :func:`estimates` of a study on the user's one task."""
-    name, over, seeds = study.targets[0], _mean(table), int(table["seeds"].max())
-    rows = table[(table["target"] == name) & (table["language"] == over)]
-    gain = rows[rows["quantity"] == "gain"].sort_values("value", ascending=False)
-    count, there = int(rows["languages"].iloc[0]), gain.dropna(subset="value")
-    languages = findings.counted(count, "zero-shot language") if over == ZERO_SHOT else "the source language"
-    base = findings.with_interval(rows[rows["intermediate"] == NONE].iloc[0])
-    said = [
-        f"*{study.title or study.name}.*",
-        f"{findings.where(study, seeds)}: {get(name).title} in {languages}, {findings.covers(study, seeds)}. "
-        f"Without an intermediate task: {base}.",
-    ]
-    told = {row.intermediate: f"`{row.intermediate}` {findings.with_interval(row)}" for row in there.itertuples()}
-    helps, hurts = there[there["low"] > 0]["intermediate"], there[there["high"] < 0]["intermediate"]
-    if len(helps):
-        said.append(f"**Train on `{helps.iloc[0]}` first:** {', '.join(told[run] for run in helps)} points.")
-        if len(helps) > 1:
-            said.append("Which of these is best is not settled where their intervals overlap.")
-    elif len(there):
-        best = told[there["intermediate"].iloc[0]]
-        said.append(f"**None of them is shown to help:** no interval lies above zero; the highest is {best}.")
-    if len(hurts):
-        said.append(f"Harmful: {', '.join(told[run] for run in hurts)}.")
-    if missing := [run for run in gain["intermediate"] if run not in told]:
-        said.append(f"Missing: {', '.join(f'`{run}`' for run in missing)}.")
-    if len(there) > 1:
-        said.append(
-            f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no run had any effect, about "
-            f"{0.05 * len(there):.1f} would by chance, and the best of several looks better than it is."
+    """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task."""
+    rows = table[(table["target"] == study.targets[0]) & (table["language"] == _average(table))]
+    gains = rows[rows["quantity"] == "gain"].dropna(subset="value").sort_values("value", ascending=False)
+    runs = [f"`{row.intermediate}` ({with_interval(row)})" for row in gains.itertuples()]
+    helping, hurting = int((gains["low"] > 0).sum()), int((gains["high"] < 0).sum())
+    languages = "the source language"
+    if _average(table) == ZERO_SHOT:
+        languages = counted(int(rows["languages"].iloc[0]), "zero-shot language")
+    lines = [f"Gains over `none` in points on {get(study.targets[0]).title}, mean over {languages}, "
+             f"{counted(int(table['seeds'].max()), 'seed')}, with 95% intervals."]  # fmt: skip
+    if helping:
+        lines.insert(0, f"**Train on {runs[0]} first.**")
+    elif runs:
+        lines.insert(0, f"**No run is shown to help:** the highest gain is that of {runs[0]}, and no evidence.")
+    if helping > 1:
+        lines.append(
+            f"Also shown to help: {', '.join(runs[1:helping])}; which is best is open where intervals overlap."
         )
-    return "\n\n".join(said)
+    if hurting:
+        lines.append(f"Shown to hurt: {', '.join(runs[-hurting:])}.")
+    if missing := rows.loc[rows["value"].isna(), "intermediate"].tolist():
+        lines.append(f"Missing: {', '.join(missing)}.")
+    return " ".join(lines)
