@@ -1,0 +1,305 @@
+"""Question 7: distances between texts by hand, tables against direct computations, two small studies to the answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import commands
+import small
+from toy import build_checkpoint
+from xstilts.errors import UserError
+from xstilts.features import learnable
+from xstilts.io import ROOT
+from xstilts.questions import domain_shift as shift
+from xstilts.questions.domain_shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, WORST
+from xstilts.results import ZERO_SHOT
+from xstilts.sources import open_source
+from xstilts.study import load_study
+from xstilts.target_runs import training_sets
+from xstilts.tasks import get
+
+DATA = (ROOT / "../shared/data").resolve()
+LETTERS = "abcdefghijklmnopqrst"
+CODES = ["qaa", "qab", "qah"]
+GROUPS = {ZERO_SHOT: CODES[1:], "qaa": ["qaa"], "qab": ["qab"], "qah": ["qah"]}
+RUNS = {"socialiqa": "social", "piqa": "physical", "socialiqa@qab": "social", "piqa@qab": "physical"}
+
+
+@pytest.mark.parametrize("features", ["characters", "words"])
+def test_a_distance_is_zero_for_the_same_texts_and_two_without_a_common_word(features):
+    sample = [f"word{i} of{i % 7}" for i in range(100)]
+    same = shift.a_distance(sample, sample[::-1], features)
+    assert (same["value"], same["error"], same["low"]) == (0, 0.5, 0) and 0 < same["high"] < 0.3
+    latin = [f"dog {a}{b}" for a in "abcdef" for b in LETTERS]
+    greek = [f"σκύλος {i % 9}" for i in range(120)]
+    apart = shift.a_distance(latin, greek, features)
+    assert apart["value"] == apart["high"] == 2 and apart["error"] == 0 and 1.8 < apart["low"] < 2
+    assert shift.overlap(sample, sample) == {"jaccard": 1, "covered": 1}
+    assert shift.overlap(latin, greek) == {"jaccard": 0, "covered": 0}
+
+
+def test_half_of_the_texts_in_common_is_half_of_the_distance():
+    """A text of both sets is judged right on one side and wrong on the other, whatever the classifier says."""
+    common = [f"{a}{a} same" for a in LETTERS]
+    foxes, whales = ([f"{word} {a}{a}{a}" for a in LETTERS] for word in ("fox", "whale"))
+    distance = shift.a_distance(common + foxes, common + whales, "words")
+    assert distance["error"] == 20 / 80 and distance["low"] < distance["value"] == 1 < distance["high"]
+
+
+def test_only_the_beginnings_of_texts_count():
+    same = [" ".join(LETTERS[i : i + shift.FIRST_WORDS]) for i in range(10)] * 3
+    assert shift.a_distance(same, [f"{text} and much more of it" for text in same])["value"] == 0
+
+
+def test_shared_words_by_hand():
+    # vocabularies {a, b, c} and {b, d}: one of four in both; of b, B and d two are known
+    assert shift.overlap(["a b", "c"], ["b B", "d."]) == {"jaccard": 1 / 4, "covered": 2 / 3}
+
+
+def test_sets_of_texts_are_made_equally_large():
+    first, second = shift.same_size(["x"] * 30, [str(i) for i in range(20)])
+    assert len(first) == 20 and sorted(second, key=int) == [str(i) for i in range(20)]
+    assert [len(part) for part in shift.same_size(["x"] * 3000, ["y"] * 2000)] == [shift.MAX_TEXTS] * 2
+    for pair in ((["a"] * 6, ["b"] * 5), (["a"] * 4, ["b"] * 4)):
+        with pytest.raises(UserError, match="as many of either, at least 5"):
+            shift.a_distance(*pair)
+
+
+def test_texts_leave_out_fixed_questions():
+    row = {"context": ["it rained"], "question": ["What was the effect?"], "choices": [["wet", "dry"]], "label": [0]}
+    assert shift.texts(get("copa"), row) == ["it rained wet dry"]
+    assert shift.texts(get("csqa"), row | {"context": [""]}) == ["What was the effect? wet dry"]
+    assert shift.texts(get("xnli"), {"text_a": ["a"], "text_b": ["b"]}) == ["a b"]
+    assert shift.texts(get("udpos"), {"tokens": [["a", "b"]]}) == ["a b"]
+
+
+def statistics(is_right, runs=RUNS, seeds=(1, 2), items=40):
+    """Statistics and topics: ``is_right(run, topic, item, language, seed)`` says whether an item is answered; two
+    topics by turns, every fifth item of neither."""
+    topics = {f"x-{i}": "" if i % 5 == 4 else ("social", "physical")[i % 2] for i in range(items)}
+    rows = [
+        {
+            "study": "t", "encoder": "e", "intermediate": run, "target": "xcopa", "training_language": "source",
+            "examples": 0, "language": code, "seed": seed, "metric": "accuracy", "id": key,
+            "numerator": float(is_right(run, topic, int(key[2:]), code, seed)), "denominator": 1.0,
+        }
+        for run in ("none", *runs) for code in CODES for seed in seeds for key, topic in topics.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows), topics
+
+
+def indexed(table):
+    return table.set_index(["side", "trained_in", "quantity", "group"]).sort_index()
+
+
+def made(stats, topics):
+    return indexed(shift.crossed_estimates(stats, "xcopa", topics, RUNS, GROUPS, np.random.default_rng(0)))
+
+
+def measured(stats, runs=RUNS, groups=GROUPS, home=""):
+    rng = np.random.default_rng(0)
+    return indexed(shift.estimates(stats, "xcopa", shift.cells(runs), groups, rng, home))
+
+
+@pytest.mark.parametrize(
+    ("run", "task", "language"),
+    [
+        ("piqa", "piqa", "source"), ("piqa@qab", "piqa", "qab"), ("piqa@all=3000", "piqa", "all=3000"),
+        ("piqa=50", "piqa", "source=50"), ("hellaswag+mlm@qab,qac", "hellaswag+mlm", "qab,qac"),
+    ],
+)  # fmt: skip
+def test_a_run_is_a_task_and_a_language(run, task, language):
+    assert shift.split_run(run) == (task, language) and shift.run_name(task, language) == run
+
+
+def test_the_crossed_drop_is_that_of_a_direct_computation():
+    draws = iter(np.random.default_rng(1).random(100_000))
+
+    def is_right(run, topic, item, code, seed):
+        return next(draws) < 0.4 + 0.2 * (topic == "social") + 0.3 * (RUNS.get(run) == topic) - 0.1 * (code == "qah")
+
+    stats, topics = statistics(is_right, items=200)
+    table = made(stats, topics)
+    scores = stats.assign(topic=stats["id"].map(topics)).query("topic != ''")
+    scores = 100 * scores.groupby(["intermediate", "language", "topic"])["numerator"].mean()
+
+    def direct(side, tail, code):
+        social, physical = ("social", "physical") if side == IN else ("physical", "social")
+        return (scores[f"socialiqa{tail}", code, social] + scores[f"piqa{tail}", code, physical]) / 2
+
+    for code in ("qab", "qah"):
+        inside, outside = direct(IN, "", code), direct(OUT, "", code)
+        inside_qab, outside_qab = direct(IN, "@qab", code), direct(OUT, "@qab", code)
+        expected = {
+            (IN, "source", "score"): inside, (OUT, "source", "score"): outside, (IN, "qab", "score"): inside_qab,
+            (DROP, "source", DROP): inside - outside, (OUT, "qab", AGAINST): outside_qab - outside,
+            (DROP, "qab", AGAINST): inside_qab - outside_qab - inside + outside,
+        }  # fmt: skip
+        for key, value in expected.items():
+            assert table.loc[(*key, code), "value"] == pytest.approx(value)
+    drop = table.loc[(DROP, "source", DROP, ZERO_SHOT)]
+    assert 0 < drop.low < 30 < drop.high and drop.seeds == drop.languages == 2  # the truth is 30 points
+
+
+def test_the_halves_differ_by_the_difference_of_their_scores():
+    """Intermediate training is worth twenty points more in the far language; each half's own interval does not say
+    so. Languages share items: without an effect the difference is 0 on every resample."""
+    halves = GROUPS | {FARTHER: ["qah"], NEARER: ["qab"]}
+    name = "farther half minus nearer half"
+    stats, _ = statistics(lambda run, _, item, code, __: item % 10 < 5 + (run != "none") * (1 + 2 * (code == "qah")))
+    table = measured(stats, groups=halves)
+    gain = table.loc[("piqa", "source", "gain", name)]
+    assert gain.value == pytest.approx(20) and gain.low > 0 and gain.languages == 2
+    assert table.loc[("piqa", "source", "score", name), "value"] == pytest.approx(20)
+    assert table.loc[("none", "none", "score", name), "value"] == 0
+    flat, _ = statistics(lambda run, topic, item, *_: item % 2)
+    assert (measured(flat, groups=halves).xs(name, level="group")[["value", "low", "high"]] == 0).all(axis=None)
+
+
+def test_the_measured_drop_is_from_the_targets_own_domain():
+    tenths = {"none": 3, "copa": 9, "copa@sw=8": 6, "copa=8": 7, "piqa": 5, "xnli@sw": 4}
+    runs = [run for run in tenths if run != "none"]
+    stats, _ = statistics(lambda run, topic, item, *_: item % 10 < tenths[run], runs)
+    value = measured(stats, runs, home="copa").xs(ZERO_SHOT, level="group")["value"]
+    drops, against = (value.xs(quantity, level="quantity").to_dict() for quantity in (DROP, AGAINST))
+    assert drops == {("piqa", "source"): pytest.approx(40)}  # no copa in all of Swahili's XNLI
+    assert against == {("copa", "sw=8"): pytest.approx(-10)}  # beside as many examples, not beside all
+
+
+def test_how_hard_a_topic_is_cancels_out():
+    """Social items are always answered, physical ones never, whatever the run: raw scores differ by 100 points between
+    the topics, the drop is 0 on every resample."""
+    drop = made(*statistics(lambda run, topic, *_: topic == "social")).loc[(DROP, "source", DROP, ZERO_SHOT)]
+    assert (drop.value, drop.low, drop.high) == (0, 0, 0)
+    table = made(*statistics(lambda run, topic, *_: RUNS.get(run) == topic))
+    assert table.loc[(DROP, "qab", DROP, "qah"), ["value", "low", "high"]].tolist() == [100, 100, 100]
+    assert table.loc[("none", "none", "score", ZERO_SHOT), "value"] == 0
+
+
+def test_a_seed_that_lacks_a_topic_is_left_out_and_a_lacking_run_is_missing():
+    stats, topics = statistics(lambda run, topic, *_: RUNS.get(run) == topic)
+    is_run = stats["intermediate"] == "piqa@qab"
+    seeds = made(stats[~(is_run & (stats["seed"] == 2))], topics)["seeds"]
+    assert seeds[IN, "qab", "score", "qaa"] == 1 and seeds[IN, "source", "score", "qaa"] == 2
+    table = made(stats[~is_run], topics)
+    assert np.isnan(table.loc[(DROP, "qab", DROP, "qaa"), "value"])
+    assert table.loc[(OUT, "qab", "score", WORST), "seeds"] == 0
+
+
+def test_the_worst_language_is_the_lowest_of_the_others():
+    quarters = {"qaa": 0, "qab": 2, "qah": 1}  # the source language has the lowest score
+    stats, _ = statistics(lambda run, topic, item, code, seed: item % 4 < quarters[code])
+    worst = measured(stats).loc[("piqa", "source", "score", WORST)]
+    assert worst.low < worst.value == 25 < worst.high
+
+
+class FakeSource:
+    def __init__(self, **table):
+        self.table = pd.DataFrame(table)
+
+    def language_table(self):
+        return self.table
+
+    def text(self, seed):
+        return {"language": [code for code, count in self.table["documents"].items() for _ in range(count)]}
+
+
+def test_languages_are_halved_by_text_or_where_all_have_as_much_by_distance():
+    study, codes = load_study("domain-shift"), ["qaa", "qab", "qac", "qah"]
+    distance = pd.Series([0, 0.1, 0.2, 0.9], codes)
+    unequal = FakeSource(distance=distance, documents=pd.Series([9, 3, 1, 2], codes))
+    groups = shift.language_groups(study, unequal, codes)
+    assert groups[LESS] == ["qac"] and groups[MORE] == ["qah", "qab"]
+    equal = FakeSource(distance=distance, documents=pd.Series([9, 3, 3, 3], codes))
+    groups = shift.language_groups(study, equal, codes)
+    assert groups[FARTHER] == ["qah"] and groups[NEARER] == ["qac", "qab"]
+    assert groups[shift.UNTRAINED] == ["qac"]  # the only one that no run is trained in
+    real = load_study("files-domain-shift", encoder={"checkpoint": "xlm-roberta-base"})
+    gib = pd.Series([300.8, np.nan, 6.1, 79.3], ["en", "ht", "et", "it"])
+    groups = shift.language_groups(real, FakeSource(cc100_gib=gib), list(gib.index))
+    assert groups[LESS] == ["ht"] and groups[MORE] == ["et", "it"]
+
+
+def test_gain_against_distance():
+    pairs = [("socialiqa", "social", 0.0), ("piqa", "social", 2.0), ("socialiqa", "physical", 1.5)]
+    distances = pd.DataFrame([*pairs, ("piqa", "physical", 0.5)], columns=["task", "topic", "characters"])
+    fifths = {("socialiqa", "social"): 4, ("piqa", "physical"): 3, ("socialiqa", "physical"): 2, ("piqa", "social"): 1}
+    stats, topics = statistics(lambda run, topic, item, *_: item // 10 % 5 < fifths.get((run, topic), 0), items=400)
+    rng = np.random.default_rng(0)
+    points, rho = shift.by_distance(stats, "xcopa", distances, topics, ["qab", "qah"], rng)
+    assert points["value"].tolist() == pytest.approx([80, 20, 40, 60])
+    rho = rho.iloc[0]
+    assert rho["rho"] == pytest.approx(-1) and rho["high"] < 0 and rho["domains"] == rho["distances"] == 4
+    few = shift.by_distance(stats, "xcopa", distances[:2], topics, ["qab"], rng)[1]
+    assert np.isnan(few["rho"].iloc[0])
+
+
+def small_study(folder, name, **changes):
+    """A file in ``params/`` made small."""
+    values = yaml.safe_load((ROOT / f"params/{name}.yaml").read_text()) | {"seeds": 1}
+    values |= {"runs": str(folder / "runs"), "figures": str(folder / "figures")} | changes
+    values["further"]["few"] |= {"runs": values["intermediate"], "examples": [8]}
+    steps = {"steps": 3, "epochs": 0, "batch_size": 4}
+    values["training"] = {"intermediate": steps, "target": steps, "overrides": {"copa": {"steps": 3}}}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_study(path)
+
+
+def answered(study):
+    """Run a study to its answer: its tables and the text."""
+    small.but_the_answer(study.path)
+    commands.run("make study STUDY=domain-shift", STUDY=study.path)
+    folder = study.own_folder / "domain-shift"
+    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "made", "measured", "points")}
+    return tables, (study.figures_folder / "answer.md").read_text("utf-8")
+
+
+def test_the_micro_study_from_nothing_to_its_answer(tmp_path):
+    study = small_study(
+        tmp_path, "domain-shift", intermediate=["none", *RUNS],
+        micro={"languages": CODES, "documents": 600, "choice": {"train": 60, "dev": 10, "test": 30}},
+        encoder={"pretrain": {"steps": 5, "log_every": 5}},
+    )  # fmt: skip
+    tables, text = answered(study)
+    assert set(tables["made"]["trained_in"]) == {"none", "source", "qab"} and (tables["made"]["seeds"] == 1).all()
+    assert FARTHER in set(tables["made"]["group"]) and LESS not in set(tables["made"]["group"])
+    assert set(tables["made"]["examples"]) == {0, 8} and study.folder.name == "micro"
+    for name in ("made", "drop", "against-source"):
+        assert (study.figures_folder / f"{name}.png").stat().st_size > 100
+    assert "missing" not in text.lower() and "nan" not in text
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
+    splits = yaml.safe_load((ROOT / "params/files-domain-shift.yaml").read_text())["files"]
+    study = small_study(
+        tmp_path, "files-domain-shift",
+        intermediate=["none", "copa", "copa=9", "copa@sw=9", "copa@all=9", "csqa", "xnli", "xnli@sw"],
+        files=splits | {"limits": {"train": 40, "dev": 10, "test": 12}},
+        encoder={"checkpoint": str(build_checkpoint(tmp_path / "tiny"))},
+    )  # fmt: skip
+    tables, text = answered(study)
+    runs, distances = tables["runs"], tables["measured"].set_index("task")
+    assert tables["made"].empty and set("et id it sw th tr vi zh".split()) < set(runs["group"])
+    assert (runs[runs["group"] == LESS]["languages"] == 4).all()
+    assert distances.loc["copa", "characters"] == 0 and distances.loc["copa", "characters_error"] >= 0.5
+    distance, error = distances.loc["xnli", ["characters", "characters_error"]]
+    assert distance == pytest.approx(2 * (1 - 2 * min(error, 0.5)))
+    assert set(runs[runs["quantity"] == DROP]["side"]) == {"csqa", "xnli"}
+    against = runs[runs["quantity"] == AGAINST]
+    assert set(map(shift.run_name, against["side"], against["trained_in"])) == {"copa@sw=9", "copa@all=9", "xnli@sw"}
+    assert (study.figures_folder / "drop.png").is_file()
+    assert "missing" not in text.lower() and "nan" not in text
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+def test_copa_in_other_languages_is_none_of_what_xcopa_is_scored_on():
+    source, copa = open_source(load_study("files-domain-shift")), get("copa")
+    parts = training_sets("copa@all", copa, ("all",), source)
+    assert parts == [("train", "en"), *(("mt", code) for code in "et id it sw th tr vi zh".split())]
+    for split, code in parts[1:]:
+        train, test = source.load(copa, split, code), source.load(get("xcopa"), "test", code)
+        assert len(train) == 100 and learnable(copa, train) == list(range(100))
+        assert not {repr(row["choices"]) for row in train} & {repr(row["choices"]) for row in test}

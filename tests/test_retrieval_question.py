@@ -1,0 +1,270 @@
+"""Question 8: its tables and answer on made-up statistics with a known truth, then from nothing to the answer."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import ttest_1samp
+
+import commands
+import small
+from synthetic import statistics, wanted
+from toy import build_checkpoint
+from xstilts import results
+from xstilts.errors import UserError
+from xstilts.io import ROOT
+from xstilts.questions import retrieval
+from xstilts.questions.retrieval import ALL_RUNS
+from xstilts.results import MACRO, MEAN
+from xstilts.study import load_study
+from xstilts.tasks import get
+
+DATA = (ROOT / "../shared/data").resolve()
+RUNS, TARGETS, LANGUAGES, SEEDS = ["none", "mnli", "squad1", "mnli@bb"], ["tatoeba", "lareqa"], list("abcd"), [1, 2, 3]
+INTERVAL = ["value", "low", "high", "seeds"]
+# logits: mnli hurts raw retrieval, squad1 helps after tuning; the run in another language is no part of the mean
+GAINS = {
+    "raw": {(run, target): shift for run, shift in (("mnli", -2.0), ("mnli@bb", 4.0)) for target in TARGETS},
+    "tuned": {("squad1", target): 2.0 for target in TARGETS},
+}
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Statistics and what is expected of them; ``own@1`` of LAReQA is its main metric under another name."""
+    tables = []
+    for number, (tuning, gain) in enumerate(GAINS.items()):
+        rng = np.random.default_rng(number)
+        stats = statistics(RUNS, TARGETS, LANGUAGES, SEEDS, 150, rng, gain, spread=0.05)
+        recall = [stats.assign(metric=f"recall@{k}") for k in (1, 5)]
+        own = stats[stats["target"] == "lareqa"].assign(metric="own@1")
+        tables.append(pd.concat([stats, *recall, own]).assign(tuning=tuning))
+    stats = pd.concat(tables, ignore_index=True)
+    stats["training_language"] = stats["tuning"].map({"raw": "untrained", "tuned": "source"})
+    rows = wanted(RUNS, TARGETS, LANGUAGES, SEEDS)
+    return stats, pd.concat([rows.assign(tuning=tuning) for tuning in GAINS], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def table(made):
+    return retrieval.estimates(*made, "a")
+
+
+@pytest.fixture(scope="module")
+def curves(made):
+    return retrieval.recall_curves(*made, "a")
+
+
+def only(table, index="intermediate", **values):
+    for name, value in values.items():
+        table = table[table[name] == value]
+    return table.set_index(index)
+
+
+def test_gains_are_those_of_results_raw_and_tuned_apart(made, table):
+    stats = made[0].query("tuning == 'raw' and metric == 'accuracy'")
+    by_run = results.task_scores(results.scores(stats)).groupby("intermediate")["value"].mean()
+    gain = only(table, tuning="raw", metric="main", target="tatoeba", language=MEAN, quantity="gain")
+    assert gain.loc["mnli", "value"] == pytest.approx(by_run["mnli"] - by_run["none"], abs=1e-9)
+    assert gain.loc["mnli", "high"] < 0 < gain.loc["mnli@bb", "low"]
+    tuned = only(table, tuning="tuned", metric="main", target=MACRO, language=MEAN, quantity="gain")
+    assert tuned.loc["squad1", "low"] > 0 and tuned.loc["mnli", "low"] < 0 < tuned.loc["mnli", "high"]
+    assert set(table[table["metric"] == "own@1"]["target"]) == {"lareqa", MACRO}
+
+
+@pytest.mark.parametrize("tuning", GAINS)
+@pytest.mark.parametrize("target", [*TARGETS, MACRO])
+def test_the_mean_of_the_runs_is_over_those_in_the_source_language(table, tuning, target):
+    rows = table[(table["tuning"] == tuning) & (table["metric"] == "main") & (table["quantity"] == "gain")]
+    gain = only(rows, target=target, language=MEAN)["value"]
+    assert gain[ALL_RUNS] == pytest.approx((gain["mnli"] + gain["squad1"]) / 2, abs=1e-9)
+    if target != MACRO:
+        by_language = only(rows, "language", target=target, intermediate=ALL_RUNS)["value"]
+        assert by_language.drop(MEAN).mean() == pytest.approx(by_language[MEAN], abs=1e-9)
+
+
+def test_what_tuning_is_worth_is_a_gain_of_none(made):
+    gain = only(retrieval.tuning_gain(*made, "a"), metric="main", target="tatoeba", language=MEAN)
+    stats = made[0].query("intermediate == 'none' and metric == 'accuracy'")
+    scores = results.scores(stats.drop(columns="tuning")).groupby("training_language")["value"].mean()
+    assert gain.loc["tuned", "value"] == pytest.approx(scores["source"] - scores["untrained"], abs=1e-9)
+
+
+def test_recall_changes_as_the_mean_of_the_runs_does(curves, table):
+    """The made-up recall is the main metric under another name: so must its table be."""
+    assert set(curves["k"]) == {1, 5} and set(curves["language"]) == {MEAN} and MACRO not in set(curves["target"])
+    for target in TARGETS:
+        main = only(table, tuning="raw", metric="main", target=target, language=MEAN, quantity="gain")
+        recall = only(curves, tuning="raw", target=target, k=5, quantity="gain")
+        assert recall.loc[ALL_RUNS, INTERVAL].tolist() == main.loc[ALL_RUNS, INTERVAL].tolist()
+
+
+def layered(changes: dict[str, list[float]]) -> pd.DataFrame:
+    """Layer scores: ``none`` 50 and 70 at layers 0 and 1, and run -> what it changes at layer 1, seed by seed."""
+    rows = [
+        ("tatoeba", "raw", run, layer, seed, 50 + layer * (20 + change))
+        for run, by_seed in changes.items() for layer in (0, 1) for seed, change in enumerate(by_seed, 1)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["target", "tuning", "intermediate", "layer", "seed", "value"])
+
+
+def test_layers_change_by_the_mean_of_the_runs_in_the_source_language():
+    layers = layered({"none": [0, 0, 0], "mnli": [-9, -10, -14], "squad1": [-5, -6, -4], "mnli@bb": [30, 30, 30]})
+    gains = only(retrieval.layer_gains(layers), ["target", "layer"])
+    low, high = ttest_1samp([-7, -8, -9], 0).confidence_interval(0.95)
+    for target in ("tatoeba", MACRO):
+        assert gains.loc[(target, 1), INTERVAL].tolist() == pytest.approx([-8, low, high, 3])
+        assert gains.loc[(target, 0), INTERVAL].tolist() == [0, 0, 0, 3]
+
+
+def test_layers_of_targets_that_are_only_raw():
+    """BUCC is not tuned for: the mean of the tuned targets is of those there are."""
+    raw = layered({"none": [0, 0], "mnli": [-9, -7]})
+    tuned = layered({"none": [0, 0], "mnli": [5, 7]}).assign(tuning="tuned")
+    gains = retrieval.layer_gains(pd.concat([raw, raw.assign(target="bucc"), tuned]))
+    assert only(gains, "tuning", target=MACRO, layer=1)["value"].to_dict() == {"raw": -8, "tuned": 6}
+
+
+def test_layers_of_one_seed_have_no_interval():
+    gains = retrieval.layer_gains(layered({"none": [0, 0], "mnli": [-9], "squad1": [-5, -6]}))  # 2 lacks a run
+    assert (gains["seeds"] == 1).all() and gains["low"].isna().all()
+
+
+def test_a_share_of_the_pool_is_that_of_the_querys_language(monkeypatch):
+    """Mewsli-X: a pool of more languages than ask, one of them with most of it."""
+    pool = {"language": ["en"] * 6 + ["sw"] * 3 + ["de"]}
+    source = SimpleNamespace(load=lambda task, split, code: pool)
+    monkeypatch.setattr(retrieval, "pool_languages", lambda *_: ["mul"])
+    queries = pd.DataFrame({"target": ["mewslix"] * 3 + ["tatoeba"], "language": ["de", "en", "ta", "de"]})
+    assert retrieval.pool_shares(load_study("tour"), source, queries)["mewslix"].to_dict() == {
+        "de": 10,
+        "en": 60,
+        "ta": 0,
+    }
+
+
+FURTHER = {
+    "runs": ["none", "squad1"], "targets": ["tatoeba", "lareqa", "mewslix"],
+    "training_languages": ["untrained", "source"],
+}  # fmt: skip
+MICRO = {
+    "name": "toy", "question": "retrieval", "intermediate": ["none", "squad1"], "targets": ["tatoeba"],
+    "micro": {
+        "languages": ["qaa", "qab", "qag"], "documents": 800, "parallel": {"test": 20},
+        "span": {"train": 100, "dev": 20, "test": 20}, "ranking": {"train": 60, "test": 12},
+    },
+    "encoder": {"pretrain": {"steps": 10, "log_every": 10}},
+    "retrieval": {"layer": 1, "layers": "all"},
+    "further": {"retrieval": FURTHER},
+    "training": {
+        "intermediate": {"steps": 4, "learning_rate": 0.001}, "target": {"steps": 4},
+        "retrieval": {"epochs": 0, "steps": 4, "learning_rate": 0.001},
+        "max_length": dict.fromkeys(("classification", "choice", "tagging", "span", "retrieval", "mlm"), 158),
+    },
+}  # fmt: skip
+
+
+def write(folder: Path, values: dict, **changes) -> Path:
+    path = folder / f"{values['name']}.yaml"
+    path.write_text(yaml.safe_dump(values | {"runs": str(folder / "runs"), "figures": str(folder)} | changes))
+    return path
+
+
+def answered(path: Path, targets: list[str]) -> pd.DataFrame:
+    """Run a study to its answer; the estimates that its notebook left."""
+    small.but_the_answer(path)
+    commands.run("make study STUDY=retrieval", STUDY=path)
+    study = load_study(path)
+    for name in ("gains", "layers", "recall", "bias", *(f"languages-{target}" for target in targets)):
+        for kind in ("png", "svg", "csv"):
+            assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
+    text = (study.figures_folder / "answer.md").read_text("utf-8")
+    assert "**Raw**" in text and "**Tuned**" in text and "Language bias in LAReQA" in text and "Missing" not in text
+    assert (study.figures_folder / "8-retrieval.html").stat().st_size > 10_000
+    return pd.read_parquet(study.own_folder / "retrieval" / "estimates.parquet")
+
+
+def test_the_question_on_the_micro_world(tmp_path):
+    table = answered(write(tmp_path, MICRO), ["tatoeba", "lareqa", "mewslix"])
+    assert set(table["target"]) == {"tatoeba", "lareqa", "mewslix", MACRO}
+    assert set(table["intermediate"]) == {"none", "squad1", ALL_RUNS} and set(table["tuning"]) == {"raw", "tuned"}
+    assert table["value"].notna().all()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+def test_the_question_on_real_files(tmp_path):
+    """The committed study with a few examples of each set and a toy checkpoint."""
+    data = few_examples(tmp_path / "data")
+    text = [line for path in sorted(data.rglob("*.eng")) for line in path.read_text("utf-8").splitlines()]
+    values = yaml.safe_load((ROOT / "params/files-retrieval.yaml").read_text("utf-8"))
+    values["files"] = {"root": str(data)}
+    values["encoder"] = {"checkpoint": str(build_checkpoint(tmp_path / "checkpoint", text))}
+    values["intermediate"] = values["further"]["retrieval"]["runs"] = ["none"]
+    values["training"]["retrieval"]["steps"] = 4
+    table = answered(write(tmp_path, values), ["tatoeba", "lareqa"])
+    assert set(table["target"]) == {"tatoeba", "lareqa", MACRO} and table["value"].notna().all()
+    assert {"en", "de", "th"} <= set(table["language"])
+
+
+def few_examples(folder: Path) -> Path:
+    """The first lines and articles of the real files, in their layout."""
+    for code in ("deu", "tha"):
+        for side in (code, "eng"):
+            name = f"tatoeba/tatoeba.{code}-eng.{side}"
+            lines = (DATA / name).read_text("utf-8").splitlines(keepends=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("".join(lines[:30]), "utf-8")
+    names = [f"lareqa/xquad-r/{code}.json" for code in ("en", "de", "th")]
+    names += [path.relative_to(DATA).as_posix() for path in sorted(DATA.glob("tydiqa-goldp/*/tydiqa.goldp.en.*.json"))]
+    for name in names:
+        document = json.loads((DATA / name).read_text("utf-8"))
+        document["data"] = [part | {"paragraphs": part["paragraphs"][:3]} for part in document["data"][:20]]
+        document["data"] = document["data"][: 2 if "lareqa" in name else 20]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(document), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"further": {}}, "further: the question of retrieval is asked of further retrieval targets"),
+        ({"further": {"more": {"targets": ["xnli"], "training_languages": ["source"]}}}, "asked of further retrieval"),
+        (
+            {"further": {"retrieval": FURTHER | {"targets": ["bucc"]}}},
+            r"further.retrieval.targets: bucc has no training set; give it training_languages: \[un",
+        ),
+        (
+            {"further": {"retrieval": FURTHER | {"targets": ["xquad"]}}},
+            r'training_languages: "untrained" is for retrieval; xquad must be trained',
+        ),
+        (
+            {"training": {"retrieval": {"steps": 4, "epochs": 0, "evaluate_every": 2}}},
+            r"training.retrieval.evaluate_every: dual encoders keep their last weights",
+        ),
+        (
+            {
+                "source": "files", "source_language": "en", "intermediate": ["none"], "micro": {},
+                "files": {"splits": {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}},
+                "training_sets": {"lareqa": "squad2"},
+                "further": {"tuned": {"targets": ["lareqa"], "training_languages": ["source"]}},
+            },
+            '"squad2" would be trained on examples that "lareqa" is scored on',
+        ),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_be_run_is_refused(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        load_study(write(tmp_path, MICRO, **changes))
+
+
+def test_hyperparameters_are_xtreme_rs_unless_a_study_says_otherwise(tmp_path):
+    phase = load_study(write(tmp_path, MICRO, training={})).phase("retrieval", "squad1")
+    assert (phase.epochs, phase.batch_size, phase.accumulate, phase.learning_rate) == (3, 4, 4, 2e-5)
+    study = load_study(write(tmp_path, MICRO, training={"overrides": {"retrieval/mewslix": {"batch_size": 8}}}))
+    assert study.phase("retrieval", "mewslix").batch_size == 8 and study.phase("retrieval", "squad1").batch_size == 4
+    assert get("lareqa").training_set == get("tatoeba").training_set == "squad1"
