@@ -234,27 +234,17 @@ def few_examples(folder: Path) -> Path:
     [
         ({"further": {}}, "further: the question of retrieval is asked of further retrieval targets"),
         ({"further": {"more": {"targets": ["xnli"], "training_languages": ["source"]}}}, "asked of further retrieval"),
-        (
-            {"further": {"retrieval": FURTHER | {"targets": ["bucc"]}}},
-            r"further.retrieval.targets: bucc has no training set; give it training_languages: \[un",
-        ),
-        (
-            {"further": {"retrieval": FURTHER | {"targets": ["xquad"]}}},
-            r'training_languages: "untrained" is for retrieval; xquad must be trained',
-        ),
-        (
-            {"training": {"retrieval": {"steps": 4, "epochs": 0, "evaluate_every": 2}}},
-            r"training.retrieval.evaluate_every: dual encoders keep their last weights",
-        ),
-        (
-            {
-                "source": "files", "source_language": "en", "intermediate": ["none"], "micro": {},
-                "files": {"splits": {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}},
-                "training_sets": {"lareqa": "squad2"},
-                "further": {"tuned": {"targets": ["lareqa"], "training_languages": ["source"]}},
-            },
-            '"squad2" would be trained on examples that "lareqa" is scored on',
-        ),
+        ({"further": {"retrieval": FURTHER | {"targets": ["bucc"]}}},
+         r"further.retrieval.targets: bucc has no training set; give it training_languages: \[un"),
+        ({"further": {"retrieval": FURTHER | {"targets": ["xquad"]}}},
+         r'training_languages: "untrained" is for retrieval; xquad must be trained'),
+        ({"training": {"retrieval": {"steps": 4, "epochs": 0, "evaluate_every": 2}}},
+         r"training.retrieval.evaluate_every: dual encoders keep their last weights"),
+        ({"source": "files", "source_language": "en", "intermediate": ["none"], "micro": {},
+          "files": {"splits": {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}},
+          "training_sets": {"lareqa": "squad2"},
+          "further": {"tuned": {"targets": ["lareqa"], "training_languages": ["source"]}}},
+         '"squad2" would be trained on examples that "lareqa" is scored on'),
     ],
 )  # fmt: skip
 def test_a_study_that_cannot_be_run_is_refused(tmp_path, changes, message):

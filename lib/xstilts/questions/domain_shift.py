@@ -330,3 +330,33 @@ def by_distance(
         correlations.append((examples, rho, low, high, len(gains), distances))
     head = ["examples", "rho", "low", "high", "domains", "distances"]
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`estimates` that answer the question: another language in intermediate training minus the source
+    language, in the half with less pretraining text or, where all have as much, in the farther half."""
+    return table[(table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & (table["side"] != DROP)]
+
+
+def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
+    """What the study shows. ``table``: estimates of the crossed design or, where there is none, of the runs; ``rho``:
+    of :func:`by_distance`."""
+    lines = []
+    for (group, side), rows in verdicts(table).groupby(["group", "side"], sort=False):
+        better, worse = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+        lines.append(
+            f"In the {group}, {side}: another language than the source is better in {better} of {len(rows)} "
+            f"comparisons, worse in {worse}."
+        )
+    if not lines:
+        lines.append("No run is in another language than the source: the question has no answer here.")
+    drops = table[(table["quantity"] == DROP) & (table["group"] == ZERO_SHOT)].dropna(subset="value")
+    if len(drops):
+        lines.append(f"Scores drop under shift in {(drops['low'] > 0).sum()} of {len(drops)} comparisons.")
+    for row in rho.dropna(subset="rho").tail(1).itertuples():
+        change = "falls" if row.high < 0 else "rises" if row.low > 0 else "neither falls nor rises for certain"
+        lines.append(
+            f"The gain over `none` {change} with the distance of the intermediate task from the target "
+            f"(Spearman's ρ {row.rho:.2f} [{row.low:.2f}, {row.high:.2f}])."
+        )
+    return lines

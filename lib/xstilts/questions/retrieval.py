@@ -194,3 +194,32 @@ def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str,
         queries = wanted.loc[wanted["target"] == task.name, "language"].unique()
         shares[task.name] = 100 * languages.value_counts(normalize=True).reindex(queries).fillna(0.0)
     return shares
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`estimates` that answer the question: the gain by the mean of the runs in the source language, per
+    target and on average over targets, mean over languages, raw and tuned."""
+    gain = (table["quantity"] == "gain") & (table["metric"] == MAIN) & (table["language"] == MEAN)
+    return table[gain & (table["intermediate"] == ALL_RUNS)]
+
+
+def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
+    """What the study shows. ``table``: of :func:`estimates`; ``layers``: of :func:`layer_gains`."""
+    lines = []
+    mean = table[(table["quantity"] == "gain") & (table["language"] == MEAN)].dropna(subset="value")
+    single = mean[mean["intermediate"] != ALL_RUNS]
+    for tuning, rows in single[(single["target"] == MACRO) & (single["metric"] == MAIN)].groupby("tuning", sort=False):
+        helps, hurts = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+        lines.append(
+            f"{tuning.capitalize()}: on average over the targets {helps} of {len(rows)} runs help, {hurts} hurt."
+        )
+    bias = mean[(mean["intermediate"] == ALL_RUNS) & (mean["metric"] == OWN) & (mean["target"] != MACRO)]
+    if len(bias):
+        lines.append(
+            "Language bias, the share of first answers in the query's own language, is lowered by the mean of the runs "
+            f"in {(bias['high'] < 0).sum()} of {len(bias)} comparisons and raised in {(bias['low'] > 0).sum()}."
+        )
+    for tuning, rows in layers[layers["target"] == MACRO].groupby("tuning", sort=False):
+        hurts = (rows["high"] < 0).sum()
+        lines.append(f"{tuning.capitalize()}: the mean of the runs hurts at {hurts} of {len(rows)} layers.")
+    return lines
