@@ -26,6 +26,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import HTML, display
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -271,7 +272,7 @@ def seeds_text(count: int) -> str:
 
 def title(target: str) -> str:
     """Of a target, or of an average over targets, as figures give it."""
-    return TASKS[target].title if target in TASKS else LABELS[target]
+    return TASKS[target].title if target in TASKS else LABELS.get(target, target)
 
 
 def _cell(ax: Axes, row: Any, x: float, y: float, colours: Any, norm: Normalize, seeds: int, column: bool) -> None:
@@ -318,6 +319,101 @@ def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list
     ax.set(ylim=(max(len(lines), 1) - 0.5, -0.5))
     ax.grid(axis="x")
     return ax
+
+
+def heatmap(table: pd.DataFrame, row: str, column: str, panel: str, what: str, note: str = "") -> Figure:
+    """Differences (column value, with their ends low and high) by the columns ``row`` and ``column`` of ``table``, in
+    its order, a panel for each value of the column ``panel``; ``what`` begins the alternative text, ``note`` the line
+    below. Bold with a star: the interval excludes zero. Hatched: missing."""
+    names, rows = list(table[panel].unique()), table[row].unique()
+    most = table.groupby(panel)[column].nunique().max()
+    shape = (len(names), 1) if most > 12 else (1, len(names))
+    size = (1.4 + max(2.2, 0.36 * most) * shape[1], 0.9 + (0.5 + 0.23 * len(rows)) * shape[0])
+    figure, axes = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False)
+    limit = colour_limit(table["value"])
+    numbers = [with_interval(cell).split()[0] for cell in table.assign(quantity="gain").itertuples()]
+    text = pd.Series(numbers, table.index).where(table["value"].notna(), "") + np.where(marked(table), "*", "")
+    for ax, name in zip(axes.flat, names, strict=True):
+        part = table[table[panel] == name].assign(text=text)
+        wide = part.pivot(index=row, columns=column, values=["value", "text"])
+        wide = wide.reindex(index=rows).reindex(columns=part[column].unique(), level=1)
+        values, texts = wide["value"].astype(float), wide["text"].fillna("")
+        look = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, "cbar": False, "linewidths": 0.7}
+        sns.heatmap(values, annot=texts, fmt="", annot_kws={"fontsize": 5.5}, xticklabels=True, ax=ax, **look)
+        ax.patch.set(facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0)
+        ax.set(xlabel="", ylabel="")
+        ax.set_title(title(name), loc="left", fontweight="bold")
+        ax.tick_params(length=0)
+        ax.tick_params(axis="y", rotation=0)
+        plt.setp([text for text in ax.texts if text.get_text().endswith("*")], fontweight="bold")
+    figure.supxlabel(
+        f"{note}\npoints; bold with *: the 95% interval excludes zero; hatched: missing".strip(), fontsize=7
+    )
+    figure.set_label(alternative_text(what, table, list(dict.fromkeys([row, column, panel])), signed=True))
+    return figure
+
+
+def interval_panels(
+    table: pd.DataFrame, line: str, series: str, panel: str, what: str, label: str, row: str = "", sharex: bool = True
+) -> Figure:
+    """Values with intervals: a panel for each value of the column ``panel`` and, above each other, ``row``; in it a
+    line for each value of ``line`` and a marker for each of ``series``. ``what`` begins the alternative text, ``label``
+    is below the axis. Rows whose column quantity is "gain" are differences: around a line at zero."""
+    table = table.assign(**{"": ""})
+    panels, rows, lines = (list(table[name].unique()) for name in (panel, row, line))
+    size = (1.2 + 1.8 * len(panels), 0.8 + (0.4 + 0.2 * len(lines)) * len(rows))
+    figure, grid = plt.subplots(len(rows), len(panels), figsize=size, sharex=sharex, sharey=True, squeeze=False)
+    for name, axes in zip(rows, grid, strict=True):
+        axes[0].set_ylabel(name, fontsize=7)
+        for ax, column in zip(axes, panels, strict=True):
+            score_dots(table[(table[row] == name) & (table[panel] == column)], ax, line, series, lines)
+            ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
+    _panel_legend(figure, grid)
+    figure.supxlabel(f"{label}; 95% intervals", fontsize=8)
+    columns = [name for name in dict.fromkeys([line, series, panel, row]) if name]
+    figure.set_label(alternative_text(what, table, columns, signed=bool((table["quantity"] == "gain").all())))
+    return figure
+
+
+def curves(table: pd.DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str) -> Figure:
+    """Values against the column ``x``: a panel for each value of the column ``panel`` and, above each other, of
+    ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one."""
+    panels, rows, names = (list(table[name].unique()) for name in (panel, row, series))
+    size = (0.9 + 1.8 * len(panels), 0.8 + 1.6 * len(rows))
+    figure, grid = plt.subplots(len(rows), len(panels), figsize=size, sharex=True, sharey="row", squeeze=False)
+    palette = dict(zip(names, sns.color_palette(["black", LOSS, GAIN, NEUTRAL], len(names)), strict=True))
+    for name, axes in zip(rows, grid, strict=True):
+        axes[0].set_ylabel(name, fontsize=7)
+        for ax, column in zip(axes, panels, strict=True):
+            chosen = table[(table[row] == name) & (table[panel] == column)].sort_values(x)
+            for key, part in chosen.groupby(series, sort=False):
+                ax.fill_between(part[x], part["low"], part["high"], color=palette[key], alpha=0.15, linewidth=0)
+                ax.plot(part[x], part["value"], color=palette[key], marker="oD^s"[names.index(key) % 4], markersize=3,
+                        label=key)  # fmt: skip
+            if (chosen["quantity"] == "gain").any():
+                ax.axhline(0, color="0.3", linewidth=0.6)
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            ax.grid(axis="y")
+            ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
+    _panel_legend(figure, grid)
+    figure.supxlabel(label, fontsize=8)
+    parts = [table[table[row] == name] for name in rows]
+    texts = [
+        alternative_text(f"{what}, {name}", part, [series, panel, x], signed=bool((part["quantity"] == "gain").all()))
+        for name, part in zip(rows, parts, strict=True)
+    ]
+    figure.set_label(" ".join(texts))
+    return figure
+
+
+def _panel_legend(figure: Figure, grid: np.ndarray) -> None:
+    """One legend above all panels."""
+    handles = {}
+    for ax in grid.flat:
+        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    if len(handles) > 1:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(5, len(handles)))
 
 
 def macro_panels(table: pd.DataFrame, language: str = MEAN) -> Figure:

@@ -170,6 +170,40 @@ def _bound(bound: float, apart: bool) -> str:
     return f"{round(bound, places) + 0.0:.{places}f}"
 
 
+def verdict(row: Any) -> str:
+    """What the interval of a difference shows."""
+    if not np.isfinite(row.value):
+        return "missing"
+    return "helps" if row.low > 0 else "hurts" if row.high < 0 else "no evidence"
+
+
+def verdict_table(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """Differences as a person reads them. ``columns``: column of ``rows`` -> its heading, those that say what is
+    compared; then verdict, gain with its interval, and seeds."""
+    table = rows[list(columns)].rename(columns=columns)
+    gains = list(rows.assign(quantity="gain").itertuples())
+    table["verdict"] = [verdict(row) for row in gains]
+    table["gain"] = [with_interval(row) for row in gains]
+    return table.assign(seeds=rows["seeds"]).reset_index(drop=True)
+
+
+def chance(rows: pd.DataFrame) -> str:
+    """How many of the intervals exclude zero, and how many would by chance."""
+    rows = rows.dropna(subset=["low", "high"])
+    return (
+        f"Of {len(rows):,} intervals {int(marked(rows).sum()):,} exclude zero; without any effect about "
+        f"{0.05 * len(rows):,.0f} would."
+    )
+
+
+def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.DataFrame) -> str:
+    """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
+    :func:`verdict_table`)."""
+    lines = [f"{where(study, seeds)}: {covers(study, seeds)}.", *sentences]
+    cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "\n".join([*(f"- {line}" for line in lines), "", *(f"| {' | '.join(row)} |" for row in cells)])
+
+
 def tatoeba_protocol(study: Study) -> str:
     """One sentence: which of the three published Tatoeba baselines of XLM-R Large this study's settings follow.
 

@@ -24,15 +24,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import Dataset
+from matplotlib.figure import Figure
 from scipy.stats import binomtest, rankdata
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
+from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.sources import Source
 from xstilts.study import NONE, Study, parse_run
+from xstilts.summaries import verdict_table
 from xstilts.tasks import Task, get
 
 WORD = r"\w+"
@@ -332,10 +335,35 @@ def by_distance(
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
 
 
+def labelled(table: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+    """Rows of :func:`estimates` in the order of ``groups`` and of training examples, with the columns training, the
+    size of the training set in words, and run."""
+    rows = pd.concat([table[table["group"] == group] for group in groups])
+    rows = rows.sort_values("examples", key=lambda examples: examples.replace(0, np.inf), kind="stable")
+    training = [f"{examples:,} examples" if examples else "whole training set" for examples in rows["examples"]]
+    runs = [f"{row.side}, {row.trained_in}" for row in rows.itertuples()]
+    return rows.assign(training=training, run=runs, group=rows["group"].replace(ZERO_SHOT, "all but the source"))
+
+
+def score_panels(table: pd.DataFrame) -> Figure:
+    """Scores by language of intermediate training (lines) and side (markers): a column per group of languages, a row
+    per size of the training set."""
+    groups = [name for name in (ZERO_SHOT, LESS, MORE, FARTHER, NEARER, WORST) if name in set(table["group"])]
+    rows = labelled(table[(table["quantity"] == "score") & (table["side"] != DROP)], groups)
+    what = "Dots with 95% intervals: accuracy by language of intermediate training"
+    return interval_panels(rows, "trained_in", "side", "group", what, "accuracy (%)", row="training")
+
+
+def language_heatmap(table: pd.DataFrame, languages: list[str], what: str) -> Figure:
+    """One quantity by run and language, a panel per size of the training set."""
+    return heatmap(labelled(table, languages), "run", "group", "training", what, what)
+
+
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`estimates` that answer the question: another language in intermediate training minus the source
     language, in the half with less pretraining text or, where all have as much, in the farther half."""
-    return table[(table["quantity"] == AGAINST) & table["group"].isin([LESS, FARTHER]) & (table["side"] != DROP)]
+    rows = labelled(table[(table["quantity"] == AGAINST) & (table["side"] != DROP)], [LESS, FARTHER])
+    return verdict_table(rows, {"training": "tuned on", "side": "side", "trained_in": "trained in", "group": "group"})
 
 
 def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
@@ -343,7 +371,7 @@ def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
     of :func:`by_distance`."""
     lines = []
     for (group, side), rows in verdicts(table).groupby(["group", "side"], sort=False):
-        better, worse = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+        better, worse = (rows["verdict"] == "helps").sum(), (rows["verdict"] == "hurts").sum()
         lines.append(
             f"In the {group}, {side}: another language than the source is better in {better} of {len(rows)} "
             f"comparisons, worse in {worse}."
