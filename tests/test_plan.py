@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xstilts import costs, phases, plan
 from xstilts.__main__ import main
-from xstilts.costs import SHAPES, Amount, Rate, Shape, device_rate, is_named, shape_of
+from xstilts.costs import Amount, Encoder, Rate, device_rate, is_named, read_config
 from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.runs import Run
@@ -149,7 +149,7 @@ def test_disk_of_a_training_is_what_it_has_at_its_largest(trained, tmp_path, mon
 
     monkeypatch.setattr(Saves, "_marker", watched)
     phases.intermediate(study, open_source(study), "csqa", 1)
-    expected = plan.Samples(study).shape.training_bytes
+    expected = plan.Samples(study).encoder.training_bytes
     assert 0.7 * expected < max(sizes) < 1.1 * expected
 
 
@@ -173,7 +173,7 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     samples = plan.Samples(study, KeptSource(Paper(study.micro), tmp_path / "data"))
     row = plan.cost_table(samples).set_index("run").loc["intermediate/mnli/seed1"]
     # N: 24 layers of 4 * (1024^2 + 1024) + 2 * 1024 * 4096 + 4096 + 1024 + 4 * 1024
-    assert samples.shape.body == 302_309_376
+    assert samples.encoder.body == 302_309_376
     assert row["steps"] == 36_816  # 3 * 392,702 / 32 = 36,815.8
     assert row["training_tokens"] == 54_192_876  # 3 * 392,702 rows of 46 tokens (lengths.csv)
     assert row["scoring_tokens"] == 451_490  # 9,815 rows
@@ -195,7 +195,7 @@ def test_sets_that_are_on_no_hub_have_their_published_sizes():
     bucc = rows.loc["targets/mnli/bucc/seed1"]
     assert bucc["scoring_tokens"] == 32 * sentences and bucc["training_tokens"] == 0  # lengths.csv
     expected = Amount(tokens=32 * sentences, squares=32**2 * 1.1 * sentences)
-    assert bucc["flops"] == pytest.approx(samples.shape.forward(expected))
+    assert bucc["flops"] == pytest.approx(samples.encoder.forward(expected))
     ccg = rows.loc["intermediate/ccg/seed1"]
     assert ccg["examples"] == 38_015 and ccg["steps"] == 3_564 and ccg["training_tokens"] == 3 * 38_015 * 26
     assert set(table.loc[out, "intermediate"]) == {"ccg"} and out.sum() == 1 + 9
@@ -228,58 +228,52 @@ def test_what_is_not_known_is_not_nothing(tmp_path):
     assert "Not known, and in no total: bucc, whose data is not here." in lines
 
 
+def config(layers=3, **sizes):
+    return transformers.XLMRobertaConfig(
+        vocab_size=500, hidden_size=64, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=256,
+        max_position_embeddings=160, type_vocab_size=1, **sizes,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("length", [16, 64])
 def test_flops_are_those_that_torch_counts(length):
-    shape = Shape(width=64, layers=3, feed_forward=256, heads=4, vocabulary=500, positions=160)
-    config = transformers.XLMRobertaConfig(
-        vocab_size=500, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256,
-        max_position_embeddings=160, type_vocab_size=1, num_labels=3, attn_implementation="eager",
-    )  # fmt: skip
-    model = transformers.XLMRobertaForSequenceClassification(config)
-    assert shape.parameters == sum(p.numel() for p in model.roberta.parameters())
+    settings = config(num_labels=3, attn_implementation="eager")
+    model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings)
+    assert encoder.parameters == sum(weight.numel() for weight in model.roberta.parameters())
     ids, amount = torch.randint(5, 500, (4, length)), Amount(4, 4, 4, 4 * length, 4 * length**2)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         model(ids)
     with FlopCounterMode(display=False) as training:
         model(ids, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
-    expected = shape.forward(amount, "classification", 3)
+    expected = encoder.forward(amount, "classification", 3)
     assert expected == pytest.approx(forward.get_total_flops(), rel=0.02)  # biases and norms are in N
     assert 3 * expected == pytest.approx(training.get_total_flops(), rel=0.02)
-    masked = transformers.XLMRobertaForMaskedLM(config).lm_head
+    masked = transformers.XLMRobertaForMaskedLM(settings).lm_head
     with FlopCounterMode(display=False) as logits, torch.no_grad():
         masked(torch.zeros(length, 64))  # a quarter of the tokens
-    assert shape.forward(amount, "text", masked=0.25) - shape.forward(amount) == logits.get_total_flops()
+    assert encoder.forward(amount, "text", masked=0.25) - encoder.forward(amount) == logits.get_total_flops()
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if "/" in name])
-def test_known_shapes_are_those_of_the_models(name):
-    shape = SHAPES[name]
-    kind = "deberta-v2" if "deberta" in name else "bert" if "bert-base" in name else "xlm-roberta"
-    more = {"position_biased_input": False, "relative_attention": True, "position_buckets": 256, "share_att_key": True,
-            "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"} if kind == "deberta-v2" else {}  # fmt: skip
-    config = transformers.AutoConfig.for_model(
-        kind, hidden_size=shape.width, num_hidden_layers=shape.layers, intermediate_size=shape.feed_forward,
-        num_attention_heads=shape.heads, vocab_size=shape.vocabulary, max_position_embeddings=shape.positions,
-        type_vocab_size=shape.types, **more,
-    )  # fmt: skip
-    with torch.device("meta"):
-        model = transformers.AutoModel.from_config(config)
-    counted = {key: value.numel() for key, value in model.named_parameters() if not key.startswith("pooler")}
-    assert sum(counted.values()) == pytest.approx(shape.parameters, rel=1e-4)
-    assert sum(size for key, size in counted.items() if ".layer." in key) == shape.body
+def test_encoders_that_are_known_without_a_network(tmp_path):
+    """Layers of 12 * width^2 + 13 * width parameters each; of mDeBERTa as its model card has them, 86 M and 190 M."""
+    for name, table in pd.read_csv(costs.ENCODERS, index_col="checkpoint").iterrows():
+        encoder = Encoder(read_config(EncoderSettings(checkpoint=str(name)), 0, tmp_path))
+        width, layers = table["hidden_size"], table["num_hidden_layers"]
+        assert encoder.body == layers * (12 * width**2 + 13 * width), name
+    assert round(encoder.body / 1e6) == 85 and round((encoder.parameters - encoder.body) / 1e6) == 193
 
 
-def test_the_shape_is_that_of_the_checkpoint_that_is_there(trained, tmp_path):
+def test_the_encoder_is_the_checkpoint_that_exists(trained, tmp_path):
     study, _, _ = trained
     made = Run("encoder", 1).folder(study) / "checkpoint"
-    settings = EncoderSettings(checkpoint="FacebookAI/xlm-roberta-base")
-    assert shape_of(settings, 0, made).width == 64
-    assert shape_of(settings, 0, tmp_path).layers == 12
+    settings = EncoderSettings(checkpoint="xlm-roberta-base")
+    assert read_config(settings, 0, made).hidden_size == 64
+    assert read_config(settings, 0, tmp_path).num_hidden_layers == 12
     copy = tmp_path / "mine"
     shutil.copytree(made, copy)
-    assert shape_of(EncoderSettings(checkpoint=str(copy)), 0, tmp_path).feed_forward == 256
+    assert read_config(EncoderSettings(checkpoint=str(copy)), 0, tmp_path).intermediate_size == 256
     with pytest.raises(UserError, match=r'encoder\.checkpoint "nobody/nothing".*FacebookAI/xlm-roberta-base'):
-        shape_of(EncoderSettings(checkpoint="nobody/nothing"), 0, tmp_path)
+        read_config(EncoderSettings(checkpoint="nobody/nothing"), 0, tmp_path)
 
 
 def test_a_folder_may_be_relative_and_shares_are_checked(trained, tmp_path, monkeypatch):
@@ -287,13 +281,10 @@ def test_a_folder_may_be_relative_and_shares_are_checked(trained, tmp_path, monk
     made = Run("encoder", 1).folder(study) / "checkpoint"
     monkeypatch.setenv("HOME", str(made.parent))
     named = load_study(write(tmp_path, encoder={"checkpoint": "~/checkpoint"}))
-    assert plan.Samples(named).shape.width == 64
+    assert plan.Samples(named).encoder.config.hidden_size == 64
     shared = load_study(write(tmp_path, intermediate=["none", "mnli@all=2"]))
     with pytest.raises(UserError, match='"mnli@all=2": 2 examples of 3 languages together'):
         table_of(shared)
-
-
-SHAPE = Shape(64, 3, 256, 4, 500, 160)
 
 
 @pytest.mark.parametrize(
@@ -305,13 +296,13 @@ SHAPE = Shape(64, 3, 256, 4, 500, 160)
 )
 def test_a_wrong_gpu_is_one_message(gpu, precision, message):
     with pytest.raises(UserError, match=message):
-        device_rate(gpu, precision, 0.4, SHAPE, 32, 64)
+        device_rate(gpu, precision, 0.4, Encoder(config()), 32, 64)
 
 
 def test_every_gpu_has_a_peak_and_its_source():
     table = pd.read_csv(costs.GPUS, index_col="gpu")
     assert table["source"].str.contains("NVIDIA").all() and (table["fp16"] > table["fp32"]).all()
-    assert device_rate("h100", "bf16", 0.5, SHAPE, 32, 64).flops == 0.5 * 989.5e12
+    assert device_rate("h100", "bf16", 0.5, Encoder(config()), 32, 64).flops == 0.5 * 989.5e12
 
 
 @pytest.mark.parametrize(
@@ -329,9 +320,9 @@ def test_the_gpu_that_is_here_is_recognised(gpu, device, same):
 def test_probe_counts_the_flops_of_a_step_over_its_seconds(monkeypatch):
     monkeypatch.setattr(costs.Timer, "timeit", lambda timer, steps: SimpleNamespace(mean=0.4))
     threads = torch.get_num_threads()
-    small = Shape(64, 2, 256, 4, 500, 160)  # on a processor two layers do
+    small = Encoder(config(layers=2))  # on a processor two layers do
     expected = 3 * small.forward(Amount(tokens=8 * 64, squares=8 * 64**2)) / 0.4
-    assert device_rate("cpu", "fp32", 0.4, SHAPE, 32, 64).flops == pytest.approx(expected)
+    assert device_rate("cpu", "fp32", 0.4, Encoder(config()), 32, 64).flops == pytest.approx(expected)
     assert torch.get_num_threads() == threads
 
 

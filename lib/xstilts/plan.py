@@ -17,7 +17,7 @@ import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from xstilts.costs import Amount, Rate, device_rate, shape_of
+from xstilts.costs import Amount, Encoder, Rate, device_rate, read_config
 from xstilts.errors import UserError
 from xstilts.features import encode, encode_text, label_names
 from xstilts.io import read_record
@@ -50,7 +50,7 @@ UNITS = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}
 
 
 class Samples:
-    """Amounts of data in a study's sets, and the shape of its encoder.
+    """Amounts of data in a study's sets, and the sizes of its encoder.
 
     ``measured`` and ``assumed`` collect the sets whose lengths were taken from a sample and from lengths.csv,
     ``published`` those whose sizes were taken from sizes.csv, ``unknown`` those of which nothing is known.
@@ -74,7 +74,7 @@ class Samples:
         vocabulary = settings.pretrain.vocab_size if unigram else len(self.tokenizer or ())
         if settings.checkpoint:  # may be a folder relative to the project or to the home folder
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
-        self.shape = shape_of(settings, vocabulary, checkpoint)
+        self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
 
     def _checkpoint(self) -> Path:
         """Folder of a finished encoder of the study, of any seed; without one, of the first seed."""
@@ -243,19 +243,19 @@ class Cost:
 
 def encoder_cost(samples: Samples) -> Cost:
     """Phase 1: pretraining, where the study does it."""
-    settings, shape = samples.study.encoder.pretrain, samples.shape
-    cost = Cost(disk=shape.checkpoint_bytes)
+    settings, encoder = samples.study.encoder.pretrain, samples.encoder
+    cost = Cost(disk=encoder.checkpoint_bytes)
     if settings.steps and not samples.study.encoder.checkpoint:
         cost.examples, step = samples.pretraining()
         cost.steps = settings.steps
         amount = step * settings.steps
-        cost.train(amount, shape.forward(amount, "text", masked=settings.mask_share))
+        cost.train(amount, encoder.forward(amount, "text", masked=settings.mask_share))
     return cost
 
 
 def intermediate_cost(samples: Samples, name: str) -> Cost:
     """Phase 2 of an intermediate run."""
-    study, shape, run = samples.study, samples.shape, samples.study.intermediate_run(name)
+    study, encoder, run = samples.study, samples.encoder, samples.study.intermediate_run(name)
     phase, mix = study.phase("intermediate", name), study.training.mix
     tasks = [get(task) for task in run.tasks]
     sets = [training_sets(name, task, run.languages, samples.source) for task in tasks]
@@ -268,24 +268,24 @@ def intermediate_cost(samples: Samples, name: str) -> Cost:
         labels = samples.labels(task.name)
         amount = _trained(epoch, (steps - mlm_steps) * weight / sum(weights), phase)
         scored = samples.development(task) + samples.selection(task, phase, steps)
-        cost.train(amount, shape.forward(amount, task.kind, labels))
-        cost.score(scored, shape.forward(scored, task.kind, labels))
+        cost.train(amount, encoder.forward(amount, task.kind, labels))
+        cost.score(scored, encoder.forward(scored, task.kind, labels))
     if mlm_steps:
         text = samples.text(mix.mlm_documents)
         amount = _trained(text, mlm_steps, phase)
         cost.examples += text.examples
-        cost.train(amount, shape.forward(amount, "text", masked=mix.mlm_probability))
+        cost.train(amount, encoder.forward(amount, "text", masked=mix.mlm_probability))
     if study.keep == "pretrained":
-        cost.temporary = shape.checkpoint_bytes
+        cost.temporary = encoder.checkpoint_bytes
     else:
-        cost.disk = shape.checkpoint_bytes
+        cost.disk = encoder.checkpoint_bytes
     cost.estimated = not samples.published.isdisjoint(run.tasks)
     return cost
 
 
 def targets_cost(samples: Samples, bundle: str) -> Cost:
     """Phase 3 of a bundle of targets, after any intermediate run."""
-    study, shape, cost = samples.study, samples.shape, Cost()
+    study, encoder, cost = samples.study, samples.encoder, Cost()
     targets = tunings(study, samples.source, bundle)
     # a set that several targets share is trained on once
     models = {tuning.model(study): tuning for tuning in targets if not tuning.untrained}
@@ -296,18 +296,18 @@ def targets_cost(samples: Samples, bundle: str) -> Cost:
         amount, compared = _trained(epoch, steps, phase), samples.selection(task, phase, steps)
         cost.examples += epoch.examples
         cost.steps += steps
-        cost.train(amount, shape.forward(amount, task.kind, samples.labels(task.name)))
-        cost.score(compared, shape.forward(compared))
+        cost.train(amount, encoder.forward(amount, task.kind, samples.labels(task.name)))
+        cost.score(compared, encoder.forward(compared))
     for tuning in targets:
         task, scored = get(tuning.target), samples.evaluation(tuning)
         head = "" if tuning.retrieval else task.kind
         labels = 0 if tuning.retrieval else samples.labels(study.training_task(task).name)
-        cost.score(scored, shape.forward(scored, head, labels))
+        cost.score(scored, encoder.forward(scored, head, labels))
         cost.disk += EXAMPLE_BYTES * scored.examples
     if study.keep == "all":
-        cost.disk += len(models) * shape.checkpoint_bytes
+        cost.disk += len(models) * encoder.checkpoint_bytes
     else:
-        cost.temporary = len(models) * shape.checkpoint_bytes
+        cost.temporary = len(models) * encoder.checkpoint_bytes
     cost.estimated = not samples.published.isdisjoint(tuning.target for tuning in targets)
     return cost
 
@@ -358,8 +358,8 @@ def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: 
     trained, settings = table[table["training_tokens"] > 0], study.training.target
     rows = (trained["steps"] * settings.batch_size * settings.accumulate).sum()
     length = round(trained["training_tokens"].sum() / rows) if rows else study.training.max_length.retrieval
-    length = min(max(length, 8), samples.shape.positions - 2)
-    rate = device_rate(gpu, precision or settings.precision, utilisation, samples.shape, settings.batch_size, length)
+    length = min(max(length, 8), samples.encoder.config.max_position_embeddings - 2)
+    rate = device_rate(gpu, precision or settings.precision, utilisation, samples.encoder, settings.batch_size, length)
     table["hours"] = table["flops"] / rate.flops / 3600
     if csv:
         try:
@@ -386,7 +386,7 @@ def report(samples: Samples, table: pd.DataFrame, rate: Rate) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"study": samples.study, "samples": samples, "shape": samples.shape, "rate": rate, "runs": runs}
+    values = {"study": samples.study, "samples": samples, "encoder": samples.encoder, "rate": rate, "runs": runs}
     return environment.get_template("plan.txt.j2").render(values, single=single, sums=sums)
 
 
