@@ -321,35 +321,42 @@ def score_dots(table: pd.DataFrame, ax: Axes, row: str, series: str, lines: list
     return ax
 
 
-def heatmap(table: pd.DataFrame, row: str, column: str, panel: str, what: str, note: str = "") -> Figure:
+def heatmap(
+    table: pd.DataFrame, row: str, column: str, panel: str, what: str, note: str = "", text: str = ""
+) -> Figure:
     """Differences (column value, with their ends low and high) by the columns ``row`` and ``column`` of ``table``, in
     its order, a panel for each value of the column ``panel``; ``what`` begins the alternative text, ``note`` the line
-    below. Bold with a star: the interval excludes zero. Hatched: missing."""
+    below. Bold with a star: the interval excludes zero. Hatched: missing. ``text``: column of what is written into the
+    cells of values that are no differences; these are shades of grey."""
     names, rows = list(table[panel].unique()), table[row].unique()
     most = table.groupby(panel)[column].nunique().max()
     shape = (len(names), 1) if most > 12 else (1, len(names))
     size = (1.4 + max(2.2, 0.36 * most) * shape[1], 0.9 + (0.5 + 0.23 * len(rows)) * shape[0])
     figure, axes = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False)
-    limit = colour_limit(table["value"])
-    numbers = [with_interval(cell).split()[0] for cell in table.assign(quantity="gain").itertuples()]
-    text = pd.Series(numbers, table.index).where(table["value"].notna(), "") + np.where(marked(table), "*", "")
+    if text:
+        table = table.assign(text=table[text])
+        colours = {"cmap": SEQUENTIAL, "vmin": table["value"].min(), "vmax": table["value"].max()}
+    else:
+        numbers = [with_interval(cell).split()[0] for cell in table.assign(quantity="gain").itertuples()]
+        numbers = pd.Series(numbers, table.index).where(table["value"].notna(), "")
+        table = table.assign(text=numbers + np.where(marked(table), "*", ""))
+        colours = {"cmap": DIVERGING, "vmin": -colour_limit(table["value"]), "vmax": colour_limit(table["value"])}
+        note = f"{note}\npoints; bold with *: the 95% interval excludes zero"
     for ax, name in zip(axes.flat, names, strict=True):
-        part = table[table[panel] == name].assign(text=text)
+        part = table[table[panel] == name]
         wide = part.pivot(index=row, columns=column, values=["value", "text"])
         wide = wide.reindex(index=rows).reindex(columns=part[column].unique(), level=1)
         values, texts = wide["value"].astype(float), wide["text"].fillna("")
-        look = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, "cbar": False, "linewidths": 0.7}
+        look = colours | {"cbar": False, "linewidths": 0.7}
         sns.heatmap(values, annot=texts, fmt="", annot_kws={"fontsize": 5.5}, xticklabels=True, ax=ax, **look)
         ax.patch.set(facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0)
         ax.set(xlabel="", ylabel="")
         ax.set_title(title(name), loc="left", fontweight="bold")
         ax.tick_params(length=0)
         ax.tick_params(axis="y", rotation=0)
-        plt.setp([text for text in ax.texts if text.get_text().endswith("*")], fontweight="bold")
-    figure.supxlabel(
-        f"{note}\npoints; bold with *: the 95% interval excludes zero; hatched: missing".strip(), fontsize=7
-    )
-    figure.set_label(alternative_text(what, table, list(dict.fromkeys([row, column, panel])), signed=True))
+        plt.setp([label for label in ax.texts if label.get_text().endswith("*")], fontweight="bold")
+    figure.supxlabel(f"{note}; hatched: missing".strip(), fontsize=7)
+    figure.set_label(alternative_text(what, table, list(dict.fromkeys([row, column, panel])), signed=not text))
     return figure
 
 
@@ -376,9 +383,12 @@ def interval_panels(
     return figure
 
 
-def curves(table: pd.DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str) -> Figure:
+def curves(
+    table: pd.DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str, log: bool = False
+) -> Figure:
     """Values against the column ``x``: a panel for each value of the column ``panel`` and, above each other, of
-    ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one."""
+    ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one. ``log``:
+    the axis of ``x`` is logarithmic."""
     panels, rows, names = (list(table[name].unique()) for name in (panel, row, series))
     size = (0.9 + 1.8 * len(panels), 0.8 + 1.6 * len(rows))
     figure, grid = plt.subplots(len(rows), len(panels), figsize=size, sharex=True, sharey="row", squeeze=False)
@@ -393,7 +403,10 @@ def curves(table: pd.DataFrame, x: str, series: str, panel: str, what: str, labe
                         label=key)  # fmt: skip
             if (chosen["quantity"] == "gain").any():
                 ax.axhline(0, color="0.3", linewidth=0.6)
-            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            if log:
+                ax.set_xscale("log")
+            else:
+                ax.xaxis.set_major_locator(MaxNLocator(5, integer=pd.api.types.is_integer_dtype(table[x])))
             ax.grid(axis="y")
             ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
     _panel_legend(figure, grid)
