@@ -196,11 +196,11 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
     source = open_source(study)
     table = own_task.estimates(study, source)
     said = own_task.advice(table, study)
-    assert "on First name (the example), mean over 2 zero-shot languages" in said and "`mnli`" in said
+    assert "score on First name (the example)" in said and "means over 2 zero-shot languages" in said
     gain = table[(table["quantity"] == "gain") & (table["language"] == results.ZERO_SHOT)].set_index("target")
     assert gain.loc["mine", "low"] <= gain.loc["mine", "value"] <= gain.loc["mine", "high"]
-    beside = own_task.estimates(base, open_source(base), "classification")
-    assert own_task.averages(beside).columns.to_list() == ["XNLI"]
+    similar = own_task.estimates(base, open_source(base), "classification")
+    assert own_task.mean_gains(similar)[["intermediate", "target"]].to_numpy().tolist() == [["mnli", "xnli"]]
     alone = {key: own[key] for key in ("kind", "train", "text_a", "label")}
     values = yaml.safe_load(path.read_text()) | {"own": {"mine": alone}, "intermediate": ["none", "mine"]}
     path.write_text(yaml.safe_dump(values | {"name": "alone"}))
@@ -210,9 +210,12 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
 
 
 ADVICE = [
-    ({"mnli": (5, 3, 7), "qqp": (2, 1, 3)}, r"\*\*Train on `mnli` \(\+5.0 .*\) first.*Also .*`qqp` \(\+2.0 .*overlap"),
-    ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"No run is shown to help.*`mnli` \(\+1.0.*to hurt: `qqp` \(−4.0"),
-    ({"mnli": (float("nan"),) * 3}, r"Missing: mnli"),
+    (
+        {"mnli": (2, 1, 3), "qqp": (5, 3, 7)},
+        r"\*\*Train on `qqp` first.*overlap.*qqp \| helps \| \+5.0 .*mnli \| helps",
+    ),
+    ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"No .* help.*mnli \| no evidence \| \+1.0.*qqp \| hurts \| −4.0"),
+    ({"mnli": (float("nan"),) * 3}, r"No .* help.*mnli \| missing"),
 ]
 
 

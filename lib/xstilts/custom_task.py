@@ -22,7 +22,7 @@ from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 from xstilts.settings import NAME, NONE
 from xstilts.sources import Source, open_source
 from xstilts.study import Study
-from xstilts.summaries import counted, with_interval
+from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
 from xstilts.tasks import get
 
@@ -142,41 +142,27 @@ def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | No
     return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
-def averages(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per run and a column per target, as text: the score of ``none``, then gains over it, with intervals; the
-    mean over the zero-shot languages where there are any."""
-    rows = table[(table["language"] == _average(table)) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
-    rows = rows[(rows["quantity"] == "gain") | (rows["intermediate"] == NONE)]
-    rows = rows.assign(text=[with_interval(row) for row in rows.itertuples()])
-    wide = rows.pivot(index="intermediate", columns="target", values="text").loc[rows["intermediate"].unique()]
-    return wide.rename(index={NONE: f"{NONE} (score)"}, columns=lambda name: get(name).title)
-
-
-def _average(table: pd.DataFrame) -> str:
-    return ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
+def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`estimates` that compare runs on each target, the highest gain first: means over the zero-shot
+    languages, or without any over all."""
+    language = ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
+    gains = table[(table["quantity"] == "gain") & (table["language"] == language)]
+    gains = gains[~gains["target"].isin([MACRO, MACRO_TRAINED])]
+    return gains.sort_values(["target", "value"], ascending=[True, False])
 
 
 def advice(table: pd.DataFrame, study: Study) -> str:
     """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task."""
-    rows = table[(table["target"] == study.targets[0]) & (table["language"] == _average(table))]
-    gains = rows[rows["quantity"] == "gain"].dropna(subset="value").sort_values("value", ascending=False)
-    runs = [f"`{row.intermediate}` ({with_interval(row)})" for row in gains.itertuples()]
-    helping, hurting = int((gains["low"] > 0).sum()), int((gains["high"] < 0).sum())
-    languages = "the source language"
-    if _average(table) == ZERO_SHOT:
-        languages = counted(int(rows["languages"].iloc[0]), "zero-shot language")
-    lines = [f"Gains over `none` in points on {get(study.targets[0]).title}, mean over {languages}, "
-             f"{counted(int(table['seeds'].max()), 'seed')}, with 95% intervals."]  # fmt: skip
-    if helping:
-        lines.insert(0, f"**Train on {runs[0]} first.**")
-    elif runs:
-        lines.insert(0, f"**No run is shown to help:** the highest gain is that of {runs[0]}, and no evidence.")
-    if helping > 1:
-        lines.append(
-            f"Also shown to help: {', '.join(runs[1:helping])}; which is best is open where intervals overlap."
-        )
-    if hurting:
-        lines.append(f"Shown to hurt: {', '.join(runs[-hurting:])}.")
-    if missing := rows.loc[rows["value"].isna(), "intermediate"].tolist():
-        lines.append(f"Missing: {', '.join(missing)}.")
-    return " ".join(lines)
+    gains, title = mean_gains(table), get(study.targets[0]).title
+    shown = gains[gains["low"] > 0]["intermediate"].tolist()
+    language, count = gains["language"].iloc[0], int(gains["languages"].iloc[0])
+    languages = counted(count, "zero-shot language") if language == ZERO_SHOT else "the source language"
+    base = table[(table["intermediate"] == NONE) & (table["language"] == language)].iloc[0]
+    sentences = [
+        f"**Train on `{shown[0]}` first.**" if shown else "**No intermediate run is shown to help.**",
+        f"Gains are over `none`, whose score on {title} is {with_interval(base)}: means over {languages}.",
+        chance(gains),
+    ]
+    if len(shown) > 1:
+        sentences.insert(1, "Which of those that help is best is open where their intervals overlap.")
+    return question_answer(study, int(table["seeds"].max()), sentences, verdict_table(gains, {"intermediate": "run"}))
