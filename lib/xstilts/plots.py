@@ -156,7 +156,7 @@ def _name(row: pd.Series, column: str) -> str:
     name = row[column]
     if column in ("target", "part") and name in TASKS:
         return TASKS[name].title
-    return AVERAGES.get(name, str(name).replace("_", " "))
+    return AVERAGES.get(name, " ".join(str(name).replace("_", " ").split()))
 
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
@@ -375,7 +375,8 @@ def interval_panels(
         for ax, column in zip(axes, panels, strict=True):
             score_dots(table[(table[row] == name) & (table[panel] == column)], ax, line, series, lines)
             ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-            ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
+    for ax, column in zip(grid[0], panels, strict=True):
+        ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
     _panel_legend(figure, grid)
     figure.supxlabel(f"{label}; 95% intervals", fontsize=8)
     columns = [name for name in dict.fromkeys([line, series, panel, row]) if name]
@@ -408,7 +409,8 @@ def curves(
             else:
                 ax.xaxis.set_major_locator(MaxNLocator(5, integer=pd.api.types.is_integer_dtype(table[x])))
             ax.grid(axis="y")
-            ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
+    for ax, column in zip(grid[0], panels, strict=True):
+        ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
     _panel_legend(figure, grid)
     figure.supxlabel(label, fontsize=8)
     parts = [table[table[row] == name] for name in rows]

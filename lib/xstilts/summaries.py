@@ -1,5 +1,6 @@
 """What a study found, in words: computed from the estimates of results.py, so that text and figures cannot disagree."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -196,10 +197,14 @@ def chance(rows: pd.DataFrame) -> str:
     )
 
 
-def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.DataFrame) -> str:
+def question_answer(
+    study: Study, seeds: int, sentences: list[str], table: pd.DataFrame, absent: Sequence[str] = ()
+) -> str:
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
-    :func:`verdict_table`)."""
+    :func:`verdict_table`). ``absent``: runs that lack scores."""
     lines = [f"{where(study, seeds)}: {covers(study, seeds)}.", *sentences]
+    if len(absent):
+        lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join([*(f"- {line}" for line in lines), "", *(f"| {' | '.join(row)} |" for row in cells)])
 

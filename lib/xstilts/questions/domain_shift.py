@@ -35,7 +35,7 @@ from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.sources import Source
 from xstilts.study import NONE, Study, parse_run
-from xstilts.summaries import verdict_table
+from xstilts.summaries import chance, verdict_table
 from xstilts.tasks import Task, get
 
 WORD = r"\w+"
@@ -205,8 +205,11 @@ def estimates(
                     low, high = np.clip([low, high], 0, 100)  # what a score can be
                 rows.append((examples, side, language, quantity, name, value, low, high, seeds, sizes[name]))
             if quantity == "score":
-                worst = _lowest([replicates.deviations(*values[code]) for code in groups[ZERO_SHOT]])
-                rows.append((examples, side, language, quantity, WORST, *worst, 1))
+                draws = [replicates.draws(*values[code]) for code in groups[ZERO_SHOT]]
+                lowest = np.min([draw for draw, _ in draws], axis=0)
+                low, high = np.quantile(lowest[1:].clip(0, 100), QUANTILES)
+                seeds = min(count for _, count in draws)
+                rows.append((examples, side, language, quantity, WORST, lowest[0], low, high, seeds, 1))
     head = ["examples", "side", "trained_in", "quantity", "group", "value", "low", "high", "seeds", "languages"]
     return pd.DataFrame(rows, columns=head)
 
@@ -257,16 +260,6 @@ def _combine(replicates: Replicates, target: str, weights: dict[str, int], langu
         score = score + weight * part[0]
         deviation = deviation + weight * part[1]
     return score, deviation
-
-
-def _lowest(parts: list[tuple[float, np.ndarray, int]]) -> tuple[float, float, float, int]:
-    """(value, low, high, seeds) of the lowest score; ``parts`` as :meth:`Replicates.deviations` gives them."""
-    seeds = min(count for _, _, count in parts)
-    if not seeds:
-        return np.nan, np.nan, np.nan, 0
-    replicates = np.min([value + deviation for value, deviation, _ in parts], axis=0).clip(0, 100)
-    low, high = np.quantile(replicates, QUANTILES)
-    return min(value for value, _, _ in parts), low, high, seeds
 
 
 def measure(study: Study, source: Source) -> pd.DataFrame:
@@ -323,7 +316,7 @@ def by_distance(
             gain = _combine(replicates[row["topic"]], target, {row["task"]: 1, NONE: -1}, languages)
             value, low, high, seeds = replicates[row["topic"]].interval(*gain, 0.95)
             points.append({**row, "examples": examples, "value": value, "low": low, "high": high, "seeds": seeds})
-            gains.append(np.append(value, value + replicates[row["topic"]].deviations(*gain)[1]))
+            gains.append(replicates[row["topic"]].draws(*gain)[0])
         rho = low = high = np.nan
         if len(gains) > 2 and np.isfinite(gains).all() and np.ptp(ranks):
             gain_ranks = rankdata(gains, axis=0).T
@@ -370,7 +363,8 @@ def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
     """What the study shows. ``table``: estimates of the crossed design or, where there is none, of the runs; ``rho``:
     of :func:`by_distance`."""
     lines = []
-    for (group, side), rows in verdicts(table).groupby(["group", "side"], sort=False):
+    compared = verdicts(table).query("verdict != 'missing'")
+    for (group, side), rows in compared.groupby(["group", "side"], sort=False):
         better, worse = (rows["verdict"] == "helps").sum(), (rows["verdict"] == "hurts").sum()
         lines.append(
             f"In the {group}, {side}: another language than the source is better in {better} of {len(rows)} "
@@ -383,8 +377,7 @@ def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
         lines.append(f"Scores drop under shift in {(drops['low'] > 0).sum()} of {len(drops)} comparisons.")
     for row in rho.dropna(subset="rho").tail(1).itertuples():
         change = "falls" if row.high < 0 else "rises" if row.low > 0 else "neither falls nor rises for certain"
-        lines.append(
-            f"The gain over `none` {change} with the distance of the intermediate task from the target "
-            f"(Spearman's ρ {row.rho:.2f} [{row.low:.2f}, {row.high:.2f}])."
-        )
-    return lines
+        interval = f"{row.rho:.2f} [{row.low:.2f}, {row.high:.2f}]".replace("-", "−")
+        lines.append(f"The gain over `none` {change} with the distance of the domain (Spearman's ρ {interval}).")
+    rows = table[table["quantity"].isin(["gain", DROP, AGAINST]) & ~table["group"].str.fullmatch("[a-z]{2,3}")]
+    return [*lines, chance(rows)]

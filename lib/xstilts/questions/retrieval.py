@@ -8,14 +8,17 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats as distributions
 
 from xstilts import results
 from xstilts.evaluation.metrics import CUTOFFS
+from xstilts.plots import curves, heatmap, interval_panels, title
 from xstilts.results import MACRO, MEAN, Replicates, mean_of
 from xstilts.settings import SOURCE, UNTRAINED
 from xstilts.sources import Source
 from xstilts.study import NONE, Study, parse_run
+from xstilts.summaries import chance, verdict_table
 from xstilts.target_runs import Tuning, pool_languages, tunings
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, get
 
@@ -79,22 +82,16 @@ def estimates(
 
 
 def tuning_gain(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """What tuning is worth without intermediate training, tuned minus raw: ``results.estimates`` of that gain with the
-    column metric."""
+    """What tuning is worth without intermediate training, tuned minus raw: ``results.estimates`` of that gain, for
+    targets that are both."""
     stats, wanted = (
         table[table["intermediate"] == NONE].assign(intermediate=table["tuning"].replace("raw", NONE))
         for table in (stats, wanted)
     )
     wanted = wanted[wanted.duplicated(["target", "language", "seed"], keep=False)]
-    tables = []
-    for metric in (MAIN, OWN):
-        part = _with_metric(stats, metric)
-        part = part[part["target"].isin(wanted["target"])]
-        if "tuned" in set(part["intermediate"]):
-            rows = wanted[wanted["target"].isin(part["target"])]
-            table = results.estimates(_resample(part, metric), rows, source_language)
-            tables.append(table[table["quantity"] == "gain"].assign(metric=metric))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["metric", "target", "language"])
+    stats = stats[stats["target"].isin(wanted["target"])]
+    table = results.estimates(_resample(stats, MAIN), wanted, source_language)
+    return table[table["quantity"] == "gain"]
 
 
 def _with_metric(stats: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -196,11 +193,69 @@ def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str,
     return shares
 
 
+def gain_panels(table: pd.DataFrame) -> Figure:
+    """Gain of every run over ``none``, mean over languages, raw and tuned: a panel per target and one for their mean,
+    with the scores of ``none`` in its title."""
+    rows = table[(table["metric"] == MAIN) & (table["language"] == MEAN)]
+    labels = {}
+    for target, part in rows[rows["intermediate"] == NONE].groupby("target"):
+        scores = [f"{row.tuning} {row.value:.1f}" for row in part.itertuples()]
+        labels[target] = f"{title(target).replace(chr(10), ' ')}\nnone: {', '.join(scores)}"
+    gain = rows[rows["quantity"] == "gain"].assign(panel=rows["target"].map(labels))
+    what = "Dots with 95% intervals: gain over none in points, mean over languages, raw and tuned"
+    label = "gain over none (points), mean over languages"
+    return interval_panels(gain, "intermediate", "tuning", "panel", what, label, sharex=False)
+
+
+def language_heatmap(table: pd.DataFrame, languages: list[str], target: str) -> Figure:
+    """Gains on one target, runs by query languages with the score of ``none``, raw and tuned."""
+    rows = table[(table["metric"] == MAIN) & (table["target"] == target)].set_index("language")
+    rows = pd.concat([rows.loc[[code]] for code in languages if code in rows.index]).reset_index()
+    none = rows[rows["intermediate"] == NONE].rename(columns={"value": "none"})
+    rows = rows[rows["quantity"] == "gain"].merge(none[["language", "tuning", "none"]], on=["language", "tuning"])
+    rows["query"] = [f"{row.language}\n{row.none:.0f}" for row in rows.itertuples()]
+    what = f"Heatmap of {title(target)}, gain over none in points by run and query language"
+    note = "query language, nearest to the source first; below it the score of none"
+    return heatmap(rows, "intermediate", "query", "tuning", what, note)
+
+
+def recall_panels(recall: pd.DataFrame) -> Figure:
+    """Recall among the first k of ``none`` and, below, its gain by the mean of the runs. ``recall``: of
+    :func:`recall_curves`."""
+    scores = recall[(recall["intermediate"] == NONE) & (recall["quantity"] == "score")]
+    rows = pd.concat([scores, recall[recall["intermediate"] == ALL_RUNS]])
+    rows["row"] = rows["quantity"].map({"score": "recall@k of none (%)", "gain": "gain (points), mean of the runs"})
+    return curves(rows, "k", "tuning", "target", "Recall among the first k", "k", "row")
+
+
+def layer_panels(scores: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+    """Main score of ``none`` by hidden layer and, below, its gain by the mean of the runs. ``scores``: of
+    :func:`layer_curves`; ``gains``: of :func:`layer_gains`."""
+    scores = scores[scores["intermediate"] == NONE].assign(
+        quantity="score", row="score of none", low=np.nan, high=np.nan
+    )
+    gains = gains[gains["target"] != MACRO].assign(quantity="gain", row="gain (points), mean of the runs")
+    label = "hidden layer (0: embeddings); 95% intervals over seeds alone"
+    return curves(pd.concat([scores, gains]), "layer", "tuning", "target", "Main score by hidden layer", label, "row")
+
+
+def bias_panels(table: pd.DataFrame, shares: dict[str, pd.Series]) -> Figure:
+    """Share of first answers in the query's own language by run, raw and tuned. ``shares``: of :func:`pool_shares`."""
+    rows = table[(table["metric"] == OWN) & (table["quantity"] == "score") & (table["language"] == MEAN)]
+    labels = {target: f"{title(target)}\nof the pool: {share.mean():.1f}%" for target, share in shares.items()}
+    rows = rows[rows["target"].isin(labels)].assign(panel=rows["target"].map(labels))
+    what = "Dots with 95% intervals: first answers in the query's own language (percent), by run"
+    label = "first answers in the query's own language (%)"
+    return interval_panels(rows, "intermediate", "tuning", "panel", what, label)
+
+
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of :func:`estimates` that answer the question: the gain by the mean of the runs in the source language, per
-    target and on average over targets, mean over languages, raw and tuned."""
-    gain = (table["quantity"] == "gain") & (table["metric"] == MAIN) & (table["language"] == MEAN)
-    return table[gain & (table["intermediate"] == ALL_RUNS)]
+    """The gain by the mean of the runs in the source language, per target and on average over targets, mean over
+    languages, raw and tuned. ``table``: of :func:`estimates`."""
+    rows = table[(table["quantity"] == "gain") & (table["metric"] == MAIN) & (table["language"] == MEAN)]
+    rows = rows[rows["intermediate"] == ALL_RUNS]
+    rows = rows.assign(target=[title(target).replace(chr(10), " ") for target in rows["target"]])
+    return verdict_table(rows, {"intermediate": "run", "tuning": "encoder", "target": "target"})
 
 
 def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
@@ -215,11 +270,11 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
         )
     bias = mean[(mean["intermediate"] == ALL_RUNS) & (mean["metric"] == OWN) & (mean["target"] != MACRO)]
     if len(bias):
+        lower, higher = (bias["high"] < 0).sum(), (bias["low"] > 0).sum()
         lines.append(
-            "Language bias, the share of first answers in the query's own language, is lowered by the mean of the runs "
-            f"in {(bias['high'] < 0).sum()} of {len(bias)} comparisons and raised in {(bias['low'] > 0).sum()}."
+            f"Language bias falls by the mean of the runs in {lower} of {len(bias)} cases and rises in {higher}."
         )
-    for tuning, rows in layers[layers["target"] == MACRO].groupby("tuning", sort=False):
+    for tuning, rows in layers[layers["target"] == MACRO].dropna(subset="low").groupby("tuning", sort=False):
         hurts = (rows["high"] < 0).sum()
         lines.append(f"{tuning.capitalize()}: the mean of the runs hurts at {hurts} of {len(rows)} layers.")
-    return lines
+    return [*lines, chance(single[(single["target"] != MACRO) & (single["metric"] == MAIN)])]
