@@ -21,11 +21,12 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from xstilts import results
+from xstilts.plots import title
 from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, interval_of, mean_of
 from xstilts.settings import DIRECT, SOURCE
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study
-from xstilts.summaries import with_evidence
+from xstilts.summaries import verdict_table, with_evidence, with_interval
 from xstilts.target_runs import tunings
 from xstilts.tasks import TASKS
 
@@ -382,24 +383,55 @@ def deviation(draws: np.ndarray) -> np.ndarray:
 
 # --- the answer --------------------------------------------------------------------------------------------
 
-QUANTITIES = {
-    (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over other languages",
+SERIES = {
+    INTERMEDIATE: "intermediate training (mean of the runs)",
+    DIRECT: "direct tuning",
+    SOURCE: "zero-shot, trained on as many of the source language",
+    NONE: "none",
+}
+SENTENCES = {
+    (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over the other languages",
     (INTERMEDIATE, "slope"): "Change of this gain from distance 0 to 1",
     (DIFFERENCE, "mean"): "Direct tuning minus intermediate training",
     (DIFFERENCE, "slope"): "Change of this difference from distance 0 to 1",
 }
 
 
-def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
-    """Rows of :func:`against_distance` that answer the question, of scores and of alignment."""
-    table = pd.concat([slopes, alignment], ignore_index=True)
-    return table[table["series"].isin([INTERMEDIATE, DIRECT, DIFFERENCE])].assign(what="", quantity="gain")
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the series that ``SERIES`` names, by these names; parts by their titles."""
+    rows = table[table["series"].isin(SERIES)].assign(quantity="gain", axis="gain over none (points)")
+    return rows.assign(
+        series=rows["series"].map(SERIES), part=[METRICS.get(part, title(part)) for part in rows["part"]]
+    )
+
+
+def layer_curves(layers: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
+    """Alignment by layer, mean over seeds and languages: ``none`` and, with the interval of the difference,
+    ``INTERMEDIATE``. ``layers``: of :func:`read_layers`; ``gains``: of :func:`layer_gains`."""
+    base = layers[layers["intermediate"] == NONE].groupby(["metric", "layer"])["score"].mean().rename("none")
+    after = gains[gains["language"] == MEAN].rename(columns={"metric": "part"}).join(base, on=["part", "layer"])
+    before = after.assign(series=NONE, value=after["none"], low=np.nan, high=np.nan)
+    ends = after[["value", "low", "high"]].add(after["none"], axis=0)
+    return labelled(pd.concat([before, after.assign(series=INTERMEDIATE, **ends)])).assign(quantity="", axis="percent")
+
+
+def robustness_changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`robustness` in the long form: measure, value, low, high; without ``none``."""
+    table = table[table["series"] != NONE].assign(quantity="gain")
+    measures = {"worst": "lowest score of a language", "sd": "standard deviation"}
+    parts = [
+        table.rename(columns={f"{name}_gain": "value", f"{name}_low": "low", f"{name}_high": "high"}).assign(
+            measure=text
+        )
+        for name, text in measures.items()
+    ]
+    return pd.concat(parts)
 
 
 def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
     """What the study shows, over all targets with direct tuning (the last part of ``slopes``)."""
     rows = slopes[slopes["part"] == slopes["part"].iloc[-1]].set_index(["series", "quantity"]).assign(quantity="gain")
-    lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in QUANTITIES.items() if key in rows.index]
+    lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in SENTENCES.items() if key in rows.index]
     medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
     if len(medians):
         least, most = examples_text(medians.iloc[0]), examples_text(medians.iloc[-1])
@@ -409,10 +441,20 @@ def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame
     mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
     if len(mean):
         lower, higher = (mean["high"] < 0).sum(), (mean["low"] > 0).sum()
-        lines.append(
-            f"Of {len(mean)} measures of alignment {lower} fall after intermediate training and {higher} rise."
-        )
+        lines.append(f"Of {len(mean)} measures of alignment intermediate training lowers {lower} and raises {higher}.")
     return lines
+
+
+def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
+    """The verdict table: gains of intermediate training and of direct tuning, mean over languages, by target and
+    measure of alignment, each with its slope over distance."""
+    rows = pd.concat([slopes, alignment])
+    rows = rows[rows["series"].isin([INTERMEDIATE, DIRECT])].set_index(["quantity", "part", "series"])
+    mean = rows.loc["mean"].assign(slope="")
+    for key, row in rows.loc["slope"].assign(quantity="gain").iterrows() if "slope" in rows.index else ():
+        mean.loc[key, "slope"] = with_interval(row)
+    mean = labelled(mean.reset_index())
+    return verdict_table(mean, {"part": "of", "series": "by", "slope": "slope over distance"})
 
 
 def examples_text(row: pd.Series) -> str:

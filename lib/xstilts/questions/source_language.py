@@ -25,7 +25,7 @@ from xstilts.settings import ALL, SOURCE
 from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
 from xstilts.study import NONE, Study
-from xstilts.summaries import with_evidence
+from xstilts.summaries import verdict_table, with_evidence
 from xstilts.target_runs import evaluation_languages, training_sets, tunings
 from xstilts.tasks import TRANSLATED, get
 
@@ -278,37 +278,33 @@ def tables(replicates: Replicates, plan: Design) -> dict[str, pd.DataFrame]:
 # --- the answer --------------------------------------------------------------------------------------------
 
 
-def verdicts(tables: dict[str, pd.DataFrame], plan: Design) -> pd.DataFrame:
-    """What answers the question, on average over languages: column comparison, value, low, high, quantity."""
-    mean = tables["comparisons"].query("group == @MEAN")
-    seen, sources = tables["seen"], over_runs(tables["sources"])
-    parts = [
-        mean.assign(comparison=mean["first"] + " − " + mean["second"]),
-        seen.assign(comparison="a language of phase 2, " + seen["task"]),
-        sources.assign(comparison="target task in " + sources["training"] + f" − {plan.source}"),
-    ]
-    return pd.concat(parts, ignore_index=True)[["comparison", "value", "low", "high", "quantity"]]
-
-
 def over_runs(sources: pd.DataFrame) -> pd.DataFrame:
-    """Of :func:`sources` the mean over runs or, of a single run, that one."""
-    return sources[sources["intermediate"] == sources["intermediate"].iloc[-1]] if len(sources) else sources
+    """Of :func:`sources` the mean over runs or, of a single run, that one: the last."""
+    return sources[sources["intermediate"].isin(sources["intermediate"].tail(1))]
 
 
 def sentences(tables: dict[str, pd.DataFrame], plan: Design) -> list[str]:
-    """What the study shows."""
+    """What the study shows. ``tables``: of :func:`tables`, for the headline metric."""
     mean = tables["comparisons"].query("group == @MEAN and second != @NONE")
     several = mean["first"].map(lambda run: len(plan.trained[run]) > 1).astype(bool)
     questions = {
         f"Phase 2 in several languages instead of {plan.source}": mean[several],
         f"Phase 2 in one other language instead of {plan.source}": mean[~several],
-        f"The target task in another language instead of {plan.source}": over_runs(tables["sources"]),
+        f"TyDiQA trained in another language than {plan.source}": over_runs(tables["sources"]),
     }
     lines = []
     for question, rows in questions.items():
         better, worse = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
         if len(rows):
-            lines.append(f"{question}: of {len(rows)} comparisons {better} are better, {worse} worse.")
+            lines.append(f"{question}: better in {better} of {len(rows)} comparisons, worse in {worse}.")
     for row in tables["seen"].itertuples():
-        lines.append(f"Worth to a language of having been seen by phase 2 (`{row.task}`): {with_evidence(row)}.")
+        lines.append(f"What a language gains by being among those of phase 2 (`{row.task}`): {with_evidence(row)}.")
     return lines
+
+
+def verdicts(tables: dict[str, pd.DataFrame], plan: Design) -> pd.DataFrame:
+    """The verdict table, on average over languages: comparisons of phase 2 and, of phase 3, training languages."""
+    mean = tables["comparisons"].query("group == @MEAN")
+    sources = over_runs(tables["sources"])
+    sources = sources.assign(first="TyDiQA in " + sources["training"], second=f"TyDiQA in {plan.source}")
+    return verdict_table(pd.concat([mean, sources]), {"first": "run", "second": "against"})
