@@ -1,4 +1,4 @@
-"""The commands that README.md and CONTRIBUTING.md show, executed from their own text."""
+"""The commands that README.md, CONTRIBUTING.md and docs/ show, executed from their own text."""
 
 import os
 import re
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from xstilts.io import ROOT
 
-TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
-# of the make that runs the tests: what it was told must not reach the one that a test runs
+PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
+# variables of the make that runs the tests: they must not reach the one that a test runs
 OUTER = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "STUDY", "SEEDS", "SEED", "RUN", "CORES", "GPU", "PROFILE", "CSV")
 
 
@@ -25,18 +26,18 @@ def shown(text: str) -> list[str]:
 
 
 def command(line: str, **instead: object) -> list[str]:
-    """The words of a command that a text shows, with other values for make's variables: what is scaled down for
-    the test is said here, ``command("make study STUDY=xtreme", STUDY=path)``."""
+    """The words of a command that a text shows, with other values for make's variables, where it is scaled down for the
+    test: ``command("make study STUDY=xtreme", STUDY=path)``."""
     assert any(line in shown(text) for text in TEXTS), f"no text shows: {line}"
     program, *words = shlex.split(line)
     if program != "make":
         assert not instead and program.startswith(".venv/bin/"), line
         return [str(Path(sys.executable).with_name(Path(program).name)), *words]
-    given = dict(word.split("=", 1) for word in words[1:]) | {name: str(value) for name, value in instead.items()}
+    values = dict(word.split("=", 1) for word in words[1:]) | {name: str(value) for name, value in instead.items()}
     unset = [part for name in OUTER for part in ("-u", name)]
-    here = [f"ENV={sys.prefix}", "STAMP=pyproject.toml"]  # this environment, which is set up
-    make = ["make", "--no-print-directory", "-C", str(ROOT), words[0], *here]
-    return ["env", *unset, *make, *(f"{name}={value}" for name, value in given.items())]
+    environment = [f"ENV={sys.prefix}", "STAMP=pyproject.toml"]  # this environment, which is set up
+    make = ["make", "--no-print-directory", "-C", str(ROOT), words[0], *environment]
+    return ["env", *unset, *make, *(f"{name}={value}" for name, value in values.items())]
 
 
 def run(line: str, **instead: object) -> str:
