@@ -1,9 +1,13 @@
 """Made-up statistics of a study's target runs, quickly and at any size."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import yaml
 
+from xstilts.io import ROOT
 from xstilts.results import KEYS, task_metrics
 from xstilts.study import Study, load_study
 from xstilts.tasks import get
@@ -95,3 +99,12 @@ def write(stats, folder):
         here.mkdir(parents=True)
         part.to_parquet(here / "stats.parquet", index=False)
         (here / "run.json").write_text("{}")
+
+
+def run_cells(notebook, study):
+    """Execute the code cells of a notebook on the study of a file, in this process; the names that they bind."""
+    names = {"display": str}
+    for cell in json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(re.sub(r'^study = ".*?"', f'study = "{study}"', "".join(cell["source"])), names)
+    return names

@@ -4,13 +4,17 @@ and in coverage; then its notebook on real files, from a tiny checkpoint."""
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import theilslopes
 from sklearn.isotonic import IsotonicRegression
 
+import distance_truth
 import mirror
-from synthetic import known, statistics, study
-from xstilts import results
+from synthetic import known, run_cells, statistics, study
+from toy import build_checkpoint
+from xstilts import phases, results
 from xstilts.errors import UserError
+from xstilts.io import ROOT
 from xstilts.questions import distance
 from xstilts.questions.distance import ALL_TARGETS, DIFFERENCE, INTERMEDIATE, MEDIAN
 from xstilts.results import MEAN
@@ -398,3 +402,70 @@ def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_l
     assert {"source", "sw", "te"} < languages["tydiqa"] and {"source", "ta", "eu"} < languages["udpos"]
     shared = [run for run in list_runs(base) if run in list_runs(xtreme)]
     assert len(shared) == len(list_runs(base)) - 1 and all(run.folder(base) == run.folder(xtreme) for run in shared)
+
+
+# --- the answer and the notebook ---------------------------------------------------------------------------
+
+
+def test_the_answer_says_what_the_intervals_say():
+    head = ["part", "series", "quantity", "value", "low", "high", "languages", "seeds"]
+    rows = [
+        ("xnli", INTERMEDIATE, "mean", 9.0, 8.0, 10.0), (ALL_TARGETS, INTERMEDIATE, "mean", -1.2, -2.0, -0.4),
+        (ALL_TARGETS, INTERMEDIATE, "slope", -8.0, -15.0, 1.0), (ALL_TARGETS, DIRECT, "mean", 5.0, 4.0, 6.0),
+        (ALL_TARGETS, DIFFERENCE, "mean", 6.2, 5.0, 7.0), (ALL_TARGETS, "mnli", "mean", 1.0, 0.5, 2.0),
+    ]  # fmt: skip
+    slopes = pd.DataFrame([(*row, 7, 5) for row in rows], columns=head)
+    aligned = [
+        ("cka", INTERMEDIATE, "mean", -9.0, -10.0, -8.0),
+        ("accuracy", INTERMEDIATE, "mean", 1.0, np.nan, np.nan),
+    ]
+    alignment = pd.DataFrame([(*row, 7, 5) for row in aligned], columns=head)
+    worth = pd.DataFrame({"language": MEDIAN, "run": INTERMEDIATE, "examples": [np.inf, 0.0, 347.0]})
+    worth = worth.assign(smallest=10, largest=3000)
+    assert distance.sentences(slopes, alignment, worth) == [
+        "Gain of intermediate training in the source language, mean over the other languages: −1.2 [−2.0, −0.4].",
+        "Change of this gain from distance 0 to 1: −8.0 [−15.0, 1.0], no evidence.",
+        "Direct tuning minus intermediate training: +6.2 [5.0, 7.0].",
+        "Direct tuning equals intermediate training with <10 to >3,000 examples (medians, by target).",
+        "Of 2 measures of alignment intermediate training lowers 1 and raises 0.",
+    ]
+    assert distance.examples_text(worth.iloc[2]) == "350"
+    table = distance.verdicts(slopes, alignment)
+    assert table["verdict"].tolist() == ["helps", "hurts", "helps", "hurts", "no evidence"]
+    assert table["of"].tolist() == ["XNLI", "mean", "mean", "linear CKA", "retrieval accuracy"]
+    assert table["slope over distance"].tolist() == ["", "−8.0 [−15.0, 1.0]", "", "", ""]
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
+def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path):
+    """The phases as their notebooks call them, then the cells of this one in order, on a run too few."""
+    build_checkpoint(tmp_path / "encoder")
+    keys = {
+        "based_on": "files-distance", "name": "toy", "runs": str(tmp_path), "figures": str(tmp_path / "figures"),
+        "encoder": {"checkpoint": str(tmp_path / "encoder")}, "intermediate": ["none", "sick", "mrpc"],
+        "targets": ["udpos", "tatoeba"], "languages": ["en", "de", "fi", "ko"],
+        "files": {"limits": {"train": 30, "dev": 16, "test": 16}},
+        "further": {"direct": {"targets": ["udpos"], "examples": [10, 0]}},
+        "training": {"intermediate": {"steps": 3}, "target": {"steps": 3, "batch_size": 4}},
+    }  # fmt: skip
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    toy = load_study(path)
+    source = open_source(toy)
+    phases.encoder(toy, source, 1)
+    phases.intermediate(toy, source, "sick", 1)
+    for run in list_runs(toy):
+        if run.phase == "targets" and run.intermediate != "mrpc":
+            list(phases.targets(toy, source, run.intermediate, run.bundle, 1))
+            (run.folder(toy) / "run.json").write_text("{}")
+    space = run_cells("5-distance", path)
+    distance_truth.check(toy, ["sick"], ["de", "fi", "ko"])
+    text = (toy.figures_folder / "answer.md").read_text(encoding="utf-8")
+    assert "On real text" in text and "- Missing: `mrpc` (7 scores).\n" in text
+    for name in distance_truth.FIGURES:
+        assert (toy.figures_folder / f"{name}.png").stat().st_size > 1000
+        assert (toy.figures_folder / f"{name}.csv").stat().st_size > 100
+    aligned = pd.read_parquet(toy.own_folder / "distance" / "alignment.parquet")
+    assert set(aligned["part"]) == set(distance.METRICS)
+    assert {"syntactic", "phonological", "genetic", "geographic"} <= set(space["by_distance"]["over"])
+    assert (space["by_distance"]["held"] == "").all(), "three languages are too few to hold anything fixed"

@@ -9,9 +9,9 @@ import yaml
 import commands
 import small
 import toy
+from synthetic import run_cells, wanted
 from synthetic import statistics as noisy_statistics
 from synthetic import study as make_study
-from synthetic import wanted
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.io import ROOT
@@ -254,12 +254,45 @@ def test_only_whole_trainings_of_tydiqa_count_and_each_once(study):
     assert stats.query("intermediate == 'none > qab'")["numerator"].min() > 0
 
 
-def test_what_has_not_run_is_missing_and_its_averages_too(study):
-    write(study, without={("squad1@qab", 1), ("squad1@qab", 2), ("mnli", 2)})
-    _, made = tables(study)
-    table = made["comparisons"].set_index(["first", "second", "group"]).sort_index()
-    assert table.loc[("mnli", "none", MEAN), "seeds"] == 1
-    assert table.loc[("squad1@qab", "squad1"), "value"].isna().all() and made["seen"]["value"].isna().all()
+def test_the_answer_follows_the_numbers(study):
+    write(study)
+    plan, made = tables(study)
+    assert source_language.sentences(made, plan) == [
+        "Phase 2 in several languages instead of qaa: better in 1 of 1 comparisons, worse in 0.",
+        "Phase 2 in one other language instead of qaa: better in 0 of 1 comparisons, worse in 1.",
+        "TyDiQA trained in another language than qaa: better in 1 of 3 comparisons, worse in 2.",
+        "What a language gains by being among those of phase 2 (`squad1`): +8.0 [8.0, 8.0].",
+    ]
+    table = source_language.verdicts(made, plan).set_index(["run", "against"])["verdict"]
+    assert table["squad1@all=60", "squad1"] == "helps" and table["TyDiQA in qab", "TyDiQA in qaa"] == "hurts"
+
+
+def test_the_notebook_shows_an_unfinished_study(study):
+    write(study, noise=0.5, without={("squad1@qab", 1), ("squad1@qab", 2), ("mnli", 2)})
+    made = run_cells("6-source-language", study.path)["exact"]
+    table = made["comparisons"].set_index(["first", "second", "group"])["seeds"].to_dict()
+    assert table["mnli", "none", MEAN] == 1 and table["squad1@qab", "squad1", MEAN] == 0
+    assert made["seen"]["value"].isna().all()
+    answer = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
+    assert "- Missing, or of fewer seeds: `squad1@qab`, `mnli`.\n" in answer and "| missing |" in answer
+    figures = {path.stem for path in study.figures_folder.glob("*.png")}
+    assert figures == {f"{name}-exact_match" for name in ("languages", "phase2", "matrix", "sources")}
+    assert len(list(study.figures_folder.glob("*-f1.csv"))) == 4
+    kept = pd.read_parquet(study.own_folder / "source-language" / "factors.parquet")
+    assert set(kept["metric"]) == set(source_language.METRICS)
+
+
+def test_without_trainings_in_other_languages_phase_3_is_not_asked(study):
+    alone = make_study(
+        study.folder.parent, "alone", intermediate=["none", "mnli"], targets=["tydiqa"], bundle="each",
+        question="source-language", micro={"languages": CODES}, figures=study.figures,
+    )  # fmt: skip
+    write(alone)
+    names = run_cells("6-source-language", alone.path)
+    assert names["design"].tuned == {} and all(
+        names["exact"][table].empty for table in ("matrix", "sources", "factors")
+    )
+    assert names["lines"] == []
 
 
 def test_a_study_that_does_not_score_tydiqa_is_refused(tmp_path):
@@ -322,6 +355,8 @@ def test_the_question_on_real_files(tmp_path):
     stats = source_language.read(study, open_source(study))
     assert set(stats["intermediate"]) == {"none", "none > zh", "none > all"}
     assert set(stats["language"]) == {"en", "id", "ko", "sw"}
-    said = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
-    assert "On real text" in said and "is English (en) the best language to train on?" in said and "issing" not in said
+    answer = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
+    assert (
+        "On real text" in answer and "TyDiQA trained in another language than en" in answer and "issing" not in answer
+    )
     assert (study.figures_folder / "6-source-language.html").is_file()

@@ -156,6 +156,8 @@ def with_interval(row: Any) -> str:
     if not np.isfinite(row.value):
         return "missing"
     sign = "+" if row.quantity == "gain" else ""
+    if not np.isfinite(row.low):
+        return f"{round(float(row.value), 1) + 0.0:{sign}.1f} (one seed: no interval)".replace("-", "−")
     low, high = (_bound(float(bound), row.low > 0 or row.high < 0) for bound in (row.low, row.high))
     return f"{round(float(row.value), 1) + 0.0:{sign}.1f} [{low}, {high}]".replace("-", "−")
 

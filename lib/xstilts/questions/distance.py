@@ -434,9 +434,9 @@ def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame
     lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in SENTENCES.items() if key in rows.index]
     medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
     if len(medians):
-        least, most = examples_text(medians.iloc[0]), examples_text(medians.iloc[-1])
+        texts = dict.fromkeys(examples_text(row) for _, row in medians.iloc[[0, -1]].iterrows())
         lines.append(
-            f"Direct tuning equals intermediate training with {least} to {most} examples (medians, by target)."
+            f"Direct tuning equals intermediate training with {' to '.join(texts)} examples (medians, by target)."
         )
     mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
     if len(mean):
