@@ -100,19 +100,20 @@ def language_gains(replicates: Replicates, runs: Names, targets: Names, codes: N
     draws by language (those without a gain are left out) and the fewest seeds that any rests on."""
     draws, counts = {}, []
     for code in codes:
-        pairs = [
-            (replicates.of(run, target, [code]), replicates.of(NONE, target, [code]))
-            for target in targets
-            for run in runs
-            if (NONE, target, code) in replicates.score
-        ]
-        if pairs:
-            gain = mean_of([(ours[0] - none[0], ours[1] - none[1]) for ours, none in pairs])
-            drawn, seeds = replicates.draws(*gain)
+        shared = [target for target in targets if (NONE, target, code) in replicates.score]
+        gains = [gain(replicates, run, target, code) for target in shared for run in runs]
+        if gains:
+            drawn, seeds = replicates.draws(*mean_of(gains))
             if seeds:
                 draws[code] = drawn
                 counts.append(seeds)
     return pd.DataFrame(draws).T, min(counts, default=0)
+
+
+def gain(replicates: Replicates, run: str, target: str, code: str) -> tuple[np.ndarray, np.ndarray]:
+    """([seeds], [seeds, resamples]) of a run less those of ``none``."""
+    ours, none = replicates.of(run, target, [code]), replicates.of(NONE, target, [code])
+    return ours[0] - none[0], ours[1] - none[1]
 
 
 def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, averaged: Names, codes: Names) -> Gains:
@@ -170,8 +171,8 @@ def theil_sen(distance: np.ndarray, values: np.ndarray) -> np.ndarray:
     1968); NaN where none is left. scipy.stats.theilslopes for many resamples at once."""
     first, second = np.triu_indices(distance.shape[-1], 1)
     run, rise = distance[..., second] - distance[..., first], values[..., second] - values[..., first]
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN: one language drawn every time
+    # all NaN where one language is drawn every time
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         return np.nanmedian(np.where(run == 0, np.nan, rise / run), axis=-1)
 
 
@@ -180,17 +181,16 @@ def slope_draws(
 ) -> np.ndarray:
     """Draws of the Theil-Sen slope of gains over ``distance``, languages resampled too. With covariates ``held``
     fixed it is that of what least squares on them leaves of gain and distance (Frisch-Waugh-Lovell)."""
-    count, resamples = len(draws), draws.shape[1] - 1
-    languages = np.vstack([np.arange(count), rng.integers(count, size=(resamples, count))])
+    count = len(draws)
+    languages = np.vstack([np.arange(count), rng.integers(count, size=(draws.shape[1] - 1, count))])
     values = np.where(draws.isna(), draws.iloc[:, :1], draws)
-    gain, apart = np.take_along_axis(values.T, languages, axis=1), distance.to_numpy()[languages]
+    gains, apart = np.take_along_axis(values.T, languages, axis=1), distance.to_numpy()[languages]
     if held is not None:
         covariates = np.concatenate([np.ones((count, 1)), held], axis=1)[languages]
-        gain, apart = (
-            part - (covariates @ (np.linalg.pinv(covariates) @ part[..., None]))[..., 0] for part in (gain, apart)
-        )
+        residual = np.eye(count) - covariates @ np.linalg.pinv(covariates)
+        gains, apart = ((residual @ part[..., None])[..., 0] for part in (gains, apart))
         apart = np.where(np.abs(apart).max(axis=1, keepdims=True) < 1e-9, 0, apart).round(9)  # rounding alone is left
-    return theil_sen(apart, gain)
+    return theil_sen(apart, gains)
 
 
 def against_distance(gains: Gains, distance: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
@@ -252,16 +252,15 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
 def training_sizes(study: Study, source: KeptSource) -> pd.DataFrame:
     """Points of the learning curves, one row each: target, language (it is trained in), run (its name in
     :func:`read_stats`) and examples, on how many it is really trained; of two that are the same the whole set."""
-    rows = []
-    for tuning in tunings(study, source, DIRECT):
+    points = {}
+    for tuning in sorted(tunings(study, source, DIRECT), key=lambda tuning: tuning.examples == 0):
         task = study.training_task(TASKS[tuning.target])
         whole = sum(source.size(task, *part) for part in tuning.training_sets(study, source))
         examples = min(tuning.phase(study).examples or whole, whole)
         language, series = (tuning.language, DIRECT) if tuning.language else (study.source_language, SOURCE)
-        rows.append((tuning.target, language, f"{series}={tuning.examples}", examples, tuning.examples == 0))
-    table = pd.DataFrame(rows, columns=["target", "language", "run", "examples", "whole"])
-    table = table.sort_values(["target", "language", "examples", "whole"], ignore_index=True)
-    return table.drop_duplicates(["target", "language", "examples"], keep="last").drop(columns="whole")
+        points[tuning.target, language, examples] = f"{series}={tuning.examples}"
+    rows = [(target, language, run, examples) for (target, language, examples), run in sorted(points.items())]
+    return pd.DataFrame(rows, columns=["target", "language", "run", "examples"])
 
 
 def learning_curves(replicates: Replicates, sizes: pd.DataFrame, codes: Names) -> pd.DataFrame:
@@ -383,12 +382,7 @@ def deviation(draws: np.ndarray) -> np.ndarray:
 
 # --- the answer --------------------------------------------------------------------------------------------
 
-SERIES = {
-    INTERMEDIATE: "intermediate training (mean of the runs)",
-    DIRECT: "direct tuning",
-    SOURCE: "zero-shot, trained on as many of the source language",
-    NONE: "none",
-}
+SERIES = {INTERMEDIATE: "intermediate training", DIRECT: "direct tuning", SOURCE: "zero-shot, as many examples"}
 SENTENCES = {
     (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over the other languages",
     (INTERMEDIATE, "slope"): "Change of this gain from distance 0 to 1",
@@ -403,29 +397,6 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(
         series=rows["series"].map(SERIES), part=[METRICS.get(part, title(part)) for part in rows["part"]]
     )
-
-
-def layer_curves(layers: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
-    """Alignment by layer, mean over seeds and languages: ``none`` and, with the interval of the difference,
-    ``INTERMEDIATE``. ``layers``: of :func:`read_layers`; ``gains``: of :func:`layer_gains`."""
-    base = layers[layers["intermediate"] == NONE].groupby(["metric", "layer"])["score"].mean().rename("none")
-    after = gains[gains["language"] == MEAN].rename(columns={"metric": "part"}).join(base, on=["part", "layer"])
-    before = after.assign(series=NONE, value=after["none"], low=np.nan, high=np.nan)
-    ends = after[["value", "low", "high"]].add(after["none"], axis=0)
-    return labelled(pd.concat([before, after.assign(series=INTERMEDIATE, **ends)])).assign(quantity="", axis="percent")
-
-
-def robustness_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of :func:`robustness` in the long form: measure, value, low, high; without ``none``."""
-    table = table[table["series"] != NONE].assign(quantity="gain")
-    measures = {"worst": "lowest score of a language", "sd": "standard deviation"}
-    parts = [
-        table.rename(columns={f"{name}_gain": "value", f"{name}_low": "low", f"{name}_high": "high"}).assign(
-            measure=text
-        )
-        for name, text in measures.items()
-    ]
-    return pd.concat(parts)
 
 
 def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
@@ -449,11 +420,12 @@ def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
     """The verdict table: gains of intermediate training and of direct tuning, mean over languages, by target and
     measure of alignment, each with its slope over distance."""
     rows = pd.concat([slopes, alignment])
-    rows = rows[rows["series"].isin([INTERMEDIATE, DIRECT])].set_index(["quantity", "part", "series"])
+    rows = labelled(rows[rows["series"] != DIFFERENCE].rename(columns={"quantity": "what"}))
+    rows = rows.set_index(["what", "part", "series"])
     mean = rows.loc["mean"].assign(slope="")
-    for key, row in rows.loc["slope"].assign(quantity="gain").iterrows() if "slope" in rows.index else ():
-        mean.loc[key, "slope"] = with_interval(row)
-    mean = labelled(mean.reset_index())
+    if "slope" in rows.index:
+        mean["slope"] = rows.loc["slope"].apply(with_interval, axis=1)
+    mean = mean.fillna({"slope": ""}).reset_index()
     return verdict_table(mean, {"part": "of", "series": "by", "slope": "slope over distance"})
 
 

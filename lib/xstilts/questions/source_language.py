@@ -177,14 +177,13 @@ def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
     single = [run for run, codes in plan.trained.items() if len(codes) == 1]
     for task in dict.fromkeys(plan.tasks[run] for run in single):
         runs = [run for run in single if plan.tasks[run] == task]
-        regressor = {code: [code in plan.trained[run] for run in runs] for code in plan.languages}
-        trained = pd.DataFrame(regressor, runs, dtype=float)
+        trained = np.array([[code in plan.trained[run] for code in plan.languages] for run in runs], float)
         # by Frisch and Waugh the residual of the regressor on runs and languages: of a full table, double centring
-        rest = trained.sub(trained.mean()).sub(trained.mean(axis=1), axis=0) + trained.to_numpy().mean()
-        total = (rest**2).to_numpy().sum()
+        rest = trained - trained.mean(axis=0) - trained.mean(axis=1, keepdims=True) + trained.mean()
+        total = (rest**2).sum()
         if total > 1e-9:  # else the runs are of one language, or none of theirs is scored
-            weights = (rest / total).stack().items()
-            contrasts[(task,)] = sum(weight * average(replicates, run, [code]) for (run, code), weight in weights)
+            scores = np.array([[average(replicates, run, [code]) for code in plan.languages] for run in runs])
+            contrasts[(task,)] = np.tensordot(rest / total, scores, 2)
             counts.append(len(runs))
     return estimates(replicates, contrasts, ("task",)).assign(runs=counts, quantity="gain")
 
