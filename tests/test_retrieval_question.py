@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,7 +89,7 @@ def test_the_mean_of_the_runs_is_over_those_in_the_source_language(table, tuning
 
 
 def test_what_tuning_is_worth_is_a_gain_of_none(made):
-    gain = only(retrieval.tuning_gain(*made, "a"), metric="main", target="tatoeba", language=MEAN)
+    gain = only(retrieval.tuning_gain(*made, "a"), target="tatoeba", language=MEAN)
     stats = made[0].query("intermediate == 'none' and metric == 'accuracy'")
     scores = results.scores(stats.drop(columns="tuning")).groupby("training_language")["value"].mean()
     assert gain.loc["tuned", "value"] == pytest.approx(scores["source"] - scores["untrained"], abs=1e-9)
@@ -134,65 +135,84 @@ def test_layers_of_one_seed_have_no_interval():
     assert (gains["seeds"] == 1).all() and gains["low"].isna().all()
 
 
+def test_the_answer_is_what_the_intervals_say(table):
+    lines = retrieval.sentences(table, retrieval.layer_gains(layered({"none": [0, 0], "mnli": [-9, -10]})))
+    assert lines[0] == "Raw: on average over the targets 1 of 3 runs help, 1 hurt."
+    assert lines[1] == "Tuned: on average over the targets 1 of 3 runs help, 0 hurt."
+    assert lines[2:4] == [
+        "Language bias falls by the mean of the runs in 1 of 2 cases and rises in 1.",
+        "Raw: the mean of the runs hurts at 1 of 2 layers.",
+    ]
+    verdicts = only(retrieval.verdicts(table), ["encoder", "target"])["verdict"]
+    assert verdicts["raw", "Tatoeba"] == "hurts" and verdicts["tuned", "all targets"] == "helps"
+
+
+def test_a_run_that_is_not_there_leaves_its_averages_empty_and_its_cells_hatched(made):
+    stats, expected = made
+    is_gone = (stats["intermediate"] == "squad1") & (stats["tuning"] == "tuned") & (stats["target"] == "lareqa")
+    gaps = retrieval.missing(expected, stats[~is_gone])
+    assert len(gaps) == 3 * 4 and set(gaps["target"]) == {"lareqa"} and set(gaps["intermediate"]) == {"squad1"}
+    table = retrieval.estimates(stats[~is_gone], expected, "a")
+    assert only(retrieval.verdicts(table), ["encoder", "target"])["verdict"]["tuned", "all targets"] == "missing"
+    figure = retrieval.language_heatmap(table, LANGUAGES, "lareqa")
+    tuned = figure.axes[1].collections[0].get_array().reshape(-1, len(LANGUAGES))  # a row per run and their mean
+    assert np.ma.getmaskarray(tuned).all(axis=1).tolist() == [False, True, False, True]
+    plt.close(figure)
+
+
+def test_figures_show_what_the_tables_hold(table, curves):
+    bias = retrieval.bias_panels(table, {"lareqa": pd.Series(25.0, LANGUAGES)})
+    assert [text.get_text() for text in bias.axes[0].get_yticklabels()] == RUNS
+    panels = retrieval.recall_panels(curves)
+    none = only(curves, target="lareqa", tuning="raw", quantity="score").loc["none", "value"]
+    assert panels.axes[1].lines[0].get_ydata().tolist() == none.tolist()
+    gain = only(curves, target="lareqa", tuning="raw", quantity="gain").loc[ALL_RUNS, "value"]
+    assert panels.axes[3].lines[0].get_ydata().tolist() == gain.tolist()
+    plt.close("all")
+
+
 def test_a_share_of_the_pool_is_that_of_the_querys_language(monkeypatch):
     """Mewsli-X: a pool of more languages than ask, one of them with most of it."""
-    pool = {"language": ["en"] * 6 + ["sw"] * 3 + ["de"]}
-    source = SimpleNamespace(load=lambda task, split, code: pool)
+    source = SimpleNamespace(load=lambda *_: {"language": ["en"] * 6 + ["sw"] * 3 + ["de"]})
     monkeypatch.setattr(retrieval, "pool_languages", lambda *_: ["mul"])
     queries = pd.DataFrame({"target": ["mewslix"] * 3 + ["tatoeba"], "language": ["de", "en", "ta", "de"]})
-    assert retrieval.pool_shares(load_study("tour"), source, queries)["mewslix"].to_dict() == {
-        "de": 10,
-        "en": 60,
-        "ta": 0,
-    }
+    shares = retrieval.pool_shares(load_study("tour"), source, queries)
+    assert shares["mewslix"].to_dict() == {"de": 10, "en": 60, "ta": 0} and "tatoeba" not in shares
 
 
-FURTHER = {
-    "runs": ["none", "squad1"], "targets": ["tatoeba", "lareqa", "mewslix"],
-    "training_languages": ["untrained", "source"],
-}  # fmt: skip
-MICRO = {
-    "name": "toy", "question": "retrieval", "intermediate": ["none", "squad1"], "targets": ["tatoeba"],
-    "micro": {
-        "languages": ["qaa", "qab", "qag"], "documents": 800, "parallel": {"test": 20},
-        "span": {"train": 100, "dev": 20, "test": 20}, "ranking": {"train": 60, "test": 12},
-    },
-    "encoder": {"pretrain": {"steps": 10, "log_every": 10}},
-    "retrieval": {"layer": 1, "layers": "all"},
-    "further": {"retrieval": FURTHER},
-    "training": {
-        "intermediate": {"steps": 4, "learning_rate": 0.001}, "target": {"steps": 4},
-        "retrieval": {"epochs": 0, "steps": 4, "learning_rate": 0.001},
-        "max_length": dict.fromkeys(("classification", "choice", "tagging", "span", "retrieval", "mlm"), 158),
-    },
+FURTHER = {"targets": ["tatoeba", "lareqa", "mewslix"], "training_languages": ["untrained", "source"]}
+TUNING = {"epochs": 0, "steps": 4, "learning_rate": 0.001}
+TOY = {
+    "question": "retrieval", "intermediate": ["none", "squad1"], "targets": ["tatoeba"],
+    "retrieval": {"layer": 1, "layers": "all"}, "training": small.SMALL["training"] | {"retrieval": TUNING},
+    "further": {"retrieval": FURTHER | {"runs": ["none", "squad1"]}},
 }  # fmt: skip
 
 
-def write(folder: Path, values: dict, **changes) -> Path:
-    path = folder / f"{values['name']}.yaml"
-    path.write_text(yaml.safe_dump(values | {"runs": str(folder / "runs"), "figures": str(folder)} | changes))
-    return path
-
-
-def answered(path: Path, targets: list[str]) -> pd.DataFrame:
-    """Run a study to its answer; the estimates that its notebook left."""
+def answered(path: Path) -> pd.DataFrame:
+    """Run a study to its answer; the estimates that its notebook wrote."""
     small.but_the_answer(path)
     commands.run("make study STUDY=retrieval", STUDY=path)
     study = load_study(path)
-    for name in ("gains", "layers", "recall", "bias", *(f"languages-{target}" for target in targets)):
-        for kind in ("png", "svg", "csv"):
-            assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
+    table = pd.read_parquet(study.own_folder / "retrieval" / "estimates.parquet")
+    for name in (
+        "gains",
+        "layers",
+        "recall",
+        "bias",
+        *(f"languages-{name}" for name in set(table["target"]) - {MACRO}),
+    ):
+        assert all((study.figures_folder / f"{name}.{kind}").stat().st_size > 100 for kind in ("png", "svg", "csv"))
     text = (study.figures_folder / "answer.md").read_text("utf-8")
-    assert "**Raw**" in text and "**Tuned**" in text and "Language bias in LAReQA" in text and "Missing" not in text
+    assert "| encoder | target |" in text and "Missing" not in text and table["value"].notna().all()
     assert (study.figures_folder / "8-retrieval.html").stat().st_size > 10_000
-    return pd.read_parquet(study.own_folder / "retrieval" / "estimates.parquet")
+    return table
 
 
 def test_the_question_on_the_micro_world(tmp_path):
-    table = answered(write(tmp_path, MICRO), ["tatoeba", "lareqa", "mewslix"])
+    table = answered(small.write(tmp_path, "toy", **TOY))
     assert set(table["target"]) == {"tatoeba", "lareqa", "mewslix", MACRO}
     assert set(table["intermediate"]) == {"none", "squad1", ALL_RUNS} and set(table["tuning"]) == {"raw", "tuned"}
-    assert table["value"].notna().all()
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
@@ -201,43 +221,39 @@ def test_the_question_on_real_files(tmp_path):
     data = few_examples(tmp_path / "data")
     text = [line for path in sorted(data.rglob("*.eng")) for line in path.read_text("utf-8").splitlines()]
     values = yaml.safe_load((ROOT / "params/files-retrieval.yaml").read_text("utf-8"))
-    values["files"] = {"root": str(data)}
+    values |= {"files": {"root": str(data)}, "runs": str(tmp_path / "runs"), "figures": str(tmp_path)}
     values["encoder"] = {"checkpoint": str(build_checkpoint(tmp_path / "checkpoint", text))}
     values["intermediate"] = values["further"]["retrieval"]["runs"] = ["none"]
     values["training"]["retrieval"]["steps"] = 4
-    table = answered(write(tmp_path, values), ["tatoeba", "lareqa"])
-    assert set(table["target"]) == {"tatoeba", "lareqa", MACRO} and table["value"].notna().all()
-    assert {"en", "de", "th"} <= set(table["language"])
+    (tmp_path / "files.yaml").write_text(yaml.safe_dump(values))
+    table = answered(tmp_path / "files.yaml")
+    assert set(table["target"]) == {"tatoeba", "lareqa", MACRO} and {"en", "de", "th"} <= set(table["language"])
 
 
 def few_examples(folder: Path) -> Path:
     """The first lines and articles of the real files, in their layout."""
-    for code in ("deu", "tha"):
-        for side in (code, "eng"):
-            name = f"tatoeba/tatoeba.{code}-eng.{side}"
-            lines = (DATA / name).read_text("utf-8").splitlines(keepends=True)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("".join(lines[:30]), "utf-8")
-    names = [f"lareqa/xquad-r/{code}.json" for code in ("en", "de", "th")]
+    names = [f"tatoeba/tatoeba.{code}-eng.{side}" for code in ("deu", "tha") for side in (code, "eng")]
+    names += [f"lareqa/xquad-r/{code}.json" for code in ("en", "de", "th")]
     names += [path.relative_to(DATA).as_posix() for path in sorted(DATA.glob("tydiqa-goldp/*/tydiqa.goldp.en.*.json"))]
     for name in names:
-        document = json.loads((DATA / name).read_text("utf-8"))
-        document["data"] = [part | {"paragraphs": part["paragraphs"][:3]} for part in document["data"][:20]]
-        document["data"] = document["data"][: 2 if "lareqa" in name else 20]
+        text = (DATA / name).read_text("utf-8")
+        if name.endswith(".json"):
+            articles = json.loads(text)["data"][: 2 if "lareqa" in name else 20]
+            text = json.dumps({"data": [part | {"paragraphs": part["paragraphs"][:3]} for part in articles]})
+        else:
+            text = "".join(text.splitlines(keepends=True)[:30])
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(document), "utf-8")
+        (folder / name).write_text(text, "utf-8")
     return folder
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"further": {}}, "further: the question of retrieval is asked of further retrieval targets"),
-        ({"further": {"more": {"targets": ["xnli"], "training_languages": ["source"]}}}, "asked of further retrieval"),
+        ({"further": {"more": {"targets": ["xnli"], "training_languages": ["source"]}}},
+         "further: the question of retrieval is asked of further retrieval targets"),
         ({"further": {"retrieval": FURTHER | {"targets": ["bucc"]}}},
          r"further.retrieval.targets: bucc has no training set; give it training_languages: \[un"),
-        ({"further": {"retrieval": FURTHER | {"targets": ["xquad"]}}},
-         r'training_languages: "untrained" is for retrieval; xquad must be trained'),
         ({"training": {"retrieval": {"steps": 4, "epochs": 0, "evaluate_every": 2}}},
          r"training.retrieval.evaluate_every: dual encoders keep their last weights"),
         ({"source": "files", "source_language": "en", "intermediate": ["none"], "micro": {},
@@ -249,12 +265,14 @@ def few_examples(folder: Path) -> Path:
 )  # fmt: skip
 def test_a_study_that_cannot_be_run_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        load_study(write(tmp_path, MICRO, **changes))
+        load_study(small.write(tmp_path, "toy", **TOY | changes))
 
 
 def test_hyperparameters_are_xtreme_rs_unless_a_study_says_otherwise(tmp_path):
-    phase = load_study(write(tmp_path, MICRO, training={})).phase("retrieval", "squad1")
+    study = load_study(small.write(tmp_path, "toy", **TOY | {"training": {}}))
+    phase = study.phase("retrieval", "squad1")
     assert (phase.epochs, phase.batch_size, phase.accumulate, phase.learning_rate) == (3, 4, 4, 2e-5)
-    study = load_study(write(tmp_path, MICRO, training={"overrides": {"retrieval/mewslix": {"batch_size": 8}}}))
+    changed = {"training": {"overrides": {"retrieval/mewslix": {"batch_size": 8}}}}
+    study = load_study(small.write(tmp_path, "toy", **TOY | changed))
     assert study.phase("retrieval", "mewslix").batch_size == 8 and study.phase("retrieval", "squad1").batch_size == 4
     assert get("lareqa").training_set == get("tatoeba").training_set == "squad1"
