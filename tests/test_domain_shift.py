@@ -12,14 +12,11 @@ import commands
 import small
 from toy import build_checkpoint
 from xstilts.errors import UserError
-from xstilts.features import learnable
 from xstilts.io import ROOT
 from xstilts.questions import domain_shift as shift
 from xstilts.questions.domain_shift import AGAINST, DROP, FARTHER, IN, LESS, MORE, NEARER, OUT, WORST
 from xstilts.results import ZERO_SHOT
-from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.target_runs import training_sets
 from xstilts.tasks import get
 
 DATA = (ROOT / "../shared/data").resolve()
@@ -200,13 +197,14 @@ def test_the_answer_counts_what_the_intervals_show():
     groups = GROUPS | {FARTHER: ["qah"], NEARER: ["qab"]}
     table = shift.crossed_estimates(stats, "xcopa", topics, RUNS, groups, np.random.default_rng(0))
     rho = pd.DataFrame({"rho": [-0.5], "low": [-0.9], "high": [0.1]})
-    better = "another language than the source is better in {} of 1 comparisons, worse in 0."
-    assert shift.sentences(table, rho)[:4] == [
-        f"In the farther half, in-domain: {better.format(0)}", f"In the farther half, out-of-domain: {better.format(1)}",
-        "Scores drop under shift in 2 of 2 comparisons.",
-        "The gain over `none` neither falls nor rises for certain with the distance of the domain (Spearman's ρ −0.50 "
-        "[−0.90, 0.10]).",
-    ]  # fmt: skip
+    lines = shift.sentences(table, rho)
+    assert (
+        lines[0].startswith("In the farther half, in-domain:")
+        and "better in 0 of 1 comparisons, worse in 0" in lines[0]
+    )
+    assert lines[1].startswith("In the farther half, out-of-domain:") and "better in 1 of 1" in lines[1]
+    assert lines[2] == "Scores drop under shift in 2 of 2 comparisons."
+    assert lines[3].startswith("The gain over `none` neither falls nor rises") and "−0.50 [−0.90, 0.10]" in lines[3]
     assert shift.verdicts(table)["gain"].tolist() == ["+0.0 [0.0, 0.0]", "+100.0 [100.0, 100.0]"]
     figure = shift.language_heatmap(table[(table["quantity"] == AGAINST) & (table["side"] != DROP)], CODES, "Gain")
     assert [text.get_text() for text in figure.axes[0].texts] == ["+0.0"] * 5 + ["+100.0*"]
@@ -297,14 +295,3 @@ def test_the_files_study_from_a_checkpoint_to_its_answer(tmp_path):
     against = runs[runs["quantity"] == AGAINST]
     assert set(map(shift.run_name, against["side"], against["trained_in"])) == {"copa@sw=9", "copa@all=9", "xnli@sw"}
     assert (study.figures_folder / "drop.png").is_file() and "missing" not in text.lower() and "nan" not in text
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
-def test_copa_in_other_languages_is_none_of_what_xcopa_is_scored_on():
-    source, copa = open_source(load_study("files-domain-shift")), get("copa")
-    parts = training_sets("copa@all", copa, ("all",), source)
-    assert parts == [("train", "en"), *(("mt", code) for code in "et id it sw th tr vi zh".split())]
-    for split, code in parts[1:]:
-        train, test = source.load(copa, split, code), source.load(get("xcopa"), "test", code)
-        assert len(train) == 100 and learnable(copa, train) == list(range(100))
-        assert not {repr(row["choices"]) for row in train} & {repr(row["choices"]) for row in test}

@@ -10,7 +10,7 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.features import learnable
-from xstilts.io import read_record
+from xstilts.io import ROOT, read_record
 from xstilts.runs import Fingerprints, Run
 from xstilts.settings import FilesSettings, HubSettings, MicroSettings, Sizes
 from xstilts.sources import open_source
@@ -157,3 +157,14 @@ def test_the_micro_world_translates_without_mistakes():
         rows = source.load(task, "mt", "qad")
         assert rows[:] == source.load(task, "train", "qad")[:] and learnable(task, rows) == list(range(20))
     assert source.languages(get("xnli"), "mt") == source.languages(get("tatoeba"), "mt") == []
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data")
+def test_copa_in_other_languages_is_none_of_what_xcopa_is_scored_on():
+    source, copa = open_source(load_study("files-domain-shift")), get("copa")
+    parts = training_sets("copa@all", copa, ("all",), source)
+    assert parts == [("train", "en"), *(("mt", code) for code in "et id it sw th tr vi zh".split())]
+    for split, code in parts[1:]:
+        train, test = source.load(copa, split, code), source.load(get("xcopa"), "test", code)
+        assert len(train) == 100 and learnable(copa, train) == list(range(100))
+        assert not {repr(row["choices"]) for row in train} & {repr(row["choices"]) for row in test}

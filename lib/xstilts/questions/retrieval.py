@@ -169,7 +169,7 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     wide = scores.pivot(index=["tuning", "target", "layer", "seed"], columns="intermediate", values="value")
     runs = _source_runs(wide.columns)
     if NONE not in wide or not runs:
-        return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"])
+        return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"], dtype=float)
     gain = (wide[runs].mean(axis=1, skipna=False) - wide[NONE]).round(9)  # nothing changed is 0
     by_tuning = [part.unstack("target") for _, part in gain.groupby(level="tuning", sort=False)]  # tuned may be fewer
     macro = pd.concat([part.mean(axis=1, skipna=False) for part in by_tuning])
