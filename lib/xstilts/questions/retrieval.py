@@ -77,7 +77,9 @@ def estimates(
             rows = wanted[(wanted["tuning"] == tuning) & wanted["target"].isin(part["target"])]
             replicates = _resample(part, metric)
             table = results.estimates(replicates, rows, source_language)
-            tables.append(pd.concat([table, _over_runs(replicates, rows)]).assign(tuning=tuning, metric=metric))
+            if runs := source_runs(rows["intermediate"].unique()):
+                table = pd.concat([table, _over_runs(replicates, rows, runs)])
+            tables.append(table.assign(tuning=tuning, metric=metric))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -102,10 +104,8 @@ def _resample(stats: pd.DataFrame, metric: str) -> Replicates:
     return results.resample(stats, np.random.default_rng(0), metric="" if metric == MAIN else metric)
 
 
-def _over_runs(replicates: Replicates, wanted: pd.DataFrame) -> pd.DataFrame:
-    """The gain over ``none``, mean over the runs that were trained in the source language: per target, over all of
-    them, and language by language."""
-    runs = _source_runs(wanted["intermediate"].unique())
+def _over_runs(replicates: Replicates, wanted: pd.DataFrame, runs: list[str]) -> pd.DataFrame:
+    """The gain over ``none``, mean over ``runs``: per target, over all of them, and language by language."""
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
     averages = [(target, MEAN, {target: codes}) for target, codes in languages.items()] + [(MACRO, MEAN, languages)]
     averages += [(target, code, {target: [code]}) for target, codes in languages.items() for code in codes]
@@ -115,7 +115,7 @@ def _over_runs(replicates: Replicates, wanted: pd.DataFrame) -> pd.DataFrame:
         return score[0] - base[0], score[1] - base[1]
 
     rows = []
-    for target, language, members in averages if runs else ():
+    for target, language, members in averages:
         value, low, high, seeds = replicates.interval(*mean_of([gain(run, members) for run in runs]), 0.95)
         number = len({code for codes in members.values() for code in codes})
         rows.append((ALL_RUNS, target, language, "gain", value, low, high, seeds, number, len(members)))
@@ -123,7 +123,7 @@ def _over_runs(replicates: Replicates, wanted: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=head)
 
 
-def _source_runs(runs: Iterable[str]) -> list[str]:
+def source_runs(runs: Iterable[str]) -> list[str]:
     """Those trained in the source language."""
     return [name for name in runs if name != NONE and not parse_run(name).languages]
 
@@ -167,7 +167,7 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     of one seed there is none (NaN). Seeds that lack a run, ``none`` or a target are left out.
     """
     wide = scores.pivot(index=["tuning", "target", "layer", "seed"], columns="intermediate", values="value")
-    runs = _source_runs(wide.columns)
+    runs = source_runs(wide.columns)
     if NONE not in wide or not runs:
         return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"], dtype=float)
     gain = (wide[runs].mean(axis=1, skipna=False) - wide[NONE]).round(9)  # nothing changed is 0
