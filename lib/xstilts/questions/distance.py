@@ -56,11 +56,6 @@ def read_stats(study: Study) -> pd.DataFrame:
     return pd.concat([stats, direct.assign(intermediate=names)], ignore_index=True)
 
 
-def source_runs(study: Study) -> list[str]:
-    """The intermediate runs that are trained in the source language alone."""
-    return [name for name in study.intermediate if name != NONE and not study.intermediate_run(name).languages]
-
-
 def read_layers(study: Study) -> pd.DataFrame:
     """Alignment and retrieval of parallel sentences by layer, before (``none``) and after phase 2: intermediate,
     seed, target, language, layer, metric, score (percent), main (whether it is the layer that retrieval uses).
@@ -242,8 +237,7 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
         if "distance" in known and len(held.columns) and len(draws) >= 2 * held.shape[1] + 4:
             drawn = slope_draws(known["distance"], draws, rng, held)
             rows.append((part, series, "distance", ", ".join(held), *interval_of(drawn), len(draws)))
-    head = ["part", "series", "over", "held", "value", "low", "high", "languages"]
-    return pd.DataFrame(rows, columns=head).dropna(subset="value")
+    return pd.DataFrame(rows, columns="part series over held value low high languages".split()).dropna(subset="value")
 
 
 # --- what an intermediate task is worth in examples --------------------------------------------------------
@@ -272,10 +266,8 @@ def learning_curves(replicates: Replicates, sizes: pd.DataFrame, codes: Names) -
         for code in codes if series == SOURCE else [row.language]:
             draws, seeds = replicates.draws(*replicates.of(row.run, row.target, [code]))
             if seeds:
-                bounds = np.clip(interval_of(draws), 0, 100)
-                rows.append((row.target, code, series, row.examples, *bounds, seeds))
-    head = ["target", "language", "series", "examples", "value", "low", "high", "seeds"]
-    return pd.DataFrame(rows, columns=head)
+                rows.append((row.target, code, series, row.examples, *np.clip(interval_of(draws), 0, 100), seeds))
+    return pd.DataFrame(rows, columns="target language series examples value low high seeds".split())
 
 
 def smoothed(scores: np.ndarray) -> np.ndarray:
@@ -360,16 +352,11 @@ def evenness(replicates: Replicates, runs: Names, targets: Names, codes: Names) 
                 gains.append(interval_of(draws - base))
                 counts.append(seeds)
         if cells:
-            measures.append([(lowest(part), deviation(part)) for part in np.swapaxes(cells, 0, 1)])
+            measures.append([(part[part[:, 0].argmin()], deviation(part)) for part in np.swapaxes(cells, 0, 1)])
     ours, none = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
     worst, sd = [(level[0], *interval_of(level - base)) for level, base in zip(ours, none, strict=True)]
     below = pd.DataFrame(gains, columns=["value", "low", "high"], dtype=float)[["value", "high"]].lt(0)
     return *worst, *sd, *(100 * below.mean()), len(gains), min(counts, default=0)
-
-
-def lowest(draws: np.ndarray) -> np.ndarray:
-    """Draws of the language whose value is the lowest, of those of all languages [languages, 1 + resamples]."""
-    return draws[draws[:, 0].argmin()]
 
 
 def deviation(draws: np.ndarray) -> np.ndarray:
@@ -419,13 +406,11 @@ def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame
 def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
     """The verdict table: gains of intermediate training and of direct tuning, mean over languages, by target and
     measure of alignment, each with its slope over distance."""
-    rows = pd.concat([slopes, alignment])
-    rows = labelled(rows[rows["series"] != DIFFERENCE].rename(columns={"quantity": "what"}))
-    rows = rows.set_index(["what", "part", "series"])
-    mean = rows.loc["mean"].assign(slope="")
-    if "slope" in rows.index:
-        mean["slope"] = rows.loc["slope"].apply(with_interval, axis=1)
-    mean = mean.fillna({"slope": ""}).reset_index()
+    rows = labelled(pd.concat([slopes, alignment]).rename(columns={"quantity": "what"}))
+    slope = (
+        rows[rows["what"] == "slope"].set_index(["part", "series"]).apply(with_interval, axis=1, result_type="reduce")
+    )
+    mean = rows[rows["what"] == "mean"].join(slope.rename("slope"), on=["part", "series"]).fillna({"slope": ""})
     return verdict_table(mean, {"part": "of", "series": "by", "slope": "slope over distance"})
 
 
