@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile_case import Case
-from xstilts.sources.pairs_and_choices import read
+from xstilts.readers.pairs_and_choices import read
 from xstilts.tasks import NLI, UPOS, WIKIANN
 
 

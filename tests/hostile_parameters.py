@@ -9,7 +9,8 @@ import yaml
 
 from hostile_case import Case
 from xstilts.io import ROOT
-from xstilts.study import Study, load_study, parse_run
+from xstilts.names import parse_run
+from xstilts.study import Study, load_study
 from xstilts.validation import check_folders
 
 FILES = {"source": "files", "source_language": "en", "languages": []}
@@ -107,7 +108,7 @@ KEYS = [  # keys of the default study that are changed, message
     ({"name": "/etc"}, "name: .*pattern"),
     ({"name": "a" * 101}, "name: .*pattern"),
     ({"name": ""}, "name: .*pattern"),
-    ({"name": "a\0b"}, r"name: holds the control character '\\x00'"),
+    ({"name": "a\0b"}, "name: .*pattern"),
     ({"name": "a\n"}, "name: .*pattern"),
     ({"shares": "../../elsewhere"}, "shares: .*pattern"),
     ({"shares": "/etc"}, "shares: .*pattern"),
@@ -134,27 +135,27 @@ KEYS = [  # keys of the default study that are changed, message
      "further.direct.examples.0: .*less than 1000000000"),
     # wrong types
     ({"seeds": "many"}, "seeds: .*valid integer.*found 'many'"),
-    ({"seeds": True}, "seeds: a truth value, expected a number"),
+    ({"seeds": True}, "seeds: .*valid integer, found True"),
     ({"seeds": 1.5}, "seeds: .*integer.*found 1.5"),
     ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
     ({"seeds": None}, "seeds: .*found None"),
     ({"targets": "xnli"}, "targets: .*found 'xnli'"),
     ({"targets": {"xnli": 1}}, "targets: .*found"),
-    ({"training": []}, "training: .*dictionary.*found"),
-    ({"languages": [False]}, r"languages.0: .*found False; YAML reads yes, no, on, off"),
-    ({"source_language": False}, "source_language: .*found False; YAML reads yes, no"),
+    ({"training": []}, "training: .*object, found"),
+    ({"languages": [False]}, r"languages.0: .*found False; put it in quotes"),
+    ({"source_language": False}, "source_language: .*found False; put it in quotes"),
     ({"languages": [12]}, "languages.0: .*found 12; put it in quotes"),
     ({"based_on": ["micro"]}, r"based_on: \['micro'\]: expected the name of a study"),
     ({"based_on": None}, "based_on: None: expected the name of a study"),
-    ({"training": {"target": {"learning_rate": float("inf")}}}, "target.learning_rate: inf; expected a finite"),
-    ({"training": {"target": {"epochs": float("nan")}}}, "training.target.epochs: nan; expected a finite"),
+    ({"training": {"target": {"learning_rate": float("inf")}}}, "target.learning_rate: .*finite number, found inf"),
+    ({"training": {"target": {"epochs": float("nan")}}}, "training.target.epochs: .*finite number, found nan"),
     (
         {"training": {**TRAINING, "max_length": {**TRAINING["max_length"], "span": 159}}},
         "max_length.span: 159 tokens, and an encoder of encoder.pretrain.positions: 160 takes 158 at most",
     ),
     ({"training": {"max_length": {"span": 0}}}, "training.max_length.span: .*greater than or equal to 8"),
-    ({"training": {"overrides": {"mnli": {"steps": True}}}}, "overrides.mnli.steps: a truth value, expected a number"),
-    ({"training": {"overrides": {"mnli": 3}}}, "training.overrides.mnli: .*dictionary.*found 3"),
+    ({"training": {"overrides": {"mnli": {"steps": True}}}}, "overrides.mnli.steps: .*valid integer, found True"),
+    ({"training": {"overrides": {"mnli": 3}}}, "training.overrides.mnli: .*object, found 3"),
 ]  # fmt: skip
 TEXTS = [  # what the file holds, message
     ("", "expected keys and values"),
@@ -162,19 +163,19 @@ TEXTS = [  # what the file holds, message
     ("42", "expected keys and values"),
     ("name: [", r"study.yaml:1: not readable as YAML"),
     ("name: a\n\tseeds: 1", r"study.yaml:2: not readable as YAML"),
-    ("name: a\nseeds: 1\nname: b\n", r'study.yaml:3: .*the key "name" stands already on line 1; keep one'),
-    ("training:\n  target:\n    steps: 5\n    steps: 6\n", r'study.yaml:4: .*the key "steps" stands already on line 3'),
-    ("name: a\nseeds: 010\n", r"study.yaml:2: .*YAML reads 010 as an octal number"),
-    ("name: a\nseeds: 1:30\n", r"study.yaml:2: .*YAML reads 1:30 as a number in base 60"),
-    ("name: 2020-01-01\n", r"study.yaml:1: .*YAML reads 2020-01-01 as a date: put it in quotes"),
-    ("name: 2020-13-45\n", r"study.yaml:1: .*as a date: put it in quotes"),
-    ("no: 1\n", r"study.yaml: False: a key that YAML reads as no name; YAML reads yes, no"),
-    ("7: 1\n", r"study.yaml: 7: a key that YAML reads as no name; put it in quotes"),
-    ("? [a]\n: 1\n", r"study.yaml:1: .*unhashable key"),
-    ("a: &a {x: 1}\nb:\n  <<: *a\n", r"study.yaml:3: .*<< merges nothing here: write the keys out, or say based_on"),
+    ("name: a\nseeds: 1\nname: b\n", r'study.yaml:3: .*duplicate key "name"'),
+    ("training:\n  target:\n    steps: 5\n    steps: 6\n", r'study.yaml:4: .*duplicate key "steps"'),
+    ("based_on: micro\nname: a\nseeds: 003\n", ""),  # three, in YAML 1.2
+    ("name: a\nseeds: 1:30\n", "study.yaml: .*seeds: .*integer, found '1:30'"),  # no number in base 60
+    ("name: 2020-01-01\n", "study.yaml: not readable as YAML: 2020-01-01: a date to YAML; put it in quotes"),
+    ("name: 2020-13-45\n", "study.yaml: not readable as YAML: month must be in 1..12"),
+    ("no: 1\n", "study.yaml: .*no: unknown key"),
+    ("7: 1\n", "study.yaml: .*7: unknown key"),
+    ("? [a]\n: 1\n", "study.yaml: not readable as YAML: keys must be str"),
+    ("based_on: micro\nname: a\nmicro: &a {world_seed: 1}\nfiles: *a\n", "files.world_seed: unknown key"),
     ("a0: &a0 [1, 1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
-     r"study.yaml: more than 100000 values, its anchors \(&, \*\) taken in full"),
-    ("a: &a [*a]\n", r"study.yaml: nested too deeply"),
+     r"study.yaml:2: .*an alias \(\*\) inside an anchor"),
+    ("a: &a [*a]\n", r"study.yaml:1: .*an alias \(\*\) inside an anchor"),
     ("a: *b\n", r"study.yaml:1: .*undefined alias"),
     ("a: " + "[" * 2000 + "]" * 2000, r"study.yaml: not readable as YAML: nested too deeply"),
     ("name: !!python/object/apply:os.system ['touch ran']\n", r"study.yaml:1: .*could not determine a constructor"),
@@ -185,13 +186,13 @@ TEXTS = [  # what the file holds, message
     ("seeds: " + "1" * 5000, r"study.yaml: not readable as YAML: Exceeds the limit"),
     ("name: a\n---\nname: b\n", r"study.yaml:2: .*but found another document"),
     ("name: a\x00b\n", r"study.yaml: not readable as YAML: .*special characters"),
-    ('name: "a\\0b"\n', r"study.yaml: name: holds the control character"),
-    ('title: "\\ud800"\n', r"study.yaml: (title: holds the control character|not readable)"),
+    ('name: "a\\0b"\n', "study.yaml: name: .*pattern"),
+    ('title: "\\ud800"\n', "study.yaml: not readable as YAML: .*surrogates not allowed"),
     ("name: ä\n".encode("latin-1"), r"study.yaml: not UTF-8 .*save the file as UTF-8"),
     ("name: a\n".encode("utf-16"), r"study.yaml: not UTF-8"),
-    ("based_on: micro\nname: a\nseeds: no\n", r"study.yaml: seeds: .*found False"),
-    ("based_on: micro\nname: a\nlanguages: [no]\n", r"study.yaml: languages.0: .*found False; YAML reads yes, no"),
-    ("based_on: micro\nname: no\n", r"study.yaml: name: .*found False; YAML reads yes, no"),
+    ("based_on: micro\nname: a\nseeds: no\n", r"study.yaml: seeds: .*integer, found 'no'"),
+    ("based_on: micro\nname: a\nlanguages: [no]\n", 'study.yaml: languages: unknown language "no"'),
+    ("based_on: micro\nname: no\n", ""),
     ("\ufeffbased_on: micro\r\nname: windows\r\n", ""),  # a byte-order mark and CRLF
     ("based_on: micro\nname: quoted\nintermediate: [none, 'mnli=010']\n", "intermediate.1: .*expected task"),
 ]  # fmt: skip

@@ -30,7 +30,7 @@ CONVERTED = ("allenai/cosmos_qa", "allenai/social_i_qa")  # refs/convert/parquet
 
 def sets() -> list[dict[str, str]]:
     """Rows of ``hub_sizes.csv``: every configuration and split there is and that anything reads."""
-    with open(ROOT / "lib/xstilts/sources/hub_sizes.csv", newline="") as file:
+    with open(ROOT / "lib/xstilts/tables/hub_sizes.csv", newline="") as file:
         return [row for row in csv.DictReader(file) if not row["language"] and "bucc18" not in row["config"]]
 
 

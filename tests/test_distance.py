@@ -15,14 +15,14 @@ from toy import build_checkpoint
 from xstilts import phases, results
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.names import DIRECT
 from xstilts.questions import distance
 from xstilts.questions.distance import ALL_TARGETS, DIFFERENCE, INTERMEDIATE, MEDIAN
 from xstilts.results import MEAN
 from xstilts.runs import list_runs
-from xstilts.settings import DIRECT
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.target_runs import tunings
+from xstilts.target_runs import target_runs
 
 DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})
 AWAY = DISTANCE[DISTANCE > 0]
@@ -388,7 +388,7 @@ def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_l
     hub = base.hub.model_copy(update={"mirror": str(tmp_path / "mirror")})
     xtreme = load_study("xtreme-distance", hub=hub.model_dump())
     examples: dict = {}
-    for tuning in tunings(xtreme, open_source(xtreme), "direct"):
+    for tuning in target_runs(xtreme, open_source(xtreme), "direct"):
         examples.setdefault((tuning.target, tuning.training_language), []).append(tuning.examples)
     assert {tuple(numbers) for numbers in examples.values()} == {(10, 30, 100, 300, 1000, 3000, 10000, 0)}
     languages = {target: {code for name, code in examples if name == target} for target, _ in examples}

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.readers.pairs_and_choices import companions, has_gold, read
 from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
-from xstilts.sources.pairs_and_choices import companions, has_gold, read
 from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, RETRIEVAL_KINDS, TARGETS, TASKS, UPOS, WIKIANN, get
 from xstilts.validation import refused_pairs
 

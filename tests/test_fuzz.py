@@ -18,11 +18,12 @@ from hostile_case import one_line
 from hostile_files import COPA, asked, conllu, squad
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.names import parse_run
+from xstilts.readers.pairs_and_choices import READERS, read
 from xstilts.runs import list_runs
 from xstilts.sources.files import COLUMNS
-from xstilts.sources.pairs_and_choices import READERS, read
-from xstilts.study import load_study, parse_run
-from xstilts.target_runs import Tuning
+from xstilts.study import load_study
+from xstilts.target_runs import TargetRun
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
 
 TRIED = {"run grammar": 300, "every reader": 80, "parameter file": 150}  # inputs
@@ -251,7 +252,7 @@ def loaded(text: str | bytes) -> None:
         for one in study.further.values():
             for language in one.training_languages:
                 for examples in one.examples:
-                    safe_as_a_folder(Tuning(one.targets[0], language, examples).name)
+                    safe_as_a_folder(TargetRun(one.task(one.targets[0]), language, examples).name)
 
 
 @given(st.sampled_from(list(places(BASE))), CHANGES)

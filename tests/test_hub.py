@@ -11,12 +11,12 @@ from datasets import Dataset, Features
 import mirror
 from xstilts.errors import UserError
 from xstilts.locations import REVISIONS, TEXT, Hub
+from xstilts.readers.pairs_and_choices import read
+from xstilts.readers.tagging import auto
 from xstilts.settings import HubSettings
 from xstilts.sources import left_out
 from xstilts.sources.cache import KeptSource
 from xstilts.sources.hub import SIZES, HubSource, records
-from xstilts.sources.pairs_and_choices import read
-from xstilts.sources.tagging import auto
 from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
 

@@ -10,7 +10,8 @@ from test_pipeline import command, proofs
 from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
-from xstilts.target_runs import Tuning
+from xstilts.target_runs import TargetRun
+from xstilts.tasks import get
 
 MNLI = Run("intermediate", 1, "mnli")
 CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained", "languages": []}
@@ -68,7 +69,7 @@ def scored(tmp_path):
 
     def score(target):
         run = Run("targets", 1, "mnli", target)
-        record = {"fingerprint": fingerprints.tuning(run, Tuning(target))}
+        record = {"fingerprint": fingerprints.tuning(run, TargetRun(get(target)))}
         write_record(run.folder(here) / target / "scored.json", record)
 
     score("tatoeba")

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import datasets
 import pytest
 
+from microworld.settings import MicroSettings, Sizes
 from xstilts.errors import UserError
 from xstilts.io import lock
-from xstilts.settings import MicroSettings, Sizes
 from xstilts.sources import cache as kept
 from xstilts.sources.cache import KeptSource
 from xstilts.sources.micro import MicroSource

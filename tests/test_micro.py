@@ -8,9 +8,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from microworld.grammar import Say
+from microworld.settings import LANGUAGE_CODES, MicroSettings, Sizes
 from microworld.world import split_of
 from xstilts.errors import UserError
-from xstilts.settings import LANGUAGE_CODES, MicroSettings, Sizes
 from xstilts.sources.micro import EXAMPLES, RETRIEVAL, MicroSource
 from xstilts.tasks import UPOS, WIKIANN, get
 

@@ -11,13 +11,14 @@ from seqeval.metrics import f1_score
 
 import gold
 from gold import build_letter_tokenizer
+from microworld.settings import MicroSettings, Sizes
 from toy import build_checkpoint, build_tokenizer, joined
 from xstilts.evaluation import metrics, prediction, retrieval
 from xstilts.evaluation.prediction import evaluate
 from xstilts.evaluation.ranking import rank
 from xstilts.features import MAX_QUESTION, encode, label_names
 from xstilts.io import ROOT
-from xstilts.settings import FilesSettings, MicroSettings, Sizes
+from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import LengthSettings, RetrievalSettings

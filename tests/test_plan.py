@@ -21,7 +21,7 @@ from xstilts.sources import open_source
 from xstilts.sources.cache import KeptSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
-from xstilts.target_runs import Tuning
+from xstilts.target_runs import TargetRun
 from xstilts.tasks import get
 from xstilts.training.callbacks import Saves
 
@@ -93,10 +93,10 @@ def test_scored_tokens_are_those_of_every_language(trained):
     tokenizer = samples.tokenizer
     sets = [source.load(get("xnli"), "test", language) for language in study.micro.languages]
     pairs = [len(ids) for rows in sets for ids in tokenizer(rows["text_a"][:], rows["text_b"][:])["input_ids"]]
-    amount = samples.evaluation(Tuning("xnli"))
+    amount = samples.evaluation(TargetRun(get("xnli")))
     assert amount.tokens == pytest.approx(sum(pairs))
     assert amount.squares == pytest.approx(sum(length**2 for length in pairs))
-    assert samples.evaluation(Tuning("bucc")).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
+    assert samples.evaluation(TargetRun(get("bucc"))).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
 
 
 def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, monkeypatch):

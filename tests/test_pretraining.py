@@ -6,8 +6,9 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from microworld.settings import MicroSettings
 from xstilts.errors import UserError
-from xstilts.settings import MicroSettings, PretrainSettings
+from xstilts.settings import PretrainSettings
 from xstilts.sources.micro import MicroSource
 from xstilts.training.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
 

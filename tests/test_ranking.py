@@ -10,16 +10,17 @@ from datasets import Dataset
 from sklearn.metrics import average_precision_score, recall_score
 
 from microworld.rankings import _passages, _people
+from microworld.settings import LANGUAGE_CODES, MicroSettings, Sizes
 from microworld.tasks import matches
 from toy import build_checkpoint, joined
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, ranking, retrieval
 from xstilts.io import ROOT
+from xstilts.readers.pairs_and_choices import read
 from xstilts.results import task_metrics
-from xstilts.settings import LANGUAGE_CODES, FilesSettings, MicroSettings, Sizes
+from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
 from xstilts.sources.micro import MicroSource
-from xstilts.sources.pairs_and_choices import read
 from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import TASKS, get
 

@@ -6,7 +6,7 @@ import pytest
 
 from hostile_files import asked, conllu, squad
 from xstilts.errors import UserError
-from xstilts.sources.pairs_and_choices import has_gold, read
+from xstilts.readers.pairs_and_choices import has_gold, read
 from xstilts.tasks import NLI, PARAPHRASE, TASKS, UPOS, WIKIANN
 
 

@@ -15,12 +15,12 @@ from synthetic import study as make_study
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.names import SOURCE
 from xstilts.preflight import check_data
 from xstilts.questions import source_language
 from xstilts.questions.source_language import ADDED, BOTH, DROPPED, NEITHER, OVER_RUNS
 from xstilts.results import MEAN
 from xstilts.runs import Fingerprints, list_runs
-from xstilts.settings import SOURCE
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.target_runs import training_sets

@@ -13,8 +13,7 @@ import pytest
 import small
 from small import finish
 from toy import build_checkpoint
-from xstilts import phases, runs, tasks
-from xstilts import target_runs as tunings
+from xstilts import phases, runs, target_runs, tasks
 from xstilts.__main__ import _discard_stale
 from xstilts.io import ROOT
 from xstilts.runs import CODE, NOTEBOOKS, Fingerprints, Run, list_runs, notebook_hash
@@ -233,7 +232,7 @@ EXCEPTIONS = {
     "parameters": "reads parameters: the values read are in the fingerprints",
     "checks": "refuses parameters or leaves them as they are",
     "tasks": "declarations: those used are in the fingerprints",
-    "tunings": "which trainings there are: each is in the fingerprints by its sets and settings",
+    "target_runs": "which trainings there are: each is in the fingerprints by its sets and settings",
     "places": "words for parts of the data",
     "training.watching": "says how far a training is",
     "running": "the package of what runs and follows",
@@ -277,10 +276,10 @@ def test_the_phases_before_one_are_in_its_fingerprint(study, monkeypatch):
 def test_kept_sets_depend_on_the_code_that_makes_them(tmp_path, monkeypatch):
     source = open_source(load_study(small.write(tmp_path, "small", **CHANGES)))
     task = tasks.get("xnli")
-    source.load(task, tunings.evaluation_split(source, task), "qab")
+    source.load(task, target_runs.evaluation_split(source, task), "qab")
     there = set(source.folder.iterdir())
     monkeypatch.setattr(kept, "_code_hash", lambda: "edited")
-    source.load(task, tunings.evaluation_split(source, task), "qab")
+    source.load(task, target_runs.evaluation_split(source, task), "qab")
     assert len(set(source.folder.iterdir()) - there) == 1
 
 

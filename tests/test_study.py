@@ -5,9 +5,10 @@ import yaml
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.names import parse_run
 from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
-from xstilts.study import load_study, parse_run
+from xstilts.study import load_study
 from xstilts.target_runs import training_sets
 from xstilts.tasks import INTERMEDIATE, TARGETS, get
 

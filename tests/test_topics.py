@@ -6,8 +6,8 @@ import json
 import pytest
 
 from microworld import concepts
+from microworld.settings import MicroSettings
 from microworld.tasks import TOPICS, topic_of
-from xstilts.settings import MicroSettings
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import get
 

@@ -6,13 +6,14 @@ import shutil
 import pytest
 import yaml
 
+from microworld.settings import MicroSettings, Sizes
 from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.features import learnable
 from xstilts.io import ROOT, read_record
 from xstilts.runs import Fingerprints, Run
-from xstilts.settings import FilesSettings, HubSettings, MicroSettings, Sizes
+from xstilts.settings import FilesSettings, HubSettings
 from xstilts.sources import open_source
 from xstilts.sources.files import TRANSLATIONS, FilesSource
 from xstilts.sources.hub import HubSource

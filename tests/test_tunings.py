@@ -8,7 +8,8 @@ from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.target_runs import Tuning, tunings
+from xstilts.target_runs import TargetRun, target_runs
+from xstilts.tasks import get
 
 LANGUAGES = ["qaa", "qab", "qac"]
 DIRECT = {"runs": ["none"], "targets": ["xnli"], "training_languages": ["source", "each"], "scored_in": "own"}
@@ -24,7 +25,7 @@ def toy(folder, name="toy", **keys):
 def test_a_further_bundle_spelt_out(tmp_path):
     one = toy(tmp_path, further={"direct": DIRECT | {"examples": [10, 0]}})
     source = open_source(one)
-    found = tunings(one, source, "direct")
+    found = target_runs(one, source, "direct")
     assert [tuning.name for tuning in found] == [
         "xnli=10",
         "xnli",
@@ -38,7 +39,7 @@ def test_a_further_bundle_spelt_out(tmp_path):
     assert [tuning.training_sets(one, source) for tuning in found[::2]] == [[("train", code)] for code in LANGUAGES]
     assert [tuning.phase(one).examples for tuning in found[:2]] == [10, 0]
     assert found[2].model(one) == "mnli@qab=10", "XNLI is trained on MNLI"
-    assert [tuning.name for tuning in tunings(one, source, "all")] == ["xnli", "tatoeba"]
+    assert [tuning.name for tuning in target_runs(one, source, "all")] == ["xnli", "tatoeba"]
 
 
 def test_targets_of_a_further_bundle_in_jobs_of_their_own(tmp_path):
@@ -46,22 +47,22 @@ def test_targets_of_a_further_bundle_in_jobs_of_their_own(tmp_path):
     one = toy(tmp_path, further={"direct": keys})
     source = open_source(one)
     assert one.bundles_of("none") == ["all", "direct-xnli", "direct-xcopa"] and one.bundles_of("mnli") == ["all"]
-    parts = [tunings(one, source, part) for part in one.parts("direct")]
+    parts = [target_runs(one, source, part) for part in one.parts("direct")]
     assert [{tuning.target for tuning in part} for part in parts] == [{"xnli"}, {"xcopa"}]
-    assert [tuning for part in parts for tuning in part] == tunings(one, source, "direct")
+    assert [tuning for part in parts for tuning in part] == target_runs(one, source, "direct")
 
 
 def test_all_languages_and_every_language_scored(tmp_path):
     one = toy(tmp_path, further={"joint": {"targets": ["xnli"], "training_languages": ["all", "qac"]}})
     source = open_source(one)
-    joint, single = tunings(one, source, "joint")
+    joint, single = target_runs(one, source, "joint")
     assert (joint.name, single.name) == ("xnli@all", "xnli@qac")
     assert joint.training_sets(one, source) == [("train", code) for code in LANGUAGES]
     assert joint.languages(one, source) == single.languages(one, source) == LANGUAGES
 
 
 def test_a_retrieval_target_is_the_encoder_as_it_is_unless_trained():
-    raw, tuned = Tuning("tatoeba"), Tuning("tatoeba", "source")
+    raw, tuned = TargetRun(get("tatoeba")), TargetRun(get("tatoeba"), "source")
     assert (raw.name, raw.training_language, raw.untrained) == ("tatoeba", "untrained", True)
     assert (tuned.name, tuned.training_language, tuned.untrained) == ("tatoeba@source", "source", False)
 
@@ -69,7 +70,7 @@ def test_a_retrieval_target_is_the_encoder_as_it_is_unless_trained():
 def test_few_examples_still_take_their_steps(tmp_path):
     training = {"intermediate": {"steps": 9}, "target": {"epochs": 2, "batch_size": 8}}
     one = toy(tmp_path, training=training, further={"direct": DIRECT | {"examples": [10], "min_steps": 30}})
-    phase = tunings(one, open_source(one), "direct")[0].phase(one)
+    phase = target_runs(one, open_source(one), "direct")[0].phase(one)
     assert phase.total_steps([10], one.training.mix) == 30
     assert phase.total_steps([4000], one.training.mix) == 1000, "two epochs of 500 batches"
 

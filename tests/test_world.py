@@ -7,8 +7,8 @@ import pytest
 from microworld import concepts
 from microworld.concepts import Clause, Phrase
 from microworld.grammar import LANGUAGES, Say, lexicons, render
+from microworld.settings import LANGUAGE_CODES, MicroSettings
 from microworld.world import SPLITS, World, split_of
-from xstilts.settings import LANGUAGE_CODES, MicroSettings
 
 MIRA = Phrase("name1", "", entity="PER")
 CLAUSE = Clause(

@@ -15,7 +15,7 @@ from typing import Any
 from microworld import concepts
 from microworld.concepts import COLOURS, MONTHS, NAMES, PLACES, ROLES, TOOLS, Clause, Phrase
 from microworld.grammar import LANGUAGES, Say, Token, Voice, lexicons, render
-from xstilts.settings import MicroSettings
+from microworld.settings import MicroSettings
 
 CLASSES = tuple(concepts.VERBS)
 SPLITS = ("train",) * 6 + ("dev",) * 2 + ("test",) * 2

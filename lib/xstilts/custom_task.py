@@ -17,14 +17,12 @@ from transformers import PreTrainedTokenizerBase
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.io import ROOT, write_table, write_text
-from xstilts.parameters import UNREADABLE, Loader
+from xstilts.names import NONE, TASK_NAME
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
-from xstilts.settings import NAME, NONE
 from xstilts.sources import Source, open_source
-from xstilts.study import Study
+from xstilts.study import Study, parse_yaml
 from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
-from xstilts.tasks import get
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
 UNKNOWN = 0.1  # share of unknown tokens above which the encoder does not cover a text
@@ -35,7 +33,7 @@ TEXT_COLUMNS = ("text_a", "text_b", "context", "question", "choices", "tokens")
 def study_folder(base: Study, name: str) -> Path:
     """Where the study's file, and the example, are written. UserError for a name that no task may have, or that another
     study has."""
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(TASK_NAME, name):
         raise UserError(f'name: "{name}": expected a lower-case letter, then up to 39 lower-case letters and digits')
     if name == base.name or (ROOT / "params" / f"{name}.yaml").exists():
         raise UserError(f'name: "{name}" is the name of a study; choose another for your task')
@@ -44,11 +42,7 @@ def study_folder(base: Study, name: str) -> Path:
 
 def parse_task(task: str, train: str, test: str) -> dict[str, Any]:
     """The declaration of a task from the notebook's parameters; ``task``: "key: value" pairs separated by commas."""
-    try:
-        keys = yaml.load(f"{{{task}}}", Loader)
-    except (*UNREADABLE, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f'task: "{task}": expected key: value pairs separated by commas ({reason})') from None
+    keys = parse_yaml(f"{{{task}}}", "task")
     return keys | {key: path for key, path in (("train", train), ("test", test)) if path}
 
 
@@ -57,7 +51,7 @@ def write_example(base: Study, folder: Path) -> dict[str, Any]:
     sentence mentions first, in the source language and two others."""
     if base.source != "micro":
         raise UserError('train: name your training file; the example is one of the micro-world (study = "tour")')
-    source, task = open_source(base), get("panx")
+    source, task = open_source(base), base.task("panx")
     labels = {"PER": "person", "ORG": "organisation", "LOC": "place", "O": "no name"}
     for split in ("train", "dev", "test"):
         for language in source.languages(task, split)[: 3 if split == "test" else 1]:
@@ -97,7 +91,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
 
 def warnings(study: Study, source: Source, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What weakens or invalidates the results of a study of the user's one task, a sentence each."""
-    task, home = get(study.targets[0]), study.source_language
+    task, home = study.task(study.targets[0]), study.source_language
     train, split = source.load(task, "train", home), evaluation_split(source, task)
     scored = {code: source.load(task, split, code) for code in evaluation_languages(study, source, task)}
     texts = texts_of(train)
@@ -134,11 +128,13 @@ def texts_of(rows: Dataset) -> list[str]:
 
 def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | None:
     """``results.estimates`` of the finished runs of a study, of its targets of one kind; None where there are none."""
-    targets = [name for name in study.targets if kind in ("", get(name).kind)]
+    targets = [name for name in study.targets if kind in ("", study.task(name).kind)]
     if not targets or not results.finished(study, list(study.bundles())):
         return None
     expected = results.expected(study, source)
-    replicates = results.resample(results.read_stats(study, targets=targets), np.random.default_rng(0))
+    replicates = results.resample(
+        results.read_stats(study, targets=targets), np.random.default_rng(0), tasks=study.tasks
+    )
     return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
@@ -153,7 +149,7 @@ def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 def advice(table: pd.DataFrame, study: Study) -> str:
     """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task."""
-    gains, title = mean_gains(table), get(study.targets[0]).title
+    gains, title = mean_gains(table), study.task(study.targets[0]).title
     shown = gains[gains["low"] > 0]["intermediate"].tolist()
     language, count = gains["language"].iloc[0], int(gains["languages"].iloc[0])
     languages = counted(count, "zero-shot language") if language == ZERO_SHOT else "the source language"

@@ -6,7 +6,7 @@ from xstilts.io import read_record
 from xstilts.runs import list_runs
 from xstilts.sources import Source
 from xstilts.study import Study
-from xstilts.target_runs import tunings
+from xstilts.target_runs import target_runs
 
 COUNTS = ["runs", "examples", "steps", "tokens", "hours", "core_hours", "gpu_hours"]
 
@@ -25,7 +25,7 @@ def effort(study: Study, source: Source) -> pd.DataFrame:
         record = read_record(folder / "run.json")
         if not record:
             continue
-        for tuning in tunings(study, source, run.bundle) if run.bundle else []:
+        for tuning in target_runs(study, source, run.bundle) if run.bundle else []:
             if not tuning.untrained:  # targets that share a training set share its training, too
                 trained[tuning.model(study)] = read_record(folder / tuning.name / "scored.json")
         parts = [record.get("training", {}), *trained.values()]

@@ -19,11 +19,12 @@ from xstilts.evaluation.ranking import rank
 from xstilts.evaluation.retrieval import retrieve
 from xstilts.features import encode, encode_text, label_names, learnable
 from xstilts.io import read_parts, read_record, write_parts, write_record, written_whole
+from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from xstilts.sources import Source, left_out
-from xstilts.study import NONE, PhaseSettings, Study
-from xstilts.target_runs import Tuning, evaluation_split, training_sets, tunings
-from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task, get
+from xstilts.study import PhaseSettings, Study
+from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
+from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from xstilts.training import dual_encoder as dual
 from xstilts.training.batching import TrainingSet
 from xstilts.training.callbacks import Saves
@@ -77,7 +78,7 @@ def train(study: Study, source: Source, name: str, tuning: str) -> None:
     if run.phase == "intermediate":
         intermediate(study, source, run.intermediate, run.seed)
     else:
-        (one,) = (one for one in tunings(study, source, run.bundle) if one.name == tuning)
+        (one,) = (one for one in target_runs(study, source, run.bundle) if one.name == tuning)
         _fine_tuned(study, source, run, one, Fingerprints(study))
 
 
@@ -111,7 +112,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         launch(study, run, phase.batch_size)
         return read_record(folder / "training.json")
     sets = []
-    for task in map(get, parsed.tasks):
+    for task in map(study.task, parsed.tasks):
         parts = training_sets(name, task, parsed.languages, source)
         sets.append(_training_set(study, source, task, parts, phase.examples, seed, tokenizer))
     development = _development(study, source, sets, phase, tokenizer)
@@ -127,7 +128,7 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
         return record
     save_encoder(model, tokenizer, folder / "checkpoint")
     trained = [item for item in sets if item.kind != "text"]
-    dev = {item.name: source.load(get(item.name), "dev", study.source_language) for item in trained}
+    dev = {item.name: source.load(study.task(item.name), "dev", study.source_language) for item in trained}
     record = {
         "fingerprint": fingerprints.of(run),
         **record,
@@ -182,12 +183,12 @@ def _development(
         return None
     data = {}
     for item in sets:
-        rows = source.load(get(item.name), "dev", study.source_language)
+        rows = source.load(study.task(item.name), "dev", study.source_language)
         data[item.name] = rows.select(range(min(phase.evaluate_examples or len(rows), len(rows))))
 
     def scores(model: SharedEncoder) -> dict[str, float]:
         found = {item.name: _dev_scores(study, item, data[item.name], model, tokenizer) for item in sets}
-        return {name: mean(found[name][metric] for metric in task_metrics(get(name))) for name in found}
+        return {name: mean(found[name][metric] for metric in task_metrics(study.task(name))) for name in found}
 
     return scores
 
@@ -196,7 +197,7 @@ def _dev_scores(
     study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[str, float]:
     """Metric -> percent on development rows in the source language."""
-    task, data = get(item.name), {study.source_language: rows}
+    task, data = study.task(item.name), {study.source_language: rows}
     found = dict(predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels)))
     return score(evaluate(task, data, found)).iloc[0].to_dict()
 
@@ -216,11 +217,11 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
         (folder / "stats.parquet").unlink(missing_ok=True)
         start = encoder_of(study, name, seed)
         tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    for tuning in tunings(study, source, bundle):
+    for tuning in target_runs(study, source, bundle):
         place = folder / tuning.name
         if tuning in waiting:
             (place / "scored.json").unlink(missing_ok=True)  # before the results that it stands for change
-            task = get(tuning.target)
+            task = tuning.task
             split, languages = evaluation_split(source, task), tuning.languages(study, source)
             trained, record = _model_folder(study, run, tuning), {}
             if not tuning.untrained:
@@ -239,7 +240,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
             record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
             write_record(place / "scored.json", record)
         yield tuning.name, pd.concat(map(score, read_parts(place / "stats.parquet")))
-    _gather(study, run, [folder / tuning.name for tuning in tunings(study, source, bundle)])
+    _gather(study, run, [folder / tuning.name for tuning in target_runs(study, source, bundle)])
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if name != NONE:
@@ -257,20 +258,20 @@ def _scored(
         yield evaluate(task, rows, predictions), prediction_table(rows, predictions)
 
 
-def _model_folder(study: Study, run: Run, tuning: Tuning) -> Path:
+def _model_folder(study: Study, run: Run, tuning: TargetRun) -> Path:
     return run.folder(study) / "models" / tuning.model(study)
 
 
-def _fine_tuned(study: Study, source: Source, run: Run, tuning: Tuning, fingerprints: Fingerprints) -> dict:
+def _fine_tuned(study: Study, source: Source, run: Run, tuning: TargetRun, fingerprints: Fingerprints) -> dict:
     """Train the model of a training of phase 3 and return its record. It is saved before anything is scored, and
     found again by the next target with the same training set."""
     folder, fingerprint = _model_folder(study, run, tuning), fingerprints.trained(run, tuning)
-    record, task = read_record(folder / "training.json"), study.training_task(get(tuning.target))
+    record, task = read_record(folder / "training.json"), study.training_task(tuning.task)
     if record.get("fingerprint") == fingerprint:
         return record
     phase, seed = tuning.phase(study), run.seed
     check_precision(phase.precision)
-    retrieval = get(tuning.target).kind in RETRIEVAL_KINDS
+    retrieval = tuning.task.kind in RETRIEVAL_KINDS
     if launches(study) and not retrieval:  # a dual encoder tells apart what is in a batch: it cannot be parted
         launch(study, run, phase.batch_size, tuning.name)
         return read_record(folder / "training.json")

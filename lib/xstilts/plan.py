@@ -27,8 +27,8 @@ from xstilts.settings import PhaseSettings
 from xstilts.sources import open_source
 from xstilts.sources.cache import KeptSource
 from xstilts.study import Study
-from xstilts.target_runs import Tuning, evaluation_split, pool_languages, training_sets, tunings
-from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task, get
+from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
+from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
 from xstilts.training.checkpoints import locate
 from xstilts.training.pretraining import encode as encode_documents
 from xstilts.training.pretraining import train_tokenizer
@@ -138,10 +138,10 @@ class Samples:
             return Amount()
         return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
 
-    def evaluation(self, tuning: Tuning) -> Amount:
+    def evaluation(self, tuning: TargetRun) -> Amount:
         """What a target is scored on. A mining task embeds its development set as well; the source-language side of a
         retrieval set is counted with every language, also where it is the same."""
-        task = get(tuning.target)
+        task = tuning.task
         splits = {evaluation_split(self.source, task)} | ({"dev"} if task.kind == "mining" else set())
         sets = [(split, code) for code in tuning.languages(self.study, self.source) for split in sorted(splits)]
         if not sets:
@@ -154,7 +154,7 @@ class Samples:
 
     def labels(self, name: str) -> int:
         """Outputs of the head of a task; where they come from the training data, those of a sample."""
-        task, language = get(name), self.source.source_language
+        task, language = self.study.task(name), self.source.source_language
         if task.labels or task.kind in ("span", "choice"):
             return len(task.labels) or 2
         sample = self._sample(task, "train", language)
@@ -173,7 +173,7 @@ class Samples:
 
     def _average(self, name: str, split: str, language: str) -> Amount:
         """The average example of a set."""
-        task, lengths = get(name), self.study.training.max_length
+        task, lengths = self.study.task(name), self.study.training.max_length
         longest = lengths.retrieval if task.kind in RETRIEVAL_KINDS else getattr(lengths, task.kind)
         sample = self._sample(task, split, language) if self.tokenizer else None
         if not sample:
@@ -257,7 +257,7 @@ def intermediate_cost(samples: Samples, name: str) -> Cost:
     """Phase 2 of an intermediate run."""
     study, encoder, run = samples.study, samples.encoder, samples.study.intermediate_run(name)
     phase, mix = study.phase("intermediate", name), study.training.mix
-    tasks = [get(task) for task in run.tasks]
+    tasks = [study.task(task) for task in run.tasks]
     sets = [training_sets(name, task, run.languages, samples.source) for task in tasks]
     epochs = [samples.training(name, *pair, phase.examples) for pair in zip(tasks, sets, strict=True)]
     steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, run.mlm)
@@ -286,11 +286,11 @@ def intermediate_cost(samples: Samples, name: str) -> Cost:
 def targets_cost(samples: Samples, bundle: str) -> Cost:
     """Phase 3 of a bundle of targets, after any intermediate run."""
     study, encoder, cost = samples.study, samples.encoder, Cost()
-    targets = tunings(study, samples.source, bundle)
+    targets = target_runs(study, samples.source, bundle)
     # a set that several targets share is trained on once
     models = {tuning.model(study): tuning for tuning in targets if not tuning.untrained}
     for tuning in models.values():
-        task, phase = study.training_task(get(tuning.target)), tuning.phase(study)
+        task, phase = study.training_task(tuning.task), tuning.phase(study)
         epoch = samples.training(tuning.name, task, tuning.training_sets(study, samples.source), phase.examples)
         steps = phase.total_steps([round(epoch.features)], study.training.mix)
         amount, compared = _trained(epoch, steps, phase), samples.selection(task, phase, steps)
@@ -299,7 +299,7 @@ def targets_cost(samples: Samples, bundle: str) -> Cost:
         cost.train(amount, encoder.forward(amount, task.kind, samples.labels(task.name)))
         cost.score(compared, encoder.forward(compared))
     for tuning in targets:
-        task, scored = get(tuning.target), samples.evaluation(tuning)
+        task, scored = tuning.task, samples.evaluation(tuning)
         head = "" if tuning.retrieval else task.kind
         labels = 0 if tuning.retrieval else samples.labels(study.training_task(task).name)
         cost.score(scored, encoder.forward(scored, head, labels))

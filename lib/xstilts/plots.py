@@ -40,8 +40,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from xstilts.io import whole_file, write_table
+from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
-from xstilts.study import NONE
 from xstilts.summaries import counted, with_interval
 from xstilts.tasks import TASKS
 

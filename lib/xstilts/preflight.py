@@ -6,8 +6,8 @@ from typing import Any
 from xstilts.errors import UserError, nearest
 from xstilts.sources import Source, open_source
 from xstilts.study import Study
-from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, training_sets, tunings
-from xstilts.tasks import POOL, TASKS, TRANSLATED, Task, get
+from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
+from xstilts.tasks import POOL, TRANSLATED, Task
 from xstilts.training.checkpoints import locate
 
 ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
@@ -26,13 +26,13 @@ def check_data(study: Study) -> None:
         _fetch_encoder(study)
     there: set[str] = set()
     for name in study.all_targets:
-        found = evaluation_languages(study, source, TASKS[name])
+        found = evaluation_languages(study, source, study.task(name))
         if not found:
             asked = f" in {', '.join(study.languages)}" if study.languages else ""
             raise UserError(
                 f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
             )
-        there.update(source.languages(TASKS[name], evaluation_split(source, TASKS[name])))
+        there.update(source.languages(study.task(name), evaluation_split(source, study.task(name))))
     for language in study.languages:
         if language not in there:
             raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
@@ -91,17 +91,17 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
     own, sets = [study.source_language], []
     for name in study.intermediate:
         run = study.intermediate_run(name)
-        for task in [] if name in study.left_out else map(get, run.tasks):
+        for task in [] if name in study.left_out else map(study.task, run.tasks):
             trained = training_sets(name, task, run.languages, source)
             check_share(study, name, trained, study.phase("intermediate", name).examples)
             sets += [(task, split, [language]) for split, language in trained]
             sets.append((task, "dev", own))
-    for task in map(get, study.all_targets):
+    for task in map(study.task, study.all_targets):
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
         sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
         sets += [(task, POOL, codes)] if (codes := pool_languages(study, source, task)) else []
-    for tuning in [one for bundle in [*study.bundles(), *study.further] for one in tunings(study, source, bundle)]:
-        own_set = study.training_task(get(tuning.target))
+    for tuning in [one for bundle in [*study.bundles(), *study.further] for one in target_runs(study, source, bundle)]:
+        own_set = study.training_task(tuning.task)
         if not tuning.untrained:
             parts = tuning.training_sets(study, source)
             check_share(study, tuning.name, parts, tuning.phase(study).examples)

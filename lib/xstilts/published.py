@@ -48,12 +48,13 @@ from xstilts import plots
 from xstilts.errors import UserError, nearest
 from xstilts.io import ROOT
 from xstilts.locations import Hub
+from xstilts.names import MULTI, NONE, parse_run
 from xstilts.plots import NEUTRAL
+from xstilts.readers.records import text_of
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, task_metrics
 from xstilts.sources import Source
 from xstilts.sources.hub import SIZES
-from xstilts.sources.records import text_of
-from xstilts.study import MULTI, NONE, Study, parse_run
+from xstilts.study import Study
 from xstilts.summaries import with_interval
 from xstilts.target_runs import evaluation_split
 from xstilts.tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get

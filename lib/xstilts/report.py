@@ -8,6 +8,7 @@ only when that changed: of contents rather than dates, as copies of a folder do 
 import re
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from html import unescape
@@ -20,16 +21,15 @@ from nbconvert.filters import markdown2html
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash, read_record, write_record, write_text
-from xstilts.parameters import read
+from xstilts.names import NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templates_hash
 from xstilts.sources import Source, open_source
-from xstilts.sources.custom import declare
-from xstilts.study import NONE, Study, load_study
+from xstilts.study import Study, load_study, read_yaml
 from xstilts.summaries import with_interval
-from xstilts.target_runs import training_sets, tunings
-from xstilts.tasks import TASKS
+from xstilts.target_runs import target_runs, training_sets
+from xstilts.tasks import Task
 from xstilts.workflow import GAPS, standing
 
 LAST_LINES = 40  # of a failed run's log
@@ -75,7 +75,7 @@ class Page:
 
     @property
     def titles(self) -> list[str]:
-        return [TASKS[name].title for name in self.tasks]
+        return [self.study.task(name).title for name in self.tasks]
 
     @property
     def executed(self) -> bool:
@@ -100,7 +100,6 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     problem = ""
     for member in [study, *sharing(study)]:
-        declare(member.own, ROOT, member.source_language)
         fingerprints: Fingerprints | None = Fingerprints(member)
         try:
             fingerprints.of(Run(member.question))
@@ -109,7 +108,6 @@ def survey(study: Study) -> tuple[list[Page], str]:
         for run in list_runs(member):
             page = _page(member, run, fingerprints)
             pages.setdefault(page.name, page)
-    declare(study.own, ROOT, study.source_language)
     return list(pages.values()), problem
 
 
@@ -118,7 +116,7 @@ def sharing(study: Study) -> list[Study]:
     studies = []
     for path in sorted((ROOT / study.runs).glob("*/study.yaml")):
         try:
-            if read(path).get("shares") == study.name:
+            if read_yaml(path).get("shares") == study.name:
                 studies.append(load_study(path))
         except UserError:  # of an earlier version
             continue
@@ -141,10 +139,10 @@ def _contents(study: Study, run: Run, source: Source) -> tuple[list[str], list[s
         return [], list(source.language_table().index)
     if run.phase == "intermediate":
         parsed = study.intermediate_run(run.intermediate)
-        sets = [training_sets(run.intermediate, TASKS[task], parsed.languages, source) for task in parsed.tasks]
+        sets = [training_sets(run.intermediate, study.task(task), parsed.languages, source) for task in parsed.tasks]
         return list(parsed.tasks), [language for pairs in sets for _, language in pairs]
     bundles = [*study.bundles(), *study.further] if run.final else [run.bundle]
-    targets = [tuning for bundle in bundles for tuning in tunings(study, source, bundle)]
+    targets = [tuning for bundle in bundles for tuning in target_runs(study, source, bundle)]
     languages = [language for tuning in targets for language in tuning.languages(study, source)]
     return [tuning.target for tuning in targets], languages
 
@@ -223,7 +221,7 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
         "answers": {page.name: markdown2html(page.answer) if page.answer else "" for page in answers},
         "figure": _figure(final, folder),
         "intermediate": sorted(runs, key=lambda name: name != NONE),
-        "targets": {name: TASKS[name].title for name in targets},
+        "targets": {name: study.task(name).title for name in targets},
         "languages": {code: f"{code} {names.get(code, '')}".strip() for code in languages},
         "counts": Counter(page.status for page in pages),
         "time": duration(sum(page.seconds or 0 for page in pages)),
@@ -240,7 +238,7 @@ def _figure(final: Page, folder: Path) -> dict[str, str]:
         return {}
     paths["narrow"] = paths["png"].with_stem(f"{name}-column")  # the same at a paper's column width
     (folder / "figures").mkdir(exist_ok=True)
-    figure = {"table": _table(paths["csv"]) if name == "heatmap-mean" else ""}
+    figure = {"table": _table(paths["csv"], final.study.tasks) if name == "heatmap-mean" else ""}
     for suffix, path in paths.items():
         if path.is_file():
             shutil.copy(path, folder / "figures")
@@ -249,11 +247,11 @@ def _figure(final: Page, folder: Path) -> dict[str, str]:
     return figure | {"alt": unescape(described[1].strip()) if described else f"{name} of {final.study.name}"}
 
 
-def _table(path: Path) -> str:
+def _table(path: Path, tasks: Mapping[str, Task]) -> str:
     """The heatmap's numbers as an HTML table: intermediate runs by targets, the score of ``none``, gains of others."""
     table = pd.read_csv(path)
     table = table[(table["intermediate"] == NONE) | (table["quantity"] == "gain")]
-    titles = {name: TASKS[name].title if name in TASKS else name for name in table["target"].unique()}
+    titles = {name: tasks[name].title if name in tasks else name for name in table["target"].unique()}
     table = table.assign(text=[with_interval(row) for row in table.itertuples()], target=table["target"].map(titles))
     wide = table.pivot(index="intermediate", columns="target", values="text")
     wide = wide.loc[table["intermediate"].unique(), list(titles.values())]

@@ -16,7 +16,7 @@ Adding them, instead of resampling both at once, counts the examples-by-seeds in
 three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,11 +25,12 @@ from scipy import stats as distributions
 
 from xstilts.errors import UserError
 from xstilts.evaluation.metrics import task_metrics
+from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
 from xstilts.sources import Source
-from xstilts.study import NONE, Study
+from xstilts.study import Study
 from xstilts.target_runs import evaluation_languages
-from xstilts.tasks import RETRIEVAL_KINDS, get
+from xstilts.tasks import RETRIEVAL_KINDS, TASKS, Task
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
@@ -76,12 +77,12 @@ def scores(stats: pd.DataFrame) -> pd.DataFrame:
     return sums.reset_index()[[*KEYS, "metric", "value", "n"]]
 
 
-def task_scores(table: pd.DataFrame) -> pd.DataFrame:
+def task_scores(table: pd.DataFrame, tasks: Mapping[str, Task] = TASKS) -> pd.DataFrame:
     """One value per ``KEYS`` from :func:`scores`: the mean of the task's metrics, NaN where one is absent."""
     parts = []
     for target, part in table.groupby("target", sort=False):
         wide = part.pivot(index=KEYS, columns="metric", values="value")
-        value = wide.reindex(columns=list(task_metrics(get(target)))).mean(axis=1, skipna=False)
+        value = wide.reindex(columns=list(task_metrics(tasks[target]))).mean(axis=1, skipna=False)
         parts.append(value.rename("value").reset_index())
     return pd.concat(parts, ignore_index=True)
 
@@ -101,7 +102,7 @@ def expected(study: Study, source: Source) -> pd.DataFrame:
         (run, target, language, seed)
         for run in study.intermediate
         for target in study.targets
-        for language in evaluation_languages(study, source, get(target))
+        for language in evaluation_languages(study, source, study.task(target))
         for seed in study.seed_numbers
     ]
     return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
@@ -126,6 +127,7 @@ class Replicates:
     seeds: list[int]
     resamples: int
     rng: np.random.Generator
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
     _draws: dict[int, np.ndarray] = field(default_factory=dict)
 
     def of(self, run: str, target: str, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +185,13 @@ def mean_of(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
     return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
 
 
-def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000, metric: str = "") -> Replicates:
+def resample(
+    stats: pd.DataFrame,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    metric: str = "",
+    tasks: Mapping[str, Task] = TASKS,
+) -> Replicates:
     """Bootstrap the examples of every target once, jointly over runs, seeds and languages.
 
     ``stats`` of one encoder and one training language; ``metric`` scores by that one alone, else by the mean of the
@@ -191,9 +199,9 @@ def resample(stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
     different examples: they cannot be paired.
     """
     seeds = sorted(stats["seed"].unique().tolist())
-    found = Replicates({}, {}, seeds, resamples, rng)
+    found = Replicates({}, {}, seeds, resamples, rng, tasks)
     for target, part in stats.groupby("target", sort=True, observed=True):
-        metrics = [metric] if metric else list(task_metrics(get(target)))
+        metrics = [metric] if metric else list(task_metrics(tasks[target]))
         part = part[part["metric"].isin(metrics)]
         runs = sorted(part["intermediate"].unique().tolist())
         shape = (len(runs), len(seeds), len(metrics))
@@ -251,7 +259,7 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
     and targets (how many it averages). An average with a part missing in every seed is empty (NaN, 0 seeds).
     """
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    trained = [target for target in languages if get(target).kind not in RETRIEVAL_KINDS]
+    trained = [target for target in languages if found.tasks[target].kind not in RETRIEVAL_KINDS]
     macros = {MACRO: list(languages)} | ({MACRO_TRAINED: trained} if 0 < len(trained) < len(languages) else {})
     cells: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}  # (target, language) -> what is averaged
     for target, codes in languages.items():

@@ -15,10 +15,11 @@ from typing import Any
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash, read_record
+from xstilts.names import NONE
 from xstilts.sources import open_source
-from xstilts.study import NONE, PhaseSettings, Study, load_study
-from xstilts.target_runs import Tuning, evaluation_split, pool_languages, training_sets, tunings
-from xstilts.tasks import POOL, RETRIEVAL_KINDS, TASKS
+from xstilts.study import PhaseSettings, Study, load_study
+from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
+from xstilts.tasks import POOL, RETRIEVAL_KINDS
 from xstilts.training.checkpoints import identity
 
 NOTEBOOKS = {
@@ -35,7 +36,14 @@ NOTEBOOKS = {
 
 # modules whose code decides the outcome of a phase (with those of the phases before it)
 CODE = {
-    "encoder": ("training/pretraining", "training/callbacks", "training/checkpoints", "sources/", "../microworld/"),
+    "encoder": (
+        "training/pretraining",
+        "training/callbacks",
+        "training/checkpoints",
+        "sources/",
+        "readers/",
+        "../microworld/",
+    ),
     "intermediate": (
         *("features", "phases", "target_runs", "settings", "training/multi_gpu"),
         *("training/dual_encoder", "training/batching", "training/fine_tuning"),
@@ -138,7 +146,7 @@ class Fingerprints:
         return digest([run.phase, run.seed, _code_hash(run.phase), inputs])
 
     def _data(self, task: str, split: str, language: str) -> str:
-        declared = TASKS[task]
+        declared = self.study.task(task)
         identity = [declared.name, declared.kind, declared.labels, declared.metrics, declared.scorer]
         return digest([identity, self.source.fingerprint(declared, split, language)])
 
@@ -155,7 +163,7 @@ class Fingerprints:
         data = [
             self._data(task, split, language)
             for task in parsed.tasks
-            for split, language in training_sets(run.intermediate, TASKS[task], parsed.languages, self.source)
+            for split, language in training_sets(run.intermediate, study.task(task), parsed.languages, self.source)
         ]
         text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
         phase = study.phase("intermediate", run.intermediate)
@@ -169,12 +177,12 @@ class Fingerprints:
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
 
     def _targets(self, run: Run) -> list:
-        return [self.tuning(run, tuning) for tuning in tunings(self.study, self.source, run.bundle)]
+        return [self.tuning(run, tuning) for tuning in target_runs(self.study, self.source, run.bundle)]
 
-    def tuning(self, run: Run, tuning: Tuning) -> str:
+    def tuning(self, run: Run, tuning: TargetRun) -> str:
         """Fingerprint of the results of one training of a bundle, so that a bundle interrupted half-way keeps its
         first half."""
-        study, task = self.study, TASKS[tuning.target]
+        study, task = self.study, tuning.task
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
         data = [
             self._data(task.name, split, language)
@@ -187,9 +195,9 @@ class Fingerprints:
             start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
         return digest([tuning.name, _code_hash("targets"), data, start])
 
-    def trained(self, run: Run, tuning: Tuning) -> str:
+    def trained(self, run: Run, tuning: TargetRun) -> str:
         """Fingerprint of the model that a training of phase 3 gives."""
-        task, phase = self.study.training_task(TASKS[tuning.target]), tuning.phase(self.study)
+        task, phase = self.study.training_task(tuning.task), tuning.phase(self.study)
         settings = [
             phase.model_dump(),
             self.study.training.max_length.model_dump(),
@@ -242,12 +250,12 @@ def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
     return "stale" if lacks_encoder(run, fingerprints) else "done"
 
 
-def unscored(run: Run, fingerprints: Fingerprints) -> list[Tuning]:
+def unscored(run: Run, fingerprints: Fingerprints) -> list[TargetRun]:
     """Trainings of a bundle that are yet to be scored, with the settings, data and code of now."""
     study = fingerprints.study
     return [
         tuning
-        for tuning in tunings(study, fingerprints.source, run.bundle)
+        for tuning in target_runs(study, fingerprints.source, run.bundle)
         if read_record(run.folder(study) / tuning.name / "scored.json").get("fingerprint")
         != fingerprints.tuning(run, tuning)
     ]

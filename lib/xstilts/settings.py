@@ -1,73 +1,42 @@
-"""What a study may set about the generated world, pretraining and fine-tuning.
-
-Only pydantic is imported: a study is validated before anything heavy is loaded.
-
-
-What a study may set about the files source. Only pydantic is imported: a study is validated first.
-
-What a study may set about the hub source. Only pydantic is imported: a study is validated first.
-
-A task of the user's own, as a study declares it under ``own:``. Only pydantic is imported."""
+"""What a study may set about its parts: the generated world, the sources of data, pretraining and fine-tuning."""
 
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from itertools import combinations
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from xstilts.errors import UserError, nearest
 from xstilts.tasks import SPLITS, get
 
-LANGUAGE_CODES = ("qaa", "qab", "qac", "qad", "qae", "qaf", "qag", "qah")  # the source language first
-
-# in the names of intermediate runs
-MULTI = "multi"  # all nine intermediate tasks at once
-NONE = "none"  # no phase 2: the baseline every gain is measured from
-MLM = "+mlm"  # among the overrides: every run with masked LM mixed in
-ALL = "all"  # after an @: every language that a task has a training set in
-# training languages of phase 3 that are no codes, see tunings.py
-SOURCE, UNTRAINED, EACH = "source", "untrained", "each"
-DIRECT = "direct"  # the further bundle that the question of distance reads: tuning on the language that is scored
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take
 
 
-class Sizes(BaseModel):
-    """Examples per set; of a mining set: sentences per side; of a parallel set: pairs;
-    of a ranking: queries."""
+class Section(BaseModel):
+    """A section of a study's file: keys that are not declared and values of another type are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    train: int = Field(6000, ge=1)
-    dev: int = Field(200, ge=1)
-    test: int = Field(400, ge=1)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-
-class MicroSettings(BaseModel):
-    """The generated world. Everything it yields is a function of these fields and of the code."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    languages: tuple[str, ...] = Field(LANGUAGE_CODES, description="source language first")
-    world_seed: int = Field(0, description="words of the languages, facts of the world, examples of every set")
-    classification: Sizes = Sizes()
-    choice: Sizes = Sizes()
-    tagging: Sizes = Sizes()
-    span: Sizes = Sizes()
-    parallel: Sizes = Sizes()
-    mining: Sizes = Sizes()
-    ranking: Sizes = Sizes()
-    documents: int = Field(60_000, ge=1, description="documents of the pretraining text, all languages together")
-    source_share: float = Field(2.0, gt=0, description="source-language documents per document of another language")
-    sharpness: float = Field(0.75, ge=0, le=1, description="how often the text follows the world's habits")
-    order_freedom: float = Field(0.25, ge=0, le=1, description="share of clauses in an order not the language's own")
-    code_mixing: float = Field(
-        0.2, ge=0, le=1, description="share of foreign documents with some words in source form (mild supervision)"
-    )
+    @field_validator("*")
+    @classmethod
+    def _can_be_written(cls, value: Any, info: ValidationInfo) -> Any:
+        """No text that cannot be written to a file or, but for titles, is too long to name one."""
+        if isinstance(value, str):
+            if control := CONTROL.search(value):
+                raise ValueError(f"holds the control character {control[0]!r}; leave it out")
+            parts = [len(part.encode()) for part in value.split("/")]
+            if info.field_name != "title" and (len(value.encode()) > LONGEST_PATH or max(parts) > LONGEST_NAME):
+                raise ValueError(f"{len(value)} characters, too long for a name or a path; shorten it")
+        return value
 
 
-class PretrainSettings(BaseModel):
+class PretrainSettings(Section):
     """A small XLM-R pretrained from scratch. The budget is in steps: alignment comes after an early
     plateau, and a budget in seconds would make results depend on the machine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     tokenizer: Literal["word", "unigram"] = Field("word", description="word: micro-world; unigram: real text")
     vocab_size: int = Field(8000, ge=300, description="unigram only; the word tokenizer takes every word it sees")
     steps: int = Field(6000, ge=0, description="0 gives the untrained control encoder")
@@ -84,11 +53,10 @@ class PretrainSettings(BaseModel):
     log_every: int = Field(500, ge=1)
 
 
-class MixSettings(BaseModel):
+class MixSettings(Section):
     """Several tasks in phase 2: examples-proportional up to ``cap``, flattened by ``temperature``;
     ``mlm_share`` of the steps of a ``+mlm`` run are masked-LM steps."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     cap: int = Field(2**17, gt=0)
     temperature: float = Field(1.0, gt=0)
     mlm_share: float = Field(0.2, gt=0, lt=1)
@@ -96,7 +64,7 @@ class MixSettings(BaseModel):
     mlm_probability: float = Field(0.15, gt=0, lt=1)
 
 
-class PhaseSettings(BaseModel):
+class PhaseSettings(Section):
     """Fine-tuning in phase 2 or 3 by AdamW: linear warm-up, then linear decay to zero.
 
     One of ``steps`` and ``epochs`` sets the length. A step is ``accumulate`` batches of ``batch_size``.
@@ -105,7 +73,6 @@ class PhaseSettings(BaseModel):
     end the training; 0 takes the last checkpoint. A target language has no part in this.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     steps: int = Field(0, ge=0)
     epochs: float = Field(0, ge=0)
     batch_size: int = Field(32, gt=0)
@@ -139,11 +106,10 @@ class PhaseSettings(BaseModel):
         return max(steps, self.min_steps)
 
 
-class FurtherSettings(BaseModel):
+class FurtherSettings(Section):
     """Further trainings of phase 3 beside the study's own: each of ``targets`` from the encoder of each of ``runs``,
     in each training language, with each number of examples. Its name is that of a bundle."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     runs: tuple[str, ...] = Field(("none",), min_length=1, description="intermediate runs of the study")
     targets: tuple[str, ...] = Field(min_length=1)
     training_languages: tuple[str, ...] = Field(
@@ -163,21 +129,22 @@ class FurtherSettings(BaseModel):
 SLICE = re.compile(r"(train|dev|test|mt|pool)(?:\[(?:(\d{1,3})%)?:(?:(\d{1,3})%)?\])?")
 
 
-class Limits(BaseModel):
+class Limits(Section):
     """At most so many leading examples of a split, in every language; 0 = all. Retrieval sets are never
     cut: what is found depends on how much there is to find it in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     train: int = Field(0, ge=0)
     dev: int = Field(0, ge=0)
     test: int = Field(0, ge=0)
 
 
-class FilesSettings(BaseModel):
+class FilesSettings(Section):
     """The files source: original distributions below one folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    root: str = Field("../shared/data", description="folder of the files; relative to the project")
+    root: str = Field(
+        "",
+        description="folder of the files, relative to the project; empty: XSTILTS_DATA in the environment names it",
+    )
     limits: Limits = Limits()
     splits: dict[str, dict[str, str]] = Field(
         {},
@@ -206,10 +173,9 @@ class FilesSettings(BaseModel):
                         "whole or in part, such as dev[:80%] or dev[80%:]"
                     )
             ranges = {split: _range(parts.get(split, split)) for split in SPLITS if split in declared or split in parts}
-            for one, (source, start, stop) in ranges.items():
-                for other, (beside, begin, end) in ranges.items():
-                    if one < other and source == beside and start < end and begin < stop:
-                        raise ValueError(f"{name}: {one} and {other} would share rows of the {source} file")
+            for (first, rows), (second, others) in combinations(sorted(ranges.items()), 2):
+                if rows[0] == others[0] and rows[1] < others[2] and others[1] < rows[2]:
+                    raise ValueError(f"{name}: {first} and {second} would share rows of the {rows[0]} file")
         return splits
 
     def rows_of(self, name: str, split: str) -> tuple[str, int, int]:
@@ -231,10 +197,9 @@ def _range(value: str) -> tuple[str, int, int]:
     return match[1], _percent(match, 2), _percent(match, 3)
 
 
-class HubSettings(BaseModel):
+class HubSettings(Section):
     """The hub source: pinned repositories of the Hugging Face hub, and folders for what it does not hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     mirror: str = Field(
         "", description="folder with the repositories as on the hub (google/xtreme/…); the network is then not used"
     )
@@ -249,18 +214,16 @@ class HubSettings(BaseModel):
     )
 
 
-NAME = r"^[a-z][a-z0-9]{0,39}$"  # of a task
 NEEDS_NO_COLUMNS = {"tagging": "a word, a tab and its tag a line", "span": "SQuAD's JSON"}
 
 
-class OwnTask(BaseModel):
+class OwnTask(Section):
     """Files, relative to the project, and what their columns are called.
 
     Classification and choice: ``.csv``, ``.tsv`` (raw, no quotes) or ``.jsonl``; tagging: a word, a tab and its tag a
     line, or ``.conllu``; span: SQuAD's JSON.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["classification", "choice", "tagging", "span"]
     title: str = Field("", description="in figures and sentences; empty: its name")
     train: str = Field(min_length=1, description="in the source language")

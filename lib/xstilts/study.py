@@ -1,41 +1,36 @@
-"""Read and validate a study (``params/*.yaml``); parse and list its runs. Imports nothing heavy."""
+"""A study as ``params/*.yaml`` states it: read, validated, and listed by its runs. Imports nothing heavy."""
 
-import re
-from dataclasses import dataclass, replace
+import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
+from microworld.settings import MicroSettings
 from xstilts.errors import UserError, nearest
 from xstilts.io import ROOT, write_text
-from xstilts.parameters import read, truths
+from xstilts.names import MLM, MULTI, TASK_NAME, IntermediateRun, parse_run
+from xstilts.readers.custom import declare
 from xstilts.settings import (
-    ALL,
-    MLM,
-    MULTI,
-    NAME,
-    NONE,
     FilesSettings,
     FurtherSettings,
     HubSettings,
-    MicroSettings,
     MixSettings,
     OwnTask,
     PhaseSettings,
     PretrainSettings,
+    Section,
 )
-from xstilts.sources.custom import declare
-from xstilts.tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
-from xstilts.tasks import get as get_task
+from xstilts.tasks import TASKS, Task
 from xstilts.validation import check, explain
 
-LONGEST_RUN = 200  # characters
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
 
 
 class EncoderSettings(Section):
@@ -69,7 +64,7 @@ class TrainingSettings(Section):
     retrieval: PhaseSettings = PhaseSettings(  # of dual encoders, in phase 3; XTREME-R's train_lareqa.sh
         epochs=3, batch_size=4, accumulate=4, learning_rate=2e-5, warmup=0, weight_decay=0
     )
-    overrides: dict[str, dict[str, Any]] = {}
+    overrides: dict[str, dict[str, Any]] = Field({})
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
     # how a training is done, not what it is: neither makes a result stale
@@ -96,14 +91,14 @@ class RetrievalSettings(Section):
         """Hidden states to pool of an encoder of ``depth`` layers, from 0, ``layer`` first, each once.
         UserError for one that it lacks."""
         further = range(depth + 1) if self.layers == "all" else self.layers
-        asked = [("layer", self.layer), *(("layers", layer) for layer in further)]
-        for key, layer in asked:
+        layers = [("layer", self.layer), *(("layers", layer) for layer in further)]
+        for key, layer in layers:
             if not -depth - 1 <= layer <= depth:
                 raise UserError(
                     f"retrieval.{key}: {layer}, and the encoder has {depth} layers: 0 (embeddings) to {depth}, "
                     "or -1 for the last"
                 )
-        return list(dict.fromkeys(layer % (depth + 1) for _, layer in asked))
+        return list(dict.fromkeys(layer % (depth + 1) for _, layer in layers))
 
 
 class Study(Section):
@@ -116,11 +111,14 @@ class Study(Section):
     languages: tuple[str, ...] = ()  # () = every language that the source has
     intermediate: tuple[str, ...]
     targets: tuple[str, ...]
-    own: dict[Annotated[str, Field(pattern=NAME)], OwnTask] = {}  # the user's own tasks, by name
-    training_sets: dict[str, str] = {}  # target -> task that trains it, where not the task's own
+    own: dict[Annotated[str, Field(pattern=TASK_NAME)], OwnTask] = Field(
+        {}, description="the user's own tasks, by name"
+    )
+    training_sets: dict[str, str] = Field({}, description="target -> task that trains it, where not the target's own")
     bundle: Literal["all", "each"] = "all"
-    # bundle -> what it trains
-    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = {}
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = Field(
+        {}, description="bundle -> what it trains beside the study's own targets"
+    )
     question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
     # the study it is based on, where it keeps its runs beside that one's: none is done twice
     shares: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")] = ""
@@ -139,6 +137,7 @@ class Study(Section):
     runs: str = Field("runs", min_length=1)  # folder for everything a run makes; relative to the project
     figures: str = Field("figures", min_length=1)
     _path: Path = PrivateAttr(default=Path())  # the file it was read from
+    _own_tasks: dict[str, Task] = PrivateAttr(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -175,15 +174,28 @@ class Study(Section):
     @property
     def all_targets(self) -> tuple[str, ...]:
         """The targets, and those that further trainings alone have."""
-        return tuple(dict.fromkeys([*self.targets, *(name for one in self.further.values() for name in one.targets)]))
+        return tuple(
+            dict.fromkeys([*self.targets, *(name for further in self.further.values() for name in further.targets)])
+        )
 
     @property
     def seed_numbers(self) -> range:
         return range(1, self.seeds + 1)
 
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Every task by name, those of the user's own among them."""
+        return TASKS | self._own_tasks
+
+    def task(self, name: str) -> Task:
+        """The task of that name. UserError with the nearest name for an unknown one."""
+        if name not in self.tasks:
+            raise UserError(f'unknown task "{name}"{nearest(name, self.tasks)}')
+        return self.tasks[name]
+
     def training_task(self, target: Task) -> Task:
         """The task whose training split trains ``target`` in this study."""
-        return get_task(self.training_sets.get(target.name, target.training_set))
+        return self.task(self.training_sets.get(target.name, target.training_set))
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -206,23 +218,24 @@ class Study(Section):
         ]
         return f"{'; '.join(parts)}: no CCGbank (LDC2005T13), whose folder hub.ccgbank names" if parts else ""
 
-    def intermediate_run(self, name: str) -> "IntermediateRun":
+    def intermediate_run(self, name: str) -> IntermediateRun:
         """The intermediate run of that name; ``multi`` holds every intermediate task but the absent ones."""
-        run = parse_run(name)
+        run = parse_run(name, self.tasks)
         if not name.startswith(MULTI):
             return run
         return replace(run, tasks=tuple(task for task in run.tasks if task not in self.absent))
 
     def phase(self, phase: Literal["intermediate", "target", "retrieval"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""
-        run = IntermediateRun(name, (name,)) if name in TASKS else parse_run(name)
-        values, examples = getattr(self.training, phase).model_dump(), run.examples
+        run = IntermediateRun(name, (name,)) if name in self.tasks else parse_run(name, self.tasks)
+        values = getattr(self.training, phase).model_dump()
         for key in ([MLM] if run.mlm else []) + [name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             if "steps" in fields or "epochs" in fields:
                 values |= {"steps": 0, "epochs": 0}
             values |= fields
-        values |= {"examples": examples} if examples else {}
+        if run.examples:
+            values["examples"] = run.examples
         return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:
@@ -240,57 +253,6 @@ class Study(Section):
         return [f"{name}-{target}" for target in further.targets] if further and further.bundle == "each" else [name]
 
 
-@dataclass(frozen=True)
-class IntermediateRun:
-    """What phase 2 is trained on: ``task[+task…][+mlm][@language[,language…]][=examples]``.
-
-    ``@mt`` is every machine-translated training set of the tasks, the source language left out; ``@all``
-    every language, translated where a task has no set of its own. ``=3000``: so many examples of each task,
-    drawn from all the languages together.
-    """
-
-    name: str
-    tasks: tuple[str, ...]
-    mlm: bool = False
-    languages: tuple[str, ...] = ()  # () = the source language
-    examples: int = 0  # 0 = as many as the phase's settings say
-
-
-def parse_run(name: str) -> IntermediateRun:
-    """Parse the name of an intermediate run; the only place that knows the grammar."""
-    body, equals, number = name.partition("=")
-    head, at, tail = body.partition("@")
-    parts, languages = head.split("+"), tuple(tail.split(",")) if at else ()
-    known = [*TASKS, MULTI, NONE]
-    if len(name) > LONGEST_RUN:
-        raise UserError(
-            f'intermediate run "{name[:40]}…": {len(name)} characters; its name is a folder\'s: {LONGEST_RUN} at most'
-        )
-    if not re.fullmatch(r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]{0,8})?", name):
-        raise UserError(f'intermediate run "{name}": expected task[+task…][+mlm][@language[,language…]][=examples]')
-    mlm = parts[-1] == "mlm"
-    tasks = parts[:-1] if mlm else parts
-    for part in tasks:
-        if part not in known:
-            raise UserError(f'intermediate run "{name}": unknown task "{part}"{nearest(part, known)}')
-        if part in TASKS and TASKS[part].kind in RETRIEVAL_KINDS:
-            raise UserError(f'intermediate run "{name}": "{part}" is a retrieval set; nothing trains on it')
-    if NONE in tasks and (len(parts) > 1 or languages or equals):
-        raise UserError(f'intermediate run "{name}": "none" stands alone')
-    if len(set(tasks)) < len(tasks) or len(set(languages)) < len(languages):
-        raise UserError(f'intermediate run "{name}": names something twice')
-    if not tasks:
-        raise UserError(f'intermediate run "{name}": "mlm" is mixed into a task, as in "mnli+mlm"')
-    for word, meaning in ((ALL, "every language"), (TRANSLATED, "every translated language")):
-        if word in languages and len(languages) > 1:
-            raise UserError(f'intermediate run "{name}": "{word}" already holds {meaning}')
-    if MULTI in tasks:
-        if len(tasks) > 1:
-            raise UserError(f'intermediate run "{name}": "multi" already holds every intermediate task')
-        tasks = list(INTERMEDIATE)
-    return IntermediateRun(name, () if tasks == [NONE] else tuple(tasks), mlm, languages, int(number or 0))
-
-
 def load_study(study: str | Path, **changes: Any) -> Study:
     """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
 
@@ -299,58 +261,85 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     Raises UserError naming the file and the key for anything a study cannot be run with.
     """
     path = _path(study)
-    values = read(path)
+    values = read_yaml(path)
     if "based_on" in values:
-        named = values.pop("based_on")
-        if not isinstance(named, str):
-            raise UserError(f"{path}: based_on: {named!r}: expected the name of a study")
-        base = _path(named)
-        basis = read(base)
-        if values.get("shares", basis.get("name")) != basis.get("name"):
-            raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
-        if "based_on" in basis:
-            raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
-        if isinstance(encoder := values.get("encoder"), dict) and "checkpoint" in encoder:
-            values["encoder"] = {"revision": "", **encoder}  # that of the basis is of another checkpoint
-        values = _merged(basis | {"controls": []}, values)
+        values = _with_basis(path, values)
     values |= {key: value for key, value in changes.items() if value is not None}
     try:
-        loaded = Study.model_validate(values)
+        loaded = Study.model_validate_json(json.dumps(values))  # in JSON a list is a tuple, also to strict types
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
-    if wrong := truths(values, loaded.model_dump()):
-        raise UserError(f"{path}: {wrong}: a truth value, expected a number")
+    loaded._path = path
+    if not loaded.encoder.checkpoint:
+        loaded = _with_fitting_lengths(loaded)
+    if loaded.source == "files" and not loaded.files.root and os.environ.get(DATA):
+        files = loaded.files.model_copy(update={"root": os.environ[DATA]})
+        loaded = loaded.model_copy(update={"files": files})
     try:
-        loaded = loaded.model_copy(update={"own": declare(loaded.own, ROOT, loaded.source_language)})
+        loaded._own_tasks = declare(loaded.own, ROOT, loaded.source_language)
+        check(loaded)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    if not loaded.encoder.checkpoint:
-        loaded = _fitting(loaded)
-    loaded._path = path
-    check(loaded, path)
     return loaded
 
 
-def _fitting(study: Study) -> Study:
-    """The study with lengths that it does not state cut to what its own encoder takes."""
-    lengths, longest = study.training.max_length, study.encoder.pretrain.positions - 2
-    limits = dict.fromkeys(lengths.model_dump(), longest) | {"stride": longest // 3}
-    cut = {key: min(getattr(lengths, key), limits[key]) for key in limits.keys() - lengths.model_fields_set}
-    training = study.training.model_copy(update={"max_length": lengths.model_copy(update=cut)})
-    return study.model_copy(update={"training": training})
-
-
-def _path(study: str | Path) -> Path:
-    path = Path(study)
-    path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Keys and values of a file of YAML 1.2, as :func:`parse_yaml`."""
     try:
-        found = path.is_file()
-    except OSError:  # a name that is too long for one
-        found = False
-    if not found:
-        names = [found.stem for found in sorted((ROOT / "params").glob("*.yaml"))]
-        raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
-    return path
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
+    """Keys and values of YAML 1.2, where ``no`` is text. UserError with the line, in what ``name`` says."""
+    try:
+        anchored = []  # whether each open collection has an anchor
+        for event in YAML(typ="safe", pure=True).parse(text):
+            if isinstance(event, CollectionStartEvent):
+                anchored.append(event.anchor is not None)
+            elif isinstance(event, CollectionEndEvent):
+                anchored.pop()
+            elif isinstance(event, AliasEvent) and any(anchored):  # a few lines can stand for gigabytes
+                problem = "an alias (*) inside an anchor (&); write its values out"
+                raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        values = YAML(typ="safe", pure=True).load(text)
+        json.dumps(values, default=_refuse, ensure_ascii=False).encode()
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(" ".join(filter(None, [error.context, error.problem])).split())
+        raise UserError(f"{name}:{mark.line + 1 if mark else 1}: not readable as YAML: {problem}") from None
+    except RecursionError:
+        raise UserError(f"{name}: not readable as YAML: nested too deeply; expected a few levels") from None
+    except (YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:  # a value does not fit its tag
+        raise UserError(f"{name}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected keys and values (name:, intermediate:, targets:, …)")
+    return values
+
+
+def _refuse(value: Any) -> None:
+    raise ValueError(f"{value}: a {type(value).__name__} to YAML; put it in quotes")
+
+
+def _with_basis(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of the study that ``based_on`` names, changed by those of the file at ``path``."""
+    name = values.pop("based_on")
+    if not isinstance(name, str):
+        raise UserError(f"{path}: based_on: {name!r}: expected the name of a study")
+    base = _path(name)
+    basis = read_yaml(base)
+    if values.get("shares", basis.get("name")) != basis.get("name"):
+        raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
+    if "based_on" in basis:
+        raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
+    encoder = values.get("encoder")
+    if isinstance(encoder, dict) and "checkpoint" in encoder:
+        values["encoder"] = {"revision": "", **encoder}  # that of the basis is of another checkpoint
+    return _merged(basis | {"controls": []}, values)
 
 
 def _merged(basis: dict, changes: dict) -> dict:
@@ -362,3 +351,22 @@ def _merged(basis: dict, changes: dict) -> dict:
         for key, value in changes.items()
     }
     return basis | sections
+
+
+def _with_fitting_lengths(study: Study) -> Study:
+    """The study with lengths that it does not state cut to what its own encoder takes."""
+    lengths = study.training.max_length
+    longest = study.encoder.pretrain.positions - 2
+    limits = dict.fromkeys(lengths.model_dump(), longest) | {"stride": longest // 3}
+    cut = {key: min(getattr(lengths, key), limits[key]) for key in limits.keys() - lengths.model_fields_set}
+    training = study.training.model_copy(update={"max_length": lengths.model_copy(update=cut)})
+    return study.model_copy(update={"training": training})
+
+
+def _path(study: str | Path) -> Path:
+    path = Path(study)
+    path = ROOT / path if path.suffix in (".yaml", ".yml") else ROOT / "params" / f"{study}.yaml"
+    if "\0" in str(path) or not os.path.isfile(path):  # False also for a name that is too long
+        names = [known.stem for known in sorted((ROOT / "params").glob("*.yaml"))]
+        raise UserError(f'no study "{study}": {path} does not exist{nearest(Path(study).stem, names)}')
+    return path

@@ -25,7 +25,7 @@ from xstilts.io import read_record, write_text, written_whole
 from xstilts.runs import Fingerprints, Run, state
 from xstilts.sources import Source
 from xstilts.study import Study
-from xstilts.tasks import Task, get
+from xstilts.tasks import Task
 
 XTREME_R_ONLY = ("xcopa", "mewslix")
 XTREME = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba")
@@ -69,10 +69,10 @@ def write_submission(study: Study, source: Source, name: str, seed: int, folder:
                 )
             else:
                 predictions = pd.read_parquet(results / "predictions.parquet")
-                lines.append(_coverage(get(target), list(predictions["language"].unique())))
+                lines.append(_coverage(study.task(target), list(predictions["language"].unique())))
                 for language, part in predictions.groupby("language", sort=False):
-                    path = aside / FOLDERS[target] / f"test-{language}.{SUFFIXES.get(get(target).kind, 'tsv')}"
-                    write_text(path, _text(get(target), part, source, split, str(language)))
+                    path = aside / FOLDERS[target] / f"test-{language}.{SUFFIXES.get(study.task(target).kind, 'tsv')}"
+                    write_text(path, _text(study.task(target), part, source, split, str(language)))
         if not any(aside.iterdir()):
             raise UserError(f"{study.path}: nothing to submit: {'; '.join(lines)}")
     return lines

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
-from xstilts.study import NONE, Study
+from xstilts.study import Study
 from xstilts.tasks import get
 
 LARGE = "xlm-roberta-large"

@@ -1,6 +1,6 @@
-"""Trainings of phase 3: the set that a target's model is tuned on and the languages it is scored in.
+"""Runs on a target in phase 3: the training set that a target's model is tuned on, the languages it is scored in.
 
-Written ``target[@language][=examples]``: ``xnli`` is tuned on the whole source-language set and scored zero-shot,
+Named ``target[@language][=examples]``: ``xnli`` is tuned on the whole source-language set and scored zero-shot,
 ``xnli@qab`` on the training set in another language (direct target-language tuning), ``xnli@all`` on every
 language's, ``xnli=100`` and ``xnli@qab=100`` on a hundred examples. A retrieval target is the encoder as it is;
 ``lareqa@source`` one tuned for retrieval in the source language.
@@ -10,39 +10,44 @@ from dataclasses import dataclass
 
 from xstilts.errors import UserError
 from xstilts.locations import MANY
-from xstilts.settings import ALL, EACH, SOURCE, UNTRAINED, FurtherSettings, PhaseSettings
+from xstilts.names import ALL, EACH, SOURCE, UNTRAINED, target_run_name
+from xstilts.settings import FurtherSettings, PhaseSettings
 from xstilts.sources import Source
 from xstilts.study import Study
-from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task, get
+from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """One training of phase 3. ``language``: a code, "all", "mt" or "source"; "" is a target's usual training, the
-    source language or, of a retrieval target, none. ``examples``: how many are drawn, 0 = the whole set."""
+class TargetRun:
+    """One training of phase 3 and its scores. ``language``: a code, "all", "mt" or "source"; "" is a target's usual
+    training, the source language or, of a retrieval target, none. ``examples``: how many are drawn, 0 = the whole
+    set. ``own``: scored in its training language alone."""
 
-    target: str
+    task: Task
     language: str = ""
     examples: int = 0
-    own: bool = False  # scored in its training language alone
+    own: bool = False
     min_steps: int = 0
+
+    @property
+    def target(self) -> str:
+        """Name of the target task."""
+        return self.task.name
 
     @property
     def name(self) -> str:
         """The folder of its results, and how messages name it."""
-        return f"{self.target}{self._set}"
+        return target_run_name(self.target, self.language, self.examples)
 
     def model(self, study: Study) -> str:
         """Name of the fine-tuned model, which targets with the same training set share."""
-        return f"{'retrieval-' if self.retrieval else ''}{study.training_task(get(self.target)).name}{self._set}"
-
-    @property
-    def _set(self) -> str:
-        return (f"@{self.language}" if self.language else "") + (f"={self.examples}" if self.examples else "")
+        training_set = study.training_task(self.task).name
+        name = f"retrieval-{training_set}" if self.retrieval else training_set
+        return target_run_name(name, self.language, self.examples)
 
     @property
     def retrieval(self) -> bool:
-        return get(self.target).kind in RETRIEVAL_KINDS
+        return self.task.kind in RETRIEVAL_KINDS
 
     @property
     def untrained(self) -> bool:
@@ -55,49 +60,52 @@ class Tuning:
 
     def phase(self, study: Study) -> PhaseSettings:
         """The settings it is trained with."""
-        trained = study.training_task(get(self.target)).name
-        phase = study.phase("retrieval" if self.retrieval else "target", trained)
+        phase = study.phase("retrieval" if self.retrieval else "target", study.training_task(self.task).name)
         changed = {"examples": self.examples} if self.examples else {}
         return phase.model_copy(update={**changed, "min_steps": max(phase.min_steps, self.min_steps)})
 
     def training_sets(self, study: Study, source: Source) -> list[tuple[str, str]]:
         """(split, language) of what it is trained on."""
         languages = () if self.language in ("", SOURCE) else (self.language,)
-        return training_sets(self.name, study.training_task(get(self.target)), languages, source)
+        return training_sets(self.name, study.training_task(self.task), languages, source)
 
     def languages(self, study: Study, source: Source) -> list[str]:
         """Languages it is scored in."""
-        found = evaluation_languages(study, source, get(self.target))
-        return [code for code in found if not self.own or code == self.language]
+        languages = evaluation_languages(study, source, self.task)
+        return [code for code in languages if not self.own or code == self.language]
 
 
-def tunings(study: Study, source: Source, bundle: str) -> list[Tuning]:
+def target_runs(study: Study, source: Source, bundle: str) -> list[TargetRun]:
     """What one execution of ``3-targets.ipynb`` does, in order; of a further bundle's name, what all its parts do."""
     if bundle in study.bundles():
-        return [Tuning(target) for target in study.bundles()[bundle]]
+        return [TargetRun(study.task(target)) for target in study.bundles()[bundle]]
     name = next(name for name in study.further if bundle == name or bundle in study.parts(name))
     further = study.further[name]
-    return [
-        Tuning(target, code, examples, further.scored_in == "own" and code not in ("", SOURCE), further.min_steps)
-        for target in further.targets
-        if bundle in (name, f"{name}-{target}")
-        for code in _languages(study, source, further, get(target))
-        for examples in (further.examples if code or get(target).kind not in RETRIEVAL_KINDS else (0,))
-    ]
+    runs = []
+    for task in map(study.task, further.targets):
+        if bundle not in (name, f"{name}-{task.name}"):
+            continue
+        for language in _training_languages(study, source, further, task):
+            own = further.scored_in == "own" and language not in ("", SOURCE)
+            untrained = task.kind in RETRIEVAL_KINDS and not language
+            for examples in (0,) if untrained else further.examples:
+                runs.append(TargetRun(task, language, examples, own, further.min_steps))
+    return runs
 
 
-def _languages(study: Study, source: Source, further: FurtherSettings, task: Task) -> list[str]:
-    """Training languages of a further bundle for one target, "each" spelt out."""
-    retrieval, found = task.kind in RETRIEVAL_KINDS, []
+def _training_languages(study: Study, source: Source, further: FurtherSettings, task: Task) -> list[str]:
+    """Training languages of a further bundle for one target, "each" spelt out; "" is the usual one."""
+    usual = UNTRAINED if task.kind in RETRIEVAL_KINDS else SOURCE
+    languages = []
     for word in further.training_languages:
         if word == EACH:
-            trained, scored = study.training_task(task), evaluation_languages(study, source, task)
-            known = {*source.languages(trained, "train"), *source.languages(trained, TRANSLATED)}
-            found += [code for code in scored if code in known and code != study.source_language]
+            training_task = study.training_task(task)
+            known = {*source.languages(training_task, "train"), *source.languages(training_task, TRANSLATED)}
+            scored = evaluation_languages(study, source, task)
+            languages += [code for code in scored if code in known and code != study.source_language]
         else:
-            usual = UNTRAINED if retrieval else SOURCE
-            found.append("" if word == usual else word)
-    return list(dict.fromkeys(found))
+            languages.append("" if word == usual else word)
+    return list(dict.fromkeys(languages))
 
 
 def training_sets(name: str, task: Task, languages: tuple[str, ...], source: Source) -> list[tuple[str, str]]:
@@ -111,7 +119,7 @@ def training_sets(name: str, task: Task, languages: tuple[str, ...], source: Sou
         if not translated:
             raise UserError(
                 f'"{name}": no machine-translated training set of "{task.name}" is at hand; '
-                "lib/xstilts/sources/translations.py says where its files are looked for"
+                "docs/your-data.md says where its files are looked for"
             )
         return [(TRANSLATED, code) for code in translated]
     codes = dict.fromkeys([*own, *translated]) if languages == (ALL,) else languages

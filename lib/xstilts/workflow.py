@@ -38,7 +38,7 @@ from xstilts.io import ROOT, holder, lock, read_record, remove_halves, sign, wri
 from xstilts.progress import FILE, about, duration, reported
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, state
 from xstilts.study import Study
-from xstilts.target_runs import tunings
+from xstilts.target_runs import target_runs
 
 MARK = "xstilts: "  # begins the line that says what went wrong, of a failed run's log the last
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -200,7 +200,7 @@ def _record(study: Study, run: Run, started: float) -> None:
         gaps = [other.name for other in wanted if not (other.folder(study) / "run.json").is_file()]
         (folder / GAPS).unlink(missing_ok=True)
     fingerprints = Fingerprints(study)
-    targets = [one.name for one in tunings(study, fingerprints.source, run.bundle)] if run.bundle else []
+    targets = [one.name for one in target_runs(study, fingerprints.source, run.bundle)] if run.bundle else []
     record = {
         "run": run.name,
         "fingerprint": fingerprints.of(run),

@@ -21,14 +21,13 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from xstilts import results
+from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
 from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, interval_of, mean_of
-from xstilts.settings import DIRECT, SOURCE
 from xstilts.sources.cache import KeptSource
-from xstilts.study import NONE, Study
+from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence, with_interval
-from xstilts.target_runs import tunings
-from xstilts.tasks import TASKS
+from xstilts.target_runs import target_runs
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is tuned on whole training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
@@ -62,7 +61,7 @@ def read_layers(study: Study) -> pd.DataFrame:
     Empty without a parallel target."""
     tables = []
     for run in finished(study, list(study.bundles())):
-        for target in [target for target in study.targets if TASKS[target].kind == "parallel"]:
+        for target in [target for target in study.targets if study.task(target).kind == "parallel"]:
             table = pd.read_parquet(run.folder(study) / target / "layers.parquet")
             main = table["layer"] == table["layer"].iloc[0]  # it comes first
             tables.append(table.assign(intermediate=run.intermediate, seed=run.seed, target=target, main=main))
@@ -247,8 +246,8 @@ def training_sizes(study: Study, source: KeptSource) -> pd.DataFrame:
     """Points of the learning curves, one row each: target, language (it is trained in), run (its name in
     :func:`read_stats`) and examples, on how many it is really trained; of two that are the same the whole set."""
     points = {}
-    for tuning in sorted(tunings(study, source, DIRECT), key=lambda tuning: tuning.examples == 0):
-        task = study.training_task(TASKS[tuning.target])
+    for tuning in sorted(target_runs(study, source, DIRECT), key=lambda tuning: tuning.examples == 0):
+        task = study.training_task(tuning.task)
         whole = sum(source.size(task, *part) for part in tuning.training_sets(study, source))
         examples = min(tuning.phase(study).examples or whole, whole)
         language, series = (tuning.language, DIRECT) if tuning.language else (study.source_language, SOURCE)

@@ -31,12 +31,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
+from xstilts.names import NONE, parse_run
 from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.sources import Source
-from xstilts.study import NONE, Study, parse_run
+from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
-from xstilts.tasks import Task, get
+from xstilts.tasks import Task
 
 WORD = r"\w+"
 FEATURES: dict[str, dict[str, Any]] = {  # what the classifier sees
@@ -134,7 +135,7 @@ def run_topics(study: Study, source: Source) -> dict[str, str]:
     by_run: dict[str, str] = {}
     for run in study.intermediate if topics else ():
         tasks = study.intermediate_run(run).tasks
-        names = set(topics(get(tasks[0]), "train").values()) if len(tasks) == 1 else set()
+        names = set(topics(study.task(tasks[0]), "train").values()) if len(tasks) == 1 else set()
         if len(names) == 1 and "" not in names:
             by_run[run] = names.pop()
     return by_run
@@ -269,7 +270,7 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
     Columns: task, against ("copa", "copa: social", …), topic, texts (of either), by characters and by words the proxy
     A-distance with its interval (characters, characters_low, …) and the classifier's error, jaccard, covered.
     """
-    trained = study.training_task(get(study.targets[0]))
+    trained = study.training_task(study.task(study.targets[0]))
     dataset = source.load(trained, "train", study.source_language)
     against = {("", trained.name): texts(trained, dataset)}
     if run_topics(study, source):
@@ -279,7 +280,7 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
             against[name, f"{trained.name}: {name}"] = texts(trained, part)
     rows = []
     for name in [task for task, language in cells(study.intermediate) if language == SOURCE and "+" not in task]:
-        task = get(name)
+        task = study.task(name)
         own = texts(task, source.load(task, "train", study.source_language))
         for (topic, part), others in against.items():
             pair = same_size(own, others)

@@ -13,13 +13,13 @@ from scipy import stats as distributions
 
 from xstilts import results
 from xstilts.evaluation.metrics import CUTOFFS
+from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
 from xstilts.plots import curves, heatmap, interval_panels, title
 from xstilts.results import MACRO, MEAN, Replicates, mean_of
-from xstilts.settings import SOURCE, UNTRAINED
 from xstilts.sources import Source
-from xstilts.study import NONE, Study, parse_run
+from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
-from xstilts.target_runs import Tuning, pool_languages, tunings
+from xstilts.target_runs import TargetRun, pool_languages, target_runs
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, get
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> value of the column tuning
@@ -45,19 +45,19 @@ def expected(study: Study, source: Source) -> pd.DataFrame:
         for run in study.intermediate
         for bundle in study.further
         if run in study.further[bundle].runs
-        for tuning in _retrieval_tunings(study, source, bundle)
+        for tuning in _retrieval_runs(study, source, bundle)
         for language in tuning.languages(study, source)
         for seed in study.seed_numbers
     ]
     return pd.DataFrame(rows, columns=KEYS).drop_duplicates(ignore_index=True)
 
 
-def _retrieval_tunings(study: Study, source: Source, bundle: str) -> list[Tuning]:
+def _retrieval_runs(study: Study, source: Source, bundle: str) -> list[TargetRun]:
     """Tunings of the bundle's retrieval targets on no or on all examples, in the source language."""
     return [
         tuning
-        for tuning in tunings(study, source, bundle)
-        if get(tuning.target).kind in RETRIEVAL_KINDS and tuning.training_language in TRAINED and not tuning.examples
+        for tuning in target_runs(study, source, bundle)
+        if tuning.task.kind in RETRIEVAL_KINDS and tuning.training_language in TRAINED and not tuning.examples
     ]
 
 
@@ -141,11 +141,11 @@ def layer_scores(study: Study, source: Source) -> pd.DataFrame:
     scored, mean over languages."""
     tables = []
     for run in results.finished(study, list(study.further)):
-        for tuning in _retrieval_tunings(study, source, run.bundle):
+        for tuning in _retrieval_runs(study, source, run.bundle):
             path = run.folder(study) / tuning.name / "layers.parquet"
             if path.is_file():
                 table = pd.read_parquet(path)
-                table = table[table["metric"] == get(tuning.target).metrics[0]]
+                table = table[table["metric"] == tuning.task.metrics[0]]
                 labels = {"target": tuning.target, "tuning": TRAINED[tuning.training_language]}
                 tables.append(table.assign(**labels, intermediate=run.intermediate, seed=run.seed))
     keys = ["target", "tuning", "intermediate", "layer", "seed"]

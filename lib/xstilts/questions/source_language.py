@@ -20,14 +20,14 @@ import pandas as pd
 from scipy.stats import norm
 
 from xstilts import results
+from xstilts.names import ALL, NONE, SOURCE
 from xstilts.results import MEAN, Replicates
-from xstilts.settings import ALL, SOURCE
 from xstilts.sources import Source
 from xstilts.sources.cache import KeptSource
-from xstilts.study import NONE, Study
+from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence
-from xstilts.target_runs import evaluation_languages, training_sets, tunings
-from xstilts.tasks import TRANSLATED, get
+from xstilts.target_runs import evaluation_languages, target_runs, training_sets
+from xstilts.tasks import TRANSLATED
 
 TARGET = "tydiqa"
 METRICS = {"exact_match": "exact match", "f1": "F1"}  # the headline first
@@ -61,7 +61,7 @@ def design(study: Study, source: KeptSource) -> Design:
     trained, tasks = {}, {}
     for name in [name for name in study.intermediate if name not in study.left_out]:
         run = study.intermediate_run(name)
-        sets = [part for task in run.tasks for part in training_sets(name, get(task), run.languages, source)]
+        sets = [part for task in run.tasks for part in training_sets(name, study.task(task), run.languages, source)]
         trained[name] = frozenset(code for _, code in sets)
         tasks[name] = "+".join([*run.tasks, *["mlm"] * run.mlm])
     tuned: dict[str, list[str]] = {}
@@ -69,7 +69,7 @@ def design(study: Study, source: KeptSource) -> Design:
         for run in study.further[bundle].runs:
             tuned.setdefault(run, [SOURCE]).extend(codes)
     several = {run: tuple(dict.fromkeys(codes)) for run, codes in tuned.items() if len(set(codes)) > 1}
-    languages = tuple(evaluation_languages(study, source, get(TARGET)))
+    languages = tuple(evaluation_languages(study, source, study.task(TARGET)))
     return Design(study.source_language, languages, trained, tasks, several)
 
 
@@ -77,7 +77,7 @@ def training_languages(study: Study, source: Source) -> dict[str, list[str]]:
     """Further bundle -> languages that it trains TyDiQA in, on whole sets, to be scored in every language."""
     languages: dict[str, list[str]] = {}
     for bundle in study.further:
-        for tuning in tunings(study, source, bundle):
+        for tuning in target_runs(study, source, bundle):
             if tuning.target == TARGET and not tuning.examples and not tuning.own:
                 code = tuning.training_language
                 languages.setdefault(bundle, []).append(SOURCE if code == study.source_language else code)

@@ -21,7 +21,7 @@ pairs in the columns of a parallel set.
 
 from typing import TYPE_CHECKING, Protocol
 
-from xstilts.tasks import Task, get
+from xstilts.tasks import Task
 
 if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     import pandas
@@ -89,7 +89,7 @@ def open_source(study: "Study") -> "KeptSource":
     elif study.source == "hub":
         from xstilts.sources.hub import HubSource
 
-        languages = study.languages or {code for name in study.all_targets for code in get(name).languages}
+        languages = study.languages or {code for name in study.all_targets for code in study.task(name).languages}
         source = HubSource(study.hub, study.source_language, tuple(sorted(languages)))
     else:
         from xstilts.sources.files import FilesSource

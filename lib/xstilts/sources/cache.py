@@ -113,5 +113,6 @@ class KeptSource:
 @cache
 def _code_hash() -> str:
     folder = Path(__file__).parent
-    paths = [*sorted(folder.glob("*.py")), *sorted((folder.parents[1] / "microworld").glob("*.py"))]
+    folders = [folder, folder.parent / "readers", folder.parents[1] / "microworld"]
+    paths = [path for each in folders for path in sorted(each.glob("*.py"))]
     return digest([file_hash(path) for path in paths])

@@ -32,8 +32,8 @@ from datasets import Dataset, Features, List, Value
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
+from xstilts.readers.pairs_and_choices import companions, has_gold, read, read_first
 from xstilts.settings import FilesSettings
-from xstilts.sources.pairs_and_choices import companions, has_gold, read, read_first
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
 
 STRING, STRINGS = Value("string"), List(Value("string"))

@@ -28,12 +28,12 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
 from xstilts.locations import REVISIONS, TEXT, Folder, Hub
+from xstilts.readers import tagging as ccgbank
+from xstilts.readers.pairs_and_choices import COPA_QUESTIONS, companions, continued, read
+from xstilts.readers.records import UNLABELLED, index_of
 from xstilts.settings import FilesSettings, HubSettings
 from xstilts.sources import note_left_out
-from xstilts.sources import tagging as ccgbank
 from xstilts.sources.files import COLUMNS, STRING, FilesSource, natural_languages
-from xstilts.sources.pairs_and_choices import COPA_QUESTIONS, companions, continued, read
-from xstilts.sources.records import UNLABELLED, index_of
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 
 huggingface_hub.utils.disable_progress_bars()

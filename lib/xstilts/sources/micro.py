@@ -14,10 +14,10 @@ import pandas as pd
 from microworld import pairs, rankings
 from microworld import tasks as meanings
 from microworld.grammar import LANGUAGES, Say, Token, Voice, render
+from microworld.settings import MicroSettings
 from microworld.world import World
 from xstilts.errors import UserError, nearest
 from xstilts.io import digest
-from xstilts.settings import MicroSettings
 from xstilts.tasks import POOL, TRANSLATED, Task
 
 # task name here -> (the function that makes an example, splits). A target that another task trains

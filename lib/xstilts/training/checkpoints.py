@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, written_whole
-from xstilts.study import Study, parse_run
-from xstilts.validation import check_lengths, inputs_of
+from xstilts.names import parse_run
+from xstilts.study import Study
+from xstilts.validation import check_lengths, input_kinds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -163,7 +164,7 @@ def _check(study: Study, model: Any, tokenizer: "PreTrainedTokenizerBase") -> No
         )
     if tokenizer.pad_token is None:
         raise UserError(f"{_key(study)}: its tokenizer has no token for padding; choose another encoder")
-    kinds = inputs_of(study)
+    kinds = input_kinds(study)
     if "retrieval" in kinds:
         study.retrieval.indices(model.config.num_hidden_layers)
     if "mlm" in kinds and tokenizer.mask_token is None:

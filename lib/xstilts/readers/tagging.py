@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.sources.records import Rows, lines_of
+from xstilts.readers.records import Rows, lines_of
 
 # The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
 # conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.

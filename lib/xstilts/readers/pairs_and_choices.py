@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.errors import UserError
-from xstilts.sources.records import (
+from xstilts.readers.records import (
     UNLABELLED,
     Rows,
     columns_of,
@@ -23,9 +23,9 @@ from xstilts.sources.records import (
     lines_of,
     strings,
 )
-from xstilts.sources.retrieval import entities, mentions, pairs
-from xstilts.sources.spans import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
-from xstilts.sources.tagging import auto, tagged
+from xstilts.readers.retrieval import entities, mentions, pairs
+from xstilts.readers.spans import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
+from xstilts.readers.tagging import auto, tagged
 
 
 def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.sources.records import Rows, from_json, get, strings, text_of
+from xstilts.readers.records import Rows, from_json, get, strings, text_of
 
 
 def squad(path: Path, labels: tuple[str, ...]) -> Rows:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.sources.records import Rows, get, json_lines
+from xstilts.readers.records import Rows, get, json_lines
 
 
 def mentions(path: Path, labels: tuple[str, ...]) -> Rows:

@@ -1,0 +1,162 @@
+"""The files of a user's own task -> rows in the canonical columns of its kind; its declaration as a task."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from xstilts.errors import UserError
+from xstilts.names import ALL, MULTI, NONE, SOURCE, UNTRAINED
+from xstilts.readers.pairs_and_choices import has_gold, read, whole
+from xstilts.readers.records import csv_records, get, json_lines
+from xstilts.settings import OwnTask
+from xstilts.tasks import TASKS, TRANSLATED, Task
+
+TAKEN = {*TASKS, MULTI, NONE, ALL, TRANSLATED, SOURCE, UNTRAINED, "mlm", "macro", "mean"}
+MOST_LABELS = 200
+
+
+def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[str, Task]:
+    """The tasks that settings describe, by name; labels that they do not state are read from the training file.
+    ``root``: what paths are relative to. UserError naming the key, or file and line."""
+    tasks = {}
+    for name, settings in own.items():
+        if name in TAKEN:
+            raise UserError(f'own.{name}: "{name}" means something else already; take another name')
+        for key, path in (("train", settings.train), ("dev", settings.dev)):
+            if path and not (root / path).is_file():
+                raise UserError(f"own.{name}.{key}: no file {root / path} (paths are relative to the project's folder)")
+        labels = settings.labels
+        if settings.kind in ("classification", "tagging") and not labels:
+            labels = _labels(settings, root / settings.train)
+        if settings.kind == "classification" and len(labels) < 2:
+            raise UserError(f"own.{name}: one label, {labels[0]}: nothing is to be told apart")
+        chunks = settings.kind == "tagging" and all(re.match(r"[BI]-.|O$", tag) for tag in labels)
+        metrics = {"span": ("f1", "exact_match"), "tagging": ("f1", "accuracy") if chunks else ("accuracy", "f1")}
+        tasks[name] = Task(
+            name,
+            settings.kind,
+            settings.title or name,
+            metrics.get(settings.kind, ("accuracy",)),
+            labels,
+            languages=tuple(test_files(name, settings, root)) or (source_language,),
+            choices=len(settings.choices),
+        )
+    return tasks
+
+
+def test_files(name: str, settings: OwnTask, root: Path) -> dict[str, Path]:
+    """Language -> its test file, by code; {} where the task has none."""
+    if isinstance(settings.test, str) and settings.test:
+        head, *parts = settings.test.split("{language}")
+        folder, before = (root / f"{head}x").parent, head.rpartition("/")[2]
+        pattern = re.escape(before) + "([A-Za-z]+(?:-[A-Za-z0-9]+)*)" + r"\1".join(map(re.escape, parts))
+        found = {}
+        for path in sorted(folder.glob("/".join("*" * (1 + "".join(parts).count("/"))))):
+            match = re.fullmatch(pattern, str(path.relative_to(folder)))
+            # train.csv may lie beside en.csv
+            if match and path.is_file() and path not in (root / settings.train, root / settings.dev):
+                found[match[1]] = path
+        if not found:
+            raise UserError(f"own.{name}.test: no file matches {root / settings.test}")
+        return found
+    files = {code: root / path for code, path in sorted((settings.test or {}).items())}
+    for code, path in files.items():
+        if not path.is_file():
+            raise UserError(f"own.{name}.test.{code}: no file {path} (paths are relative to the project's folder)")
+    return files
+
+
+def rows(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Every row of a file. UserError naming file, line and column for what is malformed, empty or without gold."""
+    if settings.kind in READ_AS:
+        found = read(READ_AS[settings.kind], path, labels)
+        if not has_gold(found[0]):
+            raise UserError(
+                f"{path}: no gold; expected {'tags' if settings.kind == 'tagging' else 'answers'} throughout"
+            )
+        return found
+    build = {"classification": _classification, "choice": _choice}[settings.kind]
+    return whole(path, _numbered(settings, path, labels, build))
+
+
+READ_AS = {"tagging": "tagged", "span": "squad"}
+
+
+def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...], build: Callable) -> Iterator[tuple[str, dict]]:
+    for number, (where, record) in enumerate(_records(settings, path), 1):
+        identity = _text(record, settings.id, where) if settings.id else str(number)
+        yield where, {"id": identity, **build(settings, record, labels, where)}
+
+
+def _records(settings: OwnTask, path: Path) -> Iterator[tuple[str, dict]]:
+    """Records with every column that the settings name."""
+    texts = [settings.text_a, settings.text_b] if settings.kind == "classification" else [
+        settings.context, settings.question, *settings.choices
+    ]  # fmt: skip
+    columns = [name for name in (settings.id, *texts, settings.label) if name]
+    if path.suffix == ".jsonl":
+        yield from json_lines(path)
+    elif path.suffix in (".csv", ".tsv"):
+        yield from csv_records(path, columns, "," if path.suffix == ".csv" else "\t")
+    else:
+        raise UserError(f'{path}: expected a file that ends in .csv, .tsv or .jsonl, this one in "{path.suffix}"')
+
+
+def _text(record: dict, column: str, where: str) -> str:
+    text = get(record, column, (str, int), where) if column else ""
+    if column and not str(text).strip():
+        raise UserError(f'{where}: column "{column}" is empty; fill it in or leave the row out')
+    return str(text)
+
+
+def _label(settings: OwnTask, record: dict, where: str) -> str:
+    """The gold value as it stands; one that is a number as its digits."""
+    value = record.get(settings.label)
+    if value is None or isinstance(value, (list, dict, float)):
+        get(record, settings.label, str, where)  # says what is wrong
+    return _text({settings.label: str(value)}, settings.label, where).strip()
+
+
+def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], where: str) -> dict[str, Any]:
+    label = _label(settings, record, where)
+    if label not in labels:
+        raise UserError(
+            f'{where}: column "{settings.label}" says "{label}", which is none of the labels of training: '
+            f"{', '.join(labels)}"
+        )
+    texts = {"text_a": _text(record, settings.text_a, where), "text_b": _text(record, settings.text_b, where)}
+    return {**texts, "label": labels.index(label)}
+
+
+def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], where: str) -> dict[str, Any]:
+    label, known = _label(settings, record, where), settings.choices
+    numbers = [str(number) for number in range(len(known))]
+    if label not in (*known, *numbers):
+        raise UserError(
+            f'{where}: column "{settings.label}" says "{label}"; expected one of {", ".join(known)}, or its number, '
+            f"0 to {len(known) - 1}"
+        )
+    return {
+        "context": _text(record, settings.context, where),
+        "question": _text(record, settings.question, where),
+        "choices": [_text(record, column, where) for column in known],
+        "label": known.index(label) if label in known else int(label),
+    }
+
+
+def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
+    """Labels or tags of a training file, numbers in their order. UserError for a column that is none of labels."""
+    if settings.kind == "tagging":
+        return tuple(sorted({tag for row in rows(settings, path, ()) for tag in row["tags"]}))
+    values = [_label(settings, record, where) for where, record in _records(settings, path)]
+    numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
+    labels = sorted(set(values), key=int if numbers else None)
+    if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):
+        raise UserError(
+            f'{path}: column "{settings.label}" holds {len(labels)} different values in {len(values)} rows; expected '
+            "the label of a class: is another column meant?"
+        )
+    if not values:
+        raise UserError(f"{path}: holds no examples")
+    return tuple(labels)
