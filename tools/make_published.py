@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.io import ROOT
+from xstilts.names import NONE
 from xstilts.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, metric_of
 from xstilts.results import MACRO, MACRO_TRAINED
-from xstilts.study import NONE, ROOT
 from xstilts.tasks import TASKS, get
 
 HERE = Path(__file__).parent
