@@ -51,6 +51,18 @@ def html(site: Path) -> dict[str, Path]:
     return {str(path.relative_to(site).with_suffix("")): path for path in sorted(site.rglob("*.html"))}
 
 
+@contextlib.contextmanager
+def changed(study, path: Path, text: str):
+    """A file with another text, and the report of it."""
+    before = path.read_text(encoding="utf-8")
+    path.write_text(text)
+    try:
+        yield build(study)[1]
+    finally:
+        path.write_text(before)
+        build(study)
+
+
 # Without a browser
 
 
@@ -71,17 +83,13 @@ def test_pages_share_their_style_and_are_made_again_only_when_they_changed(study
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "; 0 pages made, the others are current\nreport: " in done.stdout
     assert done.stdout.rstrip().endswith("runs/small/report/index.html")
-    text = notebook.read_text(encoding="utf-8")
     (site / "targets" / "old.html").touch()  # of a run that the study no longer has
-    try:
-        notebook.write_text(text.replace("Fine-tune and score", "Tune and score"))
-        assert "; 1 pages made" in build(study)[1]
+    text = notebook.read_text(encoding="utf-8").replace("Fine-tune and score", "Tune and score")
+    with changed(study, notebook, text) as summary:
+        assert "; 1 pages made" in summary
         after = {name: page.stat().st_mtime_ns for name, page in html(site).items() if name != "index"}
         assert {name for name in after if after[name] != before[name]} == {"targets/none/all/seed1"}
         assert set(html(site)) == PAGES
-    finally:
-        notebook.write_text(text)
-        build(study)
 
 
 def test_runs_whose_data_are_elsewhere_are_shown_as_they_were_recorded(study, site, monkeypatch):
@@ -99,40 +107,26 @@ def test_runs_whose_data_are_elsewhere_are_shown_as_they_were_recorded(study, si
     assert (site / "index.html").read_text(encoding="utf-8") == before
 
 
-def test_how_a_run_stands(study):
-    """Stale, and a notebook that a killed job left half-written."""
+def test_status_of_a_run(study):
     other = study.model_copy(update={"training": study.training.model_copy(update={"save_minutes": 1})})
     assert {page.name: page.status for page in survey(other)[0]}["encoder/seed1"] == "done"
     pretrain = study.encoder.pretrain.model_copy(update={"steps": 5})
     other = study.model_copy(update={"encoder": study.encoder.model_copy(update={"pretrain": pretrain})})
-    found = {page.name: page.status for page in survey(other)[0]}
-    assert found["encoder/seed1"] == "stale" and found["encoder/seed2"] == "missing"
+    statuses = {page.name: page.status for page in survey(other)[0]}
+    assert statuses["encoder/seed1"] == "stale" and statuses["encoder/seed2"] == "missing"
 
 
 def test_half_a_notebook_is_shown_by_its_log(study, site):
     failed = Run("intermediate", 1, "mnli").folder(study) / "notebook.ipynb"
-    text = failed.read_text(encoding="utf-8")
-    try:
-        failed.write_text(text[:500])
-        build(study)
+    with changed(study, failed, failed.read_text(encoding="utf-8")[:500]):
         page = html(site)["intermediate/mnli/seed1"].read_text(encoding="utf-8")
         assert "<h1>intermediate/mnli/seed1</h1>" in page and "xstilts: training diverged" in page
-    finally:
-        failed.write_text(text)
-        build(study)
 
 
 def test_figures_of_another_execution_are_not_shown(study, site):
-    answer = study.figures_folder / "answer.md"
-    text = answer.read_text(encoding="utf-8")
-    try:
-        answer.write_text("Another machine found this.\n")
-        build(study)
+    with changed(study, study.figures_folder / "answer.md", "Another machine wrote this.\n"):
         index = (site / "index.html").read_text(encoding="utf-8")
         assert "Another machine" not in index and "<img" not in index and "another execution" in index
-    finally:
-        answer.write_text(text)
-        build(study)
 
 
 def test_a_study_that_shares_runs_has_its_answer_in_the_report(study, site):
@@ -211,8 +205,8 @@ def test_every_link_leads_somewhere(site, page):
     ids, links = {}, []
     for path in html(site).values():
         page.goto(path.as_uri())
-        ids[path] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)"))
-        found = page.evaluate("[...document.querySelectorAll('[href], [src]')].map(one => one.href || one.src)")
+        ids[path] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+        found = page.evaluate("[...document.querySelectorAll('[href], [src]')].map(e => e.href || e.src)")
         links += [(path, link) for link in found]
     assert len(links) > 40
     for path, link in links:
@@ -232,7 +226,7 @@ def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, de
     page.set_viewport_size({"width": width, "height": 800})
     for name, path in html(site).items():
         page.goto(path.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     for name, heatmap in (("index", "#figure"), ("answers/small", ".jp-OutputArea-output img >> nth=0")):
         page.goto(html(site)[name].as_uri())
@@ -241,10 +235,10 @@ def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, de
         box = image.bounding_box()
         assert box["width"] > 0.6 * min(width, 600) and box["x"] >= 0 and box["x"] + box["width"] <= width
         assert 0 <= box["y"] < 800 and box["height"] > 60
-        assert image.evaluate("one => one.complete && one.naturalWidth") > 300
+        assert image.evaluate("e => e.complete && e.naturalWidth") > 300
     page.goto((site / "index.html").as_uri())
     drawn = {"phone": "heatmap-mean-column.png", "desktop": "heatmap-mean.png"}[device]
-    assert page.locator("#figure").evaluate("one => one.currentSrc").endswith(f"/figures/{drawn}")
+    assert page.locator("#figure").evaluate("e => e.currentSrc").endswith(f"/figures/{drawn}")
 
 
 def shown(page) -> set[str]:
@@ -325,7 +319,7 @@ def test_pages_can_be_read_by_everyone(site, page):
     page.set_viewport_size({"width": WIDTHS["phone"], "height": 800})
     for name, path in html(site).items():
         page.goto(path.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true })")
         found = Axe().run(page, options=options).response["violations"]
         said = [{one["id"]: [node["html"][:200] for node in one["nodes"][:3]]} for one in found]
         assert not said, f"{name}: {json.dumps(said, indent=1)}"
@@ -336,7 +330,7 @@ def test_every_figure_says_what_it_shows(site, page):
     seen = 0
     for name, path in html(site).items():
         page.goto(path.as_uri())
-        alts = page.evaluate("[...document.images].map(one => one.alt)")
+        alts = page.evaluate("[...document.images].map(e => e.alt)")
         seen += len(alts)
         # nbconvert's own words for a figure without any begin so
         assert not [alt for alt in alts if len(alt) < 20 or alt.startswith("No description")], name

@@ -1,8 +1,8 @@
 """The report of a study: its executed notebooks as one HTML site, from the file system, without network.
 
 An index with the answer, its figure, and every run with its status; a page for each run that left something to show.
-A page contains the hash of everything that it was made from (notebook, log, related runs, templates) and is made again
-only when that changed: of contents rather than dates, as copies of a folder do not keep dates.
+pages.json has the hash of everything that each page was made from (notebook, log, related runs, templates): a page is
+made again only when that changed. Contents are compared rather than dates, as copies of a folder do not keep dates.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import unescape
 from importlib.metadata import version
 from pathlib import Path
@@ -81,7 +82,7 @@ class Page:
     def executed(self) -> bool:
         return self.status in ("done", "gaps", "stale")
 
-    @property
+    @cached_property
     def answer(self) -> str:
         """The committed answer of a final notebook in Markdown, if it is that of the notebook executed here: figures
         in the study's folder may be from another machine. "" otherwise."""
