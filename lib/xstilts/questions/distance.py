@@ -146,7 +146,7 @@ def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng:
     Columns: metric, layer, main, language, value, low, high, seeds.
     """
     named = layers.assign(metric=layers["metric"] + "@" + layers["layer"].astype(str), main=True)
-    parts = {name: [name] for name in named["metric"].unique()}
+    parts: dict[str, Names] = {name: [name] for name in named["metric"].unique()}
     main = set(layers.loc[layers["main"].astype(bool), "layer"])
     rows = []
     for (part, _), (draws, seeds) in series_gains(aligned(named, rng), parts, [], averaged, distance.index).items():
@@ -331,8 +331,8 @@ def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Na
     cells, seeds.
     """
     groups = {run: [run] for run in runs} | {DIRECT: [WHOLE], INTERMEDIATE: averaged}
-    groups = {NONE: [NONE]} | {series: scored(replicates, group, targets) for series, group in groups.items()}
-    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in groups.items() if group]
+    members = {NONE: [NONE]} | {series: scored(replicates, group, targets) for series, group in groups.items()}
+    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in members.items() if group]
     head = "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds"
     return pd.DataFrame(rows, columns=head.split())
 
@@ -352,8 +352,8 @@ def evenness(replicates: Replicates, runs: Names, targets: Names, codes: Names) 
                 counts.append(seeds)
         if cells:
             measures.append([(part[part[:, 0].argmin()], deviation(part)) for part in np.swapaxes(cells, 0, 1)])
-    ours, none = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
-    worst, sd = [(level[0], *interval_of(level - base)) for level, base in zip(ours, none, strict=True)]
+    levels, bases = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
+    worst, sd = [(level[0], *interval_of(level - base)) for level, base in zip(levels, bases, strict=True)]
     below = pd.DataFrame(gains, columns=["value", "low", "high"], dtype=float)[["value", "high"]].lt(0)
     return *worst, *sd, *(100 * below.mean()), len(gains), min(counts, default=0)
 

@@ -14,6 +14,7 @@ Every number is a linear contrast of scores on the same resampled examples and s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ JOINT = (ALL, TRANSLATED)  # training "languages" that are several
 LEVEL = 0.95
 
 Names = tuple[str, ...]
-Contrasts = dict[tuple[str, ...], np.ndarray]  # each [seeds, 1 + resamples]: a value, then its deviations
+Contrasts = dict[Any, np.ndarray]  # each [seeds, 1 + resamples]: a value, then its deviations
 
 
 # --- what is compared --------------------------------------------------------------------------------------
@@ -66,9 +67,9 @@ def design(study: Study, source: KeptSource) -> Design:
         tasks[name] = "+".join([*run.tasks, *["mlm"] * run.mlm])
     tuned: dict[str, list[str]] = {}
     for bundle, codes in training_languages(study, source).items():
-        for run in study.further[bundle].runs:
-            tuned.setdefault(run, [SOURCE]).extend(codes)
-    several = {run: tuple(dict.fromkeys(codes)) for run, codes in tuned.items() if len(set(codes)) > 1}
+        for name in study.further[bundle].runs:
+            tuned.setdefault(name, [SOURCE]).extend(codes)
+    several = {name: tuple(dict.fromkeys(codes)) for name, codes in tuned.items() if len(set(codes)) > 1}
     languages = tuple(evaluation_languages(study, source, study.task(TARGET)))
     return Design(study.source_language, languages, trained, tasks, several)
 
@@ -103,7 +104,8 @@ def read(study: Study, source: Source) -> pd.DataFrame:
 def average(replicates: Replicates, run: str, codes: Sequence[str]) -> np.ndarray:
     """The unweighted mean of a run's scores over languages; NaN in seeds that lack one."""
     weight = 1 / len(codes)
-    return sum(np.column_stack([weight * part for part in replicates.of(run, TARGET, [code])]) for code in codes)
+    cells = [replicates.of(run, TARGET, [code]) for code in codes]
+    return np.sum([np.column_stack([weight * part for part in cell]) for cell in cells], axis=0)
 
 
 def estimates(replicates: Replicates, contrasts: Contrasts, keys: Names, simultaneous: bool = False) -> pd.DataFrame:
