@@ -89,14 +89,11 @@ class Samples:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
         the text, which splits all but rare words the same way."""
         settings = self.study.encoder
-        if checkpoint.is_dir():
-            return transformers.AutoTokenizer.from_pretrained(checkpoint)
-        if not settings.checkpoint:
+        if not (checkpoint.is_dir() or settings.checkpoint):
             return train_tokenizer(self._documents(), settings.pretrain) if self.source.at_hand() else None
+        path, revision = (checkpoint, None) if checkpoint.is_dir() else (locate(self.study), settings.revision or None)
         try:
-            return transformers.AutoTokenizer.from_pretrained(
-                locate(self.study), revision=settings.revision or None, local_files_only=True
-            )
+            return transformers.AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=True)
         except (OSError, ValueError):
             return None
 
@@ -138,12 +135,12 @@ class Samples:
             return Amount()
         return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
 
-    def evaluation(self, tuning: TargetRun) -> Amount:
+    def evaluation(self, target_run: TargetRun) -> Amount:
         """What a target is scored on. A mining task embeds its development set as well; the source-language side of a
         retrieval set is counted with every language, also where it is the same."""
-        task = tuning.task
+        task = target_run.task
         splits = {evaluation_split(self.source, task)} | ({"dev"} if task.kind == "mining" else set())
-        sets = [(split, code) for code in tuning.languages(self.study, self.source) for split in sorted(splits)]
+        sets = [(split, code) for code in target_run.languages(self.study, self.source) for split in sorted(splits)]
         if not sets:
             wanted = self.study.languages or task.languages
             sets = [key[1:] for key in self._published_sizes if key[0] == task.name and key[2] in wanted]
@@ -288,27 +285,27 @@ def targets_cost(samples: Samples, bundle: str) -> Cost:
     study, encoder, cost = samples.study, samples.encoder, Cost()
     targets = target_runs(study, samples.source, bundle)
     # a set that several targets share is trained on once
-    models = {tuning.model(study): tuning for tuning in targets if not tuning.untrained}
-    for tuning in models.values():
-        task, phase = study.training_task(tuning.task), tuning.phase(study)
-        epoch = samples.training(tuning.name, task, tuning.training_sets(study, samples.source), phase.examples)
+    models = {target_run.model(study): target_run for target_run in targets if not target_run.untrained}
+    for target_run in models.values():
+        task, phase = study.training_task(target_run.task), target_run.phase(study)
+        epoch = samples.training(target_run.name, task, target_run.training_sets(study, samples.source), phase.examples)
         steps = phase.total_steps([round(epoch.features)], study.training.mix)
         amount, compared = _trained(epoch, steps, phase), samples.selection(task, phase, steps)
         cost.examples += epoch.examples
         cost.steps += steps
         cost.train(amount, encoder.forward(amount, task.kind, samples.labels(task.name)))
         cost.score(compared, encoder.forward(compared))
-    for tuning in targets:
-        task, scored = tuning.task, samples.evaluation(tuning)
-        head = "" if tuning.retrieval else task.kind
-        labels = 0 if tuning.retrieval else samples.labels(study.training_task(task).name)
+    for target_run in targets:
+        task, scored = target_run.task, samples.evaluation(target_run)
+        head = "" if target_run.retrieval else task.kind
+        labels = 0 if target_run.retrieval else samples.labels(study.training_task(task).name)
         cost.score(scored, encoder.forward(scored, head, labels))
         cost.disk += EXAMPLE_BYTES * scored.examples
     if study.keep == "all":
         cost.disk += len(models) * encoder.checkpoint_bytes
     else:
         cost.temporary = len(models) * encoder.checkpoint_bytes
-    cost.estimated = not samples.published.isdisjoint(tuning.target for tuning in targets)
+    cost.estimated = not samples.published.isdisjoint(target_run.target for target_run in targets)
     return cost
 
 

@@ -143,9 +143,9 @@ def _contents(study: Study, run: Run, source: Source) -> tuple[list[str], list[s
         sets = [training_sets(run.intermediate, study.task(task), parsed.languages, source) for task in parsed.tasks]
         return list(parsed.tasks), [language for pairs in sets for _, language in pairs]
     bundles = [*study.bundles(), *study.further] if run.final else [run.bundle]
-    targets = [tuning for bundle in bundles for tuning in target_runs(study, source, bundle)]
-    languages = [language for tuning in targets for language in tuning.languages(study, source)]
-    return [tuning.target for tuning in targets], languages
+    targets = [target_run for bundle in bundles for target_run in target_runs(study, source, bundle)]
+    languages = [language for target_run in targets for language in target_run.languages(study, source)]
+    return [target_run.target for target_run in targets], languages
 
 
 def parent(run: Run) -> Run | None:
