@@ -12,7 +12,7 @@ LAYERS = (
     ("microworld",),
     ("errors", "io", "progress"),
     ("locations", "tasks", "names"),
-    ("settings", "study", "validation"),
+    ("readers", "settings", "study", "validation"),
     ("sources", "target_runs"),
     ("features",),
     ("training",),
