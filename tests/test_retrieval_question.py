@@ -72,8 +72,6 @@ def test_gains_are_those_of_results_raw_and_tuned_apart(made, table):
     gain = only(table, tuning="raw", metric="main", target="tatoeba", language=MEAN, quantity="gain")
     assert gain.loc["mnli", "value"] == pytest.approx(by_run["mnli"] - by_run["none"], abs=1e-9)
     assert gain.loc["mnli", "high"] < 0 < gain.loc["mnli@bb", "low"]
-    tuned = only(table, tuning="tuned", metric="main", target=MACRO, language=MEAN, quantity="gain")
-    assert tuned.loc["squad1", "low"] > 0 and tuned.loc["mnli", "low"] < 0 < tuned.loc["mnli", "high"]
     assert set(table[table["metric"] == "own@1"]["target"]) == {"lareqa", MACRO}
 
 
@@ -137,12 +135,10 @@ def test_layers_of_one_seed_have_no_interval():
 
 def test_the_answer_is_what_the_intervals_say(table):
     lines = retrieval.sentences(table, retrieval.layer_gains(layered({"none": [0, 0], "mnli": [-9, -10]})))
-    assert lines[0] == "Raw: on average over the targets 1 of 3 runs help, 1 hurt."
-    assert lines[1] == "Tuned: on average over the targets 1 of 3 runs help, 0 hurt."
-    assert lines[2:4] == [
-        "Language bias falls by the mean of the runs in 1 of 2 cases and rises in 1.",
-        "Raw: the mean of the runs hurts at 1 of 2 layers.",
-    ]
+    assert lines[:2] == [f"{name}: on average over the targets 1 of 3 runs help, {hurts} hurt."
+                         for name, hurts in (("Raw", 1), ("Tuned", 0))]  # fmt: skip
+    assert lines[2] == "Language bias falls by the mean of the runs in 1 of 2 cases and rises in 1."
+    assert lines[3] == "Raw: the mean of the runs hurts at 1 of 2 layers."
     verdicts = only(retrieval.verdicts(table), ["encoder", "target"])["verdict"]
     assert verdicts["raw", "Tatoeba"] == "hurts" and verdicts["tuned", "all targets"] == "helps"
 

@@ -424,7 +424,7 @@ def curves(
 
 def _panel_legend(figure: Figure, grid: np.ndarray) -> None:
     """One legend above all panels."""
-    handles = {}
+    handles: dict[str, Any] = {}
     for ax in grid.flat:
         handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     if len(handles) > 1:

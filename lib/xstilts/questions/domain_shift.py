@@ -35,6 +35,7 @@ from xstilts.names import NONE, parse_run
 from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.sources import Source
+from xstilts.sources.cache import KeptSource
 from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
 from xstilts.tasks import Task
@@ -263,7 +264,7 @@ def _combine(replicates: Replicates, target: str, weights: dict[str, int], langu
     return score, deviation
 
 
-def measure(study: Study, source: Source) -> pd.DataFrame:
+def measure(study: Study, source: KeptSource) -> pd.DataFrame:
     """The distance of each intermediate task's source-language training texts from those of the target's training
     set, or from its part on each topic where topics are known: one row per task and part.
 
