@@ -20,7 +20,7 @@ from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
 from xstilts.target_runs import TargetRun, pool_languages, target_runs
-from xstilts.tasks import POOL, RETRIEVAL_KINDS, get
+from xstilts.tasks import POOL, RETRIEVAL_KINDS
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> value of the column tuning
 MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics; see evaluation/ranking.py
@@ -33,7 +33,7 @@ def read(study: Study) -> pd.DataFrame:
     """Statistics of the finished retrieval targets of further bundles, as ``results.read_stats`` with the column
     ``tuning``."""
     stats = results.read_stats(study, list(study.further))
-    retrieval = [name for name in stats["target"].unique() if get(name).kind in RETRIEVAL_KINDS]
+    retrieval = [name for name in stats["target"].unique() if study.task(name).kind in RETRIEVAL_KINDS]
     stats = stats[stats["target"].isin(retrieval) & (stats["examples"] == 0)]
     return stats.assign(tuning=stats["training_language"].map(TRAINED)).dropna(subset="tuning").reset_index(drop=True)
 
@@ -185,11 +185,13 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
 def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str, pd.Series]:
     """Of rankings: query language -> its share of the pool in percent: what ``own@1`` would be without any bias."""
     shares = {}
-    for task in (get(name) for name in wanted["target"].unique() if get(name).kind == "ranking"):
-        pools = [source.load(task, POOL, code) for code in pool_languages(study, source, task)]
-        languages = pd.concat([pd.Series(pool["language"][:]) for pool in pools])
-        queries = wanted.loc[wanted["target"] == task.name, "language"].unique()
-        shares[task.name] = 100 * languages.value_counts(normalize=True).reindex(queries).fillna(0.0)
+    for target, rows in wanted.groupby("target", sort=False):
+        task = study.task(target)
+        if task.kind == "ranking":
+            pools = [source.load(task, POOL, code) for code in pool_languages(study, source, task)]
+            languages = pd.concat([pd.Series(pool["language"][:]) for pool in pools])
+            share = languages.value_counts(normalize=True).reindex(rows["language"].unique())
+            shares[target] = 100 * share.fillna(0.0)
     return shares
 
 
