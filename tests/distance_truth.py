@@ -17,15 +17,15 @@ METRICS = {"udpos": ["f1"], "tydiqa": ["f1", "exact_match"], "xquad": ["f1", "ex
 
 def scores(folder, bundle):
     """{(run, training language, examples, target, language): score}, mean over seeds; percent."""
-    found = {}
+    by_seed = {}
     for path in sorted(folder.glob(f"targets/*/{bundle}/seed*/stats.parquet")):
         table = pd.read_parquet(path)
         for key, rows in table.groupby(["intermediate", "training_language", "examples", "target", "language"]):
             if key[3] in METRICS:
                 parts = [rows[rows["metric"] == metric] for metric in METRICS[key[3]]]
                 sums = [(part["numerator"].sum(), part["denominator"].sum()) for part in parts]
-                found.setdefault(key, []).append(np.mean([100 * right / of if of else 0 for right, of in sums]))
-    return {key: np.mean(values) for key, values in found.items()}
+                by_seed.setdefault(key, []).append(np.mean([100 * right / of if of else 0 for right, of in sums]))
+    return {key: np.mean(values) for key, values in by_seed.items()}
 
 
 def theil_sen(points):

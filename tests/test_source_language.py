@@ -278,8 +278,8 @@ def test_the_notebook_shows_an_unfinished_study(study):
     figures = {path.stem for path in study.figures_folder.glob("*.png")}
     assert figures == {f"{name}-exact_match" for name in ("languages", "phase2", "matrix", "sources")}
     assert len(list(study.figures_folder.glob("*-f1.csv"))) == 4
-    kept = pd.read_parquet(study.own_folder / "source-language" / "factors.parquet")
-    assert set(kept["metric"]) == set(source_language.METRICS)
+    factors = pd.read_parquet(study.own_folder / "source-language" / "factors.parquet")
+    assert set(factors["metric"]) == set(source_language.METRICS)
 
 
 def test_without_trainings_in_other_languages_phase_3_is_not_asked(study):

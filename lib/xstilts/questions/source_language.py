@@ -251,13 +251,10 @@ def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
     against the source; "all" (or "mt"), trained in every language against the source, over the other languages."""
     scores = cells(replicates, plan)
     parts = differences(scores, plan)
-    codes = {run: {code for _, code in part} for run, part in parts.items()}
-    leads = {run: -np.mean(list(part.values()), axis=0) for run, part in parts.items()}
-    contrasts: Contrasts = {}
-    for run, lead in leads.items():
-        contrasts[run, "lead"] = lead
-        if run not in (NONE, OVER_RUNS) and codes.get(NONE) == codes[run]:
-            contrasts[run, "change of lead"] = lead - leads[NONE]
+    contrasts: Contrasts = {(run, "lead"): -np.mean(list(part.values()), axis=0) for run, part in parts.items()}
+    for run in [run for run in parts if run not in (NONE, OVER_RUNS)]:
+        if {code for _, code in parts[run]} == {code for _, code in parts.get(NONE, ())}:
+            contrasts[run, "change of lead"] = contrasts[run, "lead"] - contrasts[NONE, "lead"]
     away = [code for code in plan.languages if code != plan.source]
     for run, trainings in plan.tuned.items():
         effects = {"own": [(code, code) for code in away if code in trainings]}
