@@ -100,7 +100,7 @@ def test_your_own_task_gets_advice_from_real_runs(done, project):
     for run in ("none", "mnli", "squad1"):
         assert (project / "runs/tour/targets" / run / "mine/seed1/mine/predictions.parquet").is_file()
     # trained by notebook 2, found again; the targets that notebook 3 scored stand beside
-    assert "xnli" in text and len(pictures(done["9-your-task"])) == 1
+    assert "xnli" in text and len(pictures(done["9-your-task"])) == 2
     assert "200 examples to score" in text and "does not know" not in text
 
 
