@@ -190,8 +190,7 @@ def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str,
         if task.kind == "ranking":
             pools = [source.load(task, POOL, code) for code in pool_languages(study, source, task)]
             languages = pd.concat([pd.Series(pool["language"][:]) for pool in pools])
-            share = languages.value_counts(normalize=True).reindex(rows["language"].unique())
-            shares[target] = 100 * share.fillna(0.0)
+            shares[target] = 100 * languages.value_counts(normalize=True).reindex(rows["language"].unique()).fillna(0.0)
     return shares
 
 
@@ -205,8 +204,7 @@ def gain_panels(table: pd.DataFrame) -> Figure:
         labels[target] = f"{title(target).replace(chr(10), ' ')}\nnone: {', '.join(scores)}"
     gain = rows[rows["quantity"] == "gain"].assign(panel=rows["target"].map(labels))
     what = "Dots with 95% intervals: gain over none in points, mean over languages, raw and tuned"
-    label = "gain over none (points), mean over languages"
-    return interval_panels(gain, "intermediate", "tuning", "panel", what, label, sharex=False)
+    return interval_panels(gain, "intermediate", "tuning", "panel", what, "gain over none (points)", sharex=False)
 
 
 def language_heatmap(table: pd.DataFrame, languages: list[str], target: str) -> Figure:
@@ -247,8 +245,9 @@ def bias_panels(table: pd.DataFrame, shares: dict[str, pd.Series]) -> Figure:
     labels = {target: f"{title(target)}\nof the pool: {share.mean():.1f}%" for target, share in shares.items()}
     rows = rows[rows["target"].isin(labels)].assign(panel=rows["target"].map(labels))
     what = "Dots with 95% intervals: first answers in the query's own language (percent), by run"
-    label = "first answers in the query's own language (%)"
-    return interval_panels(rows, "intermediate", "tuning", "panel", what, label)
+    return interval_panels(
+        rows, "intermediate", "tuning", "panel", what, "first answers in the query's own language (%)"
+    )
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
