@@ -5,7 +5,6 @@ in tokens are measured on samples of the sets that are on this machine; of other
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,8 +103,9 @@ class Samples:
         """Number of documents of the pretraining text, and the amount in an average step of pretraining."""
         budget, documents = self.study.encoder.pretrain.batch_tokens, len(self.source.text(1))
         sample = self._documents()
-        lengths, counts = np.unique([len(row) for row in encode_documents(sample, self.tokenizer)], return_counts=True)
-        counts = counts * documents / len(sample)
+        rows = encode_documents(sample, self.tokenizer)
+        lengths, sampled = np.unique([len(row) for row in rows], return_counts=True)
+        counts = sampled * documents / len(sample)
         batches = np.ceil(counts / np.maximum(budget // lengths, 1)).sum()
         epoch = Amount(documents, counts.sum(), counts.sum(), (counts * lengths).sum(), (counts * lengths**2).sum())
         return documents, epoch * (1 / batches)
@@ -119,7 +119,7 @@ class Samples:
         features = encode_text(sample["text"][:], self.tokenizer, length)
         return _mean_amount(features, len(sample)) * min(documents, len(self.source.text(1)))
 
-    def training(self, name: str, task: Task, sets: Sequence[tuple[str, str]], examples: int) -> Amount:
+    def training(self, name: str, task: Task, sets: list[tuple[str, str]], examples: int) -> Amount:
         """One epoch of run ``name`` on these (split, language) of a task: at most ``examples`` of all together,
         0 = all. Translated rows that nothing can be learned from are counted."""
         check_share(self.study, name, sets, examples)
@@ -238,7 +238,7 @@ class Cost:
         self.flops += forward
 
 
-def encoder_cost(samples: Samples) -> Cost:
+def encoder_cost(samples: Samples, run: Run) -> Cost:
     """Phase 1: pretraining, where the study does it."""
     settings, encoder = samples.study.encoder.pretrain, samples.encoder
     cost = Cost(disk=encoder.checkpoint_bytes)
@@ -250,15 +250,16 @@ def encoder_cost(samples: Samples) -> Cost:
     return cost
 
 
-def intermediate_cost(samples: Samples, name: str) -> Cost:
-    """Phase 2 of an intermediate run."""
-    study, encoder, run = samples.study, samples.encoder, samples.study.intermediate_run(name)
+def intermediate_cost(samples: Samples, run: Run) -> Cost:
+    """Phase 2."""
+    study, encoder, name = samples.study, samples.encoder, run.intermediate
+    parsed = study.intermediate_run(name)
     phase, mix = study.phase("intermediate", name), study.training.mix
-    tasks = [study.task(task) for task in run.tasks]
-    sets = [training_sets(name, task, run.languages, samples.source) for task in tasks]
+    tasks = [study.task(task) for task in parsed.tasks]
+    sets = [training_sets(name, task, parsed.languages, samples.source) for task in tasks]
     epochs = [samples.training(name, *pair, phase.examples) for pair in zip(tasks, sets, strict=True)]
-    steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, run.mlm)
-    mlm_steps = int(steps * mix.mlm_share) if run.mlm else 0
+    steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, parsed.mlm)
+    mlm_steps = int(steps * mix.mlm_share) if parsed.mlm else 0
     weights = [min(epoch.features, mix.cap) ** (1 / mix.temperature) for epoch in epochs]
     cost = Cost(sum(epoch.examples for epoch in epochs), steps)
     for task, epoch, weight in zip(tasks, epochs, weights, strict=True):
@@ -276,14 +277,14 @@ def intermediate_cost(samples: Samples, name: str) -> Cost:
         cost.temporary = encoder.checkpoint_bytes
     else:
         cost.disk = encoder.checkpoint_bytes
-    cost.estimated = not samples.published.isdisjoint(run.tasks)
+    cost.estimated = not samples.published.isdisjoint(parsed.tasks)
     return cost
 
 
-def targets_cost(samples: Samples, bundle: str) -> Cost:
-    """Phase 3 of a bundle of targets, after any intermediate run."""
+def targets_cost(samples: Samples, run: Run) -> Cost:
+    """Phase 3 of a bundle of targets, the same after every intermediate run."""
     study, encoder, cost = samples.study, samples.encoder, Cost()
-    targets = target_runs(study, samples.source, bundle)
+    targets = target_runs(study, samples.source, run.bundle)
     # a set that several targets share is trained on once
     models = {target_run.model(study): target_run for target_run in targets if not target_run.untrained}
     for target_run in models.values():
@@ -314,6 +315,9 @@ def _trained(epoch: Amount, steps: float, phase: PhaseSettings) -> Amount:
     return epoch * (steps * phase.accumulate / math.ceil(round(epoch.features) / phase.batch_size))
 
 
+COSTS = {"encoder": encoder_cost, "intermediate": intermediate_cost, "targets": targets_cost}
+
+
 def cost_table(samples: Samples) -> pd.DataFrame:
     """A row per run, also of those left out because their data is missing.
 
@@ -331,17 +335,12 @@ def cost_table(samples: Samples) -> pd.DataFrame:
     rows = []
     for run in runs:
         key = (run.phase, run.bundle or run.intermediate)
-        if key not in costs and run.phase == "encoder":
-            costs[key] = encoder_cost(samples)
-        elif key not in costs and run.phase == "intermediate":
-            costs[key] = intermediate_cost(samples, run.intermediate)
-        elif key not in costs:
-            costs[key] = targets_cost(samples, run.bundle) if run.phase == "targets" else Cost()
+        if key not in costs:
+            costs[key] = COSTS[run.phase](samples, run) if run.phase in COSTS else Cost()
         is_left_out = run.intermediate in study.left_out
+        standing = LEFT_OUT if is_left_out else state(study, run, samples.fingerprints)
         columns = {"run": run.name, "phase": run.phase, "intermediate": run.intermediate, "bundle": run.bundle}
-        columns["seed"] = run.seed
-        columns["state"] = LEFT_OUT if is_left_out else state(study, run, samples.fingerprints)
-        rows.append(columns | vars(costs[key]))
+        rows.append({**columns, "seed": run.seed, "state": standing, **vars(costs[key])})
     return pd.DataFrame(rows)
 
 

@@ -101,11 +101,13 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     problem = ""
     for member in [study, *sharing(study)]:
-        fingerprints: Fingerprints | None = Fingerprints(member)
+        fingerprints: Fingerprints | None = None
         try:
-            fingerprints.of(Run(member.question))
+            current = Fingerprints(member)
+            current.of(Run(member.question))
+            fingerprints = current
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
-            fingerprints, problem = None, str(error)
+            problem = str(error)
         for run in list_runs(member):
             page = _page(member, run, fingerprints)
             pages.setdefault(page.name, page)
