@@ -308,7 +308,6 @@ def by_distance(
     points, correlations = [], []
     topics = sorted(set(measured["topic"]) - {""})
     measured = measured[measured["topic"].isin(topics or [""])]
-    distances = measured["characters"].round(1).nunique()
     ranks = rankdata(measured["characters"])
     for examples, part in stats[stats["target"] == target].groupby("examples"):
         parts = {topic: part[part["id"].map(items) == topic] for topic in topics} or {"": part}
@@ -325,7 +324,7 @@ def by_distance(
             draws = [np.corrcoef(ranks, column)[0, 1] if np.ptp(column) else 0.0 for column in gain_ranks]
             rho = draws[0]
             low, high = np.quantile(draws[1:], QUANTILES)
-        correlations.append((examples, rho, low, high, len(gains), distances))
+        correlations.append((examples, rho, low, high, len(gains), measured["characters"].round(1).nunique()))
     head = ["examples", "rho", "low", "high", "domains", "distances"]
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
 

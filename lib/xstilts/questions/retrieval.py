@@ -155,8 +155,7 @@ def layer_scores(study: Study, source: Source) -> pd.DataFrame:
 
 def layer_curves(scores: pd.DataFrame) -> pd.DataFrame:
     """:func:`layer_scores`, mean over seeds."""
-    keys = ["target", "tuning", "intermediate", "layer"]
-    return scores.groupby(keys, sort=False)["value"].mean().reset_index()
+    return scores.groupby(["target", "tuning", "intermediate", "layer"], sort=False)["value"].mean().reset_index()
 
 
 def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
