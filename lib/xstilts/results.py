@@ -25,17 +25,19 @@ from scipy import stats as distributions
 
 from xstilts.errors import UserError
 from xstilts.evaluation.metrics import task_metrics
+from xstilts.io import read_record
 from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
 from xstilts.sources import Source
 from xstilts.study import Study
-from xstilts.target_runs import evaluation_languages
+from xstilts.target_runs import evaluation_languages, target_runs
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, Task
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
 KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
 SAME_AMOUNT = 1.1  # amounts of pretraining text within this factor of each other are no contrast
+COUNTS = ["runs", "examples", "steps", "tokens", "hours", "core_hours", "gpu_hours"]
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
@@ -87,15 +89,6 @@ def task_scores(table: pd.DataFrame, tasks: Mapping[str, Task] = TASKS) -> pd.Da
     return pd.concat(parts, ignore_index=True)
 
 
-def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """``table`` of :func:`task_scores` without ``none``, with the column gain: value minus that of ``none`` for
-    the same target, training language, language and seed (NaN where ``none`` has not run)."""
-    same = [key for key in KEYS if key != "intermediate"]
-    base = table.loc[table["intermediate"] == NONE, [*same, "value"]].rename(columns={"value": "none"})
-    paired = table[table["intermediate"] != NONE].merge(base, on=same, how="left", validate="many_to_one")
-    return paired.assign(gain=paired["value"] - paired["none"]).drop(columns="none")
-
-
 def expected(study: Study, source: Source) -> pd.DataFrame:
     """What a finished study has: one row per intermediate, target, language and seed."""
     rows = [
@@ -110,8 +103,8 @@ def expected(study: Study, source: Source) -> pd.DataFrame:
 
 def missing(wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`expected` without a value in ``table`` (of :func:`task_scores`)."""
-    there = wanted.merge(table, on=list(wanted.columns), how="left")
-    return wanted[there["value"].isna().to_numpy()].reset_index(drop=True)
+    values = wanted.merge(table, on=list(wanted.columns), how="left")["value"]
+    return wanted[values.isna().to_numpy()].reset_index(drop=True)
 
 
 @dataclass
@@ -138,22 +131,22 @@ class Replicates:
         return mean_of(parts)
 
     def deviations(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, np.ndarray, int]:
-        """Mean over the seeds that are there, its deviations on resamples [resamples], number of seeds."""
-        there = np.isfinite(score)
-        count = int(there.sum())
+        """Mean over the seeds with a score, its deviations on resamples [resamples], number of seeds."""
+        complete = np.isfinite(score)
+        count = int(complete.sum())
         if not count:
             return np.nan, np.full(self.resamples, np.nan), 0
-        value = score[there].mean()
-        spread = deviation[there].mean(axis=0)
+        value = score[complete].mean()
+        spread = deviation[complete].mean(axis=0)
         if count > 1:
             if count not in self._draws:
                 draws = self.rng.multinomial(count, np.full(count, 1 / count), self.resamples) / count
                 self._draws[count] = draws
-            spread = spread + self._draws[count] @ (score[there] - value) * widening(count)
+            spread = spread + self._draws[count] @ (score[complete] - value) * widening(count)
         return value, spread, count
 
     def draws(self, score: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, int]:
-        """([1 + resamples], seeds): the mean over the seeds that are there, then what it is on each resample."""
+        """([1 + resamples], seeds): the mean over the seeds with a score, then what it is on each resample."""
         value, spread, count = self.deviations(score, deviation)
         return np.append(value, value + spread), count
 
@@ -199,7 +192,7 @@ def resample(
     different examples: they cannot be paired.
     """
     seeds = sorted(stats["seed"].unique().tolist())
-    found = Replicates({}, {}, seeds, resamples, rng, tasks)
+    replicates = Replicates({}, {}, seeds, resamples, rng, tasks)
     for target, part in stats.groupby("target", sort=True, observed=True):
         metrics = [metric] if metric else list(task_metrics(tasks[target]))
         part = part[part["metric"].isin(metrics)]
@@ -207,18 +200,17 @@ def resample(
         shape = (len(runs), len(seeds), len(metrics))
         parts = [("intermediate", runs), ("seed", seeds), ("metric", metrics)]
         column = np.ravel_multi_index([pd.Index(names).get_indexer(part[name]) for name, names in parts], shape)
-        for language, there, numerator, denominator in _resampled_sums(
-            part, column, int(np.prod(shape)), rng, resamples
-        ):
+        sums = _resampled_sums(part, column, int(np.prod(shape)), rng, resamples)
+        for language, scored, numerator, denominator in sums:
             with np.errstate(invalid="ignore"):
                 values = 100 * numerator / denominator
-            values[0, there] = np.nan_to_num(values[0, there])  # 0/0 is 0, as for the scorers; without data it is a gap
+            values[0, scored] = np.nan_to_num(values[0, scored])  # 0/0 is 0, as for the scorers; NaN without data
             values = values.reshape(-1, *shape).mean(axis=-1)
             score, deviation = values[0], np.nan_to_num(values[1:] - values[0]).astype(np.float32)
             for number, run in enumerate(runs):
-                found.score[run, target, language] = score[number]
-                found.deviation[run, target, language] = np.ascontiguousarray(deviation[:, number].T)
-    return found
+                replicates.score[run, target, language] = score[number]
+                replicates.deviation[run, target, language] = np.ascontiguousarray(deviation[:, number].T)
+    return replicates
 
 
 def _resampled_sums(
@@ -229,29 +221,29 @@ def _resampled_sums(
     example, ids = pd.factorize(part["id"])
     tables = {}
     for language, rows in part.groupby("language", sort=True, observed=True).indices.items():
-        there, position = np.unique(example[rows], return_inverse=True)
-        if len(rows) != len(there) * len(np.unique(column[rows])):
+        numbers, position = np.unique(example[rows], return_inverse=True)
+        if len(rows) != len(numbers) * len(np.unique(column[rows])):
             raise UserError(
                 f"{part['target'].iloc[0]}, {language}: runs or seeds were scored on different examples and cannot "
                 "be compared; delete their folders under runs/ and run the study again"
             )
-        values = np.zeros((2, len(there), columns), np.float32)
+        values = np.zeros((2, len(numbers), columns), np.float32)
         for number, name in enumerate(("numerator", "denominator")):
             values[number, position, column[rows]] = part[name].to_numpy()[rows]
         sums = np.zeros((2, 1 + resamples, columns))
         sums[:, 0] = values.sum(axis=1, dtype=float)
-        tables[language] = (there, values, sums, np.bincount(column[rows], minlength=columns) > 0)
+        tables[language] = (numbers, values, sums, np.bincount(column[rows], minlength=columns) > 0)
     for start in range(0, len(ids), CHUNK):
         weights = rng.poisson(1.0, (resamples, min(CHUNK, len(ids) - start))).astype(np.float32)
-        for there, values, sums, _ in tables.values():
-            first, last = np.searchsorted(there, [start, start + CHUNK])
+        for numbers, values, sums, _ in tables.values():
+            first, last = np.searchsorted(numbers, [start, start + CHUNK])
             if first < last:
-                sums[:, 1:] += weights[:, there[first:last] - start] @ values[:, first:last]
-    for language, (_, _, (numerator, denominator), found) in tables.items():
-        yield language, found, numerator, denominator
+                sums[:, 1:] += weights[:, numbers[first:last] - start] @ values[:, first:last]
+    for language, (_, _, (numerator, denominator), scored) in tables.items():
+        yield language, scored, numerator, denominator
 
 
-def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, level: float = 0.95) -> pd.DataFrame:
+def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str, level: float = 0.95) -> pd.DataFrame:
     """Every score and gain with its interval, one row each.
 
     Columns: intermediate, target (a task, ``MACRO`` or ``MACRO_TRAINED``), language (a code, ``MEAN`` or
@@ -259,7 +251,7 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
     and targets (how many it averages). An average with a part missing in every seed is empty (NaN, 0 seeds).
     """
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    trained = [target for target in languages if found.tasks[target].kind not in RETRIEVAL_KINDS]
+    trained = [target for target in languages if replicates.tasks[target].kind not in RETRIEVAL_KINDS]
     macros = {MACRO: list(languages)} | ({MACRO_TRAINED: trained} if 0 < len(trained) < len(languages) else {})
     cells: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}  # (target, language) -> what is averaged
     for target, codes in languages.items():
@@ -273,20 +265,22 @@ def estimates(found: Replicates, wanted: pd.DataFrame, source_language: str, lev
     rows = []
     for (target, language), parts in cells.items():
         number = (len({code for _, group in parts for code in group}), len(parts))
-        base = mean_of([found.of(NONE, *part) for part in parts])
+        base = mean_of([replicates.of(NONE, *part) for part in parts])
         for run in wanted["intermediate"].unique():
-            here = base if run == NONE else mean_of([found.of(run, *part) for part in parts])
-            value, low, high, seeds = found.interval(*here, level)
+            mean = base if run == NONE else mean_of([replicates.of(run, *part) for part in parts])
+            value, low, high, seeds = replicates.interval(*mean, level)
             bounds = np.clip([low, high], 0, 100)  # what a score can be
             rows.append((run, target, language, "score", value, *bounds, seeds, *number))
             if run != NONE:
-                gain = here[0] - base[0], here[1] - base[1]
-                rows.append((run, target, language, "gain", *found.interval(*gain, level), *number))
+                gain = mean[0] - base[0], mean[1] - base[1]
+                rows.append((run, target, language, "gain", *replicates.interval(*gain, level), *number))
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
     return pd.DataFrame(rows, columns=head)
 
 
-def correlations(found: Replicates, wanted: pd.DataFrame, distance: pd.Series, level: float = 0.95) -> pd.DataFrame:
+def correlations(
+    replicates: Replicates, wanted: pd.DataFrame, distance: pd.Series, level: float = 0.95
+) -> pd.DataFrame:
     """Spearman's rho of the zero-shot score of ``none`` with distance from the source, per target.
 
     ``distance``: indexed by language; languages without one, and the source (distance 0), are left out.
@@ -296,7 +290,7 @@ def correlations(found: Replicates, wanted: pd.DataFrame, distance: pd.Series, l
     rows = []
     for target, part in wanted.groupby("target", sort=False):
         codes = [code for code in part["language"].unique() if distance.get(code, 0) > 0]
-        parts = [found.deviations(*found.of(NONE, target, [code])) for code in codes]
+        parts = [replicates.deviations(*replicates.of(NONE, target, [code])) for code in codes]
         if len(codes) < 3 or not all(seeds for _, _, seeds in parts):
             rows.append((target, np.nan, np.nan, np.nan, len(codes)))
             continue
@@ -328,11 +322,82 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
     has not.
     """
     tables = []
-    scored = {run.seed for run in finished(study, list(study.bundles())) if run.intermediate == NONE}
-    for one, seeds in [(study, sorted(scored)), *(finished_controls(study) if scored else [])]:
-        if seeds:
-            stats = read_stats(one, runs=[NONE], targets=study.targets, seeds=seeds)
-            here = wanted[(wanted["intermediate"] == NONE) & wanted["seed"].isin(stats["seed"])]
-            found = estimates(resample(stats, rng), here[here["target"].isin(stats["target"])], study.source_language)
-            tables.append(found.assign(study=one.name))
+    seeds = sorted({run.seed for run in finished(study, list(study.bundles())) if run.intermediate == NONE})
+    for other, other_seeds in [(study, seeds), *finished_controls(study)] if seeds else []:
+        if other_seeds:
+            stats = read_stats(other, runs=[NONE], targets=study.targets, seeds=other_seeds)
+            shared = wanted["seed"].isin(stats["seed"]) & wanted["target"].isin(stats["target"])
+            rows = wanted[(wanted["intermediate"] == NONE) & shared]
+            table = estimates(resample(stats, rng), rows, study.source_language)
+            tables.append(table.assign(study=other.name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
+
+
+def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Runs, ``none`` among them, best first: on each target the one with the highest score (mean over languages) has
+    rank 1; ties share the mean of their ranks.
+
+    ``wanted``, ``table``: as :func:`expected` and :func:`estimates` give them. Columns: intermediate; rank,
+    the mean over targets; low, high, its percentile interval over the resamples of examples and seeds (noise draws
+    ranks towards the middle: an interval may end before the rank of an outlier); best, on how many targets the run is
+    first; gain, gain_low, gain_high, the mean over targets; seeds; targets. Runs that lack a target are not ranked:
+    their rank is NaN, and they come last.
+    """
+    runs = list(wanted["intermediate"].unique())
+    codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
+    scores = np.empty((len(runs), len(codes), 1 + replicates.resamples))
+    seeds = np.empty((len(runs), len(codes)), int)
+    for row, run in enumerate(runs):
+        for column, (target, languages) in enumerate(codes.items()):
+            value, spread, seeds[row, column] = replicates.deviations(*replicates.of(run, target, languages))
+            scores[row, column] = value + np.array([0.0, *spread])
+    whole = seeds.min(axis=1) > 0
+    ranks = np.full(scores.shape, np.nan)
+    ranks[whole] = distributions.rankdata(-scores[whole], axis=0) if whole.any() else 0
+    mean = ranks.mean(axis=1)
+    low, high = np.quantile(mean[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1)
+    macro = (table["target"] == MACRO) & (table["language"] == MEAN)
+    gain = table[macro & (table["quantity"] == "gain")].set_index("intermediate")
+    gain = gain[["value", "low", "high"]].reindex(runs).to_numpy().T
+    columns = {"intermediate": runs, "rank": mean[:, 0], "low": low, "high": high}
+    columns |= {"best": (ranks[:, :, 0] == 1).sum(axis=1), "gain": gain[0], "gain_low": gain[1], "gain_high": gain[2]}
+    columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}
+    return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
+
+
+def effort(study: Study, source: Source) -> pd.DataFrame:
+    """A row per phase and the total of them.
+
+    Columns: phase; runs and seeds that are finished; examples in the training sets (documents in pretraining), steps,
+    and tokens seen in training; hours, wall time added up over runs; core_hours, that times the threads of a run's
+    processes, and gpu_hours, times its processes, each of the runs without and with a GPU; gpu, its name.
+    A training that was interrupted counts the time since it went on. Energy is not measured.
+    """
+    rows = []
+    for run in list_runs(study):
+        folder, trained = run.folder(study), {}
+        record = read_record(folder / "run.json")
+        if not record:
+            continue
+        for training in target_runs(study, source, run.bundle) if run.bundle else []:
+            if not training.untrained:  # targets that share a training set share its training, too
+                trained[training.model(study)] = read_record(folder / training.name / "scored.json")
+        parts = [record.get("training", {}), *trained.values()]
+        hours, gpu = record.get("seconds", 0) / 3600, record.get("gpu", "")
+        processes = study.training.processes if run.phase in ("intermediate", "targets") else 1
+        row = {"phase": run.phase, "runs": 1, "seed": run.seed, "hours": hours, "gpu": gpu}
+        row["examples"] = sum(sum(part.get("examples", {}).values()) + part.get("documents", 0) for part in parts)
+        row |= {name: sum(part.get(name, 0) for part in parts) for name in ("steps", "tokens")}
+        row["core_hours"] = 0 if gpu else hours * processes * record.get("threads", 1)
+        row["gpu_hours"] = hours * processes if gpu else 0
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=["phase", "seed", "gpu", *COUNTS])
+    phases = [_total(phase, part) for phase, part in table.groupby("phase", sort=False)]
+    return pd.DataFrame([*phases, _total("total", table)])
+
+
+def _total(name: str, part: pd.DataFrame) -> dict:
+    seeds = part.loc[part["seed"] > 0, "seed"].nunique()  # the final notebook has none
+    sums = {name: part[name].sum() for name in COUNTS[1:]}  # one by one: counts stay whole numbers
+    used = ", ".join(sorted(set(part["gpu"]) - {""}))
+    return {"phase": name, "runs": len(part), "seeds": seeds, **sums, "gpu": used}

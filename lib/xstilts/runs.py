@@ -51,7 +51,7 @@ CODE = {
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
     "targets": ("evaluation/", "features", "phases", "target_runs", "training/dual_encoder"),
-    "transfer": ("results", "ranks", "effort", "summaries", "plots", "published"),
+    "transfer": ("results", "summaries", "plots", "published"),
     "distance": ("results", "summaries", "plots", "questions/distance"),
     "source-language": ("results", "summaries", "plots", "questions/source_language"),
     "domain-shift": ("results", "summaries", "plots", "questions/domain_shift"),

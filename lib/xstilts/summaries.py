@@ -1,17 +1,122 @@
-"""What a study found, in words: computed from the estimates of results.py, so that text and figures cannot disagree."""
+"""What a study shows, in tables and sentences computed from the estimates of :mod:`xstilts.results`, so that text and
+figures cannot disagree.
+
+An answer is at most 120 words, no sentence with more than three numbers, above one table of verdicts.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from xstilts.names import NONE
-from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
+from xstilts.results import MACRO, MACRO_TRAINED, MEAN, finished, marked
+from xstilts.runs import list_runs
 from xstilts.study import Study
-from xstilts.tasks import get
 
 LARGE = "xlm-roberta-large"
+
+
+class NothingToShow(Exception):
+    """No result of a study exists yet. Jupyter shows the message alone, without a traceback, and stops there."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def report_missing(study: Study) -> Markdown | None:
+    """Which target runs of a study are missing and how to run them; None where none is.
+
+    NothingToShow where one of the bundles that a final notebook compares has no finished run.
+    """
+    command = f"make study STUDY={study.given}"
+    bundles = [*study.bundles(), *study.further]
+    expected = [run for run in list_runs(study) if run.phase == "targets"]
+    done = finished(study, bundles)
+    missing = [f"`{run.name}`" for run in expected if run not in done]
+    if not missing:
+        return None
+    begun = {run.bundle for run in done}
+    own = any(begun.intersection(study.parts(name)) for name in study.bundles())
+    further = all(begun.intersection(study.parts(name)) for name in study.further)
+    if not (own and further):
+        raise NothingToShow(f"Nothing to show yet: run `{command}` in the project's folder, then this notebook again.")
+    names = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    return Markdown(
+        f"**{len(done)} of {len(expected)} target runs are done.** The others are shown as missing ({names}): "
+        f"`{command}` runs them, or `3-targets.ipynb` one at a time."
+    )
+
+
+def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Which run to train first, by target, from the rows of ``results.estimates`` in the mean over languages.
+
+    "train first" is the run with the highest gain among those whose gain lies above zero and whose score lies above
+    guessing (``Task.chance``), intervals and all; "none" where there is no such run. Targets of one kind with the
+    same runs share a row. Columns: target, train first, gain, hurts (runs whose gain lies below zero).
+    """
+    mean = table[(table["language"] == MEAN) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
+    rows = []
+    for name, part in mean.groupby("target", sort=False):
+        task = study.task(name)
+        gains = part[part["quantity"] == "gain"]
+        scores = part[part["quantity"] == "score"].set_index("intermediate")
+        learned = gains["intermediate"].map(scores["low"] > task.chance).astype(bool)
+        best = gains[(gains["low"] > 0) & learned].nlargest(1, "value")
+        missing = gains["value"].isna().all()
+        rows.append(
+            {
+                "kind": task.kind,
+                "target": task.title,
+                "train first": "missing" if missing else f"`{best['intermediate'].iloc[0]}`" if len(best) else NONE,
+                "gain": with_interval(next(best.itertuples())) if len(best) else "–",
+                "hurts": code_list(gains.loc[gains["high"] < 0, "intermediate"]) or "–",
+            }
+        )
+    columns = ["kind", "target", "train first", "gain", "hurts"]
+    grouped = pd.DataFrame(rows, columns=columns).groupby(["kind", "train first", "hurts"], sort=False)
+    joined = grouped[["target", "gain"]].agg(lambda values: ", ".join(dict.fromkeys(values))).reset_index()
+    return joined[columns[1:]]
+
+
+def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
+    """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
+    mean = table[table["language"] == MEAN]
+    gains = mean[mean["quantity"] == "gain"]
+    macro, single = gains[gains["target"] == MACRO], gains[~gains["target"].isin([MACRO, MACRO_TRAINED])]
+    sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
+    if macro["value"].notna().any():
+        helping = code_list(macro.loc[macro["low"] > 0, "intermediate"]) or "no run"
+        hurting = code_list(macro.loc[macro["high"] < 0, "intermediate"]) or "no run"
+        sentences.append(f"On average over the targets {helping} is shown to help, {hurting} to hurt.")
+    guesses = guessing(mean[mean["quantity"] == "score"], study)
+    if guesses:
+        sentences.append(f"No better than guessing after some runs: {', '.join(guesses)}.")
+    if single["value"].notna().any():
+        sentences.append(chance(single))
+    known = rho.dropna()
+    if len(known):
+        sentences.append(
+            f"Zero-shot scores of `none` fall with distance from the source language in "
+            f"{int((known['high'] < 0).sum())} of {len(known)} targets."
+        )
+    return sentences
+
+
+def guessing(scores: pd.DataFrame, study: Study) -> list[str]:
+    """Titles of the targets on which the score of some run is not shown to lie above guessing."""
+    scores = scores[~scores["target"].isin([MACRO, MACRO_TRAINED])]
+    tasks = {name: study.task(name) for name in scores["target"].unique()}
+    chances = scores["target"].map({name: task.chance for name, task in tasks.items()})
+    guessed = scores.loc[(chances > 0) & (scores["low"] <= chances), "target"].unique()
+    return [tasks[name].title for name in guessed]
+
+
+def code_list(names: Sequence[str]) -> str:
+    """Names of runs as Markdown code."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def macro_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -25,64 +130,16 @@ def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[order]
 
 
-def answer(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> str:
-    """What the study found, in Markdown, from ``results.estimates`` and ``results.correlations`` alone."""
-    mean = table[table["language"] == MEAN]
-    gain, base = mean[mean["quantity"] == "gain"], mean[mean["intermediate"] == NONE].set_index("target")
-    single = gain[~gain["target"].isin([MACRO, MACRO_TRAINED])]
-    macro, seeds = gain[gain["target"] == MACRO].dropna(subset="value"), int(table["seeds"].max())
-    lines = [_setting(table, study, seeds) + f" With `none` the average score is {with_interval(base.loc[MACRO])}."]
-    if study.absence:
-        lines.append(f"Not the whole study: {study.absence}.")
-    if len(macro):
-        lines.append(_average(macro, gain[gain["target"] == MACRO_TRAINED]))
-    lines += _guesses(mean[mean["quantity"] == "score"])
-    places = table[(table["quantity"] == "gain") & ~table["language"].isin([MEAN, ZERO_SHOT])].dropna(subset="value")
-    lines += [""]
-    for run, part in single.groupby("intermediate", sort=False):
-        lines.append(_run_line(run, part) + _places(places[places["intermediate"] == run]))
-    lines += [""]
-    there = single.dropna(subset="value")
-    if len(there):
-        lines.append(
-            f"{int(marked(there).sum())} of {len(there)} intervals exclude zero; if no intermediate run had any "
-            f"effect, about {0.05 * len(there):.0f} would by chance."
-        )
-    if len(places):
-        lines.append(
-            f"Of the {len(places):,} intervals of single languages, {int(marked(places).sum()):,} exclude zero; "
-            f"about {0.05 * len(places):,.0f} would by chance."
-        )
-    known = rho.dropna()
-    if len(known):
-        span = f"{known['rho'].min():.2f} to {known['rho'].max():.2f}".replace("-", "−")
-        lines.append(
-            f"Zero-shot scores of `none` fall with distance from the source language, interval below zero, in "
-            f"{int((known['high'] < 0).sum())} of {len(known)} targets (Spearman's ρ {span}; "
-            f"{_range(known['languages'])} languages)."
-        )
-    return "\n".join(lines)
-
-
-def _setting(table: pd.DataFrame, study: Study, seeds: int) -> str:
-    languages = table.loc[~table["language"].isin([MEAN, ZERO_SHOT]), "language"].nunique()
-    targets = table.loc[~table["target"].isin([MACRO, MACRO_TRAINED]), "target"].nunique()
-    runs = table["intermediate"].nunique() - 1
-    found = ((runs, "intermediate run"), (targets, "target"), (languages, "language"))
-    counts = ", ".join(counted(number, thing) for number, thing in found)
-    return f"{where(study, seeds)}: {counts}, {covers(study, seeds)}."
-
-
 def counted(number: int, thing: str) -> str:
     """``1 seed``, ``2 seeds``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def where(study: Study, seeds: int) -> str:
+def setting_text(study: Study, seeds: int) -> str:
     """The words that every answer begins with."""
     micro = study.source == "micro"
-    place = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
-    return f"Two seeds say little of how much seeds differ: intervals are wide. {place}" if seeds == 2 else place
+    setting = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
+    return f"Two seeds say little of how much seeds differ: intervals are wide. {setting}" if seeds == 2 else setting
 
 
 def covers(study: Study, seeds: int) -> str:
@@ -91,65 +148,6 @@ def covers(study: Study, seeds: int) -> str:
         return "one seed: the intervals cover the draw of test examples, not that of seeds"
     own = ", each with an encoder of its own" if not study.encoder.checkpoint else ""
     return f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
-
-
-def _average(macro: pd.DataFrame, trained: pd.DataFrame) -> str:
-    """Which runs help or hurt on average over targets; with and without retrieval where both are there."""
-    ordered = macro.sort_values("value", ascending=False)
-    without = trained.set_index("intermediate")
-    sentences = []
-    for word, part in (("helps", ordered[ordered["low"] > 0]), ("hurts", ordered[ordered["high"] < 0][::-1])):
-        if len(part):
-            found = [
-                f"`{row.intermediate}` {with_interval(row)}"
-                + (f" (without retrieval {with_interval(without.loc[row.intermediate])})" if len(without) else "")
-                for row in part.itertuples()
-            ]
-            sentences.append(f"On average over the targets, {word}: {'; '.join(found)}.")
-    rest = ordered[~marked(ordered)]["intermediate"]
-    if len(rest):
-        sentences.append(f"No evidence of an average effect either way: {', '.join(f'`{name}`' for name in rest)}.")
-    return " ".join(sentences)
-
-
-def _guesses(scores: pd.DataFrame) -> list[str]:
-    """Targets that were not learned: a gain or loss to or from there says little else. One line, or none."""
-    found = []
-    for target, part in scores[~scores["target"].isin([MACRO, MACRO_TRAINED])].groupby("target", sort=False):
-        task = get(target)
-        at = part[part["low"] <= task.chance]["intermediate"]
-        if task.chance and len(at):
-            names = ", ".join(f"`{name}`" for name in at) if len(at) < len(part) else "any run"
-            found.append(f"{task.title} ({task.chance:.0f}) after {names}")
-    return [f"No better than guessing, interval and all: {'; '.join(found)}."] if found else []
-
-
-def _run_line(run: str, part: pd.DataFrame) -> str:
-    words = []
-    for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
-        if len(chosen):
-            ordered = chosen.sort_values("value", key=abs, ascending=False)
-            found = [f"{get(row.target).title} {with_interval(row)}" for row in ordered.itertuples()]
-            words.append(f"{word} {', '.join(found)}")
-    gap = int(part["value"].isna().sum())
-    unclear = len(part) - int(marked(part).sum()) - gap
-    if unclear:
-        among = f"{'the' if words else 'any of the'} {unclear}" if unclear > 1 else "the one"
-        words.append(f"no evidence for {among}{' other' if words else ''} target{'s' if unclear > 1 else ''}")
-    if gap:
-        words.append(f"{gap} missing")
-    return f"- `{run}`: {'; '.join(words)}"
-
-
-def _places(part: pd.DataFrame) -> str:
-    """In how many languages of its targets a run helps or hurts, and where most; "" where in none."""
-    words = []
-    for word, chosen in (("helps", part[part["low"] > 0]), ("hurts", part[part["high"] < 0])):
-        if len(chosen):
-            most = chosen.loc[chosen["value"].abs().idxmax()]
-            where_most = f"{get(most['target']).title} in {most['language']} {with_interval(most)}"
-            words.append(f"{word} in {len(chosen)} of {len(part)}, most {where_most}")
-    return f". Language by language: {'; '.join(words)}" if words else ""
 
 
 def with_interval(row: Any) -> str:
@@ -205,7 +203,7 @@ def question_answer(
 ) -> str:
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
     :func:`verdict_table`). ``absent``: runs that lack scores."""
-    lines = [f"{where(study, seeds)}: {covers(study, seeds)}.", *sentences]
+    lines = [f"{setting_text(study, seeds)}: {covers(study, seeds)}.", *sentences]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
@@ -227,7 +225,7 @@ def tatoeba_protocol(study: Study) -> str:
         "mean over all tokens": "the first token" if settings.pooling == "cls" else pooling,
         "no centring": "centring by language" if settings.centre else "no centring",
     }
-    other = [f"{here}, not {there}" for there, here in ours.items() if here != there]
+    other = [f"{value}, not {published}" for published, value in ours.items() if value != published]
     if other:
         return (
             "Tatoeba's published baselines of XLM-R Large, 31.0 (Phang et al.'s code), 57.3 (XTREME) and 77.3 "
@@ -241,6 +239,27 @@ def tatoeba_protocol(study: Study) -> str:
     )
 
 
-def _range(numbers: pd.Series) -> str:
-    low, high = int(numbers.min()), int(numbers.max())
-    return str(low) if low == high else f"{low}–{high}"
+def readable_ranks(table: pd.DataFrame) -> pd.DataFrame:
+    """``results.rank_runs`` as a person reads it."""
+    ranked = table["rank"].notna()
+    ranks = table[["rank", "low", "high"]].set_axis(["value", "low", "high"], axis=1).assign(quantity="score")
+    gains = table[["gain", "gain_low", "gain_high"]].set_axis(["value", "low", "high"], axis=1).assign(quantity="gain")
+    columns = {
+        "run": table["intermediate"],
+        f"mean rank of {ranked.sum()}": [with_interval(row) for row in ranks.itertuples()],
+        f"best on (of {table['targets'].max()} targets)": table["best"].astype(object).where(ranked, "missing"),
+        "mean gain in points": [with_interval(row) if np.isfinite(row.value) else "–" for row in gains.itertuples()],
+        "seeds": table["seeds"],
+    }
+    return pd.DataFrame(columns)
+
+
+def readable_effort(table: pd.DataFrame) -> pd.DataFrame:
+    """``results.effort`` as a person reads it; columns that no run fills (of a GPU) are left out."""
+    shown = table.copy()
+    for name in ("examples", "steps", "tokens"):
+        shown[name] = table[name].map("{:,.0f}".format)
+    for name in ("hours", "core_hours", "gpu_hours"):
+        shown[name] = table[name].map("{:,.2f}".format)
+    empty = [name for name in ("core_hours", "gpu_hours") if not table[name].any()]
+    return shown.drop(columns=[*empty, *(["gpu"] if "gpu_hours" in empty else [])]).set_index("phase")
