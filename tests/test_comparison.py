@@ -11,7 +11,7 @@ from datasets import Dataset
 from scipy.stats import kendalltau
 
 from comparable import NINE, RUNS, estimates, one, resized, whole, without
-from xstilts import published as comparison
+from xstilts import published
 from xstilts.published import Setting, compare, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.study import load_study
@@ -68,7 +68,7 @@ XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
 def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
     found = judged(row, setting, row["target"][0], row["language"][0])
     assert found["status"] == "left out" and re.match(why, found["why"]) and np.isnan(found["difference"])
-    assert comparison.shown(pd.DataFrame([found])).empty
+    assert published.shown(pd.DataFrame([found])).empty
 
 
 def test_tatoebas_three_baselines_follow_three_protocols():
@@ -102,15 +102,15 @@ def test_averages_over_targets_need_the_same_nine():
     on_test = compare(rows, ours, whole(NINE)).query("status == 'compared'")
     assert on_test[["target", "value", "difference"]].values.tolist() == [[MACRO_TRAINED, 70.1, pytest.approx(0.9)]]
     dev = whole(NINE)
-    dev = without(dev, splits={target: comparison._only_split(get(target)) or "dev" for target in NINE})
-    sizes = {key: comparison.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
+    dev = without(dev, splits={target: published._only_split(get(target)) or "dev" for target in NINE})
+    sizes = {key: published.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
     dev = without(dev, examples={key: sizes[key] or count for key, count in dev.examples.items()})
     found = compare(rows, ours, dev).query("value == 7.5").iloc[0]
     assert found["why"] == "size of udpos dev in kk not known", "UD has no development set there"
 
 
 def test_setting_of_a_study():
-    assert comparison.setting(SimpleNamespace(source="micro"), None, None) == Setting(constructed=True)
+    assert published.setting(SimpleNamespace(source="micro"), None, None) == Setting(constructed=True)
     gold = Dataset.from_dict({"side": ["foreign", "foreign", "source"], "gold": [["a"], [], ["b"]]})
     source = SimpleNamespace(languages=lambda task, split: ["en"], load=lambda task, split, language: gold)
     stats = pd.DataFrame(
@@ -122,18 +122,18 @@ def test_setting_of_a_study():
         "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
         retrieval={"layer": 2}, intermediate=["none", "anli", "hellaswag"],
     )  # fmt: skip
-    found = comparison.setting(study, source, stats)
+    found = published.setting(study, source, stats)
     assert found.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
     assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (2, "mean")
     assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
     assert found.splits["xnli"] == "test"
     cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": study.files.limits.model_copy(
         update={"train": 10})})})  # fmt: skip
-    assert comparison.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
+    assert published.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
     text_alone = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"special_tokens": False})})
-    assert comparison.setting(text_alone, source, stats).retrieval is None
+    assert published.setting(text_alone, source, stats).retrieval is None
     centred = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"centre": True})})
-    assert comparison.setting(centred, source, stats).retrieval is None
+    assert published.setting(centred, source, stats).retrieval is None
 
 
 # --- agreement of a whole table ------------------------------------------------------------------------------
@@ -148,13 +148,13 @@ def tau_by_hand(x, y):
 
 def test_kendall_by_hand_and_against_scipy():
     x, y = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 3, 5, 4])  # 8 pairs concordant, 2 discordant
-    tau, low, high = comparison.kendall(x, y, np.random.default_rng(0), 500)
+    tau, low, high = published.kendall(x, y, np.random.default_rng(0), 500)
     assert tau == pytest.approx(0.6) and tau == pytest.approx(tau_by_hand(x, y))
     assert -1 <= low < tau < high <= 1
     rng = np.random.default_rng(1)
     for _ in range(5):  # with ties
         x, y = rng.integers(0, 5, 12), rng.integers(0, 5, 12)
-        tau = comparison.kendall(x, y, rng, 20)[0]
+        tau = published.kendall(x, y, rng, 20)[0]
         assert tau == pytest.approx(kendalltau(x, y).statistic) and tau == pytest.approx(tau_by_hand(x, y))
 
 
@@ -164,7 +164,7 @@ def test_interval_of_tau_equals_an_independent_bootstrap_and_shrinks():
     for count in (10, 60):
         x = rng.normal(size=count)
         y = x + rng.normal(size=count)
-        _, low, high = comparison.kendall(x, y, np.random.default_rng(3), 400)
+        _, low, high = published.kendall(x, y, np.random.default_rng(3), 400)
         draws = np.random.default_rng(4).integers(0, count, (400, count))
         again = np.quantile([kendalltau(x[draw], y[draw]).statistic for draw in draws], [0.025, 0.975])
         assert [low, high] == pytest.approx(again, abs=0.06)
@@ -181,7 +181,7 @@ def test_agreement_by_hand():
     ours = {"mnli": 3.0, "squad1": 2.0, "hellaswag": 1.0, "multi": 4.0, "ccg": -1.0}
     paper = {"mnli": 2.0, "squad1": 3.0, "hellaswag": -1.0, "multi": 5.0, "ccg": -2.0, "qqp": 9.0}
     table = estimates({(run, "xnli", "gain"): value for run, value in ours.items()})
-    found = comparison.agreement(gains_table(paper), table, XNLI, np.random.default_rng(0))
+    found = published.agreement(gains_table(paper), table, XNLI, np.random.default_rng(0))
     assert found["target"].tolist() == ["all", "xnli"] and (found["gains"] == 5).all(), "qqp has no gain of ours"
     assert found["equal_signs"].tolist() == [0.8, 0.8], "hellaswag differs in sign"
     # one of ten pairs, mnli and squad1, is discordant: (9 - 1) / 10
@@ -194,24 +194,24 @@ def test_agreement_says_on_which_split_and_what_is_recalled():
     table = estimates({(run, "xnli", "gain"): value for run, value in values.items()})
     rows = gains_table(values, split="dev", provenance="recalled")
     assert set(compare(rows, table, XNLI)["status"]) == {"left out"}, "no difference between splits"
-    found = comparison.agreement(rows, table, XNLI, np.random.default_rng(0)).iloc[0]
+    found = published.agreement(rows, table, XNLI, np.random.default_rng(0)).iloc[0]
     assert found[["gains", "same_split", "equal_signs"]].tolist() == [5, 0, 1.0] and found["tau"] == pytest.approx(1)
     assert found["source"] == "there († 5 recalled)"
     short = gains_table({run: values[run] for run in RUNS[1:5]})
-    assert comparison.agreement(short, table, XNLI, np.random.default_rng(0)).empty, "too few to rank"
+    assert published.agreement(short, table, XNLI, np.random.default_rng(0)).empty, "too few to rank"
     part = resized(XNLI, {("xnli", "sw"): 1200})
-    assert comparison.agreement(rows, table, part, np.random.default_rng(0)).empty, "not the published set"
-    assert comparison.agreement(shipped(), table, XNLI, np.random.default_rng(0)).empty
+    assert published.agreement(rows, table, part, np.random.default_rng(0)).empty, "not the published set"
+    assert published.agreement(shipped(), table, XNLI, np.random.default_rng(0)).empty
 
 
 def test_gains_follow_from_scores_and_their_own_none():
     rows = pd.concat([one(run="none", value=70.0), one(run="mnli", value=72.5), one("pawsx", "mnli", 80.0)])
-    found = comparison.with_gains(rows).query("kind == 'gain'")
+    found = published.with_gains(rows).query("kind == 'gain'")
     derived = found[["intermediate", "target", "value", "provenance"]].values.tolist()
     assert derived == [["mnli", "xnli", 2.5, "derived"]], "PAWS-X has no none"
     typed = pd.concat([rows, one(run="mnli", value=2.4, kind="gain")])
-    assert comparison.with_gains(typed).query("kind == 'gain'")["value"].tolist() == [2.4], "what was printed counts"
+    assert published.with_gains(typed).query("kind == 'gain'")["value"].tolist() == [2.4], "what was printed counts"
     unsure = pd.concat([one(run="none", value=70.0, provenance="recalled"), one(run="mnli", value=72.5)])
-    assert comparison.with_gains(unsure).query("kind == 'gain'")["provenance"].tolist() == ["recalled"]
+    assert published.with_gains(unsure).query("kind == 'gain'")["provenance"].tolist() == ["recalled"]
     elsewhere = pd.concat([one(run="none", value=70.0, source="another"), one(run="mnli", value=72.5)])
-    assert comparison.with_gains(elsewhere).query("kind == 'gain'").empty
+    assert published.with_gains(elsewhere).query("kind == 'gain'").empty

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from synthetic import study
-from xstilts import effort, runs
+from xstilts import results, runs, summaries
 from xstilts.sources import open_source
 
 
@@ -34,13 +34,13 @@ def laid_out(folder, **keys):
 
 def test_runs_data_and_time_add_up(tmp_path):
     toy = laid_out(tmp_path)
-    table = effort.effort(toy, open_source(toy)).set_index("phase")
+    table = results.effort(toy, open_source(toy)).set_index("phase")
     counts = ["runs", "seeds", "examples", "steps", "tokens"]
     assert table.loc["encoder", counts].tolist() == [2, 2, 18, 10, 150]
     assert table.loc["targets", counts].tolist() == [1, 1, 30, 3, 7], "XQuAD and MLQA share one training"
     assert table.loc["total", counts].tolist() == [3, 2, 48, 13, 157]
     assert np.allclose(table["hours"], [1.0, 0.01, 1.01]) and np.allclose(table["core_hours"], [2.0, 0.01, 2.01])
-    shown = effort.readable(table.reset_index())
+    shown = summaries.readable_effort(table.reset_index())
     assert list(shown.columns) == ["runs", "seeds", "examples", "steps", "tokens", "hours", "core_hours"]
     assert shown.loc["total", "core_hours"] == "2.01"
 
@@ -49,15 +49,15 @@ def test_gpu_hours_are_those_of_runs_with_a_gpu(tmp_path):
     toy = laid_out(tmp_path, training={"processes": 2})
     record = {"seconds": 3600, "threads": 8, "gpu": "NVIDIA H100", "training": {}}
     (toy.folder / "targets/none/all/seed1/run.json").write_text(json.dumps(record))
-    table = effort.effort(toy, open_source(toy)).set_index("phase")
+    table = results.effort(toy, open_source(toy)).set_index("phase")
     assert table.loc["targets", ["gpu_hours", "core_hours", "gpu"]].tolist() == [2.0, 0.0, "NVIDIA H100"]
     assert table.loc["total", ["gpu_hours", "core_hours"]].tolist() == [2.0, 2.0]
-    assert effort.readable(table.reset_index()).loc["encoder", ["gpu_hours", "gpu"]].tolist() == ["0.00", ""]
+    assert summaries.readable_effort(table.reset_index()).loc["encoder", ["gpu_hours", "gpu"]].tolist() == ["0.00", ""]
 
 
 def test_nothing_finished_is_an_empty_total(tmp_path):
     toy = study(tmp_path, targets=["xnli"])
-    table = effort.effort(toy, open_source(toy))
+    table = results.effort(toy, open_source(toy))
     assert table[["phase", "runs", "tokens"]].values.tolist() == [["total", 0, 0]]
 
 

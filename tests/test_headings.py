@@ -26,10 +26,10 @@ def test_one_title_first_and_no_level_skipped(path):
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0] in "45678"], ids=lambda path: path.stem)
-def test_final_notebooks_answer_in_words_first_or_last_and_say_where(path):
-    sections = [line for text in markdown(path) for line in text.splitlines() if line.startswith("## ")]
-    if path.name[0] == "4":
-        assert sections[0] == "## The answer in words"
-    else:
-        assert sections[-1] == "## The answer in words"
-        assert "[The answer in words](#The-answer-in-words)" in markdown(path)[0]
+def test_final_notebooks_show_a_figure_then_the_answer_before_anything_else(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    figure = next(number for number, text in enumerate(code) if "plots.save(" in text)
+    answer = next(number for number, text in enumerate(code) if "answer.md" in text)
+    assert figure < answer == figure + 1
+    assert "experiment = load_study(study)" in "\n".join(code), "no cell binds a parameter anew"

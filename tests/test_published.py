@@ -8,7 +8,6 @@ from tools import make_published
 
 from comparable import NINE
 from xstilts import published
-from xstilts import published as comparison
 from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.published import COLUMNS, read_table, shipped
@@ -48,7 +47,7 @@ def test_every_shipped_row_has_a_source_and_known_words():
 def test_shipped_tables_are_what_the_script_makes(make, tmp_path):
     made = tmp_path / f"{make}.csv"
     make_published.write(made, getattr(make_published, make)(GIVEN), COLUMNS)
-    folder = ROOT / "lib" / "xstilts" / "publications" / "numbers"
+    folder = ROOT / "lib" / "xstilts" / "tables" / "published"
     assert made.read_bytes() == (folder / made.name).read_bytes()
 
 
@@ -107,17 +106,17 @@ def test_mlqa_report_is_of_the_test_sets():
     rows = shipped().query("target == 'mlqa' and system == 'XLM-R Large (xtreme issue)'")
     off = {}
     for split in ("test", "dev"):
-        size = np.array([comparison.set_sizes()["mlqa", split, code][0] for code in rows["language"]])
+        size = np.array([published.set_sizes()["mlqa", split, code][0] for code in rows["language"]])
         matches = rows["note"].str.extract(r"EM ([\d.]+)")[0].astype(float).to_numpy() / 100 * size
         off[split] = np.abs(matches - matches.round()) > 0.0051 / 100 * size
     assert not off["test"].any() and off["dev"].any()
 
 
 def test_set_sizes_hold_every_language_of_the_targets():
-    sizes = comparison.set_sizes()
+    sizes = published.set_sizes()
     for target in [*NINE, "xcopa"]:
         task = get(target)
-        split = comparison._only_split(task) or "test"
+        split = published._only_split(task) or "test"
         known = {code for name, part, code in sizes if (name, part) == (target, split)}
         assert known == ({"all"} if target == "tydiqa" else set(task.languages)), target
     assert sizes["tydiqa", "dev", "all"] == (5077, 5077) and sizes["xnli", "test", "sw"] == (5010, 5010)

@@ -237,7 +237,6 @@ EXCEPTIONS = {
     "training.watching": "says how far a training is",
     "running": "the package of what runs and follows",
     "running.causes": "says why a run failed",
-    "running.waiting": "says what is missing; draws nothing",
 }
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from synthetic import known, statistics, wanted
-from xstilts import ranks as standings
-from xstilts import results
+from xstilts import results, summaries
 
 RUNS, TARGETS, CODES = ["none", "mnli", "ccg", "qqp"], ["xnli", "pawsx", "udpos"], ["qaa", "qab"]
 SCORES = {  # xnli, pawsx, udpos
@@ -14,9 +13,9 @@ SCORES = {  # xnli, pawsx, udpos
 
 
 def ranked(stats, seeds):
-    found = results.resample(stats, np.random.default_rng(0), 200)
+    replicates = results.resample(stats, np.random.default_rng(0), 200)
     want = wanted(RUNS, TARGETS, CODES, seeds)
-    table = standings.standings(found, want, results.estimates(found, want, "qaa"))
+    table = results.rank_runs(replicates, want, results.estimates(replicates, want, "qaa"))
     return table.set_index("intermediate")
 
 
@@ -39,7 +38,7 @@ def test_a_run_that_lacks_a_target_is_not_ranked_and_does_not_count_for_others()
     table = ranked(stats[~((stats["intermediate"] == "mnli") & (stats["target"] == "udpos"))], [1])
     assert list(table.index)[-1] == "mnli" and np.isnan(table.loc["mnli", "rank"]) and table.loc["mnli", "best"] == 0
     assert table["rank"].iloc[:3].to_dict() == {"none": 5 / 3, "qqp": 2.0, "ccg": 7 / 3}
-    shown = standings.readable(table.reset_index())
+    shown = summaries.readable_ranks(table.reset_index())
     assert shown.iloc[-1].tolist() == ["mnli", "missing", "missing", "–", 0]
     assert shown.iloc[0].tolist() == ["none", "1.7 [1.7, 1.7]", 1, "–", 1]
     assert list(shown.columns)[1:3] == ["mean rank of 3", "best on (of 3 targets)"]

@@ -1,6 +1,6 @@
-"""Remake ``lib/xstilts/publications/numbers/*.csv`` from the figures as they were collected.
+"""Remake ``lib/xstilts/tables/published/*.csv`` from the numbers as they were collected.
 
-    python lib/xstilts/publications/make_published.py [folder of the collected CSV files]
+    PYTHONPATH=lib python tools/make_published.py FOLDER    # of the collected CSV files
 
 Each table comes from the collected file that its function names. Left out, because no score of a study could
 be compared with it: F1 or exact match alone of question answering (a score of ours is their mean), averages
@@ -21,7 +21,7 @@ from xstilts.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, met
 from xstilts.results import MACRO, MACRO_TRAINED
 from xstilts.tasks import TASKS, get
 
-HERE = Path(__file__).parent
+TABLES = ROOT / "lib" / "xstilts" / "tables" / "published"
 TARGETS = {
     "XNLI": "xnli", "PAWS-X": "pawsx", "POS": "udpos", "NER": "panx", "XQuAD": "xquad", "MLQA": "mlqa",
     "TyDiQA": "tydiqa", "BUCC": "bucc", "Tatoeba": "tatoeba", "AVG_7tasks": MACRO_TRAINED, "AVG_9": MACRO,
@@ -70,27 +70,36 @@ def average_gains(folder: Path) -> list[dict]:
         "best model per target": BEST,
     }  # fmt: skip
     rows = []
-    for found in collected(folder, "phang2020_average_gains.csv"):
-        run = runs[found["intermediate_task"]]
-        more = {"layer": 14, "pooling": "mean"} if found["split"] == "dev" else {}
+    for cell in collected(folder, "phang2020_average_gains.csv"):
+        run = runs[cell["intermediate_task"]]
+        more = {"layer": 14, "pooling": "mean"} if cell["split"] == "dev" else {}
         note = "nine targets; retrieval as in the authors' jiant-dev PR 128, from the Tatoeba baseline of 31.0"
-        if found["split"] == "test":
+        if cell["split"] == "test":
             note = "nine targets; measured from XTREME's baseline of 68.1; run chosen per target on development sets"
         note += "; SQuAD 1.1 or 2.0: not said" if run == UNSTATED else ""
         rows.append(
             row(
-                "X-STILTs", run, MACRO, found["value"], found["provenance"], found["source"], note,
-                kind="gain", split=found["split"], **more,
+                "X-STILTs", run, MACRO, cell["value"], cell["provenance"], cell["source"], note,
+                kind="gain", split=cell["split"], **more,
             )
         )  # fmt: skip
-    for found in collected(folder, "phang2020_test.csv"):
-        if found["system"] == "X-STILTs v1":
-            run, split = (BEST, "test") if found["target"].startswith("AVG_9") else (UNSTATED, "dev")
+    for cell in collected(folder, "phang2020_test.csv"):
+        if cell["system"] == "X-STILTs v1":
+            run, split = (BEST, "test") if cell["target"].startswith("AVG_9") else (UNSTATED, "dev")
             note = "version 1 of the paper: seven intermediate tasks"
             note += "" if run == BEST else "; SQuAD 1.1 or 2.0: not said"
             more = {"kind": "gain", "split": split}
             rows.append(
-                row(found["system"], run, MACRO, found["value"], found["provenance"], found["source"], note, **more)
+                row(
+                    cell["system"],
+                    run,
+                    MACRO,
+                    cell["value"],
+                    cell["provenance"],
+                    cell["source"],
+                    note,
+                    **more,
+                )
             )
     return rows
 
@@ -99,8 +108,8 @@ def test_scores(folder: Path) -> list[dict]:
     """``phang2020_test.csv``; exact match and F1 of one cell become their mean. The rest is recalled."""
     rows: list[dict] = []
     spans: dict[Any, Any] = {}
-    for found in collected(folder, "phang2020_test.csv"):
-        system, name = found["system"].replace("large", "Large"), found["target"]
+    for cell in collected(folder, "phang2020_test.csv"):
+        system, name = cell["system"].replace("large", "Large"), cell["target"]
         if name not in TARGETS:
             continue
         run = NONE if system == "XLM-R Large (XTREME)" else BEST
@@ -109,14 +118,14 @@ def test_scores(folder: Path) -> list[dict]:
             note = "XTREME's retrieval baselines among the nine; the cells quoted here average 68.25: another version"
         if target in TASKS and TASKS[target].kind == "span":
             other = spans.pop((system, name), None)
-            spans[system, name] = found
+            spans[system, name] = cell
             if other:
-                value = (float(other["value"]) + float(found["value"])) / 2
-                mean = f"mean of {other['metric']} {other['value']} and {found['metric']} {found['value']}"
+                value = (float(other["value"]) + float(cell["value"])) / 2
+                mean = f"mean of {other['metric']} {other['value']} and {cell['metric']} {cell['value']}"
                 note = f"{note}; {mean}" if note else mean
-                rows.append(row(system, run, target, value, "derived", found["source"], note))
+                rows.append(row(system, run, target, value, "derived", cell["source"], note))
             continue
-        rows.append(row(system, run, target, found["value"], found["provenance"], found["source"], note))
+        rows.append(row(system, run, target, cell["value"], cell["provenance"], cell["source"], note))
     paper = ("X-STILTs (paper's test row)", BEST), "Phang et al. 2020, arXiv:2005.13013, not checked"
     for target, value in (("udpos", 74.4), ("bucc", 71.9), ("tatoeba", 82.7), (MACRO, 73.5)):
         rows.append(row(*paper[0], target, value, "recalled", paper[1], "run chosen per target"))
@@ -131,27 +140,27 @@ def test_scores(folder: Path) -> list[dict]:
 def retrieval(folder: Path) -> list[dict]:
     """``jiant_xlmr_large_retrieval_baseline.csv``: fractions there, percent here."""
     rows = []
-    for found in collected(folder, "jiant_xlmr_large_retrieval_baseline.csv"):
-        target = "bucc" if found["task"].startswith("BUCC") else "tatoeba"
+    for cell in collected(folder, "jiant_xlmr_large_retrieval_baseline.csv"):
+        target = "bucc" if cell["task"].startswith("BUCC") else "tatoeba"
         more = {"split": "dev" if target == "bucc" else "test", "layer": 14, "pooling": "mean"}
-        if not found["lang"].startswith("MEAN"):
-            more["language"] = found["lang"]
+        if not cell["lang"].startswith("MEAN"):
+            more["language"] = cell["lang"]
         note = JIANT + ("; threshold tuned on the set it is scored on" if target == "bucc" else "")
-        value = 100 * float(found["value"])
-        rows.append(row("XLM-R Large (jiant)", NONE, target, value, found["provenance"], found["source"], note, **more))
+        value = 100 * float(cell["value"])
+        rows.append(row("XLM-R Large (jiant)", NONE, target, value, cell["provenance"], cell["source"], note, **more))
     return rows
 
 
 def xcopa(folder: Path) -> list[dict]:
     """``xcopa_published.csv``, XLM-R Large. The table does not say whether SocialIQA was trained on first."""
     rows = []
-    for found in collected(folder, "xcopa_published.csv"):
-        if found["model"] == "XLM-R Large":
-            more = {} if found["lang"] == "avg" else {"language": found["lang"]}
+    for cell in collected(folder, "xcopa_published.csv"):
+        if cell["model"] == "XLM-R Large":
+            more = {} if cell["lang"] == "avg" else {"language": cell["lang"]}
             note = "whether SocialIQA was trained on before COPA is not said"
-            if found["lang"] in ("ht", "qu"):
+            if cell["lang"] in ("ht", "qu"):
                 note += "; not in XLM-R's pretraining, in brackets in the source"
-            rest = (found["accuracy"], found["provenance"], found["source"], note)
+            rest = (cell["accuracy"], cell["provenance"], cell["source"], note)
             rows.append(row("XLM-R Large (XCOPA)", UNSTATED, "xcopa", *rest, **more))
     return rows
 
@@ -159,12 +168,12 @@ def xcopa(folder: Path) -> list[dict]:
 def reports(folder: Path) -> list[dict]:
     """``reproduction_reports.csv``: UDPOS in F1; MLQA, whose exact matches are whole counts of the test sets."""
     rows, matches = [], {}
-    for found in collected(folder, "reproduction_reports.csv"):
-        what, metric, value = found["what"], found["metric"], found["value"]
-        source = f"github.com/{found['source'].replace(' #', '/issues/')}"
+    for cell in collected(folder, "reproduction_reports.csv"):
+        what, metric, value = cell["what"], cell["metric"], cell["value"]
+        source = f"github.com/{cell['source'].replace(' #', '/issues/')}"
         if metric.endswith("seqeval F1"):
             more = {} if metric.startswith("avg") else {"language": metric.split()[0]}
-            rows.append(row("XLM-R Large (xtreme issue)", NONE, "udpos", value, found["provenance"], source, **more))
+            rows.append(row("XLM-R Large (xtreme issue)", NONE, "udpos", value, cell["provenance"], source, **more))
         elif what.startswith("MLQA"):
             language = what.split()[-1]
             if metric == "EM":
@@ -179,11 +188,11 @@ def reports(folder: Path) -> list[dict]:
 def lareqa(folder: Path) -> list[dict]:
     """``xtreme_r_published.csv``: fractions there, percent here."""
     rows, source = [], ""
-    for found in collected(folder, "xtreme_r_published.csv"):
-        source = source if found["source"] == "same" else found["source"]
+    for cell in collected(folder, "xtreme_r_published.csv"):
+        source = source if cell["source"] == "same" else cell["source"]
         note = "questions and candidates of 11 languages in one pool; mBERT as a dual encoder"
-        value = 100 * float(found["value"])
-        rows.append(row(found["model"], NONE, "lareqa", value, found["provenance"], source, note, metric=MAP))
+        value = 100 * float(cell["value"])
+        rows.append(row(cell["model"], NONE, "lareqa", value, cell["provenance"], source, note, metric=MAP))
     return rows
 
 
@@ -195,6 +204,7 @@ def write(path: Path, rows: list[dict], columns: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    given = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".." / "shared" / "published"
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_published.py FOLDER (of the collected CSV files)")
     for make in (average_gains, test_scores, retrieval, xcopa, reports, lareqa):
-        write(HERE / "numbers" / f"{make.__name__}.csv", make(given), COLUMNS)
+        write(TABLES / f"{make.__name__}.csv", make(Path(sys.argv[1])), COLUMNS)

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,7 +86,7 @@ def heatmap(
             wide = wide.reindex(index=rows).reindex(
                 columns=pd.MultiIndex.from_product([["value", "text"], cells[column].unique()])
             )
-            values, texts = wide["value"].astype(float), wide["text"].fillna("")
+            values, texts = wide["value"].astype(float), wide["text"].astype(object).fillna("")
             look = scales[is_score] | {"cbar": False, "linewidths": 0.7, "annot_kws": {"fontsize": 5.5}}
             sns.heatmap(values, annot=texts, fmt="", xticklabels=True, yticklabels=True, ax=ax, **look)
         ax.patch.set(facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0)
@@ -182,21 +183,14 @@ def interval_panels(
     line for each value of ``line`` and a marker for each of ``series``. ``what`` begins the alternative text, ``label``
     is below the axis. Rows whose column quantity is "gain" are differences: around a line at zero."""
     table = table.assign(**{"": ""})
-    panels, rows, lines = (list(table[name].unique()) for name in (panel, row, line))
-    size = (1.2 + 1.8 * len(panels), 0.8 + (0.4 + 0.2 * len(lines)) * len(rows))
-    figure, grid = plt.subplots(len(rows), len(panels), figsize=size, sharex=sharex, sharey=True, squeeze=False)
-    for name, axes in zip(rows, grid, strict=True):
-        axes[0].set_ylabel(name, fontsize=7)
-        for ax, column in zip(axes, panels, strict=True):
-            _intervals(table[(table[row] == name) & (table[panel] == column)], ax, line, series, lines)
-            ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    for ax, column in zip(grid[0], panels, strict=True):
-        ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
-    _panel_legend(figure, grid)
-    figure.supxlabel(f"{label}; 95% intervals", fontsize=8)
+    lines = list(table[line].unique())
+    facets = _facets(table, panel, row, 0.4 + 0.2 * len(lines), sharex=sharex, sharey=True)
+    for ax, part in facets:
+        _intervals(part, ax, line, series, lines)
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     columns = [name for name in dict.fromkeys([line, series, panel, row]) if name]
-    figure.set_label(alternative_text(what, table, columns, signed=bool((table["quantity"] == "gain").all())))
-    return figure
+    signed = bool((table["quantity"] == "gain").all())
+    return _finished(facets, f"{label}; 95% intervals", alternative_text(what, table, columns, signed=signed))
 
 
 def _intervals(table: pd.DataFrame, ax: Axes, line: str, series: str, lines: list[str]) -> None:
@@ -224,80 +218,90 @@ def _intervals(table: pd.DataFrame, ax: Axes, line: str, series: str, lines: lis
 
 @styled
 def curves(
-    table: pd.DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str, log: bool = False
+    table: pd.DataFrame,
+    x: str,
+    series: str,
+    panel: str,
+    what: str,
+    label: str,
+    row: str,
+    log: bool = False,
+    mean: bool = False,
 ) -> Figure:
     """Values against the column ``x``: a panel for each value of the column ``panel`` and, above each other, of
     ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one. ``log``:
-    the axis of ``x`` is logarithmic."""
-    panels, rows, names = (list(table[name].unique()) for name in (panel, row, series))
-    size = (0.9 + 1.8 * len(panels), 0.8 + 1.6 * len(rows))
-    figure, grid = plt.subplots(len(rows), len(panels), figsize=size, sharex=True, sharey="row", squeeze=False)
+    the axis of ``x`` is logarithmic. ``mean``: the lines are grey, and their mean is black."""
+    names = list(table[series].unique())
     palette = dict(zip(names, sns.color_palette(["black", LOSS, GAIN, NEUTRAL], len(names)), strict=True))
+    facets = _facets(table, panel, row, 1.6, sharex=True, sharey="row")
+    for ax, rows in facets:
+        for number, (name, part) in enumerate(rows.sort_values(x).groupby(series, sort=False)):
+            if mean:
+                ax.plot(part[x], part["value"], color="0.75", linewidth=0.7)
+                ax.annotate(name, part[[x, "value"]].iloc[-1], (3, 0), textcoords="offset points", fontsize=5.5)
+                continue
+            ax.fill_between(part[x], part["low"], part["high"], color=palette[name], alpha=0.15, linewidth=0)
+            look = {"color": palette[name], "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
+            ax.plot(part[x], part["value"], label=name, **look)
+        if mean:
+            ax.plot(rows.groupby(x)["value"].mean(), color="black", marker="o", markersize=3)
+        if (rows["quantity"] == "gain").any():
+            ax.axhline(0, color="0.3", linewidth=0.6)
+        if log:
+            ax.set_xscale("log")
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=pd.api.types.is_integer_dtype(table[x])))
+        ax.grid(axis="y")
+    texts = []
+    for name, part in table.groupby(row, sort=False):
+        signed = bool((part["quantity"] == "gain").all())
+        texts.append(alternative_text(f"{what}, {name}", part, [series, panel, x], signed=signed))
+    return _finished(facets, label, " ".join(texts))
+
+
+def _facets(table: pd.DataFrame, panel: str, row: str, height: float, **share: Any) -> list[tuple[Axes, pd.DataFrame]]:
+    """Axes and the rows of ``table`` that belong into them: a panel for each value of ``panel`` (across, its title) and
+    ``row`` (down, the name of the y axis), each ``height`` inches high."""
+    panels, rows = list(table[panel].unique()), list(table[row].unique())
+    size = (1.2 + 1.8 * len(panels), 0.8 + height * len(rows))
+    _, grid = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False, **share)
+    facets = []
     for name, axes in zip(rows, grid, strict=True):
         axes[0].set_ylabel(name, fontsize=7)
-        for ax, column in zip(axes, panels, strict=True):
-            chosen = table[(table[row] == name) & (table[panel] == column)].sort_values(x)
-            for key, part in chosen.groupby(series, sort=False):
-                ax.fill_between(part[x], part["low"], part["high"], color=palette[key], alpha=0.15, linewidth=0)
-                ax.plot(part[x], part["value"], color=palette[key], marker=MARKERS[names.index(key) % len(MARKERS)],
-                        markersize=3, label=key)  # fmt: skip
-            if (chosen["quantity"] == "gain").any():
-                ax.axhline(0, color="0.3", linewidth=0.6)
-            if log:
-                ax.set_xscale("log")
-            else:
-                ax.xaxis.set_major_locator(MaxNLocator(5, integer=pd.api.types.is_integer_dtype(table[x])))
-            ax.grid(axis="y")
-    for ax, column in zip(grid[0], panels, strict=True):
-        ax.set_title(title(column), loc="left", fontweight="bold", fontsize=7)
-    _panel_legend(figure, grid)
+        for ax, value in zip(axes, panels, strict=True):
+            facets.append((ax, table[(table[row] == name) & (table[panel] == value)]))
+    for ax, value in zip(grid[0], panels, strict=True):
+        ax.set_title(title(value), loc="left", fontweight="bold", fontsize=7)
+    return facets
+
+
+def _finished(facets: list[tuple[Axes, pd.DataFrame]], label: str, text: str) -> Figure:
+    """The figure of these axes with one legend above, ``label`` below and its alternative text."""
+    handles: dict[str, Any] = {}
+    for ax, _ in facets:
+        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    figure = facets[0][0].figure
+    if len(handles) > 1:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(5, len(handles)))
     figure.supxlabel(label, fontsize=8)
-    parts = [table[table[row] == name] for name in rows]
-    texts = [
-        alternative_text(f"{what}, {name}", part, [series, panel, x], signed=bool((part["quantity"] == "gain").all()))
-        for name, part in zip(rows, parts, strict=True)
-    ]
-    figure.set_label(" ".join(texts))
+    figure.set_label(text)
     return figure
 
 
-def _panel_legend(figure: Figure, grid: np.ndarray) -> None:
-    """One legend above all panels."""
-    handles: dict[str, Any] = {}
-    for ax in grid.flat:
-        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    if len(handles) > 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(5, len(handles)))
-
-
-@styled
 def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
     """Retrieval score of one run by hidden layer, a panel per target: a line per language, their mean in black.
 
     ``layers``: target, or the name of its target run, -> its ``layers.parquet`` (language, layer, metric, score); of
     each its main metric.
     """
-    size = (0.7 + 2.8 * len(layers), 2.5)
-    figure, axes = plt.subplots(1, len(layers), figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax, (name, table) in zip(axes.flat, layers.items(), strict=True):
+    parts = []
+    for name, table in layers.items():
         target, _, language = name.partition("@")
-        main = table[table["metric"] == TASKS[target].metrics[0]]
-        wide = main.pivot(index="layer", columns="language", values="score")
-        ax.plot(wide.index, wide, color="0.75", linewidth=0.7)
-        ax.plot(wide.index, wide.mean(axis=1, skipna=False), color="black", marker="o", markersize=3)
-        for code, score in wide.iloc[-1].items():
-            ax.annotate(code, (wide.index[-1], score), (3, 0), textcoords="offset points", fontsize=5.5, va="center")
-        ax.set_title(title(target) + (f", tuned in {language}" if language else ""), loc="left", fontweight="bold")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(ylim=(0, 100))
-        ax.grid(axis="y")
-    figure.supxlabel("hidden layer (0: embeddings)", fontsize=8)
-    figure.supylabel("score", fontsize=8)
-    last = [table[table["layer"] == table["layer"].max()].assign(target=name) for name, table in layers.items()]
-    what = "Lines: retrieval score by hidden layer, one for each language and their mean in black; at the last layer"
-    values = pd.concat(last).rename(columns={"score": "value"})
-    figure.set_label(alternative_text(what, values, ["target", "language", "metric"]))
-    return figure
+        panel = title(target) + (f", tuned in {language}" if language else "")
+        parts.append(table[table["metric"] == TASKS[target].metrics[0]].assign(panel=panel))
+    table = pd.concat(parts).rename(columns={"score": "value"}).assign(quantity="score", row="score")
+    what = "Lines: retrieval score by hidden layer, one for each language and their mean in black"
+    return curves(table, "layer", "language", "panel", what, "hidden layer (0: embeddings)", "row", mean=True)
 
 
 @styled
@@ -312,13 +316,12 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
     size = (max(4, 1.75 * columns), 0.9 + 1.5 * lines)
     figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     families = list(points["family"].unique())
-    style = (
-        {"style": "family", "style_order": families, "markers": list(MARKERS[: len(families)])}
-        if 1 < len(families) <= 6
-        else {}
-    )
+    style = {"style": "family", "style_order": families, "markers": list(MARKERS[: len(families)])}
+    style = style if 1 < len(families) <= len(MARKERS) else {}
+    facets = []
     for ax, row in zip(grid.flat, rho.itertuples(), strict=False):
         part = points[points["target"] == row.target]
+        facets.append((ax, part))
         ax.vlines(part["distance"], part["low"], part["high"], colors="0.7", linewidth=0.7)
         sns.scatterplot(part, x="distance", y="value", color="0.3", s=14, zorder=3, ax=ax, **style)
         if ax.get_legend():
@@ -336,12 +339,10 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
         ax.grid(axis="y")
     for ax in list(grid.flat)[len(targets) :]:
         ax.remove()
-    _panel_legend(figure, grid)
-    figure.supxlabel("distance from the source language", fontsize=8)
     figure.supylabel("zero-shot score of none", fontsize=8)
     what = "Zero-shot score of none against distance from the source language, a panel per target. Spearman's rho"
-    figure.set_label(alternative_text(what, rho.rename(columns={"rho": "value"}), ["target"], signed=True, decimals=2))
-    return figure
+    text = alternative_text(what, rho.rename(columns={"rho": "value"}), ["target"], signed=True, decimals=2)
+    return _finished(facets, "distance from the source language", text)
 
 
 def distance_points(table: pd.DataFrame, languages: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""Published numbers: those shipped with the package and those of a study's own file. None is without its source.
+"""Published numbers beside ours: only where task, split, metric and language agree. None is without its source.
 
-``numbers/*.csv`` holds them (``make_published.py`` says where each row comes from). A study may add a file of
-its own, ``published: path/to/table.csv`` in the study file: a row per number, with the columns
+``tables/published/*.csv`` holds those shipped (``tools/make_published.py`` says where each row comes from). A study
+may add a file of its own, ``published: path/to/table.csv`` in the study file: a row per number, with the columns
 
 * required: ``intermediate`` (a run, or "best": chosen per target on development sets, or "unstated"), ``target``
   (a task, "macro" or "macro without retrieval"), ``split`` (dev, test), ``kind`` (score, gain), ``value`` (percent
@@ -10,25 +10,14 @@ its own, ``published: path/to/table.csv`` in the study file: a row per number, w
   the task's), ``metric`` (the task's own), ``layer`` and ``pooling`` (of a retrieval target; unknown when empty),
   ``provenance`` (seen; recalled: not checked; derived: computed from what was seen; missing: not shown), ``note``.
 
-:mod:`.comparison` says which of them a study's scores can be compared with.
-
-
-Published numbers beside ours: only where task, split, metric and language agree.
-
-"Agree" is meant strictly. The set that is scored must be the whole published one (``sources/hub_sizes.csv`` has
-the sizes), in the same languages; the target must be trained on its own training set; an average must be over the
-same targets. Encoders may differ, and both are named. A difference is given only where, besides, a run of ours
-is the published one and, for retrieval, layer and pooling are the same.
-
-
-Published numbers beside ours, as a sentence, a table and a figure, each with its sources.
-
-In the figure diamonds are published and dots ours, so that they are told apart in grayscale.
+"Agree" is meant strictly. The set that is scored must be the whole published one (``tables/hub_sizes.csv`` has the
+sizes), in the same languages; the target must be trained on its own training set; an average must be over the same
+targets. Encoders may differ, and both are named. A difference is given only where, besides, a run of ours is the
+published one and, for retrieval, layer and pooling are the same.
 """
 
 import csv
 import io
-import textwrap
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,11 +25,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from datasets import Dataset
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats as distributions
 
@@ -49,7 +36,6 @@ from xstilts.errors import UserError, nearest
 from xstilts.io import ROOT
 from xstilts.locations import Hub
 from xstilts.names import MULTI, NONE, parse_run
-from xstilts.plots import NEUTRAL
 from xstilts.readers.records import text_of
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, task_metrics
 from xstilts.sources import Source
@@ -59,7 +45,7 @@ from xstilts.summaries import with_interval
 from xstilts.target_runs import evaluation_split
 from xstilts.tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get
 
-BEST, UNSTATED = "best", "unstated"  # no single run: chosen per target on development sets; not said which
+BEST, UNSTATED = "best", "unstated"  # instead of a run: chosen per target on development sets; not stated
 MEAN_OF_TARGETS, MAP = "mean of targets", "map"  # metrics no task declares: of an average; of LAReQA
 REQUIRED = ("intermediate", "target", "split", "kind", "value", "source")
 COLUMNS = (
@@ -72,6 +58,16 @@ CHOICES = {
 }  # fmt: skip
 IDENTITY = ("system", "intermediate", "target", "language", "split", "metric", "kind")  # of a number
 AVERAGES = (MACRO, MACRO_TRAINED)  # over XTREME's nine targets; over the seven that are trained
+
+
+XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
+MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}
+COMPARED, ALONE, LEFT_OUT = "compared", "alone", "left out"
+SAME = ["system", "target", "language", "languages", "split", "metric", "layer", "pooling"]  # score and its baseline
+OPEN = {BEST: "run chosen per target", UNSTATED: "run not stated"}
+# 22,458 there. The range is that of all languages: RemBERT (arXiv:2010.12821), table 11
+LARGER_ON_THE_HUB = {("udpos", "test", "de"): (47, 20_436)}
+CELLS = 5  # the fewest gains that are ranked
 
 
 def metric_of(task: Task) -> str:
@@ -102,91 +98,85 @@ def read_table(path: Path) -> pd.DataFrame:
     UserError naming file, line and column for anything else than the module's docstring describes.
     """
     reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
-    rows: list[dict[str, Any]] = []
-    seen: dict[tuple, int] = {}
+    lines: dict[int, list[str]] = {}
     try:
         header = next(reader, [])
-        for column in header:
-            if column not in COLUMNS or header.count(column) > 1:
-                twice = " stands twice" if column in COLUMNS else f": unknown column{nearest(column, COLUMNS)}"
-                raise UserError(f'{path}:1: "{column}"{twice}')
-        lacking = [column for column in REQUIRED if column not in header]
-        if lacking:
-            raise UserError(f"{path}:1: no column {', '.join(lacking)}; required are {', '.join(REQUIRED)}")
         for cells in reader:
-            if not cells:
-                continue
-            where = f"{path}:{reader.line_num}"
-            if len(cells) != len(header):
-                raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} as in the first line")
-            row = _row(dict(zip(header, (cell.strip() for cell in cells), strict=True)), where, path.stem)
-            key = tuple(row[name] for name in IDENTITY)
-            if key in seen:
-                raise UserError(f"{where}: the same number as in line {seen[key]} ({', '.join(key)})")
-            seen[key] = reader.line_num
-            rows.append(row)
+            lines[reader.line_num] = cells
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: not readable as CSV: {error}") from None
+    for column in header:
+        if column not in COLUMNS:
+            raise UserError(f'{path}:1: "{column}": unknown column{nearest(column, COLUMNS)}')
+        if header.count(column) > 1:
+            raise UserError(f'{path}:1: "{column}" stands twice')
+    lacking = [column for column in REQUIRED if column not in header]
+    if lacking:
+        raise UserError(f"{path}:1: no column {', '.join(lacking)}; required are {', '.join(REQUIRED)}")
+    rows: dict[tuple, dict] = {}
+    for line, cells in lines.items():
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            raise UserError(f"{path}:{line}: {len(cells)} columns, expected {len(header)} as in the first line")
+        try:
+            row = _row(dict(zip(header, (cell.strip() for cell in cells), strict=True)), path.stem)
+        except UserError as error:
+            raise UserError(f"{path}:{line}: {error}") from None
+        key = tuple(row[name] for name in IDENTITY)
+        if key in rows:
+            raise UserError(f"{path}:{line}: the same number as in line {rows[key]['line']} ({', '.join(key)})")
+        rows[key] = row | {"line": line}
     if not rows:
         raise UserError(f"{path}: holds no number")
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows.values(), columns=list(COLUMNS))
     return table[table["provenance"] != "missing"].reset_index(drop=True)
 
 
-def _row(given: dict[str, str], where: str, system: str) -> dict:
+def _row(cells: dict[str, str], system: str) -> dict:
     """One line, checked and completed."""
-
-    def check(column: str, known: Collection[str]) -> None:
-        if row[column] not in known:
-            raise UserError(f'{where}: {column}: unknown "{row[column]}"{nearest(row[column], known)}')
-
-    def number(column: str, low: float, high: float, kind: type = float) -> float:
-        try:
-            value = kind(row[column])
-        except ValueError:
-            value = np.nan
-        if not low <= value <= high:
-            raise UserError(f'{where}: {column}: expected a number from {low} to {high}, found "{row[column]}"')
-        return value
-
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | given
-    usual = {"system": system, "language": MEAN, "provenance": "seen"}
-    row |= {column: value for column, value in usual.items() if not row[column]}
-    check("target", [*TASKS, *AVERAGES])
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | cells
+    for column, usual in {"system": system, "language": MEAN, "provenance": "seen"}.items():
+        row[column] = row[column] or usual
     task = TASKS.get(row["target"])
-    own = metric_of(task) if task else MEAN_OF_TARGETS
-    row["metric"] = row["metric"] or own
-    check("metric", {own, MAP, *(task.metrics if task else ())})
-    check("language", [MEAN, *(task.languages if task else ())])
-    for column, known in CHOICES.items():
-        check(column, known)
-    if row["intermediate"] not in (BEST, UNSTATED):
+    metric = metric_of(task) if task else MEAN_OF_TARGETS
+    row["metric"] = row["metric"] or metric
+    choices = {
+        "target": (*TASKS, *AVERAGES),
+        "metric": (metric, MAP, *(task.metrics if task else ())),
+        "language": (MEAN, *(task.languages if task else ())),
+    }
+    for column, known in (choices | CHOICES).items():
+        if row[column] not in known:
+            raise UserError(f'{column}: unknown "{row[column]}"{nearest(row[column], known)}')
+    if row["intermediate"] not in OPEN:
         try:
             parse_run(row["intermediate"])
         except UserError as error:
-            raise UserError(f"{where}: intermediate: {error}") from None
+            raise UserError(f"intermediate: {error}") from None
     if row["intermediate"] == NONE and row["kind"] == "gain":
-        raise UserError(f'{where}: kind: a gain is measured from "none"; that of "none" itself is no number')
+        raise UserError('kind: a gain is measured from "none"; that of "none" itself is no number')
     if not row["source"]:
-        raise UserError(f"{where}: source: is empty; no number is shown without its source")
-    if row["provenance"] == "missing":
-        row["value"] = np.nan
-    else:
-        row["value"] = number("value", 0 if row["kind"] == "score" else -100, 100)
+        raise UserError("source: is empty; no number is shown without its source")
+    row["value"] = (
+        np.nan if row["provenance"] == "missing" else _number(row, "value", 0 - 100 * (row["kind"] == "gain"))
+    )
     averaged = len(task.languages) if task and row["language"] == MEAN else np.nan
-    row["languages"] = number("languages", 1, 200, int) if row["languages"] else averaged
-    row["layer"] = number("layer", 0, 200, int) if row["layer"] else np.nan
+    row["languages"] = _number(row, "languages", 1) if row["languages"] else averaged
+    row["layer"] = _number(row, "layer", 0) if row["layer"] else np.nan
     return row
 
 
-XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
-MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}
-COMPARED, ALONE, LEFT_OUT = "compared", "alone", "left out"
-SAME = ["system", "target", "language", "languages", "split", "metric", "layer", "pooling"]  # score and its baseline
-OPEN = {BEST: "run chosen per target", UNSTATED: "run not stated"}
-# 22,458 there. The range is that of all languages: RemBERT (arXiv:2010.12821), table 11
-LARGER_ON_THE_HUB = {("udpos", "test", "de"): (47, 20_436)}
-CELLS = 5  # the fewest gains that are ranked
+def _number(row: dict, column: str, low: int) -> float:
+    """The number in a cell. UserError for none, or one outside the bounds."""
+    whole, high = column != "value", 100 if column == "value" else 200
+    try:
+        value = int(row[column]) if whole else float(row[column])
+    except ValueError:
+        value = np.nan
+    if not low <= value <= high:
+        raise UserError(f'{column}: expected a number from {low} to {high}, found "{row[column]}"')
+    return value
 
 
 @cache
@@ -195,14 +185,14 @@ def set_sizes() -> dict[tuple[str, str, str], tuple[int, int]]:
     sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
     for task in map(get, TARGETS):
         for split, language in product({"dev", "test"} & set(task.hub), task.languages):
-            place = task.hub[split][0]
+            location = task.hub[split][0]
             if task.kind == "mining":  # its sentences are not on the hub
-                place = Hub("", "google/xtreme", "bucc18.{language}", {"dev": "validation"}.get(split, split))
-            assert isinstance(place, Hub)
-            key = (place.repo, place.config_of(language), place.split)
+                location = Hub("", "google/xtreme", "bucc18.{language}", {"dev": "validation"}.get(split, split))
+            assert isinstance(location, Hub)
+            key = (location.repo, location.config_of(language), location.split)
             known, whole = SIZES.get((*key, language)), SIZES.get((*key, ""))
             if count := known or whole:
-                sizes[task.name, split, "all" if place.mixed and not known else language] = (count, count)
+                sizes[task.name, split, "all" if location.mixed and not known else language] = (count, count)
     return sizes | LARGER_ON_THE_HUB
 
 
@@ -270,14 +260,14 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
     run is not known, low and high are the lowest and highest of our runs. ``any_split`` lets a development set
     stand for a test set and the reverse: for ranks of gains, not for differences.
     """
-    here, empty = dict(list(table.groupby(["target", "language", "quantity"]))), table[:0]
-    found = []
+    groups = dict(list(table.groupby(["target", "language", "quantity"])))
+    compared = []
     for row in rows.itertuples(index=False):
         why, status = _set_differs(row, setting, any_split), LEFT_OUT
         cell = dict.fromkeys(("ours", "low", "high", "difference"), np.nan) | {"seeds": 0}
         if not why:
             why, status = _protocol_differs(row, setting), ALONE
-        values = here.get((row.target, row.language, row.kind), empty)
+        values = groups.get((row.target, row.language, row.kind), table[:0])
         if status == ALONE and why:  # of 36 languages by another protocol, the mean says enough
             status = ALONE if row.language == MEAN else LEFT_OUT
         elif not why and row.intermediate in OPEN:
@@ -288,11 +278,11 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
         elif not why:
             estimate = values[values["intermediate"] == row.intermediate].dropna(subset="value")
             status, why = (COMPARED, "") if len(estimate) else (LEFT_OUT, f"no score of ours with {row.intermediate}")
-            for one in estimate.itertuples():
-                cell = {"ours": one.value, "low": one.low, "high": one.high, "seeds": one.seeds}
-                cell["difference"] = one.value - row.value
-        found.append({**row._asdict(), "status": status, "why": why, **cell})
-    return pd.DataFrame(found)
+            for ours in estimate.itertuples():
+                cell = {"ours": ours.value, "low": ours.low, "high": ours.high, "seeds": ours.seeds}
+                cell["difference"] = ours.value - row.value
+        compared.append({**row._asdict(), "status": status, "why": why, **cell})
+    return pd.DataFrame(compared)
 
 
 def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
@@ -313,8 +303,8 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
         if row.target == target and row.metric != metric_of(task):
             return f"{row.metric}, ours is {metric_of(task)}"
         languages = task.languages if row.language == MEAN else (row.language,)
-        here = {code for name, code in setting.examples if name == target}
-        if not here.issuperset(languages) or (row.language == MEAN and here != set(languages)):
+        scored = {code for name, code in setting.examples if name == target}
+        if not scored.issuperset(languages) or (row.language == MEAN and scored != set(languages)):
             return "other languages" if row.language == MEAN else "language not here"
         differs = _size_differs(target, split, languages, setting.examples)
         if differs:
@@ -336,8 +326,8 @@ def _only_split(task: Task) -> str:
 def _size_differs(target: str, split: str, languages: Collection[str], examples: dict[tuple[str, str], int]) -> str:
     sizes, total = set_sizes(), set_sizes().get((target, split, "all"))
     if total:
-        here = sum(count for (name, _), count in examples.items() if name == target)
-        return "" if total[0] <= here <= total[1] else f"{target}: {here:,} of {total[1]:,} examples"
+        scored = sum(count for (name, _), count in examples.items() if name == target)
+        return "" if total[0] <= scored <= total[1] else f"{target}: {scored:,} of {total[1]:,} examples"
     for code in languages:
         least, most = sizes.get((target, split, code), (0, 0))
         if not most:
@@ -361,11 +351,11 @@ def _protocol_differs(row: Any, setting: Setting) -> str:
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`compare` that a table or figure may hold: scores, then gains; averages over languages first."""
-    place = {target: number for number, target in enumerate([*TASKS, *AVERAGES])}
+    order = {target: number for number, target in enumerate([*TASKS, *AVERAGES])}
     keys = {
         "gain": compared["kind"] == "gain",
         "single": compared["language"] != MEAN,
-        "place": compared["target"].map(place),
+        "order": compared["target"].map(order),
         "tuned": compared["intermediate"] != NONE,
     }
     ordered = compared.assign(**keys).sort_values([*keys, "language"], kind="stable").drop(columns=list(keys))
@@ -395,10 +385,10 @@ def agreement(
     source. Nothing for tables with fewer than ``CELLS`` such gains.
     """
     gains = with_gains(rows).query("kind == 'gain' and language == @MEAN and target in @TASKS")
-    found = compare(gains, table, setting, any_split=True) if len(gains) else pd.DataFrame(columns=["status"])
-    found = found[found["status"] == COMPARED]
+    compared = compare(gains, table, setting, any_split=True) if len(gains) else pd.DataFrame(columns=["status"])
+    compared = compared[compared["status"] == COMPARED]
     parts = []
-    for system, part in found.groupby("system", sort=False) if len(found) else ():
+    for system, part in compared.groupby("system", sort=False) if len(compared) else ():
         for target, cells in [("all", part), *part.groupby("target", sort=False)]:
             if len(cells) >= CELLS:
                 on_ours = sum(not _set_differs(row, setting, False) for row in cells.itertuples())
@@ -414,8 +404,8 @@ def agreement(
 def kendall(ours: np.ndarray, published: np.ndarray, rng: np.random.Generator, resamples: int) -> tuple[float, ...]:
     """(tau-b, low, high): percentile bootstrap of pairs; a resample without spread counts as 0."""
 
-    def tau(one: np.ndarray, other: np.ndarray) -> float:
-        return np.nan_to_num(distributions.kendalltau(one, other, method="asymptotic").statistic)
+    def tau(first: np.ndarray, second: np.ndarray) -> float:
+        return np.nan_to_num(distributions.kendalltau(first, second, method="asymptotic").statistic)
 
     interval = distributions.bootstrap(
         (ours, published), tau, paired=True, vectorized=False, n_resamples=resamples, method="percentile", rng=rng
@@ -426,48 +416,44 @@ def kendall(ours: np.ndarray, published: np.ndarray, rng: np.random.Generator, r
 def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
     """How many published numbers are compared, and why the others are not."""
     counts = compared["status"].value_counts()
-    out = compared[compared["status"] == LEFT_OUT]
-    if len(out) == len(compared):
-        reasons = "; ".join(out["why"].value_counts().index[:3])
-        return f"No published number has the task, split, metric and language of one of ours ({reasons})."
-    left = []
-    for target, part in out.groupby("target", sort=False):
-        reasons = part["why"].value_counts().index  # the most frequent first
-        left.append(f"{len(part)} of {target} ({'; '.join(reasons[:2])}{'; …' if len(reasons) > 2 else ''})")
+    reasons = compared.loc[compared["status"] == LEFT_OUT, "why"].value_counts()
+    if counts.get(LEFT_OUT, 0) == len(compared):
+        why = "; ".join(reasons.index[:3])
+        return f"No published number has the task, split, metric and language of one of ours ({why})."
+    left_out = "; ".join(f"{number} for {why}" for why, number in reasons.items())
     return (
         f"{counts.get(COMPARED, 0)} published numbers are compared with ours, {counts.get(ALONE, 0)} stand beside "
         f"them without a difference. Ours are of {checkpoint or 'an encoder pretrained here'}.\n"
-        f"Left out: {', '.join(left) or 'none'}."
+        f"Left out: {left_out or 'none'}."
     )
 
 
-def readable(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``comparison.shown`` as a person reads them; a dagger marks a number that was not checked."""
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`shown` as a person reads them; a dagger marks a number that was not checked."""
     rows = []
-    for row in part.rename(columns={"kind": "quantity"}).itertuples():
+    for row in table.rename(columns={"kind": "quantity"}).itertuples():
         difference, ours = row.why, "–"
         if row.status == COMPARED:
-            difference, ours = f"{row.difference:+.1f}", with_interval(row._replace(value=row.ours))
+            difference = f"{row.difference:+.1f}".replace("-", "−")
+            ours = with_interval(row._replace(value=row.ours))
         elif np.isfinite(row.low):
-            ours = f"{row.low:.1f} to {row.high:.1f} over our runs"
+            ours = f"{row.low:.1f} to {row.high:.1f} over our runs".replace("-", "−")
+        recalled = row.provenance == "recalled"
         rows.append(
             {
                 "target": title(row.target),
                 "language": row.language,
                 "run": row.intermediate,
                 "what": f"{row.quantity}, {row.metric}, {row.split}",
-                "published": printed(row.value) + dagger(row.provenance),
+                "published": f"{row.value:.2f}".removesuffix("0").replace("-", "−") + "†" * recalled,
                 "ours": ours,
                 "difference": difference,
                 "system": row.system,
                 "protocol": row.note,
-                "source": row.source + (" († recalled, not checked)" if dagger(row.provenance) else ""),
+                "source": row.source + " († recalled, not checked)" * recalled,
             }
         )
-    table = pd.DataFrame(rows)
-    numbers = [name for name in ("published", "ours", "difference") if len(table)]
-    table[numbers] = table[numbers].replace("-(?=[0-9])", "−", regex=True)
-    return table
+    return pd.DataFrame(rows)
 
 
 def title(target: str) -> str:
@@ -477,90 +463,14 @@ def title(target: str) -> str:
     return f"mean of {len(MEMBERS[target])} targets" + (", no retrieval" if target == MACRO_TRAINED else "")
 
 
-def printed(value: float) -> str:
-    """A published number as it stood: one decimal, or two where it has them."""
-    return f"{value:.2f}".removesuffix("0")
-
-
-def dagger(provenance: str) -> str:
-    """The mark of a number that nobody checked."""
-    return "†" if provenance == "recalled" else ""
-
-
-def published_panel(table: pd.DataFrame) -> Figure:
-    """Published numbers beside ours with intervals, the difference at the right, the sources below.
-
-    ``table``: rows of ``comparison.shown``. A panel per target for averages over languages; per target, run and
-    system for single languages. A grey bar spans our runs where it is not known which the published one is.
-    """
-    sources = {source: f"[{number}]" for number, source in enumerate(table["source"].unique(), 1)}
-    notes = [f"{mark} {source}" for source, mark in sources.items()]
-    notes += ["† recalled, not checked"] if (table["provenance"] == "recalled").any() else []
-    notes = [line for note in notes for line in textwrap.wrap(note, 105)]
-    panels = _panels(table.assign(mark=table["source"].map(sources)))
-    heights = [len(part) + 0.6 for part in panels.values()]
-    size = (5.5, 0.55 + 0.17 * sum(heights) + 0.24 * len(panels) + 0.11 * len(notes))
-    figure, grid = plt.subplots(len(panels), 1, figsize=size, squeeze=False, height_ratios=heights)
-    axes = dict(zip(panels, grid.flat, strict=True))
-    for name, ax in axes.items():
-        published_dots(panels[name], ax)
-        ax.set_title(name, loc="left", fontweight="bold", fontsize=7)
-    grid[0, 0].set_title("ours − published", loc="right", fontsize=6, x=1.12)
-    for kind, label in (("score", "score"), ("gain", "gain over none (points)")):  # one scale each
-        alike = [ax for name, ax in axes.items() if (panels[name]["kind"] == kind).all()]
-        if alike:
-            low, high = min(ax.get_xlim()[0] for ax in alike), max(ax.get_xlim()[1] for ax in alike)
-            limits = (max(low, -3), min(high, 103)) if kind == "score" else (min(low, -0.5), max(high, 0.5))
-            plt.setp(alike, xlim=limits)
-            alike[-1].set_xlabel(label)
-        for ax in alike[:-1]:
-            ax.tick_params(labelbottom=False)
-    entries: dict[str, Any] = {}
-    for ax in grid.flat:
-        handles, names = ax.get_legend_handles_labels()
-        entries |= dict(zip(names, handles, strict=True))
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=len(entries))
-    figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6, color="0.3")
-    what = "Published numbers as diamonds beside ours as dots with 95% intervals. Published"
-    said = [plots.alternative_text(what, table, ["target", "intermediate", "language", "system"])]
-    if table["difference"].notna().any():
-        differences = table.dropna(subset="difference")[["target", "intermediate", "difference"]]
-        differences = differences.rename(columns={"difference": "value"})
-        said.append(
-            plots.alternative_text("Ours minus published", differences, ["target", "intermediate"], signed=True)
-        )
-    figure.set_label(" ".join(said))
-    return figure
-
-
-def _panels(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Title -> rows, each with the column line."""
-    titles, lines = [], []
-    for row in table.itertuples():
-        name = title(row.target) + ", gain" * (row.kind == "gain")
-        published, mean = f"{row.system} {row.mark}", row.language == MEAN
-        titles.append(name if mean else f"{name}, {row.intermediate}: {published}")
-        lines.append((f"{row.intermediate} · {published}" if mean else row.language) + dagger(row.provenance))
-    return dict(list(table.assign(line=lines).groupby(np.array(titles), sort=False)))
-
-
-def published_dots(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A line per row of ``table``: value (published), ours, low, high, difference; named by the column line."""
-    place, known = np.arange(len(table)), table["ours"].notna().to_numpy()
-    if table.loc[~known, "low"].notna().any():
-        part = table[~known]
-        ax.hlines(place[~known], part["low"], part["high"], color="0.82", linewidth=5, label="range of our runs")
-    if known.any():
-        part = table[known]
-        ax.hlines(place[known], part["low"], part["high"], color=NEUTRAL, linewidth=1)
-        ax.scatter(part["ours"], place[known], s=16, color=NEUTRAL, label="ours", zorder=2)
-    look = {"marker": "D", "s": 18, "facecolors": "none", "edgecolors": "black", "linewidths": 0.9}
-    ax.scatter(table["value"], place, label="published", zorder=3, **look)
-    for position, difference in zip(place, table["difference"], strict=True):
-        text = f"{difference:+.1f}".replace("-", "−") if np.isfinite(difference) else "–"
-        ax.text(1.01, position, text, transform=ax.get_yaxis_transform(), va="center", fontsize=6)
-    ax.set_yticks(place, table["line"], fontsize=6)
-    ax.set(ylim=(len(table) - 0.5, -0.5))
-    ax.tick_params(axis="y", length=0)
-    ax.grid()
-    return ax
+def figure(table: pd.DataFrame) -> Figure:
+    """Published numbers beside ours, of the rows of :func:`shown` that are compared; sources are in :func:`readable`."""
+    rows = table[table["status"] == COMPARED]
+    lines = rows["target"].map(title) + " · " + rows["intermediate"] + " · " + rows["system"]
+    lines += np.where(rows["language"] == MEAN, "", " · " + rows["language"])
+    lines += np.where(rows["provenance"] == "recalled", "†", "")
+    rows = rows.assign(line=lines, quantity=rows["kind"]).drop_duplicates(["line", "kind"])
+    printed = rows.assign(low=np.nan, high=np.nan, series="published")
+    both = pd.concat([printed, rows.assign(value=rows["ours"], series="ours")])
+    what, label = "Published numbers beside ours with 95% intervals", "score (%); gain over none (points)"
+    return plots.interval_panels(both, "line", "series", "kind", what, label, sharex=False)

@@ -239,7 +239,6 @@ def _figure(final: Page, folder: Path) -> dict[str, str]:
     paths = {suffix: final.study.figures_folder / f"{name}.{suffix}" for suffix in ("png", "svg", "csv")}
     if not final.answer or not all(path.is_file() for path in paths.values()):
         return {}
-    paths["narrow"] = paths["png"].with_stem(f"{name}-column")  # the same at a paper's column width
     (folder / "figures").mkdir(exist_ok=True)
     figure = {"table": _table(paths["csv"], final.study.tasks) if name == "heatmap-mean" else ""}
     for suffix, path in paths.items():

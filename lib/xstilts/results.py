@@ -328,7 +328,7 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
             stats = read_stats(other, runs=[NONE], targets=study.targets, seeds=other_seeds)
             shared = wanted["seed"].isin(stats["seed"]) & wanted["target"].isin(stats["target"])
             rows = wanted[(wanted["intermediate"] == NONE) & shared]
-            table = estimates(resample(stats, rng), rows, study.source_language)
+            table = estimates(resample(stats, rng, tasks=study.tasks), rows, study.source_language)
             tables.append(table.assign(study=other.name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 

@@ -15,6 +15,7 @@ from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, finished, marked
 from xstilts.runs import list_runs
 from xstilts.study import Study
+from xstilts.tasks import RETRIEVAL_KINDS
 
 LARGE = "xlm-roberta-large"
 
@@ -68,7 +69,7 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
         missing = gains["value"].isna().all()
         rows.append(
             {
-                "kind": task.kind,
+                "kind": "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind,
                 "target": task.title,
                 "train first": "missing" if missing else f"`{best['intermediate'].iloc[0]}`" if len(best) else NONE,
                 "gain": with_interval(next(best.itertuples())) if len(best) else "–",

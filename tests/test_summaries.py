@@ -1,0 +1,137 @@
+"""What a final notebook says: of a study that is not finished, of guesses, and in how many words and numbers."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import small
+from xstilts import results, summaries
+from xstilts.io import ROOT
+from xstilts.results import MACRO, MEAN
+from xstilts.runs import Run
+from xstilts.study import load_study
+from xstilts.tasks import TASKS, get
+
+COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
+STUDY = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""), absence="", task=get)
+GAP = (np.nan, np.nan, np.nan)
+RHO = pd.DataFrame({"target": ["xnli", "xquad"], "rho": [-0.9, -0.2], "low": -1.0, "high": [-0.5, 0.4], "languages": 7})
+
+
+def table(gains, scores=None, seeds=5):
+    """Estimates over all languages: {(run, target): (value, low, high)}; a score is 80, unless ``scores`` has it."""
+    rows = [(run, target, MEAN, "gain", *numbers, seeds, 8, 1) for (run, target), numbers in gains.items()]
+    pairs = dict.fromkeys([*gains, *(("none", target) for _, target in gains)])
+    score = dict.fromkeys(pairs, (80, 79, 81)) | (scores or {})
+    rows += [(run, target, MEAN, "score", *numbers, seeds, 8, 1) for (run, target), numbers in score.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+CELLS = {
+    ("mnli", "xnli"): (7.14, 5, 9.3), ("mnli", "xquad"): (-3, -4, -2), ("mnli", "mlqa"): (-1, -2, -0.5),
+    ("mnli", "udpos"): (0.2, -1, 1.4), ("mnli", MACRO): (1.5, 0.4, 2.5), ("ccg", "xnli"): (9, 1, 11),
+    ("ccg", "xquad"): (1, -1, 3), ("ccg", "mlqa"): (1, -1, 3), ("ccg", "udpos"): GAP, ("ccg", MACRO): GAP,
+    ("qqp", "xnli"): (-3, -4, -2), ("qqp", "xquad"): (1, -1, 3), ("qqp", "mlqa"): (1, -1, 3),
+    ("qqp", "udpos"): (1, -1, 2), ("qqp", MACRO): (0.3, -1, 1),
+}  # fmt: skip
+
+
+def test_the_run_to_train_first_helps_and_beats_guessing():
+    verdicts = summaries.transfer_verdicts(table(CELLS), STUDY)
+    assert verdicts.to_numpy().tolist() == [
+        ["XNLI", "`ccg`", "+9.0 [1.0, 11.0]", "`qqp`"],
+        ["XQuAD, MLQA", "none", "–", "`mnli`"],  # targets of one kind that agree share a row
+        ["UDPOS", "none", "–", "–"],
+    ]
+    guessed = summaries.transfer_verdicts(table(CELLS, {("ccg", "xnli"): (40, 33, 47)}), STUDY)
+    assert guessed.iloc[0].tolist() == ["XNLI", "`mnli`", "+7.1 [5.0, 9.3]", "`qqp`"], "33.3 is guessing"
+    gaps = summaries.transfer_verdicts(table({("mnli", "xnli"): GAP}), STUDY)
+    assert gaps.iloc[0].tolist() == ["XNLI", "missing", "–", "–"]
+
+
+def test_the_answer_is_what_the_numbers_say():
+    estimates = table(CELLS)
+    sentences = summaries.transfer_sentences(estimates, RHO, STUDY)
+    text = summaries.question_answer(STUDY, 5, sentences, summaries.transfer_verdicts(estimates, STUDY))
+    assert text.startswith("- In the generated micro-world (constructed languages; not XTREME): 5 seeds, each with an")
+    assert "On average over the targets `mnli` is shown to help, no run to hurt." in sentences
+    assert "Of 11 intervals 5 exclude zero; without any effect about 1 would." in sentences
+    assert sentences[-1].endswith("fall with distance from the source language in 1 of 2 targets.")
+    assert not any("guessing" in sentence for sentence in sentences)
+    assert "| XNLI | `ccg` | +9.0 [1.0, 11.0] | `qqp` |" in text
+    assert "one seed: the intervals cover the draw of test examples" in summaries.question_answer(STUDY, 1, [], RHO)
+    assert summaries.question_answer(STUDY, 2, [], RHO).startswith("- Two seeds say little")
+    partial = SimpleNamespace(**{**vars(STUDY), "absence": "ccg is left out"})
+    assert summaries.transfer_sentences(estimates, RHO, partial)[0] == "Not the whole study: ccg is left out."
+
+
+def test_targets_that_were_not_learned_are_named():
+    """XNLI has three labels, PAWS-X two, XCOPA two choices; of others a guess has no score."""
+    lows = {("none", "xnli"): 30, ("mnli", "xnli"): 60, ("none", "pawsx"): 49, ("mnli", "pawsx"): 48,
+            ("none", "xcopa"): 60, ("mnli", "xcopa"): 52, ("none", "xquad"): 0, ("mnli", "xquad"): 0}  # fmt: skip
+    scores = table({}, {pair: (low + 3, low, low + 6) for pair, low in lows.items()})
+    assert summaries.guessing(scores, STUDY) == ["XNLI", "PAWS-X"]
+    assert {task.name: task.choices for task in TASKS.values() if task.kind == "choice"} == {
+        "hellaswag": 4, "cosmosqa": 4, "csqa": 5, "xcopa": 2, "copa": 2, "socialiqa": 3, "piqa": 2,
+    }  # fmt: skip
+
+
+def test_intervals_read_well():
+    def text(value, low, high, quantity="gain"):
+        return summaries.with_interval(SimpleNamespace(quantity=quantity, value=value, low=low, high=high))
+
+    assert text(-0.04, -1.26, 1.0) == "+0.0 [−1.3, 1.0]"
+    assert text(61.25, -1.26, 1.0, "score") == text(np.float64(61.25), -1.26, 1.0, "score") == "61.2 [−1.3, 1.0]"
+    # an interval that excludes zero does not say zero; one that holds it may
+    assert text(-1.7, -3.1, -0.04) == "−1.7 [−3.1, −0.04]" and text(2.5, 0.003, 4) == "+2.5 [0.003, 4.0]"
+    assert text(-1.7, -3.1, 0.04) == "−1.7 [−3.1, 0.0]" and text(0.5, 0, 1) == "+0.5 [0.0, 1.0]"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "figures").glob("*/answer.md")), ids=lambda path: path.parent.name)
+def test_an_answer_is_short(path):
+    prose, _, verdicts = path.read_text(encoding="utf-8").partition("\n\n")
+    assert len(prose.split()) <= 120 and verdicts.startswith("| ")
+    for sentence in re.split(r"(?<=[.:;]) |\n", re.sub("`[^`]*`", "", prose)):
+        assert len(re.findall(r"[−+]?\d+(?:[.,]\d+)*", sentence)) <= 3, sentence
+
+
+# --- a study that is not finished ----------------------------------------------------------------------------
+
+
+def test_nothing_to_show_is_one_line_in_jupyter(tmp_path, capsys):
+    path = small.write(tmp_path, "toy")
+    with pytest.raises(summaries.NothingToShow, match=f"Nothing to show yet: run `make study STUDY={path}`"):
+        summaries.report_missing(load_study(path))
+    imports = "from xstilts.study import load_study; from xstilts.summaries import report_missing"
+    InteractiveShell().run_cell(f"{imports}\nreport_missing(load_study('{path}'))")
+    InteractiveShell.clear_instance()
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Nothing to show yet")
+
+
+def test_missing_runs_are_named(tmp_path):
+    study = load_study(small.write(tmp_path, "toy"))
+    for name in ("none", "mnli"):
+        record = Run("targets", 1, name, "xnli").folder(study) / "run.json"
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    text = summaries.report_missing(study).data
+    assert "2 of 4 target runs are done" in text and "`targets/mnli/tatoeba/seed1`" in text
+
+
+def test_runs_by_hand_are_finished_until_their_settings_change(tmp_path):
+    changes = {"intermediate": ["none"], "targets": ["xnli"]}
+    path = small.write(tmp_path, "toy", **changes)
+    small.at_once(path)
+    study = load_study(path)
+    (run,) = results.finished(study, ["xnli"])
+    assert summaries.report_missing(study) is None
+    training = small.SMALL["training"] | {"target": {"steps": 3, "learning_rate": 0.001}}
+    changed = load_study(small.write(tmp_path, "toy", training=training, **changes))
+    assert results.finished(changed, ["xnli"]) == []
+    (run.folder(study) / "stats.parquet").unlink()  # as when it was interrupted before they were gathered
+    assert results.finished(study, ["xnli"]) == []
