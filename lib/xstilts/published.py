@@ -464,7 +464,7 @@ def title(target: str) -> str:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Published numbers beside ours, of the rows of :func:`shown` that are compared; sources are in :func:`readable`."""
+    """Published numbers beside ours: rows of :func:`shown` that are compared. Their sources are in :func:`readable`."""
     rows = table[table["status"] == COMPARED]
     lines = rows["target"].map(title) + " · " + rows["intermediate"] + " · " + rows["system"]
     lines += np.where(rows["language"] == MEAN, "", " · " + rows["language"])
