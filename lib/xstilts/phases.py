@@ -1,10 +1,15 @@
-"""The three phases as the notebooks call them. Each looks for its own finished, fingerprinted work first."""
+"""The three phases of a study: what each trains on, with which settings, and where it leaves its results.
+
+The notebooks show the steps one by one; :func:`encoder`, :func:`intermediate` and :func:`targets` take them all. Each
+looks first for finished work with the same fingerprint.
+"""
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -18,33 +23,35 @@ from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.evaluation.ranking import rank
 from xstilts.evaluation.retrieval import retrieve
 from xstilts.features import encode, encode_text, label_names, learnable
-from xstilts.io import read_parts, read_record, write_parts, write_record, written_whole
+from xstilts.io import digest, read_parts, read_record, write_parts, write_record, written_whole
 from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
+from xstilts.settings import PhaseSettings
 from xstilts.sources import Source, left_out
-from xstilts.study import PhaseSettings, Study
+from xstilts.study import Study
 from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
-from xstilts.training import dual_encoder as dual
+from xstilts.training import dual_encoder, fine_tuning
 from xstilts.training.batching import TrainingSet
 from xstilts.training.callbacks import Saves
 from xstilts.training.checkpoints import fetch
-from xstilts.training.fine_tuning import HEADS, Development, SharedEncoder, check_precision, fine_tune, save_encoder
+from xstilts.training.fine_tuning import HEADS, Development, SharedEncoder, check_precision
 from xstilts.training.multi_gpu import launch, launches
 from xstilts.training.pretraining import pretrain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-transformers.logging.set_verbosity_error()  # a fresh head is no news here
+SHOWN = 20  # development examples whose predictions are kept in the record
+
+transformers.logging.set_verbosity_error()  # a fresh head is no news
 transformers.logging.disable_progress_bar()
 
 
 def encoder(study: Study, source: Source, seed: int) -> dict:
     """Phase 1: the encoder of a seed in ``runs/<study>/encoder/seed<k>/checkpoint``; returns its record."""
-    run = Run("encoder", seed)
-    folder, fingerprints = run.folder(study), Fingerprints(study)
-    fingerprint = fingerprints.of(run)
+    run, fingerprints = Run("encoder", seed), Fingerprints(study)
+    folder, fingerprint = run.folder(study), fingerprints.of(run)
     record = read_record(folder / "training.json")
     if record.get("fingerprint") == fingerprint and not lacks_encoder(run, fingerprints):
         return record
@@ -52,43 +59,249 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     if study.encoder.checkpoint:
         record = fetch(study, folder / "checkpoint")
     else:
-        saves = _saves(study, folder / "trainer", fingerprint)
-        threads = torch.get_num_threads()
-        place, settings, curves = folder / "checkpoint", study.encoder.pretrain, _curves(study, folder)
-        record = pretrain(source.text(seed), place, settings, seed, threads, saves, curves)
+        saves = Saves(folder / "trainer", fingerprint, study.training.save_minutes)
+        curves = folder / "tensorboard" if study.training.tensorboard else None
+        record = pretrain(
+            source.text(seed),
+            folder / "checkpoint",
+            study.encoder.pretrain,
+            seed,
+            torch.get_num_threads(),
+            saves,
+            curves,
+        )
     record = {"fingerprint": fingerprint, **record}
     write_record(folder / "training.json", record)
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     return record
 
 
-def _saves(study: Study, folder: Path, fingerprint: str) -> Saves:
-    """Where a training keeps the checkpoint to go on from, if it is killed."""
-    return Saves(folder, fingerprint, study.training.save_minutes)
-
-
-def _curves(study: Study, folder: Path, name: str = "") -> Path | None:
-    """Where the event files of a training in this folder go, if the study asks for them."""
-    return folder / "tensorboard" / name if study.training.tensorboard else None
-
-
-def train(study: Study, source: Source, name: str, tuning: str) -> None:
-    """What a launched process does: its part of an intermediate run's training, or of one of a bundle's."""
-    (run,) = (one for one in list_runs(study) if one.name == name)
-    if run.phase == "intermediate":
-        intermediate(study, source, run.intermediate, run.seed)
-    else:
-        (one,) = (one for one in target_runs(study, source, run.bundle) if one.name == tuning)
-        _fine_tuned(study, source, run, one, Fingerprints(study))
-
-
 def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
-    """Checkpoint folder that phase 3 starts from."""
-    before = Run("encoder", seed) if intermediate == NONE else Run("intermediate", seed, intermediate)
-    folder = before.folder(study) / "checkpoint"
+    """Checkpoint folder of the encoder that an intermediate run left, or phase 1 where that is "none"."""
+    run = Run("encoder", seed) if intermediate == NONE else Run("intermediate", seed, intermediate)
+    folder = run.folder(study) / "checkpoint"
     if not folder.is_dir():
-        raise UserError(f"{folder}: not there yet; run {before.name} first (make study does)")
+        raise UserError(f"{folder}: does not exist yet; run {run.name} first (make study does)")
     return folder
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of phase 2 or 3: what it trains on, with which settings, and where it is kept.
+
+    ``parts``: (task, its training sets as (split, language)). ``retrieval``: a dual encoder, without a head.
+    """
+
+    study: Study
+    source: Source
+    run: Run
+    parts: tuple[tuple[Task, tuple[tuple[str, str], ...]], ...]
+    settings: PhaseSettings
+    folder: Path
+    fingerprint: str
+    target_run: str = ""  # of phase 3
+    mlm: bool = False
+    retrieval: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings, by hand
+
+    def changed(self, **settings: Any) -> "Training":
+        """The same training with other settings, such as ``learning_rate=3e-4``. It is kept in a folder of its own
+        (``runs/<study>/trials``), so that no result of the study is made from it."""
+        changes = self.changes | settings
+        trial = digest([self.fingerprint, changes])
+        return replace(
+            self,
+            settings=PhaseSettings.model_validate(self.settings.model_dump() | settings),
+            folder=self.study.folder / "trials" / self.run.name / trial,
+            fingerprint=trial,
+            changes=changes,
+        )
+
+    def finished(self) -> dict | None:
+        """Its record, if it was done with these settings, data and code."""
+        record = read_record(self.folder / "training.json")
+        lacking = self.run.phase == "intermediate" and lacks_encoder(self.run, Fingerprints(self.study))
+        return record if record.get("fingerprint") == self.fingerprint and not lacking else None
+
+    def launched(self) -> dict | None:
+        """Train in the several processes that the study asks for (``training.processes``) and return the record; None
+        where it asks for one, and in these processes themselves. A dual encoder compares the pairs of a batch, which
+        therefore cannot be split."""
+        check_precision(self.settings.precision)
+        if not launches(self.study) or self.retrieval:
+            return None
+        if self.changes:
+            raise UserError("training.processes: changed settings are tried in one process; set it to 1")
+        launch(self.study, self.run, self.settings.batch_size, self.target_run)
+        return self.finished()
+
+    def datasets(self, tokenizer: "PreTrainedTokenizerBase") -> list[TrainingSet]:
+        """Encoded training sets, one of each task and, last, the text for masked LM where it is mixed in."""
+        sets = [self._training_set(task, parts, tokenizer) for task, parts in self.parts]
+        if self.mlm:
+            text = self.source.text(self.run.seed).shuffle(self.run.seed, keep_in_memory=True)["text"]
+            lengths, documents = self.study.training.max_length, self.study.training.mix.mlm_documents
+            sets.append(TrainingSet("mlm", "text", encode_text(text[:documents], tokenizer, lengths.mlm)))
+        return sets
+
+    def _training_set(
+        self, task: Task, sets: tuple[tuple[str, str], ...], tokenizer: "PreTrainedTokenizerBase"
+    ) -> TrainingSet:
+        """At most ``settings.examples`` rows of the sets together, drawn with the seed from those that something can be
+        learned from."""
+        examples, lengths = self.settings.examples, self.study.training.max_length
+        parts, dropped = [], 0
+        for number, (split, language) in enumerate(sets):
+            part = self.source.load(task, split, language)
+            dropped += left_out(part)
+            if split == TRANSLATED:  # other sets were checked when they were read
+                usable = learnable(task, part)
+                dropped += len(part) - len(usable)
+                part = part.select(usable)
+            share = (examples or len(part) * len(sets)) // len(sets)
+            shuffled = part.shuffle(seed=self.run.seed + number, keep_in_memory=True)
+            parts.append(shuffled.select(range(min(share, len(part)))))
+        dataset: Dataset = concatenate_datasets(parts)
+        if not len(dataset):
+            raise UserError(
+                f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)"
+            )
+        if self.retrieval:
+            features = dual_encoder.features(task, dataset, tokenizer, lengths.retrieval)
+            return TrainingSet(task.name, "dual", features, (), dropped)
+        labels = label_names(task, dataset)
+        return TrainingSet(
+            task.name, task.kind, encode(task, dataset, tokenizer, lengths, labels), tuple(labels), dropped
+        )
+
+    def fine_tune(
+        self, checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet]
+    ) -> tuple[SharedEncoder, dict]:
+        """Train fresh heads and the encoder of ``checkpoint``, or go on where a killed training last saved; returns the
+        model and its record (steps, tokens, loss, and selection where checkpoints are compared)."""
+        (self.folder / "training.json").unlink(missing_ok=True)  # before what it stands for changes
+        curves = self.run.folder(self.study) / "tensorboard" / (self.folder.name if self.target_run else "")
+        return fine_tuning.fine_tune(
+            checkpoint,
+            datasets,
+            tokenizer,
+            self.settings,
+            self.study.training.mix,
+            self.run.seed,
+            self._trainer,
+            self._development(datasets, tokenizer),
+            Saves(self._trainer, self.fingerprint, self.study.training.save_minutes),
+            curves if self.study.training.tensorboard else None,
+        )
+
+    @property
+    def _trainer(self) -> Path:
+        """Folder of the checkpoints inside the training."""
+        return self.folder.with_name(f"{self.folder.name}.trainer") if self.target_run else self.folder / "trainer"
+
+    def save(
+        self, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet], record: dict
+    ) -> dict:
+        """Save what the next step needs, the encoder of phase 2 or the model of a target, then the record, with scores
+        and some predictions on the development sets of phase 2."""
+        counts = {
+            "examples": {item.name: len(item.features) for item in datasets},
+            "dropped": {item.name: item.dropped for item in datasets if item.kind != "text"},
+        }
+        record = {"fingerprint": self.fingerprint, **record, **counts}
+        if not PartialState().is_main_process:
+            return record
+        if self.run.phase == "intermediate":
+            fine_tuning.save_encoder(model, tokenizer, self.folder / "checkpoint")
+            record |= {"dev": {}, "predictions": {}}
+            for item in datasets:
+                if item.kind != "text":
+                    rows = self.source.load(self.study.task(item.name), "dev", self.study.source_language)
+                    predictions, record["dev"][item.name] = self._predict(item, rows, model, tokenizer)
+                    record["predictions"][item.name] = [str(value) for value in predictions[:SHOWN]]
+            write_record(self.folder / "training.json", record)
+        else:
+            with written_whole(self.folder) as aside:
+                model.heads[datasets[0].name].save_pretrained(aside)
+                if self.retrieval:
+                    tokenizer.save_pretrained(aside)
+                write_record(aside / "training.json", record)
+        shutil.rmtree(self._trainer, ignore_errors=True)
+        return record
+
+    def _development(self, datasets: list[TrainingSet], tokenizer: "PreTrainedTokenizerBase") -> Development | None:
+        """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
+        ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
+        if not self.settings.evaluate_every:
+            return None
+        rows, scored = {}, [item for item in datasets if item.kind != "text"]
+        for item in scored:
+            dev = self.source.load(self.study.task(item.name), "dev", self.study.source_language)
+            rows[item.name] = dev.select(range(min(self.settings.evaluate_examples or len(dev), len(dev))))
+
+        def scores(model: SharedEncoder) -> dict[str, float]:
+            means = {}
+            for item in scored:
+                _, values = self._predict(item, rows[item.name], model, tokenizer)
+                means[item.name] = mean(values[metric] for metric in task_metrics(self.study.task(item.name)))
+            return means
+
+        return scores
+
+    def _predict(
+        self, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
+    ) -> tuple[list[Any], dict[str, float]]:
+        """Predictions for development rows in the source language, and metric -> percent."""
+        task, data = self.study.task(item.name), {self.study.source_language: rows}
+        lengths = self.study.training.max_length
+        predictions = dict(predict(model.heads[task.name], task, data, tokenizer, lengths, list(item.labels)))
+        values = score(evaluate(task, data, predictions)).iloc[0].to_dict()
+        return predictions[self.study.source_language], values
+
+
+def intermediate_training(study: Study, source: Source, name: str, seed: int) -> Training:
+    """The training of an intermediate run in phase 2."""
+    run, spec = Run("intermediate", seed, name), study.intermediate_run(name)
+    tasks = [study.task(task) for task in spec.tasks]
+    parts = tuple((task, tuple(training_sets(name, task, spec.languages, source))) for task in tasks)
+    settings, fingerprint = study.phase("intermediate", name), Fingerprints(study).of(run)
+    return Training(study, source, run, parts, settings, run.folder(study), fingerprint, mlm=spec.mlm)
+
+
+def target_training(
+    study: Study, source: Source, run: Run, target_run: TargetRun, fingerprints: Fingerprints
+) -> Training:
+    """The training of a target's model in phase 3, which targets with the same training set share."""
+    return Training(
+        study,
+        source,
+        run,
+        ((study.training_task(target_run.task), tuple(target_run.training_sets(study, source))),),
+        target_run.phase(study),
+        run.folder(study) / "models" / target_run.model(study),
+        fingerprints.trained(run, target_run),
+        target_run.name,
+        retrieval=target_run.retrieval,
+    )
+
+
+def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a checkpoint folder."""
+    return transformers.AutoTokenizer.from_pretrained(checkpoint)
+
+
+def trained(training: Training, intermediate: str) -> dict:
+    """The record of a training that starts from the encoder of an intermediate run: found, or trained now."""
+    if (record := training.finished()) is not None:
+        return record
+    checkpoint = encoder_of(training.study, intermediate, training.run.seed)
+    record = training.launched()
+    if record is None:
+        tokenizer = load_tokenizer(checkpoint)
+        datasets = training.datasets(tokenizer)
+        model, record = training.fine_tune(checkpoint, tokenizer, datasets)
+        record = training.save(model, tokenizer, datasets, record)
+    return record
 
 
 def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
@@ -97,154 +310,70 @@ def intermediate(study: Study, source: Source, name: str, seed: int) -> dict:
     Returns the record: steps, tokens, loss, selection (where checkpoints are compared), examples and dropped
     rows of each set, and dev, scores in the source language by task and metric.
     """
-    run = Run("intermediate", seed, name)
-    folder = run.folder(study)
-    fingerprints = Fingerprints(study)
-    record = read_record(folder / "training.json")
-    if record.get("fingerprint") == fingerprints.of(run) and not lacks_encoder(run, fingerprints):
-        return record
-    parsed = study.intermediate_run(name)
-    start = encoder_of(study, NONE, seed)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    phase = study.phase("intermediate", name)
-    check_precision(phase.precision)
-    if launches(study):
-        launch(study, run, phase.batch_size)
-        return read_record(folder / "training.json")
-    sets = []
-    for task in map(study.task, parsed.tasks):
-        parts = training_sets(name, task, parsed.languages, source)
-        sets.append(_training_set(study, source, task, parts, phase.examples, seed, tokenizer))
-    development = _development(study, source, sets, phase, tokenizer)
-    if parsed.mlm:
-        texts = source.text(seed).shuffle(seed, keep_in_memory=True)["text"][: study.training.mix.mlm_documents]
-        text = TrainingSet("mlm", "text", encode_text(texts, tokenizer, study.training.max_length.mlm))
-        sets = [*sets, text]  # a list of its own: masked LM has no part in choosing a checkpoint
-    (folder / "training.json").unlink(missing_ok=True)  # before the checkpoint that it stands for changes
-    trainer = folder / "trainer"
-    saves, curves, mix = _saves(study, trainer, fingerprints.of(run)), _curves(study, folder), study.training.mix
-    model, record = fine_tune(start, sets, tokenizer, phase, mix, seed, trainer, development, saves, curves)
-    if not PartialState().is_main_process:
-        return record
-    save_encoder(model, tokenizer, folder / "checkpoint")
-    trained = [item for item in sets if item.kind != "text"]
-    dev = {item.name: source.load(study.task(item.name), "dev", study.source_language) for item in trained}
-    record = {
-        "fingerprint": fingerprints.of(run),
-        **record,
-        "examples": {item.name: len(item.features) for item in sets},
-        "dropped": {item.name: item.dropped for item in trained},
-        "dev": {item.name: _dev_scores(study, item, dev[item.name], model, tokenizer) for item in trained},
-    }
-    write_record(folder / "training.json", record)
-    shutil.rmtree(trainer, ignore_errors=True)
-    return record
+    return trained(intermediate_training(study, source, name, seed), NONE)
 
 
-def _training_set(
-    study: Study,
-    source: Source,
-    task: Task,
-    asked: list[tuple[str, str]],
-    examples: int,
-    seed: int,
-    tokenizer: "PreTrainedTokenizerBase",
-    retrieval: bool = False,
-) -> TrainingSet:
-    """The training sets ``asked`` for, as (split, language): together at most ``examples`` rows, drawn with the
-    seed from those that something can be learned from. ``retrieval``: for a dual encoder."""
-    parts, dropped = [], 0
-    for number, (split, language) in enumerate(asked):
-        part = source.load(task, split, language)
-        dropped += left_out(part)
-        if split == TRANSLATED:  # other sets were checked when they were read
-            whole = len(part)
-            part = part.select(learnable(task, part))
-            dropped += whole - len(part)
-        share = (examples or len(part) * len(asked)) // len(asked)
-        parts.append(part.shuffle(seed=seed + number, keep_in_memory=True).select(range(min(share, len(part)))))
-    dataset: Dataset = concatenate_datasets(parts)
-    if not len(dataset):
-        raise UserError(f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)")
-    if retrieval:
-        features = dual.features(task, dataset, tokenizer, study.training.max_length.retrieval)
-        return TrainingSet(task.name, "dual", features, (), dropped)
-    labels = label_names(task, dataset)
-    features = encode(task, dataset, tokenizer, study.training.max_length, labels)
-    return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
-
-
-def _development(
-    study: Study, source: Source, sets: list[TrainingSet], phase: PhaseSettings, tokenizer: "PreTrainedTokenizerBase"
-) -> Development | None:
-    """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
-    ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
-    if not phase.evaluate_every:
-        return None
-    data = {}
-    for item in sets:
-        rows = source.load(study.task(item.name), "dev", study.source_language)
-        data[item.name] = rows.select(range(min(phase.evaluate_examples or len(rows), len(rows))))
-
-    def scores(model: SharedEncoder) -> dict[str, float]:
-        found = {item.name: _dev_scores(study, item, data[item.name], model, tokenizer) for item in sets}
-        return {name: mean(found[name][metric] for metric in task_metrics(study.task(name))) for name in found}
-
-    return scores
-
-
-def _dev_scores(
-    study: Study, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
-) -> dict[str, float]:
-    """Metric -> percent on development rows in the source language."""
-    task, data = study.task(item.name), {study.source_language: rows}
-    found = dict(predict(model.heads[task.name], task, data, tokenizer, study.training.max_length, list(item.labels)))
-    return score(evaluate(task, data, found)).iloc[0].to_dict()
+def train_part(study: Study, source: Source, name: str, target_run: str) -> None:
+    """What a launched process does: its part of an intermediate run's training, or of that of a target run."""
+    (run,) = (run for run in list_runs(study) if run.name == name)
+    if run.phase == "intermediate":
+        intermediate(study, source, run.intermediate, run.seed)
+    else:
+        (part,) = (part for part in target_runs(study, source, run.bundle) if part.name == target_run)
+        trained(target_training(study, source, run, part, Fingerprints(study)), run.intermediate)
 
 
 def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Phase 3: (name, per-language scores) as each target, or further training, of the bundle is done.
+    """Phase 3: (name, per-language scores) as each target run of the bundle is done.
 
     A training set shared by several targets (SQuAD by XQuAD and MLQA) is trained once. Statistics and
     predictions are written for each; one that is there with the right fingerprint is not done again. So is a
     record: that of the training (dropped: its rows beyond use), and left_out, rows beyond use of each scored set.
     """
-    run = Run("targets", seed, name, bundle)
-    folder = run.folder(study)
-    fingerprints = Fingerprints(study)
-    waiting = unscored(run, fingerprints)
-    if waiting:  # else the encoder may have been removed
+    run, fingerprints = Run("targets", seed, name, bundle), Fingerprints(study)
+    folder, missing = run.folder(study), unscored(run, fingerprints)
+    if missing:
         (folder / "stats.parquet").unlink(missing_ok=True)
-        start = encoder_of(study, name, seed)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    for tuning in target_runs(study, source, bundle):
-        place = folder / tuning.name
-        if tuning in waiting:
-            (place / "scored.json").unlink(missing_ok=True)  # before the results that it stands for change
-            task = tuning.task
-            split, languages = evaluation_split(source, task), tuning.languages(study, source)
-            trained, record = _model_folder(study, run, tuning), {}
-            if not tuning.untrained:
-                record = _fine_tuned(study, source, run, tuning, fingerprints)
-            parts: Iterator[tuple[pd.DataFrame, ...]]
-            if task.kind in RETRIEVAL_KINDS:
-                find, encoder = rank if task.kind == "ranking" else retrieve, start if tuning.untrained else trained
-                parts = find(task, source, languages, split, encoder, study, tuned=not tuning.untrained)
-            else:
-                data = {language: source.load(task, split, language) for language in languages}
-                record = {**record, "left_out": {language: left_out(rows) for language, rows in data.items()}}
-                parts = _scored(study, task, data, trained, tokenizer)
-            columns = {name: getattr(tuning, name) for name in ("target", "training_language", "examples")}
-            tables = [place / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
-            write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
-            record = {**record, "fingerprint": fingerprints.tuning(run, tuning), "split": split}
-            write_record(place / "scored.json", record)
-        yield tuning.name, pd.concat(map(score, read_parts(place / "stats.parquet")))
-    _gather(study, run, [folder / tuning.name for tuning in target_runs(study, source, bundle)])
-    if study.keep != "all":
-        shutil.rmtree(folder / "models", ignore_errors=True)
-    if name != NONE:
-        remove_encoder(Run("intermediate", seed, name), fingerprints)
+        encoder_of(study, name, seed)  # UserError before anything is trained
+    for target_run in target_runs(study, source, bundle):
+        if target_run in missing:
+            (folder / target_run.name / "scored.json").unlink(missing_ok=True)  # before what it stands for changes
+            record, model = {}, encoder_of(study, name, seed)
+            if not target_run.untrained:
+                training = target_training(study, source, run, target_run, fingerprints)
+                record, model = trained(training, name), training.folder
+            score_target(study, source, run, target_run, model, record, fingerprints)
+        yield target_run.name, pd.concat(map(score, read_parts(folder / target_run.name / "stats.parquet")))
+    gather(study, source, run)
+
+
+def score_target(
+    study: Study,
+    source: Source,
+    run: Run,
+    target_run: TargetRun,
+    model: Path,
+    record: dict,
+    fingerprints: Fingerprints,
+) -> None:
+    """Score a model, a checkpoint folder, in every language of a target run, and write statistics, predictions and,
+    last, the record ``scored.json``."""
+    task, folder = target_run.task, run.folder(study) / target_run.name
+    split, languages = evaluation_split(source, task), target_run.languages(study, source)
+    parts: Iterator[tuple[pd.DataFrame, ...]]
+    if task.kind in RETRIEVAL_KINDS:
+        search = rank if task.kind == "ranking" else retrieve
+        parts = search(task, source, languages, split, model, study, tuned=not target_run.untrained)
+    else:
+        data = {language: source.load(task, split, language) for language in languages}
+        record = {**record, "left_out": {language: left_out(rows) for language, rows in data.items()}}
+        tokenizer = load_tokenizer(encoder_of(study, run.intermediate, run.seed))
+        parts = _scored(study, task, data, model, tokenizer)
+    columns = {key: getattr(target_run, key) for key in ("target", "training_language", "examples")}
+    tables = [folder / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
+    write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
+    record = {**record, "fingerprint": fingerprints.tuning(run, target_run), "split": split}
+    write_record(folder / "scored.json", record)
 
 
 def _scored(
@@ -253,56 +382,26 @@ def _scored(
     """Statistics and predictions of a fine-tuned model, language by language."""
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    for language, found in predict(model, task, data, tokenizer, study.training.max_length, labels):
-        rows, predictions = {language: data[language]}, {language: found}
-        yield evaluate(task, rows, predictions), prediction_table(rows, predictions)
+    for language, predictions in predict(model, task, data, tokenizer, study.training.max_length, labels):
+        rows, predicted = {language: data[language]}, {language: predictions}
+        yield evaluate(task, rows, predicted), prediction_table(rows, predicted)
 
 
-def _model_folder(study: Study, run: Run, tuning: TargetRun) -> Path:
-    return run.folder(study) / "models" / tuning.model(study)
-
-
-def _fine_tuned(study: Study, source: Source, run: Run, tuning: TargetRun, fingerprints: Fingerprints) -> dict:
-    """Train the model of a training of phase 3 and return its record. It is saved before anything is scored, and
-    found again by the next target with the same training set."""
-    folder, fingerprint = _model_folder(study, run, tuning), fingerprints.trained(run, tuning)
-    record, task = read_record(folder / "training.json"), study.training_task(tuning.task)
-    if record.get("fingerprint") == fingerprint:
-        return record
-    phase, seed = tuning.phase(study), run.seed
-    check_precision(phase.precision)
-    retrieval = tuning.task.kind in RETRIEVAL_KINDS
-    if launches(study) and not retrieval:  # a dual encoder tells apart what is in a batch: it cannot be parted
-        launch(study, run, phase.batch_size, tuning.name)
-        return read_record(folder / "training.json")
-    start = encoder_of(study, run.intermediate, seed)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    sets = tuning.training_sets(study, source)
-    item = _training_set(study, source, task, sets, phase.examples, seed, tokenizer, retrieval)
-    development = _development(study, source, [item], phase, tokenizer)
-    trainer = folder.with_name(f"{folder.name}.trainer")
-    saves, mix = _saves(study, trainer, fingerprint), study.training.mix
-    curves = _curves(study, run.folder(study), folder.name)
-    model, record = fine_tune(start, [item], tokenizer, phase, mix, seed, trainer, development, saves, curves)
-    counts = {"examples": {item.name: len(item.features)}, "dropped": {item.name: item.dropped}}
-    record = {"fingerprint": fingerprint, **record, **counts}
-    if PartialState().is_main_process:
-        with written_whole(folder) as aside:
-            model.heads[task.name].save_pretrained(aside)
-            if retrieval:
-                tokenizer.save_pretrained(aside)
-            write_record(aside / "training.json", record)
-        shutil.rmtree(trainer, ignore_errors=True)
-    return record
-
-
-def _gather(study: Study, run: Run, places: list[Path]) -> None:
-    """One ``stats.parquet`` for the run, with the columns that say which run it was."""
+def gather(study: Study, source: Source, run: Run) -> None:
+    """When all target runs of a bundle are scored: one ``stats.parquet``, with the columns that say which run it was;
+    then delete the models, and the encoder of phase 2, that the study does not keep."""
+    folder = run.folder(study)
     columns = {
         "study": study.shares or study.name,
         "encoder": study.encoder.checkpoint or "pretrained",
         "intermediate": run.intermediate,
         "seed": run.seed,
     }
-    parts = ([part.assign(**columns)] for place in places for part in read_parts(place / "stats.parquet"))
-    write_parts(parts, [run.folder(study) / "stats.parquet"])
+    tables = [folder / target_run.name / "stats.parquet" for target_run in target_runs(study, source, run.bundle)]
+    write_parts(
+        ([part.assign(**columns)] for table in tables for part in read_parts(table)), [folder / "stats.parquet"]
+    )
+    if study.keep != "all":
+        shutil.rmtree(folder / "models", ignore_errors=True)
+    if run.intermediate != NONE:
+        remove_encoder(Run("intermediate", run.seed, run.intermediate), Fingerprints(study))

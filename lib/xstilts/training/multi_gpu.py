@@ -111,7 +111,7 @@ def main() -> int:
     threading.Thread(target=_end_with, args=[int(os.environ[NOTEBOOK])], daemon=True).start()
     study = load_study(path)
     try:
-        phases.train(study, open_source(study), name, tuning)
+        phases.train_part(study, open_source(study), name, tuning)
     except UserError as error:
         print(f"{MARK}{error}", file=sys.stderr, flush=True)
         return 2
