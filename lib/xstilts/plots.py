@@ -288,6 +288,23 @@ def _finished(facets: list[tuple[Axes, pd.DataFrame]], label: str, text: str) ->
     return figure
 
 
+@styled
+def training_curve(record: dict, title: str) -> Figure:
+    """Training loss by step and, where checkpoints were compared, the development score on a second axis.
+    ``record``: of a training, with loss ([{step, loss}]) and perhaps selection (best_step, curve)."""
+    loss = pd.DataFrame(record["loss"])
+    figure, ax = plt.subplots(figsize=(6, 2.8))
+    ax.plot(loss["step"], loss["loss"])
+    ax.set(xlabel="step", ylabel="training loss (nats)", title=title)
+    if selection := record.get("selection"):
+        scores, right = pd.DataFrame(selection["curve"]), ax.twinx()
+        right.plot(scores["step"], scores["score"], color="C1", marker=".")
+        right.axvline(selection["best_step"], color="C1", linewidth=0.7)
+        right.set(ylabel="development score (orange)")
+    figure.set_label(curve_text(f"Line: training loss by step, {title}", loss["step"], loss["loss"]))
+    return figure
+
+
 def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
     """Retrieval score of one run by hidden layer, a panel per target: a line per language, their mean in black.
 
