@@ -129,7 +129,7 @@ class Study(Section):
     micro: MicroSettings = MicroSettings()
     files: FilesSettings = FilesSettings()
     hub: HubSettings = HubSettings()
-    published: str = ""  # a table of numbers to compare with, see publications/published.py; relative to the project
+    published: str = ""  # a table of numbers to compare with, see published.py; relative to the project
     # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
     # targets' fine-tuned models; pretrained, the encoders of phase 1 alone
     keep: Literal["all", "encoders", "pretrained"] = "encoders"
