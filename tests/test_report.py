@@ -232,7 +232,8 @@ def test_the_heatmap_is_seen_and_no_page_is_wider_than_the_screen(site, page, de
         image = page.locator(heatmap)
         image.scroll_into_view_if_needed()
         box = image.bounding_box()
-        assert box["width"] > 0.6 * min(width, 600) and box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert box["width"] > min(0.6 * width, 340)  # one run and two targets are drawn 354 pixels wide
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
         assert 0 <= box["y"] < 800 and box["height"] > 60
         assert image.evaluate("e => e.complete && e.naturalWidth") > 300
     page.goto((site / "index.html").as_uri())

@@ -132,9 +132,8 @@ def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | No
     if not targets or not results.finished(study, list(study.bundles())):
         return None
     expected = results.expected(study, source)
-    replicates = results.resample(
-        results.read_stats(study, targets=targets), np.random.default_rng(0), tasks=study.tasks
-    )
+    stats = results.read_stats(study, targets=targets)
+    replicates = results.resample(stats, np.random.default_rng(0), tasks=study.tasks)
     return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
