@@ -27,15 +27,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 from matplotlib.figure import Figure
 from scipy import stats as distributions
 
-from xstilts import plots
 from xstilts.errors import UserError, nearest
 from xstilts.io import ROOT
 from xstilts.locations import Hub
 from xstilts.names import MULTI, NONE, parse_run
+from xstilts.plots import interval_panels, title
 from xstilts.readers.records import text_of
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, task_metrics
 from xstilts.sources import Source
@@ -224,7 +223,8 @@ def setting(study: Study, source: Source, stats: pd.DataFrame) -> Setting:
     for task in tasks:
         if task.kind == "mining":
             for name, code in [key for key in examples if key[0] == task.name]:
-                examples[name, code] = _gold_pairs(source.load(task, splits[name], code))
+                rows = source.load(task, splits[name], code).to_pandas()
+                examples[name, code] = rows.loc[rows["side"] == "foreign", "gold"].map(len).sum()
         if task.kind in RETRIEVAL_KINDS:
             continue
         trained = study.training_task(task).name
@@ -246,10 +246,6 @@ def _cut(study: Study, task: str) -> bool:
     """Whether a study takes less, or other rows, than the training file of a task holds."""
     settings = getattr(study, study.source)
     return bool(settings.limits.train) or task in getattr(settings, "splits", {})
-
-
-def _gold_pairs(data: Dataset) -> int:
-    return sum(len(gold) for gold, side in zip(data["gold"][:], data["side"][:], strict=True) if side == "foreign")
 
 
 def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split: bool = False) -> pd.DataFrame:
@@ -289,8 +285,10 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
     """Why a number is on another set than ours, or ""."""
     if setting.constructed:
         return "constructed languages"
-    if row.target in MEMBERS and MEMBERS[row.target] != _averaged(setting, row.target):
-        return "averages other targets"
+    if row.target in MEMBERS:
+        averaged = {name for name in setting.splits if row.target == MACRO or get(name).kind not in RETRIEVAL_KINDS}
+        if averaged != MEMBERS[row.target]:
+            return "averages other targets"
     for target in MEMBERS.get(row.target, (row.target,)):
         task = get(target)
         if target not in setting.splits:
@@ -310,11 +308,6 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
         if differs:
             return differs
     return ""
-
-
-def _averaged(setting: Setting, average: str) -> set[str]:
-    """Targets that an average of ours is over."""
-    return {t for t in setting.splits if average == MACRO or get(t).kind not in RETRIEVAL_KINDS}
 
 
 def _only_split(task: Task) -> str:
@@ -456,13 +449,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def title(target: str) -> str:
-    """A target as a person reads it."""
-    if target in TASKS:
-        return get(target).title
-    return f"mean of {len(MEMBERS[target])} targets" + (", no retrieval" if target == MACRO_TRAINED else "")
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Published numbers beside ours: rows of :func:`shown` that are compared. Their sources are in :func:`readable`."""
     rows = table[table["status"] == COMPARED]
@@ -473,4 +459,4 @@ def figure(table: pd.DataFrame) -> Figure:
     printed = rows.assign(low=np.nan, high=np.nan, series="published")
     both = pd.concat([printed, rows.assign(value=rows["ours"], series="ours")])
     what, label = "Published numbers beside ours with 95% intervals", "score (%); gain over none (points)"
-    return plots.interval_panels(both, "line", "series", "kind", what, label, sharex=False)
+    return interval_panels(both, "line", "series", "kind", what, label, sharex=False)
