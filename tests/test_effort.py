@@ -12,21 +12,15 @@ from xstilts.sources import open_source
 def laid_out(folder, **keys):
     toy = study(folder, targets=["xquad", "mlqa", "tatoeba"], seeds=2, **keys)
     trained = {"tokens": 7, "steps": 3, "examples": {"squad1": 30}}
-    for name, record in {
-        "encoder/seed1/run.json": {
-            "seconds": 1800,
-            "threads": 2,
-            "training": {"tokens": 100, "steps": 5, "documents": 9},
-        },
-        "encoder/seed2/run.json": {
-            "seconds": 1800,
-            "threads": 2,
-            "training": {"tokens": 50, "steps": 5, "documents": 9},
-        },
+    training = {"steps": 5, "documents": 9}
+    records = {
+        "encoder/seed1/run.json": {"seconds": 1800, "threads": 2, "training": training | {"tokens": 100}},
+        "encoder/seed2/run.json": {"seconds": 1800, "threads": 2, "training": training | {"tokens": 50}},
         "targets/none/all/seed1/run.json": {"seconds": 36, "threads": 1, "training": {}},
         "targets/none/all/seed1/xquad/scored.json": trained,
         "targets/none/all/seed1/mlqa/scored.json": trained,
-    }.items():
+    }
+    for name, record in records.items():
         (toy.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (toy.folder / name).write_text(json.dumps(record))
     return toy

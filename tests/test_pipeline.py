@@ -91,7 +91,7 @@ def test_every_notebook_ran_and_left_its_proof(finished):
             assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
     page = (study.figures_folder / "4-transfer.html").read_text(encoding="utf-8")
     said = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
-    assert len(said) == len(drawn) + 6 and all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in said)
+    assert len(said) == len(drawn) + 5 and all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in said)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
     said = [line for line in result.stdout.splitlines() if line.startswith("  ")]
     for phase, count in (("encoder", 1), ("intermediate", 3), ("targets", 4), ("transfer", 1)):
