@@ -13,6 +13,9 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run one per core
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if DATA.is_dir():
+    os.environ["XSTILTS_DATA"] = str(DATA)  # of the studies of real files
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network fails everywhere, not only in the gate
 if not WORKER:  # workers inherit it
     for name in ("incomplete", "metadata"):  # of several Snakemakes that are the first here, one may fail
@@ -34,17 +37,6 @@ LONG = ("test_slurm", "test_pipeline", "test_failures", "test_readme", "test_hub
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _registry():
-    """A study's own tasks join the registry for the life of the process: here, of a file of tests."""
-    from xstilts.tasks import TASKS
-
-    before = dict(TASKS)
-    yield
-    TASKS.clear()
-    TASKS.update(before)
 
 
 @pytest.fixture(autouse=True)

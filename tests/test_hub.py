@@ -15,7 +15,7 @@ from xstilts.readers.pairs_and_choices import read
 from xstilts.readers.tagging import auto
 from xstilts.settings import HubSettings
 from xstilts.sources import left_out
-from xstilts.sources.cache import KeptSource
+from xstilts.sources.cache import CachedSource
 from xstilts.sources.hub import SIZES, HubSource, records
 from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
@@ -228,7 +228,7 @@ def test_training_questions_need_their_answer_in_place(folder, tmp_path, caplog)
     source = HubSource(settings(folder, mirror=str(tmp_path)))
     assert source.load(get("tydiqa"), "train", "en")["id"][:] == ["english-0", "english-2"]
     assert "tydiqa train: 1 of 3 rows left out" in caplog.text
-    kept = [KeptSource(source, tmp_path / "kept").load(get("tydiqa"), "train", "en") for _ in range(2)]
+    kept = [CachedSource(source, tmp_path / "kept").load(get("tydiqa"), "train", "en") for _ in range(2)]
     assert list(map(left_out, kept)) == [1, 1], "also when the set is found again"
     assert len(source.load(get("tydiqa"), "dev", "en")) == 3  # scored by their text
 

@@ -18,7 +18,7 @@ from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
-from xstilts.sources.cache import KeptSource
+from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import EncoderSettings, load_study
 from xstilts.target_runs import TargetRun
@@ -170,7 +170,7 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
         training={"intermediate": {"epochs": 3, "batch_size": 32}, "mix": {"cap": 1_000_000}},
     )  # fmt: skip
     study = load_study(path)
-    samples = plan.Samples(study, KeptSource(Paper(study.micro), tmp_path / "data"))
+    samples = plan.Samples(study, CachedSource(Paper(study.micro), tmp_path / "data"))
     row = plan.cost_table(samples).set_index("run").loc["intermediate/mnli/seed1"]
     # N: 24 layers of 4 * (1024^2 + 1024) + 2 * 1024 * 4096 + 4096 + 1024 + 4 * 1024
     assert samples.encoder.body == 302_309_376

@@ -1,5 +1,9 @@
 """Studies: what is accepted, and the one message for what is not."""
 
+import json
+import runpy
+
+import jsonschema
 import pytest
 import yaml
 
@@ -8,6 +12,7 @@ from xstilts.io import ROOT
 from xstilts.names import parse_run
 from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
+from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.target_runs import training_sets
 from xstilts.tasks import INTERMEDIATE, TARGETS, get
@@ -40,6 +45,22 @@ def test_default_study_is_the_whole_grid():
 def test_every_shipped_study_is_valid(path):
     study = load_study(path.stem)
     assert list_runs(study)[-1].phase == study.question
+    schema = json.loads((ROOT / "params" / "study.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema)  # as an editor does
+    assert path.read_text().startswith("# yaml-language-server: $schema=study.schema.json\n")
+
+
+def test_the_schema_is_that_of_the_settings():
+    tool = runpy.run_path(str(ROOT / "tools" / "make_schema.py"))
+    assert json.loads((ROOT / "params" / "study.schema.json").read_text()) == tool["study_schema"]()
+
+
+def test_files_studies_ask_for_their_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+    with pytest.raises(UserError, match=r"files.root: no folder is named; set XSTILTS_DATA=<folder>"):
+        open_source(load_study("files"))
+    monkeypatch.setenv("XSTILTS_DATA", str(tmp_path))
+    assert open_source(load_study("files")).source.root == tmp_path
 
 
 def test_a_study_based_on_another_states_only_what_it_changes(write):

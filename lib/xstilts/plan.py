@@ -24,7 +24,7 @@ from xstilts.preflight import check_share
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import PhaseSettings
 from xstilts.sources import open_source
-from xstilts.sources.cache import KeptSource
+from xstilts.sources.cache import CachedSource
 from xstilts.study import Study
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
@@ -55,7 +55,7 @@ class Samples:
     ``published`` those whose sizes were taken from sizes.csv, ``unknown`` those of which nothing is known.
     """
 
-    def __init__(self, study: Study, source: KeptSource | None = None):
+    def __init__(self, study: Study, source: CachedSource | None = None):
         self.study, self.source = study, source or open_source(study)
         self.fingerprints = Fingerprints(study)
         self.measured: set[str] = set()
@@ -89,7 +89,7 @@ class Samples:
         the text, which splits all but rare words the same way."""
         settings = self.study.encoder
         if not (checkpoint.is_dir() or settings.checkpoint):
-            return train_tokenizer(self._documents(), settings.pretrain) if self.source.at_hand() else None
+            return train_tokenizer(self._documents(), settings.pretrain) if self.source.text_at_hand() else None
         path, revision = (checkpoint, None) if checkpoint.is_dir() else (locate(self.study), settings.revision or None)
         try:
             return transformers.AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=True)
@@ -113,7 +113,7 @@ class Samples:
     def text(self, documents: int) -> Amount:
         """``documents`` of masked-LM text as phase 2 mixes it in."""
         length = self.study.training.max_length.mlm
-        if not (self.tokenizer and self.source.at_hand()):
+        if not (self.tokenizer and self.source.text_at_hand()):
             return self._assumed("text", "text", length) * documents
         sample = self._documents()
         features = encode_text(sample["text"][:], self.tokenizer, length)

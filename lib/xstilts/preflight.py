@@ -49,9 +49,9 @@ def check_data(study: Study) -> None:
     generated = study.source == "micro"  # right by construction
     for task, split, languages in sets:
         for language in languages if task.name in study.own or not generated else ():
-            if not source.holds(task, split, language):
+            if not source.is_cached(task, split, language):
                 source.load(task, split, language)
-    if text and not generated and not source.holds(1):
+    if text and not generated and not source.text_is_cached(1):
         source.text(1)
 
 

@@ -24,7 +24,7 @@ from xstilts import results
 from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
 from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, interval_of, mean_of
-from xstilts.sources.cache import KeptSource
+from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
@@ -242,7 +242,7 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
 # --- what an intermediate task is worth in examples --------------------------------------------------------
 
 
-def training_sizes(study: Study, source: KeptSource) -> pd.DataFrame:
+def training_sizes(study: Study, source: Source) -> pd.DataFrame:
     """Points of the learning curves, one row each: target, language (it is trained in), run (its name in
     :func:`read_stats`) and examples, on how many it is really trained; of two that are the same the whole set."""
     points = {}

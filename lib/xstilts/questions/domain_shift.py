@@ -35,7 +35,6 @@ from xstilts.names import NONE, parse_run
 from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.sources import Source
-from xstilts.sources.cache import KeptSource
 from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
 from xstilts.tasks import Task
@@ -132,11 +131,10 @@ def cells(runs: Iterable[str]) -> dict[tuple[str, str], str]:
 
 def run_topics(study: Study, source: Source) -> dict[str, str]:
     """Run -> its topic, for runs whose single task has a single one; {} where the source does not know topics."""
-    topics: Any = getattr(source, "topics", None)
     by_run: dict[str, str] = {}
-    for run in study.intermediate if topics else ():
+    for run in study.intermediate:
         tasks = study.intermediate_run(run).tasks
-        names = set(topics(study.task(tasks[0]), "train").values()) if len(tasks) == 1 else set()
+        names = set(source.topics(study.task(tasks[0]), "train").values()) if len(tasks) == 1 else set()
         if len(names) == 1 and "" not in names:
             by_run[run] = names.pop()
     return by_run
@@ -264,7 +262,7 @@ def _combine(replicates: Replicates, target: str, weights: dict[str, int], langu
     return score, deviation
 
 
-def measure(study: Study, source: KeptSource) -> pd.DataFrame:
+def measure(study: Study, source: Source) -> pd.DataFrame:
     """The distance of each intermediate task's source-language training texts from those of the target's training
     set, or from its part on each topic where topics are known: one row per task and part.
 

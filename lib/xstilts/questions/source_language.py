@@ -24,7 +24,6 @@ from xstilts import results
 from xstilts.names import ALL, NONE, SOURCE
 from xstilts.results import MEAN, Replicates
 from xstilts.sources import Source
-from xstilts.sources.cache import KeptSource
 from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence
 from xstilts.target_runs import evaluation_languages, target_runs, training_sets
@@ -57,7 +56,7 @@ class Design:
     tuned: dict[str, Names]  # run -> training languages of phase 3, where these are several
 
 
-def design(study: Study, source: KeptSource) -> Design:
+def design(study: Study, source: Source) -> Design:
     """The design of a study, from the names of its runs and the sets that train them."""
     trained, tasks = {}, {}
     for name in [name for name in study.intermediate if name not in study.left_out]:

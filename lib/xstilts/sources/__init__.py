@@ -19,67 +19,24 @@ searched together ("mul": a pool that is not parted by language; its rows say wh
 pairs in the columns of a parallel set.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from __future__ import annotations
 
-from xstilts.tasks import Task
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
-    import pandas
-    from datasets import Dataset
+from xstilts.io import ROOT
+from xstilts.sources.base import Source, left_out
+from xstilts.study import Study
 
-    from xstilts.sources.cache import KeptSource
-    from xstilts.study import Study
+if TYPE_CHECKING:
+    from xstilts.sources.cache import CachedSource
 
-
-class Source(Protocol):
-    """What every source answers. Errors a person can mend are UserErrors."""
-
-    source_language: str
-
-    def languages(self, task: Task, split: str) -> list[str]:
-        """Languages that have gold data for the split; source language first, then sorted. None of an unknown split."""
-
-    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
-        """Called before anything runs with every (task, split, languages) that will be loaded, and whether text
-        will: fetch them. UserError for what cannot be had."""
-
-    def load(self, task: Task, split: str, language: str) -> "Dataset":
-        """One split ("train", "dev", "test", "mt") of a task in one language, in the columns of its kind."""
-
-    def text(self, seed: int) -> "Dataset":
-        """Text of every language for masked LM."""
-
-    def fingerprint(self, task: Task, split: str, language: str) -> str:
-        """Hash of all that ``load`` would read or generate from, its code excepted; cheap."""
-
-    def text_fingerprint(self, seed: int) -> str:
-        """Hash of all that ``text`` would read or generate from, its code excepted; cheap."""
-
-    # Optional, for `make plan`; :class:`~xstilts.sources.kept.KeptSource` answers for a source that lacks them:
-    #   size(task, split, language) -> int      examples that load would give, known without loading
-    #   at_hand(task, split, language) -> bool  whether load (without arguments: text) needs no download
-
-    # Optional, for studies of domain shift; a source that does not know what its examples are about lacks it:
-    #   topics(task, split) -> dict[str, str]   id of a choice example -> its topic, "" for none
-
-    def language_table(self) -> "pandas.DataFrame":
-        """Index language; columns name, family, script, distance (from the source language; NaN if unknown), and
-        what else the source knows: the parts of the distance; cc100_gib, the size of XLM-R's pretraining text."""
+__all__ = ["Source", "left_out", "open_source"]
 
 
-def note_left_out(rows: "Dataset", count: int) -> None:
-    """Note with a set how many rows were left out of it as beyond use; the note is saved with it."""
-    rows.info.description = f"rows left out: {count}"
-
-
-def left_out(rows: "Dataset") -> int:
-    """How many rows a source left out of a set that it loaded."""
-    return int((rows.info.description or "0").rpartition(" ")[2])
-
-
-def open_source(study: "Study") -> "KeptSource":
-    """The source a study names, with the tasks of its own beside; what it loads is kept in the study's folder."""
-    from xstilts.sources.cache import KeptSource
+def open_source(study: Study) -> CachedSource:
+    """The source a study names, with the user's own tasks beside; what it loads is cached in the study's folder."""
+    from xstilts.sources.cache import CachedSource
+    from xstilts.sources.custom import CustomSource
 
     source: Source
     if study.source == "micro":
@@ -95,9 +52,4 @@ def open_source(study: "Study") -> "KeptSource":
         from xstilts.sources.files import FilesSource
 
         source = FilesSource(study.files, study.source_language)
-    if not study.own:
-        return KeptSource(source, study.folder / "data")
-    from xstilts.io import ROOT
-    from xstilts.sources.custom import OwnSource
-
-    return KeptSource(source, study.folder / "data", OwnSource(study.own, study.source_language, ROOT))
+    return CachedSource(source, study.folder / "data", CustomSource(study.own, study.source_language, ROOT))

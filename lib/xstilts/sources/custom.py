@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 from datasets import Dataset, Features
 
 from xstilts.errors import UserError
 from xstilts.io import digest, file_hash
 from xstilts.readers.custom import rows, test_files
 from xstilts.settings import OwnTask
+from xstilts.sources.base import Source
 from xstilts.sources.files import COLUMNS
 from xstilts.tasks import Task
 
@@ -15,8 +17,8 @@ HELD_OUT = 5  # without a development file, every fifth training row is one of i
 UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
 
 
-class OwnSource:
-    """Answers what :class:`xstilts.sources.Source` asks of a task, for those that the study declares itself."""
+class CustomSource(Source):
+    """Tasks that a study declares under ``own:``, without text."""
 
     def __init__(self, tasks: dict[str, OwnTask], source_language: str, root: Path):
         self.tasks, self.source_language, self.root = tasks, source_language, root
@@ -31,18 +33,18 @@ class OwnSource:
     def load(self, task: Task, split: str, language: str) -> Dataset:
         """One split in one language. UserError for what is absent or malformed."""
         settings = self.tasks[task.name]
-        path, part = self._file(task, split, language)
-        found = rows(settings, path, task.labels)
-        if part:  # one file for both
-            found = [row for place, row in enumerate(found, 1) if (place % HELD_OUT == 0) == (split == "dev")]
-        if not found:
+        path, shared = self._file(task, split, language)
+        examples = rows(settings, path, task.labels)
+        if shared:  # by train and dev
+            examples = [row for number, row in enumerate(examples, 1) if (number % HELD_OUT == 0) == (split == "dev")]
+        if not examples:
             raise UserError(
                 f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: add some or name a dev file"
             )
-        return Dataset.from_list(found, features=Features(COLUMNS[task.kind]))
+        return Dataset.from_list(examples, features=Features(COLUMNS[task.kind]))
 
     def _file(self, task: Task, split: str, language: str) -> tuple[Path, bool]:
-        """Where a set lies, and whether it is a part of the file."""
+        """The file of a set, and whether train and dev share it."""
         settings = self.tasks[task.name]
         if language not in self.languages(task, split):
             known = ", ".join(self.languages(task, split)) or "none"
@@ -54,5 +56,14 @@ class OwnSource:
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the file, of how its columns are read, and of which of its rows."""
-        path, part = self._file(task, split, language)
-        return digest([self.tasks[task.name].model_dump(exclude=UNREAD), file_hash(path), split if part else ""])
+        path, shared = self._file(task, split, language)
+        return digest([self.tasks[task.name].model_dump(exclude=UNREAD), file_hash(path), split if shared else ""])
+
+    def text(self, seed: int) -> Dataset:
+        raise NotImplementedError("own tasks have no text for masked LM")
+
+    def text_fingerprint(self, seed: int) -> str:
+        raise NotImplementedError("own tasks have no text for masked LM")
+
+    def language_table(self) -> pd.DataFrame:
+        raise NotImplementedError("the source that the study names knows its languages")

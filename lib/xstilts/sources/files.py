@@ -34,6 +34,7 @@ from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
 from xstilts.readers.pairs_and_choices import companions, has_gold, read, read_first
 from xstilts.settings import FilesSettings
+from xstilts.sources.base import Source
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
 
 STRING, STRINGS = Value("string"), List(Value("string"))
@@ -71,11 +72,16 @@ VERSES = Files(
 UNSPACED = ("ja", "my", "th", "zh")  # words are written without blanks between them
 
 
-class FilesSource:
-    """What is really in the folder; nothing is downloaded. Answers :class:`xstilts.sources.Source`."""
+class FilesSource(Source):
+    """What is really in the folder; nothing is downloaded."""
 
     def __init__(self, settings: FilesSettings, source_language: str = "en"):
         self.settings, self.source_language = settings, source_language
+        if not settings.root:
+            raise UserError(
+                "files.root: no folder is named; set XSTILTS_DATA=<folder> in the environment, or write "
+                "files: {root: <folder>} in the study's file: the folder that holds xnli/, xquad/, …"
+            )
         self.root = (ROOT / settings.root).resolve()
         if not self.root.is_dir():
             raise UserError(f"files.root: no folder {self.root}; name the one that holds xnli/, xquad/, …")
@@ -263,9 +269,6 @@ class FilesSource:
 
     def language_table(self) -> pd.DataFrame:
         return natural_languages(self.source_language)
-
-    def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
-        """Nothing to fetch."""
 
 
 def natural_languages(source_language: str) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from xstilts.readers import tagging as ccgbank
 from xstilts.readers.pairs_and_choices import COPA_QUESTIONS, companions, continued, read
 from xstilts.readers.records import UNLABELLED, index_of
 from xstilts.settings import FilesSettings, HubSettings
-from xstilts.sources import note_left_out
+from xstilts.sources.base import Source, note_left_out
 from xstilts.sources.files import COLUMNS, STRING, FilesSource, natural_languages
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 
@@ -323,8 +323,8 @@ NEEDED = {
 }
 
 
-class HubSource:
-    """Answers :class:`xstilts.sources.Source`. ``languages``: those of the text for masked LM."""
+class HubSource(Source):
+    """The paper's data from the hub. ``languages``: those of the text for masked LM."""
 
     def __init__(self, settings: HubSettings, source_language: str = "en", languages: tuple[str, ...] = ()):
         self.settings, self.source_language = settings, source_language
@@ -382,10 +382,10 @@ class HubSource:
         limit = getattr(self.settings.limits, split, 0) if task.kind not in RETRIEVAL_KINDS else 0
         return min(limit or whole, whole)
 
-    def at_hand(self, task: Task | Hub = TEXT, split: str = "", language: str = "") -> bool:
-        """Whether a set (without arguments, the text for masked LM) needs no download."""
-        if isinstance(task, Hub):
-            return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
+    def text_at_hand(self) -> bool:
+        return all(self.repositories.at_hand(TEXT, code) for code in self.text_languages)
+
+    def at_hand(self, task: Task, split: str, language: str) -> bool:
         if split == TRANSLATED and self.translated:
             return True
         hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]

@@ -18,6 +18,7 @@ from microworld.settings import MicroSettings
 from microworld.world import World
 from xstilts.errors import UserError, nearest
 from xstilts.io import digest
+from xstilts.sources.base import Source
 from xstilts.tasks import POOL, TRANSLATED, Task
 
 # task name here -> (the function that makes an example, splits). A target that another task trains
@@ -53,8 +54,8 @@ RETRIEVAL = ("bucc", "tatoeba")
 BUCC_PAIRED = 0.5  # share of the sentences of each side that have a translation on the other
 
 
-class MicroSource:
-    """:class:`xstilts.sources.Source` over the generated world. Loading is deterministic from the
+class MicroSource(Source):
+    """The generated world. Loading is deterministic from the
     settings; test sets of all languages are parallel, row by row, with equal ids."""
 
     def __init__(self, settings: MicroSettings):

@@ -11,7 +11,7 @@ from microworld.settings import MicroSettings, Sizes
 from xstilts.errors import UserError
 from xstilts.io import lock
 from xstilts.sources import cache as kept
-from xstilts.sources.cache import KeptSource
+from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import get
 
@@ -33,7 +33,7 @@ class Counting(MicroSource):
 @pytest.mark.parametrize("name", ["xnli", "xquad"])
 def test_a_set_is_made_once_and_stays_as_it_was(tmp_path, name):
     made = Counting(SMALL)
-    one, again = KeptSource(made, tmp_path), KeptSource(made, tmp_path)
+    one, again = CachedSource(made, tmp_path), CachedSource(made, tmp_path)
     task = get(name)
     assert one.languages(task, "test") == made.languages(task, "test")
     rows = one.load(task, "test", "qad")
@@ -45,14 +45,14 @@ def test_a_set_is_made_once_and_stays_as_it_was(tmp_path, name):
 
 def test_what_changes_a_set_makes_it_again(tmp_path, monkeypatch):
     task = get("xnli")
-    first = KeptSource(Counting(SMALL), tmp_path).load(task, "test", "qad")
+    first = CachedSource(Counting(SMALL), tmp_path).load(task, "test", "qad")
     other = Counting(SMALL.model_copy(update={"world_seed": 1}))
-    assert KeptSource(other, tmp_path).load(task, "test", "qad")[:] != first[:] and other.loads == 1
+    assert CachedSource(other, tmp_path).load(task, "test", "qad")[:] != first[:] and other.loads == 1
     longer = Counting(SMALL.model_copy(update={"classification": Sizes(test=6)}))
-    assert len(KeptSource(longer, tmp_path).load(task, "test", "qad")) == 6
+    assert len(CachedSource(longer, tmp_path).load(task, "test", "qad")) == 6
     monkeypatch.setattr(kept, "_code_hash", lambda: "edited")
     edited = Counting(SMALL)
-    KeptSource(edited, tmp_path).load(task, "test", "qad")
+    CachedSource(edited, tmp_path).load(task, "test", "qad")
     assert edited.loads == 1
 
 
@@ -61,10 +61,10 @@ def test_two_runs_that_make_the_same_set_at_once_both_get_it(tmp_path):
         def load(self, task, split, language):
             if not self.loads:  # while this one is busy, another run begins and ends
                 self.loads += 1
-                KeptSource(self, tmp_path).load(task, split, language)
+                CachedSource(self, tmp_path).load(task, split, language)
             return super().load(task, split, language)
 
-    rows = KeptSource(Overtaken(SMALL), tmp_path).load(get("xnli"), "test", "qad")
+    rows = CachedSource(Overtaken(SMALL), tmp_path).load(get("xnli"), "test", "qad")
     assert isinstance(rows, datasets.Dataset) and len(rows) == 5
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -76,18 +76,18 @@ def damaged(folder):
 
 def test_a_damaged_set_is_made_again_and_said(tmp_path, caplog):
     made, task = Counting(SMALL), get("xnli")
-    source = KeptSource(made, tmp_path)
+    source = CachedSource(made, tmp_path)
     rows = source.load(task, "test", "qad")[:]
     damaged(tmp_path)
     assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
     assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
     (line,) = caplog.messages
-    assert "this kept set cannot be read" in line and line.endswith("made again") and str(tmp_path) in line
+    assert "this cached dataset cannot be read" in line and line.endswith("made again") and str(tmp_path) in line
 
 
 def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
     made, task = Counting(SMALL), get("xnli")
-    source = KeptSource(made, tmp_path / "data")
+    source = CachedSource(made, tmp_path / "data")
     rows = source.load(task, "test", "qad")[:]
     shutil.copytree(tmp_path / "data", tmp_path / "whole")
     damaged(tmp_path / "data")
@@ -103,11 +103,13 @@ def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
 
 
 def test_what_is_no_set_is_not_removed(tmp_path):
-    source, task = KeptSource(Counting(SMALL), tmp_path), get("xnli")
+    source, task = CachedSource(Counting(SMALL), tmp_path), get("xnli")
     source.load(task, "test", "qad")
     (place,) = tmp_path.iterdir()
     shutil.rmtree(place)
     place.touch()
-    with pytest.raises(UserError, match=f"{place.name}: not a folder, and the place of a kept set; delete it"):
+    with pytest.raises(
+        UserError, match=f"{place.name}: a file, where a folder with a cached dataset belongs; delete it"
+    ):
         source.load(task, "test", "qad")
     assert place.is_file()
