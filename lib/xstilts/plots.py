@@ -301,7 +301,7 @@ def training_curve(record: dict, title: str) -> Figure:
         right.plot(scores["step"], scores["score"], color="C1", marker=".")
         right.axvline(selection["best_step"], color="C1", linewidth=0.7)
         right.set(ylabel="development score (orange)")
-    figure.set_label(curve_text(f"Line: training loss by step, {title}", loss["step"], loss["loss"]))
+    figure.set_label(curve_text(f"Line: training loss by step, {title}", loss["step"].tolist(), loss["loss"].tolist()))
     return figure
 
 
