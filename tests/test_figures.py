@@ -188,6 +188,16 @@ def test_save_writes_three_files_the_same_each_time_and_draws_from_its_own_table
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/heatmap.csv"), cells(NUMBERS), check_dtype=False)
 
 
+def test_a_table_without_rows_is_a_figure_that_says_so():
+    empty = cells({})
+    for figure in (
+        plots.heatmap(empty, "intermediate", "target", "language", "Gains"),
+        plots.interval_panels(empty, "intermediate", "target", "language", "Gains", "points"),
+        plots.curves(empty, "value", "intermediate", "target", "Gains", "points", "language"),
+    ):
+        assert figure.get_label() == "Gains: no values." and figure.axes[0].texts[0].get_text() == "nothing to compare"
+
+
 def test_no_figure_changes_the_style_of_the_kernel():
     before = dict(plt.rcParams)
     plots.show(plots.transfer_heatmap(cells(NUMBERS)))

@@ -63,6 +63,8 @@ def heatmap(
     interval excludes zero; rows whose column quantity is "score" are shades of grey. ``text``: column of what is
     written into the cells of values that are no differences. Hatched: missing.
     """
+    if table.empty:
+        return _empty(what)
     names, rows = list(table[panel].unique()), table[row].unique()
     most = table.groupby(panel)[column].nunique().max()
     shape = (len(names), 1) if most > 12 else (1, len(names))
@@ -182,6 +184,8 @@ def interval_panels(
     """Values with intervals: a panel for each value of the column ``panel`` and, above each other, ``row``; in it a
     line for each value of ``line`` and a marker for each of ``series``. ``what`` begins the alternative text, ``label``
     is below the axis. Rows whose column quantity is "gain" are differences: around a line at zero."""
+    if table.empty:
+        return _empty(what)
     table = table.assign(**{"": ""})
     lines = list(table[line].unique())
     facets = _facets(table, panel, row, 0.4 + 0.2 * len(lines), sharex=sharex, sharey=True)
@@ -231,6 +235,8 @@ def curves(
     """Values against the column ``x``: a panel for each value of the column ``panel`` and, above each other, of
     ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one. ``log``:
     the axis of ``x`` is logarithmic. ``mean``: the lines are grey, and their mean is black."""
+    if table.empty:
+        return _empty(what)
     names = list(table[series].unique())
     palette = dict(zip(names, sns.color_palette(["black", LOSS, GAIN, NEUTRAL], len(names)), strict=True))
     facets = _facets(table, panel, row, 1.6, sharex=True, sharey="row")
@@ -257,6 +263,15 @@ def curves(
         signed = bool((part["quantity"] == "gain").all())
         texts.append(alternative_text(f"{what}, {name}", part, [series, panel, x], signed=signed))
     return _finished(facets, label, " ".join(texts))
+
+
+def _empty(what: str) -> Figure:
+    """The figure of a table without rows, as of a study with no other run than ``none``."""
+    figure, ax = plt.subplots(figsize=(3.3, 0.6))
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "nothing to compare", ha="center", va="center")
+    figure.set_label(f"{what}: no values.")
+    return figure
 
 
 def _facets(table: pd.DataFrame, panel: str, row: str, height: float, **share: Any) -> list[tuple[Axes, pd.DataFrame]]:
