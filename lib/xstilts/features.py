@@ -42,12 +42,12 @@ def learnable(task: Task, dataset: Dataset) -> list[int]:
     if task.kind != "span":
         return list(range(len(dataset)))
     rows = zip(dataset["context"][:], dataset["answers"][:], dataset["is_impossible"][:], strict=True)
-    return [index for index, row in enumerate(rows) if row[2] or _found(row[0], row[1])]
+    return [index for index, row in enumerate(rows) if row[2] or _has_answer(row[0], row[1])]
 
 
-def _found(context: str, answers: dict) -> bool:
-    places = list(zip(answers["text"], answers["answer_start"], strict=True))
-    return bool(places) and all(text and start >= 0 and context.startswith(text, start) for text, start in places)
+def _has_answer(context: str, answers: dict) -> bool:
+    spans = list(zip(answers["text"], answers["answer_start"], strict=True))
+    return bool(spans) and all(text and start >= 0 and context.startswith(text, start) for text, start in spans)
 
 
 def encode(
@@ -117,7 +117,7 @@ def _words(
     blank = {word for word in {word for row in dataset["tokens"][:] for word in row} if not tokenizer.tokenize(word)}
     # a blank before each word but the first, as in running text: byte-level tokenizers read it, others pass over it
     sentences = [
-        [tokenizer.unk_token if word in blank else " " * (place > 0) + word for place, word in enumerate(row)]
+        [tokenizer.unk_token if word in blank else " " * (number > 0) + word for number, word in enumerate(row)]
         for row in dataset["tokens"][:]
     ]
     room = max_length - tokenizer.num_special_tokens_to_add()
@@ -174,7 +174,7 @@ def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length:
         )
     all_answers, features = dataset["answers"][:], []
     for room in sorted(set(rooms)):  # what windows share depends on the question's length
-        rows = [row for row, found in enumerate(rooms) if found == room]
+        rows = [row for row, available in enumerate(rooms) if available == room]
         batch = tokenizer(
             [questions[row] for row in rows],
             [contexts[row] for row in rows],
@@ -184,8 +184,8 @@ def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length:
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        for window, place in enumerate(batch["overflow_to_sample_mapping"]):
-            index = rows[place]
+        for window, sample in enumerate(batch["overflow_to_sample_mapping"]):
+            index = rows[sample]
             offsets = [
                 (tuple(span) if part == 1 else None)
                 for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)

@@ -226,8 +226,8 @@ class Fingerprints:
 
     def _final(self) -> list:
         controls = [  # done: what was recorded is what would be now
-            [read_record(other.folder(one) / "run.json")["fingerprint"] for other in _scored_alone(one, seeds)]
-            for one, seeds in finished_controls(self.study)
+            [read_record(other.folder(control) / "run.json")["fingerprint"] for other in _scored_alone(control, seeds)]
+            for control, seeds in finished_controls(self.study)
         ]
         package = Path(__file__).parent
         tables = [*sorted(package.glob("tables/**/*.csv")), package / "style.mplstyle"]
@@ -330,10 +330,10 @@ def _gpu() -> str:
     if not shutil.which("nvidia-smi") or visible in ("", "-1"):
         return ""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={visible.split(',')[0]}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else ""
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return completed.stdout.strip() if completed.returncode == 0 else ""
 
 
 def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    completed = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return completed.stdout.strip()

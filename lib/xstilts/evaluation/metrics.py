@@ -47,20 +47,22 @@ def tagging(
     for the sentence they end in.
     """
     _check(ids, gold, predicted, language)
-    for example, right, found in zip(ids, gold, predicted, strict=True):
-        if len(right) != len(found):
-            raise ValueError(f"{language}: example {example} has {len(right)} words and {len(found)} predicted tags")
-        if not all(right) or not all(found):
+    for example, right, prediction in zip(ids, gold, predicted, strict=True):
+        if len(right) != len(prediction):
+            raise ValueError(
+                f"{language}: example {example} has {len(right)} words and {len(prediction)} predicted tags"
+            )
+        if not all(right) or not all(prediction):
             raise ValueError(f"{language}: example {example} has a word without a gold or predicted tag")
     starts = list(accumulate((len(right) + 1 for right in gold), initial=0))  # seqeval puts an O between sentences
     shared, both = [0] * len(ids), [0] * len(ids)
-    there, seen = _chunks(gold), _chunks(predicted)
-    for chunk in there:
+    gold_chunks, predicted_chunks = _chunks(gold), _chunks(predicted)
+    for chunk in gold_chunks:
         both[bisect_right(starts, chunk[2]) - 1] += 1
-    for chunk in seen:
+    for chunk in predicted_chunks:
         sentence = bisect_right(starts, chunk[2]) - 1
         both[sentence] += 1
-        shared[sentence] += 2 * (chunk in there)
+        shared[sentence] += 2 * (chunk in gold_chunks)
     correct = [sum(map(str.__eq__, *pair)) for pair in zip(gold, predicted, strict=True)]
     return _table(language, ids, {"f1": (shared, both), "accuracy": (correct, list(map(len, gold)))})
 
@@ -87,12 +89,12 @@ def span(
     second = any(unanswerable)
     exact, overlap = [], []
     for answers, answer in zip(gold, predicted, strict=True):
-        found = words(answer)
+        prediction = words(answer)
         right = [words(text) for text in answers]
         if second:
             right = [text for text in right if text] or [[]]
-        exact.append(float(found in right))
-        overlap.append(exact[-1] if second and right == [[]] else max(_overlap(text, found) for text in right))
+        exact.append(float(prediction in right))
+        overlap.append(exact[-1] if second and right == [[]] else max(_overlap(text, prediction) for text in right))
     ones = [1.0] * len(ids)
     return _table(language, ids, {"f1": (overlap, ones), "exact_match": (exact, ones)})
 
@@ -105,9 +107,9 @@ def mining(
     ``ids`` are all foreign sentences, ``gold`` and ``predicted`` the source-language ids each is paired with.
     """
     _check(ids, gold, predicted, language)
-    pairs = [(set(right), set(found)) for right, found in zip(gold, predicted, strict=True)]
-    shared = [2 * len(right & found) for right, found in pairs]
-    return _table(language, ids, {"f1": (shared, [len(right) + len(found) for right, found in pairs])})
+    pairs = [(set(right), set(prediction)) for right, prediction in zip(gold, predicted, strict=True)]
+    shared = [2 * len(right & prediction) for right, prediction in pairs]
+    return _table(language, ids, {"f1": (shared, [len(right) + len(prediction) for right, prediction in pairs])})
 
 
 CUTOFFS = (1, 5, 10, 20)  # of recall; the last is as deep as a ranking is looked at
@@ -128,14 +130,16 @@ def ranking(
     _check(ids, gold, predicted, language)
     depth, precision = CUTOFFS[-1], []
     recall: dict[int, list[float]] = {cut: [] for cut in CUTOFFS}
-    for example, right, found in zip(ids, gold, predicted, strict=True):
+    for example, right, prediction in zip(ids, gold, predicted, strict=True):
         if not right:
             raise ValueError(f"{language}: query {example} has no relevant candidate")
-        if len(set(found)) < len(found):
+        if len(set(prediction)) < len(prediction):
             raise ValueError(f"{language}: query {example} has a candidate ranked twice")
         relevant = set(right)
-        ranks = [rank for rank, candidate in enumerate(found[:depth], 1) if candidate in relevant]
-        precision.append(sum(place / rank for place, rank in enumerate(ranks, 1)) / min(len(relevant), depth))
+        ranks = [rank for rank, candidate in enumerate(prediction[:depth], 1) if candidate in relevant]
+        precision.append(
+            sum(relevant_count / rank for relevant_count, rank in enumerate(ranks, 1)) / min(len(relevant), depth)
+        )
         for cut in CUTOFFS:
             recall[cut].append(sum(rank <= cut for rank in ranks) / len(relevant))
     ones = [1.0] * len(ids)
@@ -193,12 +197,12 @@ def _chunks(sentences: Sequence[Sequence[Any]]) -> set[tuple[str, int, int]]:
         return set(get_entities([list(tags) for tags in sentences]))
 
 
-def _overlap(right: list[str], found: list[str]) -> float:
+def _overlap(right: list[str], prediction: list[str]) -> float:
     """F1 of two bags of words; 0 where they share none."""
-    common = sum((Counter(right) & Counter(found)).values())
+    common = sum((Counter(right) & Counter(prediction)).values())
     if not common:
         return 0.0
-    precision, recall = common / len(found), common / len(right)
+    precision, recall = common / len(prediction), common / len(right)
     return 2 * precision * recall / (precision + recall)
 
 

@@ -29,10 +29,10 @@ CACHE = 2048  # KiB of a file in memory
 
 def database(*tables: str) -> sqlite3.Connection:
     """An empty database with these tables (their SQL), gone when it is closed."""
-    found = sqlite3.connect("")  # SQLite's name for a file without a name
+    connection = sqlite3.connect("")  # SQLite's name for a file without a name
     for line in ("PRAGMA journal_mode = OFF", f"PRAGMA cache_size = -{CACHE}", *tables):
-        found.execute(line)
-    return found
+        connection.execute(line)
+    return connection
 
 
 class Spill:
@@ -66,8 +66,8 @@ class Spill:
 
     def _read(self, condition: str, *values: int) -> Iterator[Any]:
         self._rows.execute("CREATE INDEX IF NOT EXISTS sizes ON rows (major, minor)")
-        asked = f"SELECT content FROM rows INDEXED BY sizes {condition} ORDER BY major, minor, number"
-        for (content,) in self._rows.execute(asked, values):
+        query = f"SELECT content FROM rows INDEXED BY sizes {condition} ORDER BY major, minor, number"
+        for (content,) in self._rows.execute(query, values):
             yield pickle.loads(content)
 
 
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
-PLACES = {"example", "first_word"}  # of a feature: where its prediction belongs
+POSITIONS = {"example", "first_word"}  # of a feature: where its prediction belongs
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def predict(
     model.eval()
     device = next(model.parameters()).device
     tokens = 0
-    with Spill() as keyed, Spill() as told:
+    with Spill() as keyed, Spill() as decoded:
         for number, dataset in enumerate(data.values()):
             for feature in encode(task, dataset, tokenizer, lengths, labels):
                 keyed.add((number, feature), size(feature))
@@ -107,13 +107,13 @@ def predict(
                 tensors = collate(rows, tokenizer.pad_token_id)
                 output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
                 for (number, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-                    where = {name: feature[name] for name in PLACES & feature.keys()}
-                    told.add((where, prediction), (number, feature["example"]))
+                    position = {name: feature[name] for name in POSITIONS & feature.keys()}
+                    decoded.add((position, prediction), (number, feature["example"]))
                 bar.to(bar.done + sum(math.prod(size(feature)) for feature in rows))
         for number, (language, dataset) in enumerate(data.items()):
             results = _blank(task, dataset)
-            for where, prediction in told.of(number):
-                _place(task, results, where, prediction)
+            for position, prediction in decoded.of(number):
+                _insert(task, results, position, prediction)
             yield language, _answers(results, dataset) if task.kind == "span" else results
 
 
@@ -137,8 +137,8 @@ def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]
     """Predictions as a table: language, id, prediction (tags joined by spaces)."""
     tables = []
     for language, dataset in data.items():
-        told = [" ".join(value) if isinstance(value, list) else str(value) for value in predictions[language]]
-        tables.append(pd.DataFrame({"language": language, "id": dataset["id"][:], "prediction": told}))
+        texts = [" ".join(value) if isinstance(value, list) else str(value) for value in predictions[language]]
+        tables.append(pd.DataFrame({"language": language, "id": dataset["id"][:], "prediction": texts}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -182,20 +182,20 @@ def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: list[Feature]) -> 
     within = torch.ones(length, length, dtype=torch.bool).triu().tril(MAX_ANSWER - 1)
     allowed = passage[:, :, None] & passage[:, None, :] & within
     scores = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
-    best, where = scores.max(dim=1)
+    best, position = scores.max(dim=1)
     null = start[:, 0] + end[:, 0]
     return [
         (score, row["offsets"][flat // length][0], row["offsets"][flat % length][1], empty)
         if score > -float("inf")
         else (score, 0, 0, empty)
-        for score, flat, empty, row in zip(best.tolist(), where.tolist(), null.tolist(), rows, strict=True)
+        for score, flat, empty, row in zip(best.tolist(), position.tolist(), null.tolist(), rows, strict=True)
     ]
 
 
-def _place(task: Task, results: list[Any], where: dict[str, int], prediction: Any) -> None:
-    index = where["example"]
+def _insert(task: Task, results: list[Any], position: dict[str, int], prediction: Any) -> None:
+    index = position["example"]
     if task.kind == "tagging":
-        first = where["first_word"]
+        first = position["first_word"]
         results[index][first : first + len(prediction)] = prediction
     elif task.kind == "span":  # the best span over windows; the smallest no-answer score
         seen = results[index]

@@ -59,17 +59,17 @@ def rank(
     pool = Pool(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
     sets = [pool.answerable(source.load(task, split, code), code) for code in languages]
     candidates = pooler.states(pool.rows["text"], longest[1])
-    asked = pooler.states(concatenate_datasets(sets)["text"], longest[0])
+    query_states = pooler.states(concatenate_datasets(sets)["text"], longest[0])
     start = 0
     for language, queries in zip(languages, sets, strict=True):
         curve: list[pd.DataFrame] = []
         for number, layer in enumerate(pooler.layers):
-            own = vectors(asked[number, start : start + len(queries)], pooler.settings.centre)
-            found = search(own, language, candidates[number], pool.parts, pooler.settings.centre)
-            found_stats = pool.stats(queries, found, language)
-            curve.append(layer_scores(found_stats, layer))
+            own = vectors(query_states[number, start : start + len(queries)], pooler.settings.centre)
+            ranked = search(own, language, candidates[number], pool.parts, pooler.settings.centre)
+            layer_stats = pool.stats(queries, ranked, language)
+            curve.append(layer_scores(layer_stats, layer))
             if number == 0:  # the main layer
-                stats, first = found_stats, [" ".join(pool.ids(rows)) for rows in found[0][0].tolist()]
+                stats, first = layer_stats, [" ".join(pool.ids(rows)) for rows in ranked[0][0].tolist()]
         predictions = pd.DataFrame({"language": language, "id": queries["id"][:], "prediction": first})
         yield stats, predictions, pd.concat(curve, ignore_index=True)
         start += len(queries)
@@ -83,12 +83,12 @@ class Pool:
     """
 
     def __init__(self, rows: Dataset):
-        codes, told = dict[str, int](), array("h")
+        codes, numbers = dict[str, int](), array("h")
         for part in rows.select_columns("language").iter(CHUNK):
-            told.extend(codes.setdefault(code, len(codes)) for code in part["language"])
-        order = np.argsort(told, kind="stable")
+            numbers.extend(codes.setdefault(code, len(codes)) for code in part["language"])
+        order = np.argsort(numbers, kind="stable")
         self.rows = rows if (np.diff(order) == 1).all() else rows.select(order)
-        self.parts = list(zip(codes, np.bincount(told).cumsum().tolist(), strict=True))
+        self.parts = list(zip(codes, np.bincount(numbers).cumsum().tolist(), strict=True))
         self._known = database(
             "CREATE TABLE ids (row INTEGER PRIMARY KEY, id TEXT)",
             "CREATE TABLE keys (key TEXT, row INTEGER, PRIMARY KEY (key, row)) WITHOUT ROWID",
@@ -100,18 +100,18 @@ class Pool:
             held = [(key, row) for row, keys in zip(numbered, part["keys"], strict=True) for key in keys]
             self._known.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", held)
             count = numbered.stop
-        if self._asked("SELECT 1 FROM ids GROUP BY id HAVING count(*) > 1 LIMIT 1"):
+        if self._select("SELECT 1 FROM ids GROUP BY id HAVING count(*) > 1 LIMIT 1"):
             raise UserError("two candidates of a pool have the same id; expected ids that are unique in all languages")
 
-    def _asked(self, query: str, *values: str | int) -> list:
+    def _select(self, query: str, *values: str | int) -> list:
         return [value for (value,) in self._known.execute(query, values)]
 
     def ids(self, rows: list[int]) -> list[str]:
-        return [self._asked("SELECT id FROM ids WHERE row = ?", row)[0] for row in rows]
+        return [self._select("SELECT id FROM ids WHERE row = ?", row)[0] for row in rows]
 
     def of(self, keys: list[str]) -> list[int]:
         """Rows of the candidates that have one of these keys."""
-        return sorted({row for key in keys for row in self._asked("SELECT row FROM keys WHERE key = ?", key)})
+        return sorted({row for key in keys for row in self._select("SELECT row FROM keys WHERE key = ?", key)})
 
     def languages(self, rows: list[int]) -> np.ndarray:
         codes, ends = zip(*self.parts, strict=True)
@@ -127,16 +127,16 @@ class Pool:
             )
         return queries.select(kept)
 
-    def stats(self, queries: Dataset, found: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
-        """Statistics of the queries of one language. ``found``: their ranked candidates, of any language and of any
+    def stats(self, queries: Dataset, ranked: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
+        """Statistics of the queries of one language. ``ranked``: their candidates, of any language and of any
         but their own."""
         ids, gold = queries["id"][:], [self.of(keys) for keys in queries["keys"][:]]
-        anywhere, abroad = ([[at for at in row if at >= 0] for row in places.tolist()] for places, _ in found)
+        anywhere, abroad = ([[at for at in row if at >= 0] for row in places.tolist()] for places, _ in ranked)
         tables = [metrics.ranking(ids, gold, anywhere, language)]
         foreign = [np.array(right)[self.languages(right) != language].tolist() for right in gold]
-        kept = [place for place, right in enumerate(foreign) if right]
+        kept = [index for index, right in enumerate(foreign) if right]
         if kept:
-            columns: Any = ([values[place] for place in kept] for values in (ids, foreign, abroad))
+            columns: Any = ([values[index] for index in kept] for values in (ids, foreign, abroad))
             cross = metrics.ranking(*columns, language)  # type: ignore[call-arg]  # three columns
             tables.append(cross[cross["metric"] == "map@20"].assign(metric="cross_map@20"))
         for cut in (1, DEPTH):
@@ -148,25 +148,25 @@ class Pool:
 
 
 def search(
-    asked: np.ndarray, language: str, pool: np.ndarray, parts: list[tuple[str, int]], centre: bool = False
+    queries: np.ndarray, language: str, pool: np.ndarray, parts: list[tuple[str, int]], centre: bool = False
 ) -> tuple[Ranked, Ranked]:
     """The candidates nearest to each query of a ``language``: those of any language, and those of any but its own.
 
-    ``asked``: vectors of length 1 (queries, width); ``pool``: pooled states (rows, width), those of a language
+    ``queries``: vectors of length 1 (queries, width); ``pool``: pooled states (rows, width), those of a language
     together, as ``parts`` says (language, end); ``centre``: less the mean of their language. The pool may lie in a
     file: a block of it is in memory at a time. Where a query has fewer candidates its last rows are -1.
     """
     depth = min(DEPTH, len(pool))
-    empty = np.full((len(asked), depth), -1), np.full((len(asked), depth), -np.inf, np.float32)
+    empty = np.full((len(queries), depth), -1), np.full((len(queries), depth), -np.inf, np.float32)
     anywhere = abroad = empty
     height, start = max(1, BLOCK_VALUES // pool.shape[1]), 0
-    for told_in, stop in parts:
+    for part_language, stop in parts:
         mean = pool[start:stop].mean(axis=0) if centre else 0.0
         for first in range(start, stop, height):
             block = vectors(np.asarray(pool[first : min(first + height, stop)]) - mean, False)
-            rows, cosines = nearest(asked, block, depth)
+            rows, cosines = nearest(queries, block, depth)
             anywhere = _merged(anywhere, (rows + first, cosines))
-            if told_in != language:
+            if part_language != language:
                 abroad = _merged(abroad, (rows + first, cosines))
         start = stop
     return anywhere, abroad

@@ -37,7 +37,7 @@ CHUNK = 4096  # texts, or vectors, handled at a time
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
 Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
-Found = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
+LanguageResult = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
 
 
 class Pooler:
@@ -72,7 +72,7 @@ def retrieve(
     checkpoint: Path,
     study: Study,
     tuned: bool = False,
-) -> Iterator[Found]:
+) -> Iterator[LanguageResult]:
     """Language by language: per-example statistics and predictions (language, id, prediction) of a retrieval target at
     the main layer, and the scores of every layer asked for (language, layer, metric, score in percent), of a parallel
     set with how well the two sides are aligned. ``tuned``: see :class:`Pooler`.
@@ -107,11 +107,16 @@ def retrieve(
                     sides += [pooler.states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
                 score = partial(_mined, sets, language)
             for number, layer in enumerate(pooler.layers):
-                found_stats, found = score(*(vectors(side[number], pooler.settings.centre) for side in sides))
+                layer_stats, layer_predictions = score(
+                    *(vectors(side[number], pooler.settings.centre) for side in sides)
+                )
                 aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
-                curve.append(layer_scores(found_stats, layer, aligned))
+                curve.append(layer_scores(layer_stats, layer, aligned))
                 if number == 0:  # the main layer
-                    stats, predictions = found_stats, found.assign(language=language)[["language", "id", "prediction"]]
+                    stats, predictions = (
+                        layer_stats,
+                        layer_predictions.assign(language=language)[["language", "id", "prediction"]],
+                    )
             bar.to(bar.done + 1)
             yield stats, predictions, pd.concat(curve, ignore_index=True)
 
@@ -128,27 +133,27 @@ def _search(ids: list[str], language: str, queries: np.ndarray, candidates: np.n
     the foreign one is found; ``reverse_accuracy`` is that of asking the other way round. Recall among the first
     1, 5, 10 and 20 beside it (recall@1 is accuracy)."""
     ranked = nearest(queries, candidates, metrics.CUTOFFS[-1])[0]
-    found, reverse = ranked[:, 0].tolist(), nearest(candidates, queries)[0][:, 0].tolist()
+    hits, reverse = ranked[:, 0].tolist(), nearest(candidates, queries)[0][:, 0].tolist()
     gold = range(len(ids))
-    there = metrics.classification(ids, gold, found, language)
-    back = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
+    forward = metrics.classification(ids, gold, hits, language)
+    backward = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
     recall = metrics.ranking(ids, [[row] for row in gold], ranked.tolist(), language)
     recall = recall[recall["metric"] != "map@20"]
-    predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in found]})
-    return pd.concat([there, back, recall], ignore_index=True), predictions
+    predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in hits]})
+    return pd.concat([forward, backward, recall], ignore_index=True), predictions
 
 
 def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
     """Statistics and predictions of the first of ``sets``, the threshold tuned on the last; ``sides`` are the
     foreign and source-language vectors of each."""
-    mined = [part.candidates(*sides[2 * place : 2 * place + 2]) for place, part in enumerate(sets)]
+    mined = [part.candidates(*sides[2 * number : 2 * number + 2]) for number, part in enumerate(sets)]
     threshold = best_threshold(mined[-1], sets[-1].gold)
     pairs = {foreign: home for margin, foreign, home in mined[0] if margin >= threshold}
     gold = sets[0].gold
-    found = [pairs.get(example, "") for example in gold]
-    predicted = [[pair] if pair else [] for pair in found]
+    mined_ids = [pairs.get(example, "") for example in gold]
+    predicted = [[pair] if pair else [] for pair in mined_ids]
     stats = metrics.mining(list(gold), list(gold.values()), predicted, language)
-    return stats, pd.DataFrame({"id": list(gold), "prediction": found})
+    return stats, pd.DataFrame({"id": list(gold), "prediction": mined_ids})
 
 
 @torch.no_grad()
@@ -170,16 +175,16 @@ def embed(
     are no numbers.
     """
     with Spill() as encoded:
-        places = array("q", _encode(texts, tokenizer, max_length, encoded))  # of each text among the different ones
+        indices = array("q", _encode(texts, tokenizer, max_length, encoded))  # of each text among the different ones
         pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
         with Progress("encoding", len(encoded), "texts") as bar:
             _pool(model, encoded, pooled, layers, settings, batch_tokens, tokenizer.pad_token_id, bar)
-    if len(encoded) == len(places):
+    if len(encoded) == len(indices):
         return pooled
-    spread = _mapped((len(layers), len(places), model.config.hidden_size))
+    spread = _mapped((len(layers), len(indices), model.config.hidden_size))
     for layer, vectors in zip(spread, pooled, strict=True):
-        for start in range(0, len(places), CHUNK):
-            layer[start : start + CHUNK] = vectors[places[start : start + CHUNK]]
+        for start in range(0, len(indices), CHUNK):
+            layer[start : start + CHUNK] = vectors[indices[start : start + CHUNK]]
     return spread
 
 
@@ -198,14 +203,14 @@ def _encode(
     while chunk := list(islice(texts, CHUNK)):
         names = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in chunk]
         known.executemany("INSERT OR IGNORE INTO texts (name) VALUES (?)", zip(names))
-        asked = "SELECT place - 1 FROM texts WHERE name = ?"
-        places = [known.execute(asked, [name]).fetchone()[0] for name in names]
-        if new := {place: text for place, text in zip(places, chunk, strict=True) if place >= len(encoded)}:
+        query = "SELECT place - 1 FROM texts WHERE name = ?"
+        indices = [known.execute(query, [name]).fetchone()[0] for name in names]
+        if new := {index: text for index, text in zip(indices, chunk, strict=True) if index >= len(encoded)}:
             options = {"truncation": True, "max_length": max_length, "return_special_tokens_mask": True}
             batch = tokenizer(list(new.values()), **options)
-            for place, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
-                encoded.add((place, ids, special), (0, -len(ids)))
-        yield from places
+            for index, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
+                encoded.add((index, ids, special), (0, -len(ids)))
+        yield from indices
     known.close()
 
 
@@ -222,22 +227,22 @@ def _pool(
     """Fill ``pooled`` (layers, texts, width) from tokenized texts (place, ids, special)."""
     queue = encoded.sorted()
     for first in queue:
-        found = [first, *islice(queue, max(1, batch_tokens // len(first[1])) - 1)]
-        rows = [place for place, _, _ in found]
-        batch = collate([{"input_ids": ids} for _, ids, _ in found], padding)
+        batch_rows = [first, *islice(queue, max(1, batch_tokens // len(first[1])) - 1)]
+        rows = [index for index, _, _ in batch_rows]
+        batch = collate([{"input_ids": ids} for _, ids, _ in batch_rows], padding)
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
         states = model(**batch, output_hidden_states=True).hidden_states
         own = [
             [1] * len(special) if settings.special_tokens or all(special) else [1 - s for s in special]
-            for _, _, special in found
+            for _, _, special in batch_rows
         ]
         mask = pad_sequence([torch.tensor(row) for row in own], batch_first=True).unsqueeze(-1).to(model.device)
-        for place, layer in enumerate(layers):
+        for index, layer in enumerate(layers):
             state = states[layer].float()
             vectors = state[:, 0] if settings.pooling == "cls" else (state * mask).sum(1) / mask.sum(1)
             if not torch.isfinite(vectors).all():
                 raise ValueError("the encoder's states are not finite numbers: its training diverged")
-            pooled[place, rows] = vectors.cpu().numpy()
+            pooled[index, rows] = vectors.cpu().numpy()
         bar.to(bar.done + len(rows))
 
 
@@ -264,10 +269,10 @@ def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> tuple[np
     height = max(1, BLOCK_CELLS // len(candidates))
     for start in range(0, len(queries), height):
         block = torch.from_numpy(queries[start : start + height]).to(device) @ columns
-        for place in range(k):  # as many passes as neighbours: k is small, and partitioning is far slower
+        for rank in range(k):  # as many passes as neighbours: k is small, and partitioning is far slower
             values, best = block.max(dim=1)
-            index[start : start + height, place] = best.cpu().numpy()
-            cosines[start : start + height, place] = values.cpu().numpy()
+            index[start : start + height, rank] = best.cpu().numpy()
+            cosines[start : start + height, rank] = values.cpu().numpy()
             block.scatter_(1, best.unsqueeze(1), -torch.inf)
     return index, cosines
 
@@ -291,8 +296,8 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     ]
     margins, rows, columns = np.concatenate(proposed).T
     kept, used_foreign, used_source = [], set(), set()
-    for place in np.argsort(-margins, kind="stable"):
-        margin, left, right = float(margins[place]), int(rows[place]), int(columns[place])
+    for candidate in np.argsort(-margins, kind="stable"):
+        margin, left, right = float(margins[candidate]), int(rows[candidate]), int(columns[candidate])
         if left not in used_foreign and right not in used_source:
             used_foreign.add(left)
             used_source.add(right)

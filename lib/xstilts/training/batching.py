@@ -35,8 +35,8 @@ class Examples(Dataset):
         return sum(len(item.features) for item in self.sets)
 
     def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, int, Feature]:
-        number, row, place = key
-        return number, place, self.sets[number].features[row]
+        number, row, batch_number = key
+        return number, batch_number, self.sets[number].features[row]
 
 
 class Batches(Sampler):
@@ -67,8 +67,8 @@ class Batches(Sampler):
         for step in range(self.steps):
             due = int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
             number = self.text if due and self.text is not None else int(rng.choice(self.tasks, p=self.shares))
-            for place in range(step * self.accumulate, (step + 1) * self.accumulate):
-                yield [(number, row, place) for row in next(streams[number])]
+            for batch_number in range(step * self.accumulate, (step + 1) * self.accumulate):
+                yield [(number, row, batch_number) for row in next(streams[number])]
 
     def _stream(self, item: TrainingSet, rng: np.random.Generator) -> Iterator[list[int]]:
         sizes = [size(feature) for feature in item.features]

@@ -63,7 +63,7 @@ class Saves:
 
     def __enter__(self) -> "Saves":
         if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
-            self.before = signal.signal(signal.SIGTERM, self._asked_to_stop)
+            self.before = signal.signal(signal.SIGTERM, self._request_stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -72,7 +72,7 @@ class Saves:
         if self.stop and kind is None:  # it came when there was no step left to end
             signal.raise_signal(signal.SIGTERM)
 
-    def _asked_to_stop(self, *_: object) -> None:
+    def _request_stop(self, *_: object) -> None:
         self.stop = True
 
     def due(self) -> bool:
@@ -80,33 +80,35 @@ class Saves:
 
     def last(self) -> Path | None:
         """The newest whole checkpoint of this training; all else in the folder is removed."""
-        found = sorted(self.folder.glob("resume-*"), key=lambda place: -int(place.name.partition("-")[2]))
-        last = next(filter(self._whole, found), None)
+        checkpoints = sorted(
+            self.folder.glob("resume-*"), key=lambda checkpoint: -int(checkpoint.name.partition("-")[2])
+        )
+        last = next(filter(self._whole, checkpoints), None)
         for other in self.folder.glob("*"):
             if other != last:
                 shutil.rmtree(other, ignore_errors=True)
         return last
 
-    def _whole(self, place: Path) -> bool:
+    def _whole(self, checkpoint: Path) -> bool:
         try:
-            return read_record(place / MARKER) == self._marker(place)
+            return read_record(checkpoint / MARKER) == self._marker(checkpoint)
         except ValueError:  # the marker itself is cut off
             return False
 
-    def _marker(self, place: Path) -> dict:
-        files = sorted(path for path in place.rglob("*") if path.is_file() and path.name != MARKER)
-        sizes = {str(path.relative_to(place)): path.stat().st_size for path in files}
+    def _marker(self, checkpoint: Path) -> dict:
+        files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
+        sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}
         return {"fingerprint": self.fingerprint, "sizes": sizes}
 
     @contextmanager
     def written(self, step: int) -> Iterator[Path]:
         """A folder to write the checkpoint of ``step`` into; when it is whole, those before it go."""
-        place = self.folder / f"resume-{step}"
-        with written_whole(place) as aside:
+        checkpoint = self.folder / f"resume-{step}"
+        with written_whole(checkpoint) as aside:
             yield aside
             write_record(aside / MARKER, self._marker(aside))
         for other in self.folder.glob("resume-*"):
-            if other != place:
+            if other != checkpoint:
                 shutil.rmtree(other, ignore_errors=True)
         self.saved = time.monotonic()
 

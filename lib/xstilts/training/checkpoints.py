@@ -48,9 +48,9 @@ def locate(study: Study) -> Path | str:
     pickles = sorted(name for name in _parts(folder) if Path(name).suffix in PICKLES)
     if pickles or not list(folder.glob("*.safetensors")):
         pickles = pickles or sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-        found = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
+        content = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
         raise UserError(
-            f"{_key(study)}: {folder} holds {found}; expected model.safetensors: where the weights are trusted, load "
+            f"{_key(study)}: {folder} holds {content}; expected model.safetensors: where the weights are trusted, load "
             "them and save them again with save_pretrained"
         )
     if not any(list(folder.glob(pattern)) for pattern in TOKENIZERS):
@@ -72,8 +72,8 @@ def _parts(folder: Path) -> set[str]:
 def identity(study: Study) -> list:
     """What tells a checkpoint folder from another: names, sizes and hashes of both ends of its files. The hub's
     are known by name and revision."""
-    where = locate(study)
-    return [] if isinstance(where, str) else [_ends(path) for path in sorted(where.iterdir()) if path.is_file()]
+    location = locate(study)
+    return [] if isinstance(location, str) else [_ends(path) for path in sorted(location.iterdir()) if path.is_file()]
 
 
 def _ends(path: Path) -> tuple[str, int, str]:
@@ -93,20 +93,20 @@ def fetch(study: Study, folder: Path) -> dict:
     """
     import transformers
 
-    where = locate(study)
+    location = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     try:
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-            where,
+            location,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             dtype="float32",
             **options,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:  # damaged files end in errors of every sort
-        if isinstance(where, str) and "safetensors" in str(error):
+        if isinstance(location, str) and "safetensors" in str(error):
             raise UserError(
                 f"{_key(study)}: the hub has no model.safetensors of it, and no other weights are read; where its own "
                 "are trusted, load them, save them again with save_pretrained and name that folder"
@@ -127,9 +127,9 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
     must the head's where a run needs it; some checkpoints that were pretrained otherwise (mDeBERTa-v3) have none."""
     import torch
 
-    for name, found, expected in sorted(loaded["mismatched_keys"]):
+    for name, shape, expected in sorted(loaded["mismatched_keys"]):
         raise UserError(
-            f"{_key(study)}: not a masked-LM checkpoint that loads: {name} has the shape {tuple(found)}, its "
+            f"{_key(study)}: not a masked-LM checkpoint that loads: {name} has the shape {tuple(shape)}, its "
             f"config.json asks for {tuple(expected)}; expected the two of one checkpoint: fetch it anew"
         )
     encoder = f"{model.base_model_prefix}."

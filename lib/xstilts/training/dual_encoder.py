@@ -59,9 +59,11 @@ class DualEncoder(torch.nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
         queries, candidates = (self._vectors(input_ids[:, side], attention_mask[:, side]) for side in (0, 1))
         logits = SCALE * queries @ candidates.T
-        told = input_ids[:, 1]
-        same = (told[:, None] == told[None]).all(-1) & ~torch.eye(len(told), dtype=torch.bool, device=told.device)
-        own = torch.arange(len(told), device=told.device)
+        candidate_ids = input_ids[:, 1]
+        same = (candidate_ids[:, None] == candidate_ids[None]).all(-1) & ~torch.eye(
+            len(candidate_ids), dtype=torch.bool, device=candidate_ids.device
+        )
+        own = torch.arange(len(candidate_ids), device=candidate_ids.device)
         return {"loss": torch.nn.functional.cross_entropy(logits.masked_fill(same, -torch.inf), own)}
 
     def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -74,15 +76,15 @@ class DualEncoder(torch.nn.Module):
 
 def features(task: Task, dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", longest: int) -> list[Feature]:
     """A query and its candidate as the two rows of ``input_ids``; at most ``longest`` tokens each."""
-    found = pairs(task, dataset)
-    sides = zip(*((query, candidate) for _, query, candidate in found), strict=True)
+    triples = pairs(task, dataset)
+    sides = zip(*((query, candidate) for _, query, candidate in triples), strict=True)
     encoded = [
         tokenizer(list(texts), truncation=True, max_length=min(length, longest))["input_ids"]
         for texts, length in zip(sides, LENGTHS[task.kind], strict=True)
     ]
     return [
         {"input_ids": [query, candidate], "example": row}
-        for (row, _, _), query, candidate in zip(found, *encoded, strict=True)
+        for (row, _, _), query, candidate in zip(triples, *encoded, strict=True)
     ]
 
 
@@ -100,8 +102,8 @@ def pairs(task: Task, dataset: Dataset) -> list[tuple[int, str, str]]:
     ]
 
 
-def sentence_at(context: str, place: int) -> str:
+def sentence_at(context: str, offset: int) -> str:
     """The sentence of a passage that holds the character at ``place``."""
     ends = [match.end() for match in SENTENCE.finditer(context)]
-    begin = max((end for end in ends if end <= place), default=0)
-    return context[begin : min((end for end in ends if end > place), default=len(context))].strip()
+    begin = max((end for end in ends if end <= offset), default=0)
+    return context[begin : min((end for end in ends if end > offset), default=len(context))].strip()

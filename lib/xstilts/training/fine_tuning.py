@@ -114,12 +114,12 @@ class MixtureTrainer(Trainer):
         return loader if self.args.world_size > 1 else self.accelerator.prepare(loader)
 
     def _collate(self, items: list[tuple[int, int, Feature]]) -> dict:
-        number, place, _ = items[0]
+        number, batch_number, _ = items[0]
         batch = collate([feature for _, _, feature in items], self.tokenizer.pad_token_id)
         self.tokens.append(int(batch["attention_mask"].sum()))
         chosen = self.batches.sets[number]
         if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
-            generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + place)
+            generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + batch_number)
             batch = mask_tokens(batch, self.tokenizer, self.mlm_probability, generator)
         if self.args.world_size > 1:
             batch = part(batch, self.args.process_index, self.args.world_size)
@@ -162,8 +162,8 @@ class MixtureTrainer(Trainer):
             or (self.control.should_training_stop and step < self.batches.steps)
         ):
             return
-        asked = torch.tensor([self.saves.due(), self.saves.stop], dtype=torch.int32, device=self.args.device)
-        due, stop = self.accelerator.reduce(asked).tolist() if self.args.world_size > 1 else asked.tolist()
+        flags = torch.tensor([self.saves.due(), self.saves.stop], dtype=torch.int32, device=self.args.device)
+        due, stop = self.accelerator.reduce(flags).tolist() if self.args.world_size > 1 else flags.tolist()
         if due:
             self._save_whole(step)
         if stop:
@@ -189,18 +189,18 @@ class MixtureTrainer(Trainer):
             self.accelerator.wait_for_everyone()
         self.saved_step = step
 
-    def resume(self, place: Path) -> None:
+    def resume(self, checkpoint: Path) -> None:
         """Train on from a checkpoint."""
-        (inside,) = place.glob("checkpoint-*")
-        self.resumed = torch.load(place / MORE, "cpu", weights_only=True)
+        (inside,) = checkpoint.glob("checkpoint-*")
+        self.resumed = torch.load(checkpoint / MORE, "cpu", weights_only=True)
         self.saved_step = int(inside.name.partition("-")[2])
         self.tokens = self.resumed["tokens"][: self.saved_step * self.batches.accumulate]
-        if (place / BEST).is_file():
+        if (checkpoint / BEST).is_file():
             best = TrainerState.load_from_json(str(inside / "trainer_state.json")).best_global_step
             self.resumed["best"] = str(Path(self.args.output_dir) / f"checkpoint-{best}")
             if self.args.should_save:
                 Path(self.resumed["best"]).mkdir(exist_ok=True)
-                link(place / BEST, Path(self.resumed["best"]) / WEIGHTS)
+                link(checkpoint / BEST, Path(self.resumed["best"]) / WEIGHTS)
             self.accelerator.wait_for_everyone()
         self.train(resume_from_checkpoint=str(inside))
 

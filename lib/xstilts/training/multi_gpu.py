@@ -52,24 +52,24 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         "--module", "xstilts.training.multi_gpu", str(study.path), run.name, tuning,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    place = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
-    environment |= {PLACE: str(place), LOG: ""}
+    progress_file = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
+    environment |= {PLACE: str(progress_file), LOG: ""}
     if not torch.cuda.is_available():
         environment |= {"ACCELERATE_USE_CPU": "true"}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         try:
             with Progress(f"{run.name} in {count} processes", 1, "part") as bar:
                 while process.poll() is None:
                     time.sleep(0.2)
-                    bar.follow(place)
+                    bar.follow(progress_file)
         finally:
             signal.signal(signal.SIGTERM, before)
             if process.poll() is None:  # the cell was interrupted
                 _end(process)
-        said.seek(0)
-        lines = said.read().splitlines()
+        output.seek(0)
+        lines = output.read().splitlines()
     if process.returncode:
         why = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
         if why:
@@ -82,14 +82,14 @@ def _end(process: subprocess.Popen) -> None:
     launcher = psutil.Process(process.pid)
     family = [*launcher.children(recursive=True), launcher]
     try:
-        for one in family:
+        for process_to_end in family:
             with suppress(psutil.NoSuchProcess):
-                one.terminate()
+                process_to_end.terminate()
         psutil.wait_procs(family, GRACE)
     finally:  # at once, where the cell is interrupted once more
-        for one in family:
+        for process_to_end in family:
             with suppress(psutil.NoSuchProcess):
-                one.kill()
+                process_to_end.kill()
         psutil.wait_procs(family, 1)
 
 

@@ -207,8 +207,8 @@ def train(
                 step += 1
                 continue
             hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
-            where = torch.from_numpy(chosen)
-            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), torch.from_numpy(batch)[where])
+            masked = torch.from_numpy(chosen)
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[masked]), torch.from_numpy(batch)[masked])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
