@@ -25,7 +25,7 @@ from datasets import Dataset, concatenate_datasets
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics
 from xstilts.evaluation.prediction import database
-from xstilts.evaluation.retrieval import CHUNK, Found, Pooler, layer_scores, nearest, vectors
+from xstilts.evaluation.retrieval import CHUNK, LanguageResult, Pooler, layer_scores, nearest, vectors
 from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.target_runs import pool_languages
@@ -46,7 +46,7 @@ def rank(
     checkpoint: Path,
     study: Study,
     tuned: bool = False,
-) -> Iterator[Found]:
+) -> Iterator[LanguageResult]:
     """As :func:`.retrieval.retrieve`, for a ranking task; a prediction is the first 20 ids, with blanks between.
 
     The pool and the queries of all languages go through the encoder once, and their vectors to files; then those of
