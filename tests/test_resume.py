@@ -54,6 +54,7 @@ OWNERS = {
     "resuming": resuming,
     "training": fine_tuning.MixtureTrainer,
     "phases": phases,
+    "study_training": phases.Training,
     "parquet": ParquetWriter,
 }
 
@@ -130,7 +131,7 @@ POINTS = [  # call, how often, signal, the step that the next process goes on af
     ("training.training_step", 5, KILL, f"intermediate/{NAME}/seed1", 2),  # two batches a step
     ("training.evaluate", 1, KILL, f"intermediate/{NAME}/seed1", 2),
     ("training.save_model", 3, TERM, f"intermediate/{NAME}/seed1", 5),  # as step 4 is saved
-    ("phases._dev_scores", 7, KILL, f"intermediate/{NAME}/seed1", 10),
+    ("study_training._predict", 7, KILL, f"intermediate/{NAME}/seed1", 10),
     ("training.training_step", 4, KILL, "targets", 3),
     ("training.training_step", 2, TERM, "targets", 5),
     ("phases.predict", 1, KILL, "", 0),

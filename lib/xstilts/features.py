@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from datasets import Dataset
 
@@ -231,6 +232,42 @@ def encode_text(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", max_
     """Features for masked LM; masks are drawn when a batch is made."""
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return [{"input_ids": row, "example": index} for index, row in enumerate(ids)]
+
+
+def token_table(
+    task: Task, row: dict, feature: Feature, tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The tokens of an encoded example (of choices: of the first) for a reader: token, id, characters ("start:end" in
+    the text, of a tagging in the word), text (these characters) and, of taggings and spans, label. Without characters
+    and text where the example was cut or split."""
+    ids = feature["input_ids"][0] if task.kind == "choice" else feature["input_ids"]
+    words = task.kind == "tagging"
+    texts: tuple[Any, ...]
+    if words:
+        texts = (row["tokens"],)
+    elif task.kind == "span":
+        texts = (row["question"], row["context"])
+    elif task.kind == "choice":
+        texts = (f"{row['context']} {row['question']}".strip(), row["choices"][0])
+    else:
+        texts = (row["text_a"], row["text_b"] or None)
+    batch = tokenizer(*texts, is_split_into_words=words, return_offsets_mapping=True, verbose=False)
+    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(ids), "id": ids})
+    if batch["input_ids"] == ids:
+        characters, pieces = [], []
+        for part, word, (start, end) in zip(
+            batch.sequence_ids(), batch.word_ids(), batch["offset_mapping"], strict=True
+        ):
+            text = "" if part is None else texts[0][word] if words else texts[part]
+            characters.append(f"{start}:{end}" if text else "")
+            pieces.append(text[start:end])
+        table = table.assign(characters=characters, text=pieces)
+    if words:
+        table["label"] = ["" if label == IGNORED else labels[label] for label in feature["labels"]]
+    elif task.kind == "span":
+        answer = range(feature["start_positions"], feature["end_positions"] + 1)
+        table["label"] = ["answer" if position in answer else "" for position in table.index]
+    return table
 
 
 def size(feature: Feature) -> tuple[int, int]:
