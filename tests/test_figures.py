@@ -105,6 +105,16 @@ def test_heatmap_cells_say_and_show_the_table():
         assert text in figure.get_label()
 
 
+def test_a_target_of_the_users_own_stands_before_the_averages():
+    own = {("none", "mine"): (50, 40, 60), ("mnli", "mine"): (1, -1, 3)}
+    assert labels(plots.transfer_heatmap(cells(own | NUMBERS)).axes[0].xaxis) == [
+        "XNLI",
+        "Tatoeba",
+        "mine",
+        "all targets",
+    ]
+
+
 def test_heatmap_colours_are_centred_on_zero_and_symmetric():
     meshes = plots.transfer_heatmap(cells(NUMBERS)).axes[0].collections
     (gains,) = [mesh for mesh in meshes if mesh.norm.vmin < 0]

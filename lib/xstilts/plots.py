@@ -123,8 +123,9 @@ def transfer_heatmap(table: pd.DataFrame, language: str = MEAN) -> Figure:
     over targets last), from the rows of ``results.estimates`` in ``language`` (``MEAN`` or ``ZERO_SHOT``)."""
     over = {MEAN: "mean over all languages", ZERO_SHOT: "mean over the languages other than the source"}[language]
     rows = table[(table["language"] == language) & (table["intermediate"].eq(NONE) == table["quantity"].eq("score"))]
-    order = [*GROUPS, MACRO, MACRO_TRAINED]
-    keys = {name: order.index(TASKS[name].kind if name in TASKS else name) for name in rows["target"].unique()}
+    order = {name: number for number, name in enumerate([*GROUPS, "", MACRO, MACRO_TRAINED])}  # "": the user's own
+    kinds = {name: TASKS[name].kind if name in TASKS else "" for name in rows["target"].unique()}
+    keys = {name: order.get(name, order[kind]) for name, kind in kinds.items()}
     rows = rows.sort_values("target", key=lambda names: names.map(keys), kind="stable")
     rows = rows.assign(
         run=rows["intermediate"].replace(NONE, "none (score)"), column=rows["target"].map(title), panel="Gain over none"
@@ -379,7 +380,7 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
 
 def distance_points(table: pd.DataFrame, languages: pd.DataFrame) -> pd.DataFrame:
     """Zero-shot scores of ``none`` in languages of known distance, each with its distance and family."""
-    rows = table[(table["intermediate"] == NONE) & table["target"].isin(TASKS)]
+    rows = table[(table["intermediate"] == NONE) & ~table["target"].isin(LABELS)]
     rows = rows.join(languages[["distance", "family"]], on="language").query("distance > 0")
     return rows[["target", "language", "family", "distance", "value", "low", "high", "seeds"]]
 

@@ -216,7 +216,7 @@ def setting(study: Study, source: Source, stats: pd.DataFrame) -> Setting:
     """The setting of a study; ``stats``: its statistics, as ``results.read_stats`` gives them."""
     if study.source == "micro":
         return Setting(constructed=True)
-    tasks = [get(target) for target in study.targets]
+    tasks = [study.task(target) for target in study.targets]
     splits = {task.name: evaluation_split(source, task) for task in tasks}
     examples = stats.groupby(["target", "language"], observed=True)["id"].nunique().to_dict()
     training, runs = {}, {}
@@ -234,7 +234,7 @@ def setting(study: Study, source: Source, stats: pd.DataFrame) -> Setting:
             training[task.name] = f"trained on part of {trained}"
     for name in study.intermediate:
         without = study.absent if name.startswith(MULTI) else ()
-        cut = [task for task in parse_run(name).tasks if task in without or _cut(study, task)]
+        cut = [task for task in parse_run(name, study.tasks).tasks if task in without or _cut(study, task)]
         if cut or study.phase("intermediate", name).examples:
             runs[name] = f"{name} trained on part of {', '.join(cut) or 'its sets'}"
     how = study.retrieval
@@ -286,7 +286,8 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
     if setting.constructed:
         return "constructed languages"
     if row.target in MEMBERS:
-        averaged = {name for name in setting.splits if row.target == MACRO or get(name).kind not in RETRIEVAL_KINDS}
+        retrieval = {name for name in XTREME if get(name).kind in RETRIEVAL_KINDS}
+        averaged = set(setting.splits) - (retrieval if row.target == MACRO_TRAINED else set())
         if averaged != MEMBERS[row.target]:
             return "averages other targets"
     for target in MEMBERS.get(row.target, (row.target,)):
