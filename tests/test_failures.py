@@ -66,7 +66,7 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert set(lines) == {"intermediate/mnli/seed1", "targets/none/xnli/seed1"}, said
     assert "training diverged: the loss is" in lines["intermediate/mnli/seed1"]
     assert "learning rate 1e+30" in lines["intermediate/mnli/seed1"]
-    assert f"{places['qac']}: not a folder, and the place of a kept set" in lines["targets/none/xnli/seed1"]
+    assert f"{places['qac']}: a file, where a folder with a cached dataset belongs" in lines["targets/none/xnli/seed1"]
     log = (Run("targets", 1, "none", "xnli").folder(here) / "log.txt").read_text()
     assert f"{places['qab']}: this cached dataset cannot be read" in log and "made again" in log
     assert len(source.load(get("xnli"), "test", "qab")) == small.SIZES["test"]
