@@ -7,11 +7,12 @@ from scipy.sparse import hstack
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from microworld.examples import EXAMPLES, RETRIEVAL
 from microworld.grammar import Say
 from microworld.settings import LANGUAGE_CODES, MicroSettings, Sizes
 from microworld.world import split_of
 from xstilts.errors import UserError
-from xstilts.sources.micro import EXAMPLES, RETRIEVAL, MicroSource
+from xstilts.sources.micro import MicroSource
 from xstilts.tasks import UPOS, WIKIANN, get
 
 SIZES = Sizes(train=2400, dev=480, test=90)
@@ -123,7 +124,7 @@ def test_passages_have_three_to_five_sentences(source):
 def test_tydiqa_questions_share_at_most_the_asked_words_with_the_passage(source):
     """No content word of the sentence that answers comes back, save function words."""
     overlap = {}
-    function = {source.world.words["qaa"][word] for word in ("the", "some", "to", "in", "at", "by", "not")}
+    function = {source.examples.world.words["qaa"][word] for word in ("the", "some", "to", "in", "at", "by", "not")}
     for name in ("xquad", "tydiqa"):
         data = columns(source, name, "dev")
         shared = [
@@ -145,7 +146,10 @@ def test_languages_are_parallel(source, name):
     assert ours["id"] == other["id"]
     for gold in ("label", "tags", "is_impossible"):
         assert ours.get(gold) == other.get(gold)
-    translate = {form: source.world.words["qaf"][concept] for concept, form in source.world.words["qaa"].items()}
+    translate = {
+        form: source.examples.world.words["qaf"][concept]
+        for concept, form in source.examples.world.words["qaa"].items()
+    }
 
     def translated(text):
         out = []
@@ -199,7 +203,7 @@ def test_fingerprints_tell_settings_tasks_and_splits_apart(source):
 def test_examples_are_built_on_events_of_their_split(source, name, split):
     """Which events a split may use is decided by their content, so none is both trained on and tested."""
     field = {"classification": "text_b", "choice": "context", "tagging": "tokens", "span": "context"}[get(name).kind]
-    for _, plan in source.plans(name, get(name).kind, split)[:200]:
+    for _, plan in source.examples.plans(name, get(name).kind, split)[:200]:
         clauses = [part.clause for part in plan[field] if isinstance(part, Say)]
         if name == "qqp":  # the other question of an unlike pair may be changed
             clauses = [part.clause for part in plan["text_a"]]

@@ -247,7 +247,7 @@ def test_micro_sets_are_parallel_and_their_sizes_known(micro):
 
 
 def test_every_micro_query_has_its_answers_and_no_other(micro):
-    plans = _passages(micro.world, 30)
+    plans = _passages(micro.examples.world, 30)
     for number, plan in enumerate(plans):
         asked = plan["question"][0]
         right = [
@@ -260,7 +260,7 @@ def test_every_micro_query_has_its_answers_and_no_other(micro):
     pools = [micro.load(get("lareqa"), "pool", code) for code in LANGUAGE_CODES]
     assert len({identity for pool in pools for identity in pool["id"]}) == 8 * 90
     assert all(sum(map(bool, pool["keys"])) == 30 for pool in pools)
-    people = _people(micro.world, "test", 200)  # more than there are names
+    people = _people(micro.examples.world, "test", 200)  # more than there are names
     for one in people:
         told = one["told"].clause
         fit = [other for other in people if other["person"] == one["person"] and told.object in other.values()]

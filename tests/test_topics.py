@@ -43,15 +43,15 @@ def test_each_task_tells_of_its_topic_alone(source, task, topic, split):
     foreign = {
         verb for name, kinds in TOPICS.items() if name != topic for kind in kinds for verb in concepts.VERBS[kind]
     }
-    nouns = {source.world.words["qaa"][noun] for noun in concepts.CONVERSIONS.values()}  # written as verbs are
-    assert not words & ({source.world.words["qaa"][verb] for verb in foreign} - nouns)
+    nouns = {source.examples.world.words["qaa"][noun] for noun in concepts.CONVERSIONS.values()}  # written as verbs are
+    assert not words & ({source.examples.world.words["qaa"][verb] for verb in foreign} - nouns)
     assert list(source.topics(get(task), split)) == rows["id"][:]
 
 
 @pytest.mark.parametrize("task", ["socialiqa", "piqa"])
 def test_the_right_alternative_is_what_comes_before_or_after(source, task):
     labels = []
-    for _, plan in source.plans(task, "choice", "train"):
+    for _, plan in source.examples.plans(task, "choice", "train"):
         told, relation = plan["context"][0].clause, plan["question"][0]
         table = concepts.PREVIOUS if relation == "cause" else concepts.NEXT
         right, wrong = (plan["choices"][place][0].clause for place in (plan["label"], 1 - plan["label"]))
@@ -63,7 +63,7 @@ def test_the_right_alternative_is_what_comes_before_or_after(source, task):
 
 def test_a_test_item_of_both_topics_has_none(source):
     topics = source.topics(get("xcopa"), "test")
-    for key, plan in source.plans("xcopa", "choice", "test"):
+    for key, plan in source.examples.plans("xcopa", "choice", "test"):
         told = {
             "social" if concepts.VERB_CLASS[clause.verb] in TOPICS["social"] else "physical" for clause in clauses(plan)
         }
@@ -73,7 +73,7 @@ def test_a_test_item_of_both_topics_has_none(source):
 
 def test_no_event_of_a_training_set_is_tested(source):
     def events(task, split):
-        return {plan["context"][0].clause[:6] for _, plan in source.plans(task, "choice", split)}
+        return {plan["context"][0].clause[:6] for _, plan in source.examples.plans(task, "choice", split)}
 
     tested = events("xcopa", "test")
     assert not tested & (events("socialiqa", "train") | events("piqa", "train"))

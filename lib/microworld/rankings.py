@@ -13,7 +13,6 @@ from microworld.grammar import Say, Voice, render
 from microworld.pairs import say
 from microworld.tasks import matches, squad1
 from microworld.world import World
-from xstilts.errors import UserError
 
 SPLITS = {"lareqa": ("test", "pool"), "mewslix": ("train", "test", "pool")}  # LAReQA's training set is squad1's
 SENTENCES = 3  # of a passage
@@ -32,16 +31,16 @@ def size(name: str, split: str, language: str, queries: int, languages: tuple[st
 
 
 def check(name: str, split: str, queries: int) -> None:
-    """UserError for a set larger than the world is."""
+    """ValueError for a set larger than the world is."""
     if name == "mewslix" and split != "train" and queries > MOST_PEOPLE:
-        raise UserError(
+        raise ValueError(
             f"micro.ranking.test: {queries}, and mewslix has {MOST_PEOPLE} people at most: make it smaller or leave "
             "mewslix out"
         )
 
 
 def rows(world: World, name: str, split: str, language: str, queries: int) -> list[dict]:
-    """The rows of a set in one language; see :mod:`xstilts.sources` for their columns."""
+    """The rows of a set in one language; in the columns of a ranking."""
     check(name, split, queries)
     voice = world.voices[language]
     if name == "lareqa":

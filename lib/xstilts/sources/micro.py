@@ -4,296 +4,91 @@ All data of this module are constructed. Results on them say something about the
 transfer between controlled languages; they are not results on XTREME or any natural language.
 """
 
-import random
-from collections.abc import Callable
-from typing import Any
-
-import datasets
 import pandas as pd
+from datasets import Dataset
 
-from microworld import pairs, rankings
-from microworld import tasks as meanings
-from microworld.grammar import LANGUAGES, Say, Token, Voice, render
+from microworld.examples import Examples
+from microworld.grammar import LANGUAGES
 from microworld.settings import MicroSettings
-from microworld.world import World
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError
 from xstilts.io import digest
 from xstilts.sources.base import Source
-from xstilts.tasks import POOL, TRANSLATED, Task
+from xstilts.tasks import TRANSLATED, Task
 
-# task name here -> (the function that makes an example, splits). A target that another task trains
-# has no training split of its own.
-_ALL, _TRAIN, _TEST = ("train", "dev", "test"), ("train", "dev"), ("dev", "test")
-EXAMPLES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
-    "anli": (pairs.anli, _TRAIN),
-    "mnli": (pairs.mnli, _TRAIN),
-    "qqp": (pairs.qqp, _TRAIN),
-    "squad1": (meanings.squad1, _TRAIN),
-    "squad2": (meanings.squad2, _TRAIN),
-    "hellaswag": (meanings.hellaswag, _TRAIN),
-    "ccg": (meanings.ccg, _TRAIN),
-    "cosmosqa": (meanings.cosmosqa, _TRAIN),
-    "csqa": (meanings.csqa, _TRAIN),
-    "copa": (meanings.copa, _TRAIN),
-    "socialiqa": (meanings.socialiqa, _TRAIN),
-    "piqa": (meanings.piqa, _TRAIN),
-    "xnli": (pairs.mnli, _TEST),
-    "pawsx": (pairs.pawsx, _ALL),
-    "udpos": (meanings.udpos, _ALL),
-    "panx": (meanings.panx, _ALL),
-    "xquad": (meanings.squad1, _TEST),
-    "mlqa": (meanings.mlqa, _TEST),
-    "tydiqa": (meanings.tydiqa, _ALL),
-    "xcopa": (meanings.copa, _TEST),
-    "bucc": (meanings.sentence, _TEST),
-    "tatoeba": (meanings.sentence, _TEST),
-}
 # settings that every set depends on; those that only the pretraining text depends on
 WORLD, TEXT = {"languages", "world_seed", "sharpness", "order_freedom"}, {"documents", "source_share", "code_mixing"}
-RETRIEVAL = ("bucc", "tatoeba")
-BUCC_PAIRED = 0.5  # share of the sentences of each side that have a translation on the other
 
 
 class MicroSource(Source):
-    """The generated world. Loading is deterministic from the
-    settings; test sets of all languages are parallel, row by row, with equal ids."""
+    """The generated world."""
 
     def __init__(self, settings: MicroSettings):
-        for code in settings.languages:
-            if code not in LANGUAGES:
-                raise UserError(f'micro.languages: unknown language "{code}"{nearest(code, LANGUAGES)}')
-        if settings.languages[:1] != ("qaa",) or len(set(settings.languages)) != len(settings.languages):
-            raise UserError(f'micro.languages: expected "qaa", then others, each once; got {settings.languages}')
         self.settings = settings
-        self.source_language = settings.languages[0]
-        self.world = World(settings)
-        self._plans: dict[tuple[str, str], list] = {}  # the same for all languages
+        try:
+            self.examples = Examples(settings)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        self.source_language = self.examples.source_language
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Codes that have the split, source language first; retrieval has no source-language set. "mt" is the
         training set in all the others: the world translates without mistakes."""
         if split == TRANSLATED:
             return [code for code in self.languages(task, "train") if code != self.source_language]
-        splits = rankings.SPLITS.get(task.name) or EXAMPLES.get(task.name, ((), ()))[1]
-        if split not in splits:
-            return []
-        others = sorted(self.settings.languages[1:])
-        return others if task.name in RETRIEVAL else [self.source_language, *others]
+        return self.examples.languages(task.name, split)
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         """Nothing to fetch; a ranking may be larger than the world."""
         for task, split, _ in sets:
-            if task.kind == "ranking":
-                rankings.check(task.name, split, self._size(task, split))
+            try:
+                self.examples.check(task.name, task.kind, split)
+            except ValueError as error:
+                raise UserError(str(error)) from None
 
     def size(self, task: Task, split: str, language: str) -> int:
-        """Rows of a set, from the settings alone; a mining set has as many on either side."""
-        size = self._size(task, split)
-        if task.kind == "ranking":
-            return rankings.size(task.name, split, language, size, self.settings.languages)
-        return size * (2 if task.kind == "mining" else 1)
-
-    def _size(self, task: Task, split: str) -> int:
-        """As the settings give it: of a pool, that of the queries."""
-        split = {TRANSLATED: "train", POOL: "test"}.get(split, split)
-        return getattr(getattr(self.settings, task.kind), split)
-
-    def fingerprint(self, task: Task, split: str, language: str) -> str:
-        """Hash of the world and of what is asked for."""
-        size = self._size(task, split)
-        split = "train" if split == TRANSLATED else split
-        return self._hash(WORLD, task.name, split, str(size), language)
-
-    def text_fingerprint(self, seed: int) -> str:
-        """Hash of what :meth:`text` is made from."""
-        return self._hash(WORLD | TEXT, str(seed))
-
-    def _hash(self, fields: set[str], *asked: str) -> str:
-        return digest([self.settings.model_dump(include=fields), *asked])
-
-    def language_table(self) -> pd.DataFrame:
-        """Index language (source first, then by distance); columns name, family, script, distance and
-        its four components cognates, names (shares shared), order, morphology (distances)."""
-        rows = [
-            {
-                "language": code, "name": tongue.name, "family": tongue.family, "script": tongue.script,
-                "distance": tongue.distance, "cognates": tongue.cognates, "names": tongue.names,
-                "order": tongue.order_distance, "morphology": tongue.morphology_distance,
-            }
-            for code, tongue in ((code, LANGUAGES[code]) for code in self.settings.languages)
-        ]  # fmt: skip
-        return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
+        return self.examples.size(task.name, task.kind, _generated(split), language)
 
     def topics(self, task: Task, split: str) -> dict[str, str]:
-        """Of a choice set: id -> "social" or "physical", "" where an example tells of both. Beside the data, not in
-        it: no model sees it. {} for a set of another kind."""
-        if task.kind != "choice":
-            return {}
-        return {key: meanings.topic_of(plan) for key, plan in self.plans(task.name, task.kind, split)}
+        return self.examples.topics(task.name, task.kind, split)
 
-    def text(self, seed: int) -> datasets.Dataset:
-        """Columns id, text, language: the unaligned mixture the encoder is pretrained on."""
-        return datasets.Dataset.from_dict(self.world.text(seed))
-
-    def load(self, task: Task, split: str, language: str) -> datasets.Dataset:
-        """The examples of a task in the canonical columns of its kind."""
+    def load(self, task: Task, split: str, language: str) -> Dataset:
         if language not in self.languages(task, split):
             known = ", ".join(self.languages(task, split)) or "none"
             raise UserError(
                 f'micro: no {split} split of task "{task.name}" in language "{language}"; '
                 f"languages that have it: {known}"
             )
-        split = "train" if split == TRANSLATED else split
-        if task.kind == "ranking":
-            size = self._size(task, split)
-            return datasets.Dataset.from_list(rankings.rows(self.world, task.name, split, language, size))
-        voice, home = self.world.voices[language], self.world.voices[self.source_language]
-        plans = self.plans(task.name, task.kind, split)
-        if task.kind == "parallel":
-            rows = [
-                {"id": key, "query": self._text(home, plan), "candidate": self._text(voice, plan)}
-                for key, plan in plans
-            ]
-        elif task.kind == "mining":
-            rows = self._mining(plans, voice, home)
-        else:
-            build = {"classification": self._classification, "choice": self._choice, "tagging": self._tagging,
-                     "span": self._span}[task.kind]  # fmt: skip
-            rows = [{"id": key, **build(plan, voice, task.name)} for key, plan in plans]
-        return datasets.Dataset.from_list(rows)
+        try:
+            return Dataset.from_list(self.examples.rows(task.name, task.kind, _generated(split), language))
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
-    def plans(self, name: str, kind: str, split: str) -> list[tuple[str, Any]]:
-        """(id, meaning) of every example of a split, the same for all languages."""
-        if (name, split) not in self._plans:
-            self._plans[name, split] = self._make_plans(name, kind, split)
-        return self._plans[name, split]
+    def text(self, seed: int) -> Dataset:
+        return Dataset.from_dict(self.examples.world.text(seed))
 
-    def _make_plans(self, name: str, kind: str, split: str) -> list[tuple[str, Any]]:
-        make = EXAMPLES[name][0]
-        size = getattr(getattr(self.settings, kind), split)
-        rng = random.Random(f"{name} {split} {self.settings.world_seed}")
-        if name not in RETRIEVAL:
-            # shuffled, or neighbours would differ by their balanced labels
-            numbers = list(range(size))
-            rng.shuffle(numbers)
-            plans = [make(self.world, rng, split, n) for n in numbers]
-        else:  # a sentence twice would have two right answers
-            pairs = size
-            if kind == "mining":  # the union of both sides; every other lone sentence is a near miss
-                pairs = round(size * BUCC_PAIRED)
-                size += size - pairs
-            seen: dict[str, list[Say]] = {}
-            home = self.world.voices[self.source_language]
-            while len(seen) < size:
-                if len(seen) >= pairs and rng.random() < 0.5:
-                    parts = meanings.near_miss(self.world, rng, rng.choice(list(seen.values())[:pairs]))
-                else:
-                    parts = make(self.world, rng, split)
-                seen.setdefault(" ".join(sorted(self._text(home, parts).rstrip(".").split())), parts)
-            plans = list(seen.values())
-        return [(f"{name}-{split}-{i}", plan) for i, plan in enumerate(plans)]
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        size = self.examples.settings_size(task.kind, _generated(split))
+        return self._hash(WORLD, task.name, _generated(split), str(size), language)
 
-    def _text(self, voice: Voice, parts: list) -> str:
-        return render(self.world.voice_parts(voice, parts))[0]
+    def text_fingerprint(self, seed: int) -> str:
+        return self._hash(WORLD | TEXT, str(seed))
 
-    def _classification(self, plan: dict, voice: Voice, name: str) -> dict:
-        return {"text_a": self._text(voice, plan["text_a"]), "text_b": self._text(voice, plan["text_b"]),
-                "label": plan["label"]}  # fmt: skip
+    def _hash(self, fields: set[str], *key: str) -> str:
+        return digest([self.settings.model_dump(include=fields), *key])
 
-    def _choice(self, plan: dict, voice: Voice, name: str) -> dict:
-        return {
-            "context": self._text(voice, plan["context"]),
-            "question": self._text(voice, plan["question"]),
-            "choices": [self._text(voice, choice) for choice in plan["choices"]],
-            "label": plan["label"],
-        }
-
-    def _tagging(self, plan: dict, voice: Voice, name: str) -> dict:
-        tokens = self.world.voice_parts(voice, plan["tokens"])
-        if name == "udpos":
-            tags = [token.upos for token in tokens]
-        elif name == "panx":
-            tags = [token.entity for token in tokens]
-        else:
-            tags = supertags(tokens)
-        return {"tokens": [token.text for token in tokens], "tags": tags}
-
-    def _span(self, plan: dict, voice: Voice, name: str) -> dict:
-        sentences = [voice.realize(part) for part in plan["context"]]
-        context, starts = render([token for sentence in sentences for token in sentence])
-        question = self._text(voice, plan["question"])
-        answers: dict[str, list] = {"text": [], "answer_start": []}
-        if plan["told"] is not None:
-            told, slot = plan["told"]
-            first = sum(map(len, sentences[:told]))
-            places = [i for i, token in enumerate(sentences[told]) if token.slot == slot]
-            begin = starts[first + places[0]]
-            last = sentences[told][places[-1]].text
-            end = starts[first + places[-1]] + len(last)
-            # A case suffix is no part of what was asked for, but quoting it is no mistake either.
-            suffix = next((word for word in self._cases(voice) if last.endswith(word)), "")
-            for stop in dict.fromkeys((end - len(suffix), end)):
-                answers["text"].append(context[begin:stop])
-                answers["answer_start"].append(begin)
-        return {"context": context, "question": question, "answers": answers, "is_impossible": plan["told"] is None}
-
-    @staticmethod
-    def _cases(voice: Voice) -> list[str]:
-        return [voice.words[suffix] for suffix in ("-acc", "-dat", "-loc")] if voice.language.case else []
-
-    def _mining(self, plans: list, voice: Voice, home: Voice) -> list[dict]:
-        """Both sides of a comparable corpus: the pairs first, then each side's own sentences, each side
-        shuffled. Half of the latter are near misses: a paired sentence with one word changed."""
-        size = round(len(plans) / (2 - BUCC_PAIRED))  # of each side
-        pairs = round(size * BUCC_PAIRED)
-        alone = size - pairs
-        sides = {"foreign": plans[: pairs + alone], "source": plans[:pairs] + plans[pairs + alone :]}
-        rows = []
-        for side, chosen in sides.items():
-            speaker = voice if side == "foreign" else home
-            names = {"foreign": "f", "source": "s"}
-            across = names["source" if side == "foreign" else "foreign"]
-            block = [
-                {"id": f"{key}-{names[side]}", "text": self._text(speaker, plan), "side": side,
-                 "gold": [f"{key}-{across}"] if n < pairs else []}
-                for n, (key, plan) in enumerate(chosen)
-            ]  # fmt: skip
-            random.Random(f"mining {side}").shuffle(block)
-            rows += block
-        return rows
+    def language_table(self) -> pd.DataFrame:
+        """Index language (source first, then by distance); columns name, family, script, distance and
+        its four components cognates, names (shares shared), order, morphology (distances)."""
+        fields = ("name", "family", "script", "distance", "cognates", "names")
+        columns = dict(zip(fields, fields, strict=True))
+        columns |= {"order": "order_distance", "morphology": "morphology_distance"}
+        rows = [
+            {"language": code, **{column: getattr(LANGUAGES[code], field) for column, field in columns.items()}}
+            for code in self.settings.languages
+        ]
+        return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
 
 
-def supertags(tokens: list[Token]) -> list[str]:
-    """CCG-like categories of the words of one clause. They depend on the sentence: a verb's on which
-    arguments it has and on which side of it, a noun's on its determiner and grammatical form, an
-    adposition's on whether it opens the sentence. Slashes follow the surface order."""
-    at = next(i for i, token in enumerate(tokens) if token.slot == "verb")
-    subject = "object" if tokens[at].form == "passive" else "subject"
-    verb = "S[pass]" if tokens[at].form == "passive" else "S[dcl]"
-    for slot in (subject, *(slot for slot in ("object", "recipient") if slot != subject)):
-        places = [i for i, token in enumerate(tokens) if token.slot == slot]
-        if places:
-            part = "NP" if slot != "recipient" else "PP"
-            if tokens[places[0]].form == "pred" and all(tokens[i].upos == "ADJ" for i in places):
-                part = "AP"
-            verb = f"({verb}{'/' if places[0] > at else chr(92)}{part})"
-    tags = []
-    for i, token in enumerate(tokens):
-        phrase = [t for t in tokens if t.slot == token.slot]
-        determined = any(t.upos in ("DET", "NUM") for t in phrase)
-        if token.slot == "verb":
-            tags.append(verb)
-        elif token.slot == "negation":
-            tags.append("(S\\NP)/(S\\NP)" if i < at else "(S\\NP)\\(S\\NP)")
-        elif token.upos == "PUNCT":
-            tags.append(".")
-        elif token.upos == "ADP":
-            kind = "PP" if token.slot.startswith("recipient") else "S/S" if i in (0, 1) else "S\\S"
-            tags.append(f"({kind}){'/' if i + 1 < len(tokens) and tokens[i + 1].form == token.form else chr(92)}NP")
-        elif token.upos in ("DET", "NUM"):
-            tags.append(f"NP[{token.form}]/N")
-        elif token.upos == "ADJ":
-            tags.append("AP" if len(phrase) == 1 else "N/N" if token is phrase[0] or determined else "N\\N")
-        else:
-            tags.append("N" if determined else f"NP[{token.form}]")
-    return tags
+def _generated(split: str) -> str:
+    """The split as the world knows it: what is translated is the training set."""
+    return "train" if split == TRANSLATED else split
