@@ -105,7 +105,7 @@ def test_an_interrupted_cell_leaves_no_training_behind(tmp_path, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a kernel
     try:
         with pytest.raises(KeyboardInterrupt):
-            processes.launch(load_study(study_file(tmp_path, 2)), Run("intermediate", 1, NAME), 8)
+            processes.launch(load_study(study_file(tmp_path, 2)), "run", tmp_path, 8)
     finally:
         signal.signal(signal.SIGINT, before)
     trainings = [int(number) for number in told.read_text().split()]
@@ -152,4 +152,4 @@ def test_what_cannot_be_parted_is_said_before_anything_starts(tmp_path, monkeypa
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     study = load_study(study_file(tmp_path, 4))
     with pytest.raises(UserError, match=message):
-        processes.launch(study, Run("intermediate", 1, "mnli"), batch)
+        processes.launch(study, "intermediate/mnli/seed1", tmp_path, batch)

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import IO
 
-from xstilts.errors import UserError
+from xstilts.errors import MARK, UserError
 from xstilts.io import lives, lock, read_record, sign
 from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import Study, load_study
 from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
-from xstilts.workflow import DISK, GAPS, MARK, NO_ROOM, Snakemake, of_log, proof, run_notebook
+from xstilts.workflow import DISK, GAPS, NO_ROOM, Snakemake, of_log, proof, run_notebook
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

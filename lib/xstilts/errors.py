@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MARK = "xstilts: "  # begins the line that says what went wrong, of a failed run's log the last
+DIVERGENCE_HINT = "lower the learning rate, warm up longer, or train in fp32 or bf16 (training: in the study's file)"
 LONGEST = 2000  # characters of a message; what it quotes from a file may be a whole document
 
 

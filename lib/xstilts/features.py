@@ -25,6 +25,9 @@ IGNORED = -100  # torch's ignore_index: no loss at this position
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads; the rest of a batch is gold
 MAX_QUESTION = 64  # tokens (official BERT/jiant scripts' max_query_length)
 
+# tokens of a query and of a candidate, by the kind of the training set: train_lareqa.sh and train_mewslix.sh
+PAIR_LENGTHS = {"span": (96, 256), "ranking": (64, 64)}
+
 Feature = dict[str, Any]
 
 

@@ -5,6 +5,7 @@ looks first for finished work with the same fingerprint.
 """
 
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,8 +28,8 @@ from xstilts.io import digest, read_parts, read_record, write_parts, write_recor
 from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from xstilts.settings import PhaseSettings
-from xstilts.sources import Source, left_out
-from xstilts.study import Study
+from xstilts.sources import Source, left_out, open_source
+from xstilts.study import Study, load_study
 from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from xstilts.training import dual_encoder, fine_tuning
@@ -36,7 +37,7 @@ from xstilts.training.batching import TrainingSet
 from xstilts.training.callbacks import Saves
 from xstilts.training.checkpoints import fetch
 from xstilts.training.fine_tuning import HEADS, Development, SharedEncoder, check_precision
-from xstilts.training.multi_gpu import launch, launches
+from xstilts.training.multi_gpu import exit_code, launch, launches
 from xstilts.training.pretraining import pretrain
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Training:
             return None
         if self.changes:
             raise UserError("training.processes: changed settings are tried in one process; set it to 1")
-        launch(self.study, self.run, self.settings.batch_size, self.target_run)
+        launch(self.study, self.run.name, self.run.folder(self.study), self.settings.batch_size, self.target_run)
         return self.finished()
 
     def datasets(self, tokenizer: "PreTrainedTokenizerBase") -> list[TrainingSet]:
@@ -333,11 +334,9 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
     run, fingerprints = Run("targets", seed, name, bundle), Fingerprints(study)
     folder, missing = run.folder(study), unscored(run, fingerprints)
     if missing:
-        (folder / "stats.parquet").unlink(missing_ok=True)
         encoder_of(study, name, seed)  # UserError before anything is trained
     for target_run in target_runs(study, source, bundle):
         if target_run in missing:
-            (folder / target_run.name / "scored.json").unlink(missing_ok=True)  # before what it stands for changes
             record, model = {}, encoder_of(study, name, seed)
             if not target_run.untrained:
                 training = target_training(study, source, run, target_run, fingerprints)
@@ -357,8 +356,11 @@ def score_target(
     fingerprints: Fingerprints,
 ) -> None:
     """Score a model, a checkpoint folder, in every language of a target run, and write statistics, predictions and,
-    last, the record ``scored.json``."""
+    last, the record ``scored.json``. What was there of an earlier scoring, and the statistics of the whole bundle, are
+    deleted first."""
     task, folder = target_run.task, run.folder(study) / target_run.name
+    for path in (folder / "scored.json", run.folder(study) / "stats.parquet"):
+        path.unlink(missing_ok=True)
     split, languages = evaluation_split(source, task), target_run.languages(study, source)
     parts: Iterator[tuple[pd.DataFrame, ...]]
     if task.kind in RETRIEVAL_KINDS:
@@ -405,3 +407,9 @@ def gather(study: Study, source: Source, run: Run) -> None:
         shutil.rmtree(folder / "models", ignore_errors=True)
     if run.intermediate != NONE:
         remove_encoder(Run("intermediate", run.seed, run.intermediate), Fingerprints(study))
+
+
+if __name__ == "__main__":  # a process that multi_gpu.launch started
+    path, name, target_run = sys.argv[1:]
+    study = load_study(path)
+    sys.exit(exit_code(lambda: train_part(study, open_source(study), name, target_run)))

@@ -33,14 +33,13 @@ from typing import IO, Any, ClassVar
 
 import psutil
 
-from xstilts.errors import UserError
+from xstilts.errors import MARK, UserError
 from xstilts.io import ROOT, holder, lock, read_record, remove_halves, sign, write_record
 from xstilts.progress import FILE, about, duration, reported
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, state
 from xstilts.study import Study
 from xstilts.target_runs import target_runs
 
-MARK = "xstilts: "  # begins the line that says what went wrong, of a failed run's log the last
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MEMORY = "out of memory: run fewer at a time (CORES=n), smaller batches with more accumulate, or on a larger machine"
 DISK = "the disk is full: make room where the study and TMPDIR write"

@@ -16,13 +16,12 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from xstilts.errors import UserError
+from xstilts.errors import DIVERGENCE_HINT, UserError
 from xstilts.evaluation import metrics
 from xstilts.features import INPUTS, Feature, collate, encode, size
 from xstilts.progress import Progress
 from xstilts.study import LengthSettings
 from xstilts.tasks import Task
-from xstilts.training.callbacks import MEND
 
 CACHE = 2048  # KiB of a file in memory
 
@@ -164,7 +163,9 @@ def _blank(task: Task, dataset: Dataset) -> list[Any]:
 def _decode(task: Task, output: Any, rows: list[Feature], labels: list[str]) -> list[Any]:
     scores = output.start_logits if task.kind == "span" else output.logits
     if scores.isnan().any():  # the best of no numbers would be the first
-        raise UserError(f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {MEND}")
+        raise UserError(
+            f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {DIVERGENCE_HINT}"
+        )
     if task.kind in ("classification", "choice"):
         return output.logits.argmax(-1).tolist()
     if task.kind == "tagging":

@@ -26,11 +26,11 @@ from xstilts.errors import UserError
 from xstilts.evaluation import metrics
 from xstilts.evaluation.prediction import database
 from xstilts.evaluation.retrieval import CHUNK, LanguageResult, Pooler, layer_scores, nearest, vectors
+from xstilts.features import PAIR_LENGTHS
 from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.target_runs import pool_languages
 from xstilts.tasks import POOL, Task
-from xstilts.training.dual_encoder import LENGTHS
 
 DEPTH = metrics.CUTOFFS[-1]
 BLOCK_VALUES = 2**25  # of candidates' vectors held at a time: 128 MiB
@@ -54,7 +54,7 @@ def rank(
     are left out (as by the official script).
     """
     pooler = Pooler(checkpoint, study, tuned)
-    longest = LENGTHS[study.training_task(task).kind]
+    longest = PAIR_LENGTHS[study.training_task(task).kind]
     codes = pool_languages(study, source, task)
     pool = Pool(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
     sets = [pool.answerable(source.load(task, split, code), code) for code in languages]

@@ -23,18 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from xstilts.errors import UserError
+from xstilts.errors import DIVERGENCE_HINT, UserError
 from xstilts.io import digest, read_record, write_record, written_whole
 from xstilts.progress import Progress
-
-MEND = "lower the learning rate, warm up longer, or train in fp32 or bf16 (training: in the study's file)"
 
 
 def check_loss(loss: float, step: int, learning_rate: float) -> None:
     """UserError for a loss that is not finite."""
     if not math.isfinite(loss):
         raise UserError(
-            f"training diverged: the loss is {loss} at step {step} (learning rate {learning_rate:g}); {MEND}"
+            f"training diverged: the loss is {loss} at step {step} (learning rate {learning_rate:g}); {DIVERGENCE_HINT}"
         )
 
 

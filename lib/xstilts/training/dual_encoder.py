@@ -14,15 +14,13 @@ import torch
 import transformers
 from datasets import Dataset
 
-from xstilts.features import Feature
+from xstilts.features import PAIR_LENGTHS, Feature
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SCALE = 100.0  # of the cosines; BertForRetrieval's logit_scale, which it trains, and which hardly moves
-# tokens of a query and of a candidate, by the kind of the training set: train_lareqa.sh and train_mewslix.sh
-LENGTHS = {"span": (96, 256), "ranking": (64, 64)}
 # Where a sentence ends in the passages of training sets without sentence breaks (XTREME's script infers them by
 # sb_sed): after a full stop, question or exclamation mark, quotes and brackets closed, before white space.
 SENTENCE = re.compile(r"(?<=[.!?])[\"')\]”’»]*\s+|(?<=[。！？।॥؟])")
@@ -80,7 +78,7 @@ def features(task: Task, dataset: Dataset, tokenizer: "PreTrainedTokenizerBase",
     sides = zip(*((query, candidate) for _, query, candidate in triples), strict=True)
     encoded = [
         tokenizer(list(texts), truncation=True, max_length=min(length, longest))["input_ids"]
-        for texts, length in zip(sides, LENGTHS[task.kind], strict=True)
+        for texts, length in zip(sides, PAIR_LENGTHS[task.kind], strict=True)
     ]
     return [
         {"input_ids": [query, candidate], "example": row}

@@ -12,16 +12,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import torch
 
-from xstilts.errors import UserError
+from xstilts.errors import MARK, UserError
 from xstilts.progress import FILE, LOG, PLACE, Progress
-from xstilts.runs import Run
-from xstilts.study import Study, load_study
-from xstilts.workflow import MARK
+from xstilts.study import Study
 
 NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
 GRACE = 10  # seconds that trainings which are told to end may take to save themselves
@@ -32,15 +32,16 @@ def launches(study: Study) -> bool:
     return study.training.processes > 1 and NOTEBOOK not in os.environ
 
 
-def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
-    """Train an intermediate run, or one training of a bundle, in ``training.processes`` processes; UserError with
-    what the training ended with. SIGTERM is passed on to them."""
+def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: str = "") -> None:
+    """Train the run ``name`` (of a bundle one target run), whose results are in ``folder``, in ``training.processes``
+    processes, each of which executes ``xstilts.phases`` as a program. SIGTERM is passed on to them. UserError with the
+    message that the training ended with."""
     count, gpus = study.training.processes, torch.cuda.device_count()
     if torch.cuda.is_available() and count > gpus:
         raise UserError(f"training.processes: {count} processes need a GPU each, and this machine has {gpus}")
     if batch_size < count:
         raise UserError(
-            f"training.processes: a batch of {batch_size} ({run.name}) cannot be parted over {count} processes; "
+            f"training.processes: a batch of {batch_size} ({name}) cannot be parted over {count} processes; "
             "make batch_size larger (and accumulate smaller) or processes fewer"
         )
     with socket.socket() as free:
@@ -49,10 +50,10 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
-        "--module", "xstilts.training.multi_gpu", str(study.path), run.name, tuning,
+        "--module", "xstilts.phases", str(study.path), name, target_run,
     ]  # fmt: skip
     environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    progress_file = run.folder(study) / f"launched-{FILE}"  # what they tell, this process shows
+    progress_file = folder / f"launched-{FILE}"  # their progress, which this process displays
     environment |= {PLACE: str(progress_file), LOG: ""}
     if not torch.cuda.is_available():
         environment |= {"ACCELERATE_USE_CPU": "true"}
@@ -60,7 +61,7 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         try:
-            with Progress(f"{run.name} in {count} processes", 1, "part") as bar:
+            with Progress(f"{name} in {count} processes", 1, "part") as bar:
                 while process.poll() is None:
                     time.sleep(0.2)
                     bar.follow(progress_file)
@@ -74,7 +75,7 @@ def launch(study: Study, run: Run, batch_size: int, tuning: str = "") -> None:
         why = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
         if why:
             raise UserError(why[0])
-        raise RuntimeError("\n".join([f"{run.name}: training in {count} processes failed", *lines[-60:]]))
+        raise RuntimeError("\n".join([f"{name}: training in {count} processes failed", *lines[-60:]]))
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -103,20 +104,13 @@ def _end_with(notebook: int) -> None:
         time.sleep(1)
 
 
-def main() -> int:
-    from xstilts import phases
-    from xstilts.sources import open_source
-
-    path, name, tuning = sys.argv[1:]
+def exit_code(training: Callable[[], None]) -> int:
+    """Do the training of a launched process, which ends when its notebook is killed. The message of a UserError goes
+    to the standard error, where :func:`launch` reads it."""
     threading.Thread(target=_end_with, args=[int(os.environ[NOTEBOOK])], daemon=True).start()
-    study = load_study(path)
     try:
-        phases.train_part(study, open_source(study), name, tuning)
+        training()
     except UserError as error:
         print(f"{MARK}{error}", file=sys.stderr, flush=True)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
