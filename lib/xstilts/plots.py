@@ -65,6 +65,7 @@ def heatmap(
     """
     if table.empty:
         return _empty(what)
+    table = table.reset_index(drop=True)
     names, rows = list(table[panel].unique()), table[row].unique()
     most = table.groupby(panel)[column].nunique().max()
     shape = (len(names), 1) if most > 12 else (1, len(names))
