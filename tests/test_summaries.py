@@ -9,10 +9,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import small
-from xstilts import results, summaries
+from xstilts import summaries
 from xstilts.io import ROOT
 from xstilts.results import MACRO, MEAN
-from xstilts.runs import Run
+from xstilts.runs import Run, finished_target_runs
 from xstilts.study import load_study
 from xstilts.tasks import TASKS, get
 
@@ -128,10 +128,10 @@ def test_runs_by_hand_are_finished_until_their_settings_change(tmp_path):
     path = small.write(tmp_path, "toy", **changes)
     small.at_once(path)
     study = load_study(path)
-    (run,) = results.finished(study, ["xnli"])
+    (run,) = finished_target_runs(study, ["xnli"])
     assert summaries.report_missing(study) is None
     training = small.SMALL["training"] | {"target": {"steps": 3, "learning_rate": 0.001}}
     changed = load_study(small.write(tmp_path, "toy", training=training, **changes))
-    assert results.finished(changed, ["xnli"]) == []
+    assert finished_target_runs(changed, ["xnli"]) == []
     (run.folder(study) / "stats.parquet").unlink()  # as when it was interrupted before they were gathered
-    assert results.finished(study, ["xnli"]) == []
+    assert finished_target_runs(study, ["xnli"]) == []

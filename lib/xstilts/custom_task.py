@@ -19,6 +19,7 @@ from xstilts.errors import UserError
 from xstilts.io import ROOT, write_table, write_text
 from xstilts.names import NONE, TASK_NAME
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
+from xstilts.runs import finished_target_runs
 from xstilts.sources import Source, open_source
 from xstilts.study import Study, parse_yaml
 from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
@@ -129,7 +130,7 @@ def texts_of(rows: Dataset) -> list[str]:
 def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | None:
     """``results.estimates`` of the finished runs of a study, of its targets of one kind; None where there are none."""
     targets = [name for name in study.targets if kind in ("", study.task(name).kind)]
-    if not targets or not results.finished(study, list(study.bundles())):
+    if not targets or not finished_target_runs(study, list(study.bundles())):
         return None
     expected = results.expected(study, source)
     stats = results.read_stats(study, targets=targets)

@@ -27,7 +27,7 @@ from xstilts.errors import UserError
 from xstilts.evaluation.metrics import task_metrics
 from xstilts.io import read_record
 from xstilts.names import NONE
-from xstilts.runs import Fingerprints, Run, finished_controls, list_runs, scored_whole
+from xstilts.runs import finished_controls, finished_target_runs, list_runs
 from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.target_runs import evaluation_languages, target_runs
@@ -54,21 +54,13 @@ def read_stats(
     UserError where nothing is finished.
     """
     tables = []
-    for run in finished(study, bundles or list(study.bundles())):
+    for run in finished_target_runs(study, bundles or list(study.bundles())):
         if (runs is None or run.intermediate in runs) and (seeds is None or run.seed in seeds):
             chosen = None if targets is None else [("target", "in", list(targets))]
             tables.append(pd.read_parquet(run.folder(study) / "stats.parquet", filters=chosen))
     if not tables:
         raise UserError(f"{study.folder}: no finished target run; run the study first (make study)")
     return pd.concat(tables, ignore_index=True)
-
-
-def finished(study: Study, bundles: Sequence[str]) -> list[Run]:
-    """Target runs of these bundles that are done, all parts of a further one: by ``make study``, or by hand."""
-    parts = [part for name in bundles for part in study.parts(name)]
-    runs = [run for run in list_runs(study) if run.bundle in parts]
-    fingerprints = Fingerprints(study)
-    return [run for run in runs if (run.folder(study) / "run.json").is_file() or scored_whole(run, fingerprints)]
 
 
 def scores(stats: pd.DataFrame) -> pd.DataFrame:
@@ -322,7 +314,7 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
     has not.
     """
     tables = []
-    seeds = sorted({run.seed for run in finished(study, list(study.bundles())) if run.intermediate == NONE})
+    seeds = sorted({run.seed for run in finished_target_runs(study, list(study.bundles())) if run.intermediate == NONE})
     for other, other_seeds in [(study, seeds), *finished_controls(study)] if seeds else []:
         if other_seeds:
             stats = read_stats(other, runs=[NONE], targets=study.targets, seeds=other_seeds)

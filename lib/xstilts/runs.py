@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -292,6 +292,14 @@ def remove_encoder(run: Run, fingerprints: Fingerprints) -> None:
     with suppress(FileNotFoundError):  # not there (any more): another bundle that was the last was first
         (folder / "checkpoint").rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def finished_target_runs(study: Study, bundles: Sequence[str]) -> list[Run]:
+    """Target runs of these bundles that are done, all parts of a further one: by ``make study``, or by hand."""
+    parts = [part for name in bundles for part in study.parts(name)]
+    runs = [run for run in list_runs(study) if run.bundle in parts]
+    fingerprints = Fingerprints(study)
+    return [run for run in runs if (run.folder(study) / "run.json").is_file() or scored_whole(run, fingerprints)]
 
 
 def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:

@@ -12,8 +12,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xstilts.names import NONE
-from xstilts.results import MACRO, MACRO_TRAINED, MEAN, finished, marked
-from xstilts.runs import list_runs
+from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
+from xstilts.runs import finished_target_runs, list_runs
 from xstilts.study import Study
 from xstilts.tasks import RETRIEVAL_KINDS
 
@@ -35,7 +35,7 @@ def report_missing(study: Study) -> Markdown | None:
     command = f"make study STUDY={study.given}"
     bundles = [*study.bundles(), *study.further]
     expected = [run for run in list_runs(study) if run.phase == "targets"]
-    done = finished(study, bundles)
+    done = finished_target_runs(study, bundles)
     missing = [f"`{run.name}`" for run in expected if run not in done]
     if not missing:
         return None

@@ -23,7 +23,8 @@ from scipy.optimize import isotonic_regression
 from xstilts import results
 from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
-from xstilts.results import MEAN, SAME_AMOUNT, Replicates, finished, interval_of, mean_of
+from xstilts.results import MEAN, SAME_AMOUNT, Replicates, interval_of, mean_of
+from xstilts.runs import finished_target_runs
 from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence, with_interval
@@ -46,7 +47,7 @@ def read_stats(study: Study) -> pd.DataFrame:
     resampled together: ``direct=100`` is ``none`` tuned on a hundred examples of the language it is scored in,
     ``source=100`` on a hundred of the source language; 0 is the whole set."""
     stats = results.read_stats(study)
-    if not finished(study, [DIRECT]):
+    if not finished_target_runs(study, [DIRECT]):
         return stats
     direct = results.read_stats(study, [DIRECT], runs=[NONE])
     source = direct["training_language"] == SOURCE
@@ -60,7 +61,7 @@ def read_layers(study: Study) -> pd.DataFrame:
     seed, target, language, layer, metric, score (percent), main (whether it is the layer that retrieval uses).
     Empty without a parallel target."""
     tables = []
-    for run in finished(study, list(study.bundles())):
+    for run in finished_target_runs(study, list(study.bundles())):
         for target in [target for target in study.targets if study.task(target).kind == "parallel"]:
             table = pd.read_parquet(run.folder(study) / target / "layers.parquet")
             main = table["layer"] == table["layer"].iloc[0]  # it comes first

@@ -16,6 +16,7 @@ from xstilts.evaluation.metrics import CUTOFFS
 from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
 from xstilts.plots import curves, heatmap, interval_panels, title
 from xstilts.results import MACRO, MEAN, Replicates, mean_of
+from xstilts.runs import finished_target_runs
 from xstilts.sources import Source
 from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
@@ -140,7 +141,7 @@ def layer_scores(study: Study, source: Source) -> pd.DataFrame:
     """Columns target, tuning, intermediate, layer, seed, value: the main metric in percent at every layer that was
     scored, mean over languages."""
     tables = []
-    for run in results.finished(study, list(study.further)):
+    for run in finished_target_runs(study, list(study.further)):
         for tuning in _retrieval_runs(study, source, run.bundle):
             path = run.folder(study) / tuning.name / "layers.parquet"
             if path.is_file():
