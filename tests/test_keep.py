@@ -69,7 +69,7 @@ def scored(tmp_path):
 
     def score(target):
         run = Run("targets", 1, "mnli", target)
-        record = {"fingerprint": fingerprints.tuning(run, TargetRun(get(target)))}
+        record = {"fingerprint": fingerprints.target_run(run, TargetRun(get(target)))}
         write_record(run.folder(here) / target / "scored.json", record)
 
     score("tatoeba")

@@ -374,7 +374,7 @@ def score_target(
     columns = {key: getattr(target_run, key) for key in ("target", "training_language", "examples")}
     tables = [folder / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
     write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
-    record = {**record, "fingerprint": fingerprints.tuning(run, target_run), "split": split}
+    record = {**record, "fingerprint": fingerprints.target_run(run, target_run), "split": split}
     write_record(folder / "scored.json", record)
 
 

@@ -177,34 +177,34 @@ class Fingerprints:
         return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
 
     def _targets(self, run: Run) -> list:
-        return [self.tuning(run, tuning) for tuning in target_runs(self.study, self.source, run.bundle)]
+        return [self.target_run(run, target_run) for target_run in target_runs(self.study, self.source, run.bundle)]
 
-    def tuning(self, run: Run, tuning: TargetRun) -> str:
+    def target_run(self, run: Run, target_run: TargetRun) -> str:
         """Fingerprint of the results of one training of a bundle, so that a bundle interrupted half-way keeps its
         first half."""
-        study, task = self.study, tuning.task
+        study, task = self.study, target_run.task
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
         data = [
             self._data(task.name, split, language)
             for split in splits
-            for language in tuning.languages(study, self.source)
+            for language in target_run.languages(study, self.source)
         ]
         data += [self._data(task.name, POOL, code) for code in pool_languages(study, self.source, task)]
-        start: list[Any] = [self._before(run) if tuning.untrained else self.trained(run, tuning)]
+        start: list[Any] = [self._before(run) if target_run.untrained else self.trained(run, target_run)]
         if task.kind in RETRIEVAL_KINDS:
             start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
-        return digest([tuning.name, _code_hash("targets"), data, start])
+        return digest([target_run.name, _code_hash("targets"), data, start])
 
-    def trained(self, run: Run, tuning: TargetRun) -> str:
+    def trained(self, run: Run, target_run: TargetRun) -> str:
         """Fingerprint of the model that a training of phase 3 gives."""
-        task, phase = self.study.training_task(tuning.task), tuning.phase(self.study)
+        task, phase = self.study.training_task(target_run.task), target_run.phase(self.study)
         settings = [
             phase.model_dump(),
             self.study.training.max_length.model_dump(),
             self._selection(phase, [task.name]),
-            *(() if tuning.retrieval else self._parted()),  # dual encoders are trained in one
+            *(() if target_run.retrieval else self._parted()),  # dual encoders are trained in one
         ]
-        sets = tuning.training_sets(self.study, self.source)
+        sets = target_run.training_sets(self.study, self.source)
         data = [self._data(task.name, split, language) for split, language in sets]
         return digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
 
@@ -254,10 +254,10 @@ def unscored(run: Run, fingerprints: Fingerprints) -> list[TargetRun]:
     """Trainings of a bundle that are yet to be scored, with the settings, data and code of now."""
     study = fingerprints.study
     return [
-        tuning
-        for tuning in target_runs(study, fingerprints.source, run.bundle)
-        if read_record(run.folder(study) / tuning.name / "scored.json").get("fingerprint")
-        != fingerprints.tuning(run, tuning)
+        target_run
+        for target_run in target_runs(study, fingerprints.source, run.bundle)
+        if read_record(run.folder(study) / target_run.name / "scored.json").get("fingerprint")
+        != fingerprints.target_run(run, target_run)
     ]
 
 

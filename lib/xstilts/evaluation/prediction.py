@@ -1,9 +1,6 @@
-"""More rows than memory should hold: in a nameless file of the temporary folder (TMPDIR), by way of SQLite.
+"""Predictions of a fine-tuned model in all languages of a target, and their per-example statistics.
 
-A fine-tuned model over all languages of a target: predictions and per-example statistics.
-
-Memory is that of the largest language: features wait in a file for their turn in the one length-sorted pass, and so do
-predictions for those of the rest of their language.
+Memory is that of the largest language: encoded examples and predictions wait in a temporary file (SQLite, in TMPDIR).
 """
 
 import math
@@ -23,7 +20,13 @@ from xstilts.progress import Progress
 from xstilts.study import LengthSettings
 from xstilts.tasks import Task
 
-CACHE = 2048  # KiB of a file in memory
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BATCH_TOKENS = 8192  # padded tokens in one forward pass
+MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
+POSITIONS = {"example", "first_word"}  # of a feature: where its prediction belongs
+CACHE = 2048  # KiB of a temporary file in memory
 
 
 def database(*tables: str) -> sqlite3.Connection:
@@ -68,14 +71,6 @@ class Spill:
         query = f"SELECT content FROM rows INDEXED BY sizes {condition} ORDER BY major, minor, number"
         for (content,) in self._rows.execute(query, values):
             yield pickle.loads(content)
-
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-BATCH_TOKENS = 8192  # padded tokens in one forward pass
-MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
-POSITIONS = {"example", "first_word"}  # of a feature: where its prediction belongs
 
 
 @torch.no_grad()

@@ -1,13 +1,9 @@
-"""Training that came to nothing: a loss that is no number is an error at once, not a score of chance at the end.
+"""What happens during a training beside its steps: checkpoints to resume from, check of the loss, progress, curves.
 
-Checkpoints inside a training, so that one that is killed goes on from where it last saved, to the same bits.
-
-A checkpoint is a folder ``resume-<step>`` that takes its name when all its files are on the disk. It says which
-training it belongs to, by fingerprint, and how large its files are: one that is half there, or of other settings,
-data or code, is passed over.
-
-
-What Trainer tells of a training while it lasts: its progress line and, where asked for, TensorBoard's curves."""
+A checkpoint is a folder ``resume-<step>`` that gets its name when all its files are on the disk. A training that was
+killed resumes from the last one to the same bits. The checkpoint records which training it belongs to, by fingerprint,
+and the sizes of its files: an incomplete one, or one of other settings, data or code, is ignored.
+"""
 
 import math
 import os
@@ -27,6 +23,11 @@ from xstilts.errors import DIVERGENCE_HINT, UserError
 from xstilts.io import digest, read_record, write_record, written_whole
 from xstilts.progress import Progress
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+MARKER = "whole.json"
+
 
 def check_loss(loss: float, step: int, learning_rate: float) -> None:
     """UserError for a loss that is not finite."""
@@ -42,9 +43,6 @@ class FiniteLoss(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         for key in ("loss", "train_loss"):
             check_loss((logs or {}).get(key, 0.0), state.global_step, args.learning_rate)
-
-
-MARKER = "whole.json"
 
 
 class Saves:
@@ -122,10 +120,6 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Shown(TrainerCallback):
