@@ -1,7 +1,7 @@
-"""Remake ``lib/xstilts/languages.csv``: names, families, scripts and distances from English.
+"""Remake ``lib/xstilts/tables/languages.csv``: names, families, scripts and distances from English.
 
     python -m venv /some/throwaway && /some/throwaway/bin/pip install urielplus==1.3.2
-    /some/throwaway/bin/python lib/xstilts/sources/make_languages.py
+    /some/throwaway/bin/python tools/make_languages.py
 
 The distance is the mean of four distances of URIEL+ (Khan et al. 2025, arXiv:2409.18472; the database of
 lang2vec, Littell et al. 2017, ACL:E17-2002): syntactic, genetic, geographic and featural, each 0 to 1 and
@@ -111,7 +111,7 @@ def main() -> None:
             return None
         return value or None  # exactly 0 from English: one or two shared features, no evidence
 
-    path = Path(__file__).resolve().parents[1] / "languages.csv"
+    path = Path(__file__).resolve().parents[1] / "lib" / "xstilts" / "tables" / "languages.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["language", "name", "family", "script", "distance", *KINDS, "cc100_gib", "iso639_3"])
@@ -121,8 +121,8 @@ def main() -> None:
             averaged = values[: len(AVERAGED)]
             mean = "" if None in averaged else f"{sum(averaged) / len(averaged):.4f}"  # type: ignore[arg-type]  # none of them None
             shown = ["" if value is None else f"{value:.4f}" for value in values]
-            *said, gib = rest.split("|")
-            writer.writerow([code, *said, mean, *shown, gib, iso])
+            *names, gib = rest.split("|")
+            writer.writerow([code, *names, mean, *shown, gib, iso])
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ def natural_languages(source_language: str) -> pd.DataFrame:
     unknown), and cc100_gib, the text that XLM-R was pretrained on (GiB; NaN: none that its paper lists).
 
     Distances are from English, ``distance`` the mean of URIEL+'s syntactic, genetic, geographic and featural ones
-    (``languages.csv``, made by ``make_languages.py``); unknown from any other source language.
+    (``languages.csv``, made by ``tools/make_languages.py``); unknown from any other source language.
     """
     table = pd.read_csv(
         Path(__file__).parents[1] / "tables" / "languages.csv", index_col="language", keep_default_na=False
