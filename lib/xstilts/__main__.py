@@ -1,10 +1,11 @@
-"""Command line: ``python -m xstilts study [STUDY]``, ``status``, ``plan``, ``report``, ``submission`` and, for jobs,
+"""Command line: ``xstilts study [STUDY]``, ``status``, ``plan``, ``report``, ``submission`` and, for jobs,
 ``run``."""
 
 import argparse
 import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -23,17 +24,23 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="xstilts", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"xstilts {version('xstilts')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    study = commands.add_parser("study", help="run a study, or what is left of it")
-    study.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+
+    def command(name: str, text: str, example: str, default: str | None = "micro") -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, epilog=f"example: xstilts {name} {example}")
+        optional = {"nargs": "?", "default": default} if default else {}
+        added.add_argument("study", help="name in params/ or path of a parameter file", **optional)  # type: ignore[arg-type]
+        return added
+
+    study = command("study", "run a study, or what is left of it", "micro --seeds 5")
     study.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
     study.add_argument("--profile", default="default", help="where jobs run: a folder of profiles/ (default, slurm, …)")
-    status = commands.add_parser("status", help="what of a study is done, running, failed or left; changes nothing")
-    status.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    study.add_argument("--dry-run", action="store_true", help="list the runs that are missing or stale; change nothing")
+    status = command("status", "what of a study is done, running, failed or left; changes nothing", "micro")
     status.add_argument("--seeds", type=int, help="how many seeds (default: those it was last run with)")
-    plan = commands.add_parser("plan", help="what a study costs and what of it is done; trains nothing")
-    plan.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    plan = command("plan", "what a study costs and what of it is done; trains nothing", "xtreme --gpu H100")
     plan.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
     plan.add_argument("--gpu", default="", help="A100-80GB, H100, …, or cpu (default: this machine, measured)")
     plan.add_argument(
@@ -41,14 +48,13 @@ def main() -> int:
     )
     plan.add_argument("--utilisation", type=float, default=0.4, help="share of the datasheet's peak (default: 0.4)")
     plan.add_argument("--csv", type=Path, help="write every run here as well")
-    run = commands.add_parser("run", help="execute the notebook of one run (what a Snakemake job does)")
-    run.add_argument("study")
+    run = command("run", "execute one run's notebook, as a job does", "micro targets/mnli/all/seed1", default=None)
     run.add_argument("name", help="the run, as messages name it: targets/mnli/all/seed1")
-    report = commands.add_parser("report", help="the executed notebooks of a study as one browsable HTML site")
-    report.add_argument("study", nargs="?", default="micro", help="name in params/ or path of a parameter file")
+    report = command("report", "the executed notebooks of a study as one browsable HTML site", "micro")
     report.add_argument("--seeds", type=int, help="how many seeds, instead of the study's own number")
-    submission = commands.add_parser("submission", help="a finished run's predictions in XTREME's formats")
-    submission.add_argument("study", help="name in params/ or path of a parameter file")
+    submission = command(
+        "submission", "a finished run's predictions in XTREME's formats", "micro none --seed 1", default=None
+    )
     submission.add_argument("name", metavar="run", help="intermediate run: none, mnli, …")
     submission.add_argument("--seed", type=int, default=1, help="which seed's predictions (default: 1)")
     submission.add_argument("--folder", type=Path, help="new folder to write (default: in the study's runs)")
@@ -56,6 +62,8 @@ def main() -> int:
     try:
         if options.command == "submission":
             return submit(load_study(options.study), options.name, options.seed, options.folder)
+        if options.command == "study" and options.dry_run:
+            return list_unfinished(load_study(options.study, seeds=options.seeds))
         if options.command == "study":
             return run_study(load_study(options.study, seeds=options.seeds), options.cores, options.profile)
         if options.command == "status":
@@ -72,8 +80,8 @@ def main() -> int:
         if options.command == "report":
             from xstilts.report import build
 
-            index, said = build(load_study(options.study, seeds=options.seeds))
-            print(f"{said}\nreport: {_short(index)}")
+            index, summary = build(load_study(options.study, seeds=options.seeds))
+            print(f"{summary}\nreport: {_short(index)}")
             return 0
         return run_notebook(load_study(options.study), options.name)
     except UserError as error:
@@ -120,6 +128,17 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
     final = Run(study.question).folder(study) / "notebook.ipynb"
     print(f"figures: {_short(study.figures_folder)}\nnotebook: {_short(final)}")
+    return 0
+
+
+def list_unfinished(study: Study) -> int:
+    """Print which runs ``study`` would do, each missing or stale. Nothing is changed."""
+    fingerprints = Fingerprints(study)
+    states = {run: state(study, run, fingerprints) for run in list_runs(study)}
+    unfinished = {run: current for run, current in states.items() if current != "done"}
+    print(f'study "{study.name}": {len(unfinished)} of {len(states)} runs to do')
+    for run, current in unfinished.items():
+        print(f"  {current}: {run.name}")
     return 0
 
 
