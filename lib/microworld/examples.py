@@ -162,12 +162,12 @@ class Examples:
         question = self._text(voice, plan["question"])
         answers: dict[str, list] = {"text": [], "answer_start": []}
         if plan["told"] is not None:
-            told, slot = plan["told"]
-            first = sum(map(len, sentences[:told]))
-            places = [i for i, token in enumerate(sentences[told]) if token.slot == slot]
-            begin = starts[first + places[0]]
-            last = sentences[told][places[-1]].text
-            end = starts[first + places[-1]] + len(last)
+            index, slot = plan["told"]
+            first = sum(map(len, sentences[:index]))
+            positions = [i for i, token in enumerate(sentences[index]) if token.slot == slot]
+            begin = starts[first + positions[0]]
+            last = sentences[index][positions[-1]].text
+            end = starts[first + positions[-1]] + len(last)
             # A case suffix is no part of what was asked for, but quoting it is no mistake either.
             cases = [voice.words[case] for case in ("-acc", "-dat", "-loc")] if voice.language.case else []
             suffix = next((word for word in cases if last.endswith(word)), "")
@@ -204,12 +204,12 @@ def supertags(tokens: list[Token]) -> list[str]:
     subject = "object" if tokens[at].form == "passive" else "subject"
     verb = "S[pass]" if tokens[at].form == "passive" else "S[dcl]"
     for slot in (subject, *(slot for slot in ("object", "recipient") if slot != subject)):
-        places = [i for i, token in enumerate(tokens) if token.slot == slot]
-        if places:
+        positions = [i for i, token in enumerate(tokens) if token.slot == slot]
+        if positions:
             part = "NP" if slot != "recipient" else "PP"
-            if tokens[places[0]].form == "pred" and all(tokens[i].upos == "ADJ" for i in places):
+            if tokens[positions[0]].form == "pred" and all(tokens[i].upos == "ADJ" for i in positions):
                 part = "AP"
-            verb = f"({verb}{'/' if places[0] > at else chr(92)}{part})"
+            verb = f"({verb}{'/' if positions[0] > at else chr(92)}{part})"
     tags = []
     for i, token in enumerate(tokens):
         phrase = [t for t in tokens if t.slot == token.slot]

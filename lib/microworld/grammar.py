@@ -126,10 +126,10 @@ def lexicons(codes: tuple[str, ...], seed: int) -> dict[str, dict[str, str]]:
         language, rng = LANGUAGES[code], random.Random(f"lexicon {seed} {code}")
         words = {}
         for group, shared in ((concepts.PROPER, language.names), (concepts.COMMON, language.cognates)):
-            kept = set() if code == "qaa" else set(rng.sample(group, round(shared * len(group))))
+            same = set() if code == "qaa" else set(rng.sample(group, round(shared * len(group))))
             for concept in group:
                 syllables = 3 if concept in concepts.PROPER_SET else 2
-                words[concept] = tables["qaa"][concept] if concept in kept else coin(language.script, syllables, rng)
+                words[concept] = tables["qaa"][concept] if concept in same else coin(language.script, syllables, rng)
         for verb, noun in concepts.CONVERSIONS.items():
             words[verb] = words[noun]
         for suffix in concepts.SUFFIXES:
@@ -200,24 +200,24 @@ class Voice:
         first = phrase(subject, "agent" if passive else "nom", "subject")
         second = phrase(obj, "nom" if passive else "pred" if verb == "be" else "acc", "object") if obj else []
         third = phrase(recipient, "dat", "recipient") if recipient else []
-        where = phrase(place, "loc", "place") if place else []
-        when = phrase(time, "time", "time") if time else []
+        place_tokens = phrase(place, "loc", "place") if place else []
+        time_tokens = phrase(time, "time", "time") if time else []
         front: list[Token] = []
         if ask:
             wh = WH.get(ask) or ("whom" if obj.head in concepts.HUMAN else "what")
-            asked = [Token(words[wh], WH_UPOS.get(wh, "PRON"), "wh", "wh")]
+            question_word = [Token(words[wh], WH_UPOS.get(wh, "PRON"), "wh", "wh")]
             if language.question_first:
-                front, asked = asked, []
+                front, question_word = question_word, []
             if ask == "subject":
-                first = asked
+                first = question_word
             elif ask == "object":
-                second = asked
+                second = question_word
             elif ask == "recipient":
-                third = asked
+                third = question_word
             elif ask == "place":
-                where = asked
+                place_tokens = question_word
             else:
-                when = asked
+                time_tokens = question_word
         stem = words["=" + verb] if synonym and verb in concepts.VERB_SET else words[verb]
         if passive:
             stem += words["-passive"]
@@ -229,18 +229,18 @@ class Voice:
             core = no + core if language.negation_first else core + no
         if passive:  # the object leads, the agent follows as an adjunct
             first, second, third = second, [], first + third
-        if variant == "fronted" and not ask and (where or when):
-            if where:
-                front, where = where, []
+        if variant == "fronted" and not ask and (place_tokens or time_tokens):
+            if place_tokens:
+                front, place_tokens = place_tokens, []
             else:
-                front, when = when, []
+                front, time_tokens = time_tokens, []
         sequence = self.orders[order]
         if sequence == "SVO":
-            out = front + first + core + second + third + where + when
+            out = front + first + core + second + third + place_tokens + time_tokens
         elif sequence == "VSO":
-            out = front + core + first + second + third + where + when
+            out = front + core + first + second + third + place_tokens + time_tokens
         else:
-            out = front + first + when + where + third + second + core
+            out = front + first + time_tokens + place_tokens + third + second + core
         out.append(Token("?" if ask else ".", "PUNCT", "end", ""))
         return out
 

@@ -48,16 +48,16 @@ def rows(world: World, name: str, split: str, language: str, queries: int) -> li
     if split == "train":
         people = _people(world, "train", queries)
         return [
-            {"id": f"mewslix-train-{n}", "query": _mention(world, voice, one), "candidate": _life(world, voice, one)}
-            for n, one in enumerate(people)
+            {"id": f"mewslix-train-{n}", "query": _mention(world, voice, bio), "candidate": _life(world, voice, bio)}
+            for n, bio in enumerate(people)
         ]
     numbered, codes = list(enumerate(_people(world, "test", queries))), world.settings.languages
     if split == "pool":  # each described in one of the languages
-        told = [(f"entity{n}", _life(world, voice, one)) for n, one in numbered if codes[n % len(codes)] == language]
-        return [{"id": key, "text": text, "language": language, "keys": [key]} for key, text in told]
+        bios = [(f"entity{n}", _life(world, voice, bio)) for n, bio in numbered if codes[n % len(codes)] == language]
+        return [{"id": key, "text": text, "language": language, "keys": [key]} for key, text in bios]
     return [
-        {"id": f"mewslix-test-{n}", "text": _mention(world, voice, one), "language": language, "keys": [f"entity{n}"]}
-        for n, one in numbered
+        {"id": f"mewslix-test-{n}", "text": _mention(world, voice, bio), "language": language, "keys": [f"entity{n}"]}
+        for n, bio in numbered
     ]
 
 
@@ -67,35 +67,35 @@ def rows(world: World, name: str, split: str, language: str, queries: int) -> li
 def _passages(world: World, count: int) -> list[dict]:
     """Passages with a question each, as squad1's; no sentence of another passage answers it."""
     rng = random.Random(f"lareqa test {world.settings.world_seed}")
-    found: list[dict] = []
-    while len(found) < count:
-        plan = squad1(world, rng, "test", len(found))
-        if not any(_answers(plan, other) or _answers(other, plan) for other in found):
-            found.append(plan)
-    return found
+    plans: list[dict] = []
+    while len(plans) < count:
+        plan = squad1(world, rng, "test", len(plans))
+        if not any(_answers(plan, other) or _answers(other, plan) for other in plans):
+            plans.append(plan)
+    return plans
 
 
 def _answers(plan: dict, other: dict) -> bool:
     """Whether a sentence of the one passage answers the question on the other."""
-    asked = other["question"][0]
-    return any(matches(asked.clause, sentence.clause, asked.ask) for sentence in plan["context"])
+    question = other["question"][0]
+    return any(matches(question.clause, sentence.clause, question.ask) for sentence in plan["context"])
 
 
 def _lareqa(world: World, voice: Voice, split: str, language: str, plans: list[dict]) -> list[dict]:
-    found = []
+    examples = []
     for number, plan in enumerate(plans):
         key = f"lareqa-test-{number}"
         if split == "test":
-            asked = render(world.voice_parts(voice, plan["question"]))[0]
-            found.append({"id": key, "text": asked, "language": language, "keys": [key]})
+            question = render(world.voice_parts(voice, plan["question"]))[0]
+            examples.append({"id": key, "text": question, "language": language, "keys": [key]})
             continue
         sentences = [render(voice.realize(part))[0] for part in plan["context"]]
         context = " ".join(sentences)
-        for place, sentence in enumerate(sentences):
-            keys = [key] if place == plan["told"][0] else []
-            identity = f"{language}_{number}_{place}"
-            found.append({"id": identity, "text": f"{sentence} {context}", "language": language, "keys": keys})
-    return found
+        for index, sentence in enumerate(sentences):
+            keys = [key] if index == plan["told"][0] else []
+            identity = f"{language}_{number}_{index}"
+            examples.append({"id": identity, "text": f"{sentence} {context}", "language": language, "keys": keys})
+    return examples
 
 
 # ---- Mewsli-X
@@ -104,32 +104,32 @@ def _lareqa(world: World, voice: Voice, split: str, language: str, plans: list[d
 def _people(world: World, split: str, count: int) -> list[dict]:
     """People with a family name and habits of their own, each with something that is told of them."""
     rng = random.Random(f"mewslix {split} {world.settings.world_seed}")
-    found: list[dict] = []
-    while len(found) < count:
+    people: list[dict] = []
+    while len(people) < count:
         person = Phrase(rng.choice(NAMES), "", "", rng.choice(FAMILIES), "PER")
         home = Phrase(rng.choice(PLACES), "", entity="LOC")
-        one: dict[str, Any] = {"person": person, "job": rng.choice(ROLES), "home": home}
-        one |= {kind: Phrase(rng.choice(KINDS[kind])) for kind in LIKED}
-        namesakes = [other for other in found if other["person"] == person]
-        if split == "test" and any(other[kind] == one[kind] for other in namesakes for kind in LIKED):
+        bio: dict[str, Any] = {"person": person, "job": rng.choice(ROLES), "home": home}
+        bio |= {kind: Phrase(rng.choice(KINDS[kind])) for kind in LIKED}
+        namesakes = [other for other in people if other["person"] == person]
+        if split == "test" and any(other[kind] == bio[kind] for other in namesakes for kind in LIKED):
             continue  # what is told would be true of either
         kind = rng.choice(LIKED)
-        clause = Clause(person, rng.choice(concepts.VERBS[kind]), one[kind], place=home if rng.random() < 0.5 else None)
-        found.append(one | {"told": say(world, rng, clause)})
-    return found
+        clause = Clause(person, rng.choice(concepts.VERBS[kind]), bio[kind], place=home if rng.random() < 0.5 else None)
+        people.append(bio | {"told": say(world, rng, clause)})
+    return people
 
 
-def _mention(world: World, voice: Voice, one: dict) -> str:
+def _mention(world: World, voice: Voice, bio: dict) -> str:
     """The name, then a sentence with it (the braces of the original around it are no words of this world)."""
-    return render(world.voice_parts(voice, [one["person"], ".", one["told"]]))[0]
+    return render(world.voice_parts(voice, [bio["person"], ".", bio["told"]]))[0]
 
 
-def _life(world: World, voice: Voice, one: dict) -> str:
+def _life(world: World, voice: Voice, bio: dict) -> str:
     """What somebody is, where they live and what they like."""
-    person = one["person"]
-    told = [
-        Clause(person, "be", Phrase(one["job"], "some"), tense="present"),
-        Clause(person, "live", place=one["home"], tense="present"),
-        *(Clause(person, concepts.VERBS[kind][-1], one[kind], tense="present") for kind in LIKED),
+    person = bio["person"]
+    clauses = [
+        Clause(person, "be", Phrase(bio["job"], "some"), tense="present"),
+        Clause(person, "live", place=bio["home"], tense="present"),
+        *(Clause(person, concepts.VERBS[kind][-1], bio[kind], tense="present") for kind in LIKED),
     ]
-    return render(world.voice_parts(voice, [Say(clause) for clause in told]))[0]
+    return render(world.voice_parts(voice, [Say(clause) for clause in clauses]))[0]

@@ -51,8 +51,8 @@ def span(
         else:
             verbs = rng.sample(tuple(concepts.VERB_CLASS), count)
         clauses = passage(world, rng, split, verbs)
-        told = rng.randrange(count)
-        clause = clauses[told]
+        index = rng.randrange(count)
+        clause = clauses[index]
         slots = [slot for slot in filled(clause) if slot != "subject" or remote or clause.object]
         if not slots:
             continue
@@ -77,8 +77,8 @@ def span(
         if sum(matches(question, candidate, slot) for candidate in clauses) == 1:
             break
     variants = [say(world, rng, clause) for clause in clauses]
-    asked = ask(world, rng, question, slot, 1.0 if remote else 0.0)
-    return {"context": variants, "question": [asked], "told": None if unanswerable else (told, slot)}
+    interrogative = ask(world, rng, question, slot, 1.0 if remote else 0.0)
+    return {"context": variants, "question": [interrogative], "told": None if unanswerable else (index, slot)}
 
 
 def matches(question: Clause, clause: Clause, slot: str) -> bool:
@@ -86,8 +86,8 @@ def matches(question: Clause, clause: Clause, slot: str) -> bool:
     if clause.verb != question.verb or getattr(clause, slot) is None:
         return False
     for part in concepts.SLOTS:
-        asked, told = getattr(question, part), getattr(clause, part)
-        if part != slot and asked and (told is None or asked.head != told.head):
+        wanted, actual = getattr(question, part), getattr(clause, part)
+        if part != slot and wanted and (actual is None or wanted.head != actual.head):
             return False
     return True
 
@@ -99,8 +99,8 @@ def untold(rng: random.Random, question: Clause, slot: str, clauses: list[Clause
         if slot == "subject" or rng.random() < 0.5:
             changed = changed._replace(verb=rng.choice(concepts.VERBS[concepts.VERB_CLASS[question.verb]]))
         else:
-            told = [clause.subject.head for clause in clauses]
-            name = other(rng, told, question.subject.head) if rng.random() < 0.7 else other(rng, NAMES, *told)
+            agents = [clause.subject.head for clause in clauses]
+            name = other(rng, agents, question.subject.head) if rng.random() < 0.7 else other(rng, NAMES, *agents)
             changed = changed._replace(subject=Phrase(name, "", entity="PER"))
         if not any(matches(changed, clause, slot) for clause in clauses):
             return changed
@@ -163,13 +163,13 @@ def cosmosqa(world: World, rng: random.Random, split: str, n: int) -> dict:
     for clause in clauses:
         for known, table in (("cause", PREVIOUS), ("effect", NEXT)):
             retold = clause._replace(subject=about.subject, tense=about.tense)
-            told = continuation(world, rng, retold, table[clause.verb])
-            options.append((told, clause is about and known == relation))
+            option = continuation(world, rng, retold, table[clause.verb])
+            options.append((option, clause is about and known == relation))
     rng.shuffle(options)
     return {
         "context": [say(world, rng, clause) for clause in clauses],
         "question": [relation, about.subject, "?"],
-        "choices": [[told] for told, _ in options],
+        "choices": [[option] for option, _ in options],
         "label": [right for _, right in options].index(True),
     }
 
@@ -210,8 +210,8 @@ def piqa(world: World, rng: random.Random, split: str, n: int) -> dict:
 def topic_of(choice: dict) -> str:
     """The topic of all that a choice tells, alternatives included; "" where it tells of both."""
     clauses = (part.clause for parts in (choice["context"], *choice["choices"]) for part in parts)
-    told = {concepts.VERB_CLASS[clause.verb] for clause in clauses}
-    return next((topic for topic, kinds in TOPICS.items() if told.issubset(kinds)), "")
+    classes = {concepts.VERB_CLASS[clause.verb] for clause in clauses}
+    return next((topic for topic, kinds in TOPICS.items() if classes.issubset(kinds)), "")
 
 
 def csqa(world: World, rng: random.Random, split: str, n: int) -> dict:

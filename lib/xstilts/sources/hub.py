@@ -56,14 +56,14 @@ def _sizes() -> dict[tuple[str, str, str, str], int]:
 SIZES = _sizes()
 
 
-def published(place: Hub, language: str) -> bool:
+def published(entry: Hub, language: str) -> bool:
     """Whether the configuration of a language has the split at all (udpos.Thai has no training set)."""
-    return (place.repo, place.config_of(language), place.split, "") in SIZES
+    return (entry.repo, entry.config_of(language), entry.split, "") in SIZES
 
 
-def name_of(place: Hub, language: str) -> str:
+def name_of(entry: Hub, language: str) -> str:
     """Repository, configuration and split, as messages name a place."""
-    return f"{place.repo} {place.config_of(language)} {place.split}"
+    return f"{entry.repo} {entry.config_of(language)} {entry.split}"
 
 
 class Repositories:
@@ -75,41 +75,41 @@ class Repositories:
         if self.mirror and not self.mirror.is_dir():
             raise UserError(f"hub.mirror: no folder {self.mirror}; name the one that holds google/xtreme/, …")
 
-    def files(self, place: Hub, language: str) -> list[Path]:
+    def files(self, entry: Hub, language: str) -> list[Path]:
         """The files of a place's split, sorted; fetched where they are neither in a mirror nor in the cache."""
-        patterns = _patterns(place, language)
-        folder = self.mirror / place.repo if self.mirror else self._cached(place.repo, patterns)
-        folder = folder or self._download(place.repo, patterns)
+        patterns = _patterns(entry, language)
+        folder = self.mirror / entry.repo if self.mirror else self._cached(entry.repo, patterns)
+        folder = folder or self._download(entry.repo, patterns)
         for pattern in patterns:
-            found = sorted(folder.glob(pattern))
-            if found:
-                return found
+            paths = sorted(folder.glob(pattern))
+            if paths:
+                return paths
         raise UserError(
-            f"{name_of(place, language)}: no such file in {folder} (looked for {' or '.join(patterns)}); "
+            f"{name_of(entry, language)}: no such file in {folder} (looked for {' or '.join(patterns)}); "
             "complete it, or leave out what needs it"
         )
 
-    def at_hand(self, place: Hub, language: str) -> bool:
+    def at_hand(self, entry: Hub, language: str) -> bool:
         """Whether the files of a place's split are in the mirror or the cache; asks no network."""
-        patterns = _patterns(place, language)
-        folder = self.mirror / place.repo if self.mirror else self._cached(place.repo, patterns)
+        patterns = _patterns(entry, language)
+        folder = self.mirror / entry.repo if self.mirror else self._cached(entry.repo, patterns)
         return folder is not None and any(map(any, map(folder.glob, patterns)))
 
     def absent(self, wanted: list[tuple[Hub, str]]) -> dict[str, list[str]]:
         """Repositories that lack some of ``wanted`` (place, language) here -> patterns of what is wanted of them.
         UserError where one of them cannot be reached; with a mirror, where it lacks a file."""
         if self.mirror:
-            for place, language in wanted:
-                self.files(place, language)
+            for entry, language in wanted:
+                self.files(entry, language)
             return {}
         patterns: dict[str, list[str]] = {}
-        for place, language in wanted:
-            patterns.setdefault(place.repo, []).extend(_patterns(place, language))
+        for entry, language in wanted:
+            patterns.setdefault(entry.repo, []).extend(_patterns(entry, language))
         cached = {repo: self._cached(repo, patterns[repo]) for repo in patterns}
         lacking = {
-            place.repo
-            for place, language in wanted
-            if not (folder := cached[place.repo]) or not any(map(any, map(folder.glob, _patterns(place, language))))
+            entry.repo
+            for entry, language in wanted
+            if not (folder := cached[entry.repo]) or not any(map(any, map(folder.glob, _patterns(entry, language))))
         }
         for repo in sorted(lacking):
             with _reached(repo, lacking):
@@ -161,9 +161,9 @@ def unreachable(what: str, error: Exception, instead: str, others: str = "") -> 
     )
 
 
-def _patterns(place: Hub, language: str) -> list[str]:
-    layouts = (*LAYOUTS, SINGLE) if place.config == "default" else LAYOUTS
-    return [layout.format(config=place.config_of(language), split=place.split) for layout in layouts]
+def _patterns(entry: Hub, language: str) -> list[str]:
+    layouts = (*LAYOUTS, SINGLE) if entry.config == "default" else LAYOUTS
+    return [layout.format(config=entry.config_of(language), split=entry.split) for layout in layouts]
 
 
 def records(paths: list[Path]) -> Iterator[dict[str, Any]]:
@@ -216,8 +216,8 @@ def _label(value: Any, known: tuple, where: str) -> int:
 
 def _pairs(text_a: str, text_b: str, label: str) -> Reader:
     def read(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
-        found = _label(record[label], labels, where)
-        return None if found == UNLABELLED else {"text_a": record[text_a], "text_b": record[text_b], "label": found}
+        index = _label(record[label], labels, where)
+        return None if index == UNLABELLED else {"text_a": record[text_a], "text_b": record[text_b], "label": index}
 
     return read
 
@@ -344,26 +344,26 @@ class HubSource(Source):
         """Languages that the split is published in; source language first, then sorted."""
         if split == TRANSLATED:
             return self.translated.languages(task, split) if self.translated else []
-        declared = {code for place in task.hub.get(split, ()) for code in place.languages or task.languages}
-        there = [code for code in declared if self._places(task, split, code)]
-        return sorted(there, key=lambda code: (code != self.source_language, code))
+        declared = {code for entry in task.hub.get(split, ()) for code in entry.languages or task.languages}
+        known = [code for code in declared if self._places(task, split, code)]
+        return sorted(known, key=lambda code: (code != self.source_language, code))
 
     def _places(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """The places that hold the split in that language, of those the task declares."""
         return [
-            place
-            for place in task.hub.get(split, ())
-            if language in (place.languages or task.languages)
-            and (published(place, language) if isinstance(place, Hub) else self._in_folder(place, split, language))
+            entry
+            for entry in task.hub.get(split, ())
+            if language in (entry.languages or task.languages)
+            and (published(entry, language) if isinstance(entry, Hub) else self._in_folder(entry, split, language))
         ]
 
     def _found(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """As :meth:`_places`; UserError where there are none."""
-        found = self._places(task, split, language)
-        if not found:
-            there = ", ".join(self.languages(task, split)) or "none"
-            raise UserError(f"{task.name}: no {split} set in {language} on the hub; there is: {there}")
-        return found
+        entries = self._places(task, split, language)
+        if not entries:
+            known = ", ".join(self.languages(task, split)) or "none"
+            raise UserError(f"{task.name}: no {split} set in {language} on the hub; there is: {known}")
+        return entries
 
     def size(self, task: Task, split: str, language: str) -> int:
         """Published rows of a set, those without gold among them; where languages are mixed and only their sum
@@ -371,14 +371,14 @@ class HubSource(Source):
         if split == TRANSLATED and self.translated:
             return len(self.translated.load(task, split, language))
         places = self._found(task, split, language)
-        hub = [place for place in places if isinstance(place, Hub)]
+        hub = [entry for entry in places if isinstance(entry, Hub)]
         if len(hub) < len(places):
             return len(self.load(task, split, language))
         whole = 0
-        for place in hub:
-            key, codes = (place.repo, place.config_of(language), place.split), place.languages or task.languages
-            known = SIZES.get((*key, language)) if place.mixed else None
-            whole += known or SIZES[(*key, "")] // (len(codes) if place.mixed else 1)
+        for entry in hub:
+            key, codes = (entry.repo, entry.config_of(language), entry.split), entry.languages or task.languages
+            known = SIZES.get((*key, language)) if entry.mixed else None
+            whole += known or SIZES[(*key, "")] // (len(codes) if entry.mixed else 1)
         limit = getattr(self.settings.limits, split, 0) if task.kind not in RETRIEVAL_KINDS else 0
         return min(limit or whole, whole)
 
@@ -388,25 +388,25 @@ class HubSource(Source):
     def at_hand(self, task: Task, split: str, language: str) -> bool:
         if split == TRANSLATED and self.translated:
             return True
-        hub = [place for place in self._found(task, split, language) if isinstance(place, Hub)]
-        return all(self.repositories.at_hand(place, language) for place in hub)
+        hub = [entry for entry in self._found(task, split, language) if isinstance(entry, Hub)]
+        return all(self.repositories.at_hand(entry, language) for entry in hub)
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         """Fetch from the hub what is not here. UserError, before anything is fetched, where a repository cannot
         be reached, a mirror lacks a file, or a folder that must be named is not."""
-        sets = [asked for asked in sets if asked[1] != TRANSLATED]
+        sets = [item for item in sets if item[1] != TRANSLATED]
         wanted = [(TEXT, code) for code in self.text_languages] if text else []
         for task, split, codes in sets:
-            places = [(place, code) for code in codes for place in self._found(task, split, code)]
-            wanted += [(place, code) for place, code in places if isinstance(place, Hub)]
+            places = [(entry, code) for code in codes for entry in self._found(task, split, code)]
+            wanted += [(entry, code) for entry, code in places if isinstance(entry, Hub)]
         absent = self.repositories.absent(wanted)
         for task, split, codes in sets:
-            for place in task.hub.get(split, ()):
-                if isinstance(place, Folder) and not codes:
-                    raise UserError(f"{task.name}: {NEEDED[place.setting]}")
+            for entry in task.hub.get(split, ()):
+                if isinstance(entry, Folder) and not codes:
+                    raise UserError(f"{task.name}: {NEEDED[entry.setting]}")
         self.repositories.fetch(absent)
-        for place, code in wanted:
-            self.repositories.files(place, code)
+        for entry, code in wanted:
+            self.repositories.files(entry, code)
 
     # --- reading ---------------------------------------------------------------------------------------
 
@@ -418,10 +418,10 @@ class HubSource(Source):
             return self.translated.load(task, split, language)
         rows, dropped = [], 0
         places = self._found(task, split, language)
-        for place in places:
-            part, beyond_use = self._rows(task, place, split, language)
-            if len(places) > 1 and isinstance(place, Hub):  # ANLI+: ids of its parts must not meet
-                part = [{**row, "id": f"{name_of(place, language)}:{row['id']}"} for row in part]
+        for entry in places:
+            part, beyond_use = self._rows(task, entry, split, language)
+            if len(places) > 1 and isinstance(entry, Hub):  # ANLI+: ids of its parts must not meet
+                part = [{**row, "id": f"{name_of(entry, language)}:{row['id']}"} for row in part]
             rows += part
             dropped += beyond_use
         limit = getattr(self.settings.limits, split) if task.kind not in RETRIEVAL_KINDS else 0
@@ -429,34 +429,34 @@ class HubSource(Source):
         if not rows:
             raise UserError(f"{task.name}: no examples with gold labels in its {split} set in {language}")
         try:
-            found = Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
+            dataset = Dataset.from_list(rows, features=Features(COLUMNS[task.kind]))
         except (ValueError, TypeError) as error:
-            names = ", ".join(name_of(place, language) for place in places if isinstance(place, Hub))
+            names = ", ".join(name_of(entry, language) for entry in places if isinstance(entry, Hub))
             raise UserError(f"{names}: values not as published ({error}); fetch it again") from None
-        note_left_out(found, dropped)
-        return found
+        note_left_out(dataset, dropped)
+        return dataset
 
-    def _rows(self, task: Task, place: Hub | Folder, split: str, language: str) -> tuple[list[dict[str, Any]], int]:
+    def _rows(self, task: Task, entry: Hub | Folder, split: str, language: str) -> tuple[list[dict[str, Any]], int]:
         """The rows of a place, and how many more were left out."""
-        if isinstance(place, Folder):
-            paths = self._in_folder(place, split, language)
-            if place.setting == "bucc":
+        if isinstance(entry, Folder):
+            paths = self._in_folder(entry, split, language)
+            if entry.setting == "bucc":
                 return read("bucc", paths[0], task.labels), 0
             reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
             return [row for path in paths for row in read(reader, path, task.labels)], 0
-        rows, name, seen, chosen = [], name_of(place, language), 0, 0
+        rows, name, seen, chosen = [], name_of(entry, language), 0, 0
         known: dict[Any, Any] = {}
-        for seen, record in enumerate(records(self.repositories.files(place, language)), 1):
+        for seen, record in enumerate(records(self.repositories.files(entry, language)), 1):
             where = f"{name}, row {seen}"
             try:
-                if place.mixed and record[place.mixed].partition("-")[0] != place.code(language):
+                if entry.mixed and record[entry.mixed].partition("-")[0] != entry.code(language):
                     continue
-                row = READERS[place.reader](record, task.labels, where)
+                row = READERS[entry.reader](record, task.labels, where)
                 _check_texts(row or {})
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
                     f"{where}: not as published ({type(error).__name__}: {error}); it has {', '.join(record)}: fetch "
-                    f"revision {place.revision} again"
+                    f"revision {entry.revision} again"
                 ) from None
             chosen += 1
             if row is None or (split == "train" and task.kind == "span" and not _in_place(row)):
@@ -465,43 +465,43 @@ class HubSource(Source):
             if split != "train" and known.setdefault(row["id"], seen) != seen:  # it would be scored as one of the two
                 raise UserError(
                     f'{where}: id "{row["id"]}" stands already at row {known[row["id"]]}; ids must be unique: fetch '
-                    f"revision {place.revision} again"
+                    f"revision {entry.revision} again"
                 )
             rows.append(row)
-        self._measure(place, language, seen, "")
-        if place.mixed:
-            self._measure(place, language, chosen, language)
+        self._measure(entry, language, seen, "")
+        if entry.mixed:
+            self._measure(entry, language, chosen, language)
         dropped = chosen - len(rows)
         if dropped:
             log.warning("%s: %d of %d rows left out: no gold label, words or answer in place", name, dropped, chosen)
         return rows, dropped
 
-    def _measure(self, place: Hub, language: str, found: int, part: str) -> None:
-        key = (place.repo, place.config_of(language), place.split, part)
-        if key not in self._measured and found != SIZES.get(key, found):
+    def _measure(self, entry: Hub, language: str, rows: int, part: str) -> None:
+        key = (entry.repo, entry.config_of(language), entry.split, part)
+        if key not in self._measured and rows != SIZES.get(key, rows):
             log.warning(
                 "%s%s: %d rows, %d expected (revision %s): not the published set",
-                name_of(place, language), f" ({part})" if part else "", found, SIZES[key], place.revision,
+                name_of(entry, language), f" ({part})" if part else "", rows, SIZES[key], entry.revision,
             )  # fmt: skip
         self._measured.add(key)
 
-    def _in_folder(self, place: Folder, split: str, language: str) -> list[Path]:
+    def _in_folder(self, entry: Folder, split: str, language: str) -> list[Path]:
         """Files of a set in a folder that the study names; [] where it names none or BUCC lacks the language."""
-        named = getattr(self.settings, place.setting)
+        named = getattr(self.settings, entry.setting)
         folder = (ROOT / named).resolve()
         if not named:
             return []
         if not folder.is_dir():
-            raise UserError(f"hub.{place.setting}: no folder {folder}")
-        if place.setting == "bucc":
+            raise UserError(f"hub.{entry.setting}: no folder {folder}")
+        if entry.setting == "bucc":
             return _bucc(folder, language, split)
-        found = ccgbank.paths(folder, split)
-        if not found and split != "test":
+        paths = ccgbank.paths(folder, split)
+        if not paths and split != "test":
             raise UserError(
                 f"hub.ccgbank: {folder} holds neither data/AUTO/00/*.auto (and so on) nor {split}.tsv; name the folder "
                 "of LDC2005T13, or one with train.tsv and dev.tsv: a word, a tab and its supertag a line"
             )
-        return found
+        return paths
 
     # --- text for masked LM -----------------------------------------------------------------------------
 
@@ -517,7 +517,7 @@ class HubSource(Source):
             ]
         order = np.random.default_rng(seed).permutation(len(rows))
         return Dataset.from_list(
-            [rows[place] for place in order], features=Features({"id": STRING, "text": STRING, "language": STRING})
+            [rows[index] for index in order], features=Features({"id": STRING, "text": STRING, "language": STRING})
         )
 
     # --- hashes and languages ---------------------------------------------------------------------------
@@ -527,18 +527,18 @@ class HubSource(Source):
         of how many rows are taken."""
         if split == TRANSLATED and self.translated:
             return self.translated.fingerprint(task, split, language)
-        parts = [self._identity(place, split, language) for place in self._found(task, split, language)]
+        parts = [self._identity(entry, split, language) for entry in self._found(task, split, language)]
         return digest([getattr(self.settings.limits, split), parts])
 
     def text_fingerprint(self, seed: int) -> str:
         places = [self._identity(TEXT, "train", language) for language in self.text_languages]
         return digest([seed, self.settings.documents_per_language, places])
 
-    def _identity(self, place: Hub | Folder, split: str, language: str) -> list:
-        if isinstance(place, Folder):
-            return [place.setting, [file_hash(path) for path in self._in_folder(place, split, language)]]
-        files = self.repositories.files(place, language) if self.repositories.mirror else []
-        pinned = [place.repo, place.revision, place.config_of(language), place.split, place.reader]
+    def _identity(self, entry: Hub | Folder, split: str, language: str) -> list:
+        if isinstance(entry, Folder):
+            return [entry.setting, [file_hash(path) for path in self._in_folder(entry, split, language)]]
+        files = self.repositories.files(entry, language) if self.repositories.mirror else []
+        pinned = [entry.repo, entry.revision, entry.config_of(language), entry.split, entry.reader]
         return [*pinned, [file_hash(path) for path in files]]
 
     def language_table(self) -> pd.DataFrame:
