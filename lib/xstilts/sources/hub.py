@@ -93,7 +93,7 @@ class Repositories:
         """Whether the files of a place's split are in the mirror or the cache; asks no network."""
         patterns = _patterns(entry, language)
         folder = self.mirror / entry.repo if self.mirror else self._cached(entry.repo, patterns)
-        return folder is not None and any(map(any, map(folder.glob, patterns)))
+        return folder is not None and _matches(folder, patterns)
 
     def absent(self, wanted: list[tuple[Hub, str]]) -> dict[str, list[str]]:
         """Repositories that lack some of ``wanted`` (place, language) here -> patterns of what is wanted of them.
@@ -109,7 +109,7 @@ class Repositories:
         lacking = {
             entry.repo
             for entry, language in wanted
-            if not (folder := cached[entry.repo]) or not any(map(any, map(folder.glob, _patterns(entry, language))))
+            if not (folder := cached[entry.repo]) or not _matches(folder, _patterns(entry, language))
         }
         for repo in sorted(lacking):
             with _reached(repo, lacking):
@@ -164,6 +164,11 @@ def unreachable(what: str, error: Exception, instead: str, others: str = "") -> 
 def _patterns(entry: Hub, language: str) -> list[str]:
     layouts = (*LAYOUTS, SINGLE) if entry.config == "default" else LAYOUTS
     return [layout.format(config=entry.config_of(language), split=entry.split) for layout in layouts]
+
+
+def _matches(folder: Path, patterns: list[str]) -> bool:
+    """Whether the folder holds a file of any of the patterns."""
+    return any(path for pattern in patterns for path in folder.glob(pattern))
 
 
 def records(paths: list[Path]) -> Iterator[dict[str, Any]]:
