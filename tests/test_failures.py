@@ -73,9 +73,9 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     for line in lines.values():  # the notebook with the error
         notebook = Path(line.rpartition("(see ")[2].rstrip(")"))
         assert "UserError" in notebook.read_text(encoding="utf-8")
-    assert "not run, for want of these: targets/mnli/xnli/seed1, targets/mnli/tatoeba/seed1" in said
+    assert "not run because a run before them failed: targets/mnli/xnli/seed1, targets/mnli/tatoeba/seed1" in said
     final = Run("transfer").folder(here)
-    assert "executed with gaps, for want of 3 runs" in said and not (final / "run.json").exists()
+    assert "executed with gaps, 3 runs are missing" in said and not (final / "run.json").exists()
     assert len(read_record(final / GAPS)["gaps"]) == 3
     shown = pd.read_parquet(final / "estimates.parquet").set_index(["intermediate", "target", "language", "quantity"])
     there = shown.loc[("none", "tatoeba", "mean", "score")]

@@ -14,6 +14,7 @@ import small
 from small import finish
 from xstilts import io as locks
 from xstilts import workflow as news
+from xstilts.__main__ import main
 from xstilts.errors import MARK
 from xstilts.io import ROOT, holder, lock, read_record, sign, write_record
 from xstilts.progress import FILE
@@ -77,7 +78,7 @@ def test_all_is_done_and_what_a_change_makes_stale(study, tmp_path, capsys):
     final = Run("transfer").folder(study)
     (final / "run.json").unlink()
     write_record(final / GAPS, {"gaps": ["targets/mnli/xnli/seed1"]})
-    assert look(study)[Run("transfer")] == Seen("left", "for want of 1 runs")
+    assert look(study)[Run("transfer")] == Seen("left", "1 runs are missing")
 
 
 def test_every_state_is_told_and_nothing_is_changed(study, capsys):
@@ -276,3 +277,16 @@ def test_a_terminal_has_one_line_for_each_phase(study, clock, capsys, monkeypatc
         "encoder: 1 of 1", "intermediate: 1 of 1", "targets: 4 of 4", "transfer: 1 of 1",
     ]  # fmt: skip
     assert max(map(len, screen)) < 60
+
+
+def test_a_dry_run_lists_what_is_missing_or_stale_and_changes_nothing(study, capsys, monkeypatch):
+    finish(study)
+    undone(study, MNLI)
+    proof = TATOEBA.folder(study) / "run.json"
+    write_record(proof, read_record(proof) | {"fingerprint": "another"})
+    before = tree(study)
+    monkeypatch.setattr(sys, "argv", ["xstilts", "study", str(study.path), "--dry-run"])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {f"  missing: {MNLI.name}", f"  stale: {TATOEBA.name}"} <= set(lines)
+    assert tree(study) == before

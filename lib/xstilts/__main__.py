@@ -185,10 +185,10 @@ def _report(study: Study, failed: list[Run], snakemake: Snakemake) -> int:
         seen = notebook if notebook.is_file() and notebook.stat().st_size else log
         print(f"  failed: {run.name}: {of_log(log)} (see {_short(seen)})")
     if waiting:
-        print(f"  not run, for want of these: {', '.join(waiting)}")
+        print(f"  not run because a run before them failed: {', '.join(waiting)}")
     if gaps and gaps.is_file():
         missing = len(read_record(gaps)["gaps"])
-        print(f"  {final.name}: executed with gaps, for want of {missing} runs: {_short(gaps.parent)}/notebook.ipynb")
+        print(f"  {final.name}: executed with gaps, {missing} runs are missing: {_short(gaps.parent)}/notebook.ipynb")
     print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
     return 1
 

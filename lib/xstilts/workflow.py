@@ -1,16 +1,5 @@
-"""Why a run failed, in one line: the cause where it is known, else the error as it was raised.
-
-One run: its notebook executed by papermill and, when all went well, its ``run.json``. What a job does.
-
-What has become of each run of a study, read from its folder: nothing is changed, and no lock is kept.
-
-A run at work holds the lock of its folder, on whichever machine it is; one that failed leaves a log and no proof.
-
-
-What ``make study`` says while it works: one line per phase, redrawn in place on a terminal, told now and then
-elsewhere.
-
-Snakemake at work on a study, and what is said meanwhile."""
+"""Snakemake at work on a study, the execution of a run's notebook by papermill, why a run failed, and the state of
+each run as its folder shows it."""
 
 import errno
 import json
@@ -252,7 +241,7 @@ def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
         if proved == "stale":  # its log is that of the time when it was done
             return Seen("stale")
         if gaps := read_record(folder / GAPS).get("gaps"):
-            return Seen("left", f"for want of {len(gaps)} runs")
+            return Seen("left", f"{len(gaps)} runs are missing")
     return unfinished(folder)
 
 
