@@ -23,9 +23,10 @@ from xstilts.features import encode
 from xstilts.locations import Hub
 from xstilts.preflight import check_data
 from xstilts.readers.pairs_and_choices import read
+from xstilts.settings import LengthSettings, Study
 from xstilts.sources import open_source
 from xstilts.sources.hub import records
-from xstilts.study import LengthSettings, Study, load_study
+from xstilts.study import load_study
 from xstilts.tasks import NLI, WIKIANN, get
 from xstilts.validation import check_folders
 

@@ -10,7 +10,8 @@ import yaml
 from hostile_case import Case
 from xstilts.io import ROOT
 from xstilts.names import parse_run
-from xstilts.study import Study, load_study
+from xstilts.settings import Study
+from xstilts.study import load_study
 from xstilts.validation import check_folders
 
 FILES = {"source": "files", "source_language": "en", "languages": []}

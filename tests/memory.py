@@ -23,7 +23,7 @@ from xstilts import io as writing
 from xstilts.evaluation import prediction, ranking, retrieval
 from xstilts.evaluation import prediction as spill
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
-from xstilts.study import LengthSettings, RetrievalSettings
+from xstilts.settings import LengthSettings, RetrievalSettings
 from xstilts.tasks import POOL, get
 
 ROWS, WARM = 400, 20  # of a language

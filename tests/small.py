@@ -9,8 +9,9 @@ from traitlets.config import Config
 from xstilts import phases
 from xstilts.io import write_record
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash
+from xstilts.settings import Study
 from xstilts.sources import open_source
-from xstilts.study import Study, load_study
+from xstilts.study import load_study
 
 LANGUAGES = ["qaa", "qab", "qac"]
 SIZES = {"train": 40, "dev": 10, "test": 10}

@@ -9,7 +9,8 @@ import yaml
 
 from xstilts.io import ROOT
 from xstilts.results import KEYS, task_metrics
-from xstilts.study import Study, load_study
+from xstilts.settings import Study
+from xstilts.study import load_study
 from xstilts.tasks import get
 
 

@@ -9,8 +9,7 @@ from datasets import Dataset
 from toy import TEXT, build_checkpoint
 from xstilts.evaluation import retrieval
 from xstilts.features import collate
-from xstilts.settings import MixSettings, PhaseSettings
-from xstilts.study import RetrievalSettings
+from xstilts.settings import MixSettings, PhaseSettings, RetrievalSettings
 from xstilts.tasks import get
 from xstilts.training import dual_encoder as dual
 from xstilts.training.fine_tuning import TrainingSet, fine_tune

@@ -13,7 +13,8 @@ from xstilts import phases
 from xstilts.evaluation import retrieval
 from xstilts.evaluation.prediction import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
-from xstilts.study import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings, load_study
+from xstilts.settings import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings
+from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.training import fine_tuning
 from xstilts.training.batching import TrainingSet

@@ -9,7 +9,7 @@ from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
-from xstilts.study import LengthSettings
+from xstilts.settings import LengthSettings
 from xstilts.tasks import get
 
 LENGTHS = LengthSettings(classification=12, choice=12, tagging=8, span=72, stride=24)

@@ -18,10 +18,9 @@ from xstilts.evaluation.prediction import evaluate
 from xstilts.evaluation.ranking import rank
 from xstilts.features import MAX_QUESTION, encode, label_names
 from xstilts.io import ROOT
-from xstilts.settings import FilesSettings
+from xstilts.settings import FilesSettings, LengthSettings, RetrievalSettings
 from xstilts.sources.files import FilesSource
 from xstilts.sources.micro import MicroSource
-from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import RETRIEVAL_KINDS, SPLITS, TASKS
 
 DATA = (ROOT / "../shared/data").resolve()

@@ -15,8 +15,9 @@ from xstilts.io import ROOT
 from xstilts.plan import print_plan
 from xstilts.preflight import check_data
 from xstilts.runs import list_runs
+from xstilts.settings import Study
 from xstilts.sources import open_source
-from xstilts.study import Study, load_study
+from xstilts.study import load_study
 from xstilts.tasks import RETRIEVAL_KINDS, get
 
 RAW = yaml.safe_load((ROOT / "params" / "xtreme.yaml").read_text(encoding="utf-8"))

@@ -17,10 +17,11 @@ from xstilts.costs import Amount, Encoder, Rate, device_rate, is_named, read_con
 from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.runs import Run
+from xstilts.settings import EncoderSettings
 from xstilts.sources import open_source
 from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
-from xstilts.study import EncoderSettings, load_study
+from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import get
 from xstilts.training.callbacks import Saves

@@ -18,10 +18,9 @@ from xstilts.evaluation import metrics, ranking, retrieval
 from xstilts.io import ROOT
 from xstilts.readers.pairs_and_choices import read
 from xstilts.results import task_metrics
-from xstilts.settings import FilesSettings
+from xstilts.settings import FilesSettings, LengthSettings, RetrievalSettings
 from xstilts.sources.files import FilesSource
 from xstilts.sources.micro import MicroSource
-from xstilts.study import LengthSettings, RetrievalSettings
 from xstilts.tasks import TASKS, get
 
 DATA = (ROOT / "../shared/data/lareqa/xquad-r").resolve()

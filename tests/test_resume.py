@@ -23,8 +23,9 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Run, list_runs
+from xstilts.settings import MixSettings
 from xstilts.sources import open_source
-from xstilts.study import MixSettings, load_study
+from xstilts.study import load_study
 from xstilts.training import callbacks as resuming
 from xstilts.training import dual_encoder as dual
 from xstilts.training import fine_tuning, pretraining

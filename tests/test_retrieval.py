@@ -12,7 +12,7 @@ from toy import TEXT, build_checkpoint, joined
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, retrieval
 from xstilts.results import task_metrics
-from xstilts.study import EncoderSettings, LengthSettings, RetrievalSettings
+from xstilts.settings import EncoderSettings, LengthSettings, RetrievalSettings
 from xstilts.summaries import tatoeba_protocol
 from xstilts.tasks import get
 

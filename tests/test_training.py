@@ -18,7 +18,7 @@ from xstilts.errors import UserError
 from xstilts.evaluation import metrics
 from xstilts.evaluation.prediction import evaluate, predict
 from xstilts.features import encode, encode_text
-from xstilts.study import LengthSettings, MixSettings, PhaseSettings
+from xstilts.settings import LengthSettings, MixSettings, PhaseSettings
 from xstilts.tasks import get
 from xstilts.training import fine_tuning
 from xstilts.training.batching import Batches, TrainingSet

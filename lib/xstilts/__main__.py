@@ -13,7 +13,8 @@ from xstilts.errors import MARK, UserError
 from xstilts.io import lives, lock, read_record, sign
 from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
-from xstilts.study import Study, load_study
+from xstilts.settings import Study
+from xstilts.study import load_study
 from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
 from xstilts.workflow import DISK, GAPS, NO_ROOM, Snakemake, of_log, proof, run_notebook

@@ -20,7 +20,7 @@ from torch.utils.benchmark import Timer
 from transformers import PretrainedConfig
 
 from xstilts.errors import UserError, nearest
-from xstilts.study import EncoderSettings
+from xstilts.settings import EncoderSettings
 
 TABLES = Path(__file__).with_name("tables")
 GPUS = TABLES / "gpus.csv"  # peak TFLOPS, dense, by precision, each with its source

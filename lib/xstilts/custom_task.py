@@ -20,8 +20,9 @@ from xstilts.io import ROOT, write_table, write_text
 from xstilts.names import NONE, TASK_NAME
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 from xstilts.runs import finished_target_runs
+from xstilts.settings import Study
 from xstilts.sources import Source, open_source
-from xstilts.study import Study, parse_yaml
+from xstilts.study import parse_yaml
 from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
 

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset
 
 from xstilts.errors import UserError
-from xstilts.study import LengthSettings
+from xstilts.settings import LengthSettings
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:

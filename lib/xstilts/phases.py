@@ -27,9 +27,9 @@ from xstilts.features import encode, encode_text, label_names, learnable
 from xstilts.io import digest, read_parts, read_record, write_parts, write_record, written_whole
 from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
-from xstilts.settings import PhaseSettings
+from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import Source, left_out, open_source
-from xstilts.study import Study, load_study
+from xstilts.study import load_study
 from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from xstilts.training import dual_encoder, fine_tuning

@@ -22,10 +22,9 @@ from xstilts.features import encode, encode_text, label_names
 from xstilts.io import read_record
 from xstilts.preflight import check_share
 from xstilts.runs import Fingerprints, Run, list_runs, state
-from xstilts.settings import PhaseSettings
+from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import open_source
 from xstilts.sources.cache import CachedSource
-from xstilts.study import Study
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
 from xstilts.training.checkpoints import locate

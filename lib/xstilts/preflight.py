@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.errors import UserError, nearest
+from xstilts.settings import Study
 from xstilts.sources import Source, open_source
-from xstilts.study import Study
 from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, TRANSLATED, Task
 from xstilts.training.checkpoints import locate

@@ -37,9 +37,9 @@ from xstilts.names import MULTI, NONE, parse_run
 from xstilts.plots import interval_panels, title
 from xstilts.readers.records import text_of
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, task_metrics
+from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.sources.hub import SIZES
-from xstilts.study import Study
 from xstilts.summaries import with_interval
 from xstilts.target_runs import evaluation_split
 from xstilts.tasks import RETRIEVAL_KINDS, TARGETS, TASKS, Task, get

@@ -25,9 +25,10 @@ from xstilts.io import ROOT, digest, file_hash, read_record, write_record, write
 from xstilts.names import NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
+from xstilts.settings import Study
 from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templates_hash
 from xstilts.sources import Source, open_source
-from xstilts.study import Study, load_study, read_yaml
+from xstilts.study import load_study, read_yaml
 from xstilts.summaries import with_interval
 from xstilts.target_runs import target_runs, training_sets
 from xstilts.tasks import Task

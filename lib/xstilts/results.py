@@ -28,8 +28,8 @@ from xstilts.evaluation.metrics import task_metrics
 from xstilts.io import read_record
 from xstilts.names import NONE
 from xstilts.runs import finished_controls, finished_target_runs, list_runs
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.target_runs import evaluation_languages, target_runs
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, Task
 

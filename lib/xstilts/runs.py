@@ -16,8 +16,9 @@ from typing import Any
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash, read_record
 from xstilts.names import NONE
+from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import open_source
-from xstilts.study import PhaseSettings, Study, load_study
+from xstilts.study import load_study
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 from xstilts.training.checkpoints import identity

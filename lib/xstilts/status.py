@@ -9,7 +9,8 @@ from xstilts.errors import UserError
 from xstilts.io import holder, lives
 from xstilts.progress import about
 from xstilts.runs import Run
-from xstilts.study import Study, load_study
+from xstilts.settings import Study
+from xstilts.study import load_study
 from xstilts.workflow import STATES, Seen, Times, look
 
 WIDTH = 80

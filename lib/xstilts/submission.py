@@ -23,8 +23,8 @@ import pandas as pd
 from xstilts.errors import UserError, nearest
 from xstilts.io import read_record, write_text, written_whole
 from xstilts.runs import Fingerprints, Run, state
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.tasks import Task
 
 XTREME_R_ONLY = ("xcopa", "mewslix")

@@ -14,7 +14,7 @@ from IPython.display import Markdown
 from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
 from xstilts.runs import finished_target_runs, list_runs
-from xstilts.study import Study
+from xstilts.settings import Study
 from xstilts.tasks import RETRIEVAL_KINDS
 
 LARGE = "xlm-roberta-large"

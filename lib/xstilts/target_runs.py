@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from xstilts.errors import UserError
 from xstilts.locations import MANY
 from xstilts.names import ALL, EACH, SOURCE, UNTRAINED, target_run_name
-from xstilts.settings import FurtherSettings, PhaseSettings
+from xstilts.settings import FurtherSettings, PhaseSettings, Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task
 
 

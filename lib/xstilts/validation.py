@@ -4,17 +4,14 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import UserError, nearest
 from xstilts.names import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED
-from xstilts.settings import PhaseSettings
+from xstilts.settings import PhaseSettings, Study
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
-
-if TYPE_CHECKING:
-    from xstilts.study import Study
 
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 PROBE = 2**20  # bytes that must fit; a run writes more
@@ -43,7 +40,7 @@ def explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     return f"{keys}: {message[0].lower()}{message[1:]}{value}{hint}"
 
 
-def check(study: "Study") -> None:
+def check(study: Study) -> None:
     """What single keys cannot show: names, languages, lengths and pairs that must not be scored. UserError naming the
     key."""
     _check_runs_and_targets(study)
@@ -68,7 +65,7 @@ def check(study: "Study") -> None:
             raise UserError("; ".join(refused))
 
 
-def _check_runs_and_targets(study: "Study") -> None:
+def _check_runs_and_targets(study: Study) -> None:
     for position, name in enumerate(study.intermediate):
         try:
             run = study.intermediate_run(name)
@@ -88,14 +85,14 @@ def _check_runs_and_targets(study: "Study") -> None:
     _check_languages(study, "source_language", [study.source_language])
 
 
-def _check_task(study: "Study", key: str, name: str) -> Task:
+def _check_task(study: Study, key: str, name: str) -> Task:
     try:
         return study.task(name)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
 
 
-def _check_training_sets(study: "Study") -> None:
+def _check_training_sets(study: Study) -> None:
     for target, name in study.training_sets.items():
         key = f"training_sets.{target}"
         if target not in study.all_targets:
@@ -111,14 +108,14 @@ def _check_training_sets(study: "Study") -> None:
             )
 
 
-def _trained_sets(study: "Study") -> set[str]:
+def _trained_sets(study: Study) -> set[str]:
     """Names of the training sets of phase 3."""
     targets = [study.task(name) for name in study.all_targets]
     trained = [task for task in targets if task.kind not in RETRIEVAL_KINDS]
     return {study.training_task(task).name for task in [*trained, *_tuned_retrieval(study)]}
 
 
-def _check_overrides(study: "Study", training_sets: set[str]) -> None:
+def _check_overrides(study: Study, training_sets: set[str]) -> None:
     runs = [study.intermediate_run(name) for name in study.intermediate]
     trained = training_sets | {task for run in runs for task in run.tasks}
     for name, fields in study.training.overrides.items():
@@ -147,7 +144,7 @@ def _check_overrides(study: "Study", training_sets: set[str]) -> None:
             raise UserError(f"{key}: set either steps or epochs")
 
 
-def _check_phases(study: "Study") -> None:
+def _check_phases(study: Study) -> None:
     for phase in PHASES:
         settings = getattr(study.training, phase)
         if bool(settings.steps) == bool(settings.epochs):
@@ -159,7 +156,7 @@ def _check_phases(study: "Study") -> None:
             raise UserError("training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0")
 
 
-def input_kinds(study: "Study") -> set[str]:
+def input_kinds(study: Study) -> set[str]:
     """Which of ``training.max_length`` the runs of the study heed."""
     runs = [study.intermediate_run(name) for name in study.intermediate]
     names = [*study.all_targets, *(name for run in runs for name in run.tasks)]
@@ -171,7 +168,7 @@ def input_kinds(study: "Study") -> set[str]:
     return kinds
 
 
-def check_lengths(study: "Study", longest: int, encoder: str) -> None:
+def check_lengths(study: Study, longest: int, encoder: str) -> None:
     """UserError where inputs may be longer than the ``encoder`` takes: ``longest`` tokens, 0 for any number."""
     kinds = input_kinds(study)
     for kind, length in study.training.max_length.model_dump().items():
@@ -179,7 +176,7 @@ def check_lengths(study: "Study", longest: int, encoder: str) -> None:
             raise UserError(f"training.max_length.{kind}: {length} tokens, and {encoder} takes {longest} at most")
 
 
-def check_folders(study: "Study") -> None:
+def check_folders(study: Study) -> None:
     """Make the folders that a study writes to. UserError where they cannot be written."""
     for key, folder in (("runs", study.folder), ("runs", study.own_folder), ("figures", study.figures_folder)):
         try:
@@ -224,14 +221,14 @@ def refused_pairs(
     return refused
 
 
-def _tuned_retrieval(study: "Study") -> list[Task]:
+def _tuned_retrieval(study: Study) -> list[Task]:
     """Retrieval targets that an encoder is tuned for."""
     tuned = [further for further in study.further.values() if set(further.training_languages) != {UNTRAINED}]
     targets = [study.task(name) for further in tuned for name in further.targets]
     return [task for task in targets if task.kind in RETRIEVAL_KINDS]
 
 
-def _check_further(study: "Study") -> None:
+def _check_further(study: Study) -> None:
     """Further trainings of phase 3: runs, targets and training languages that there are."""
     jobs = [part for name in study.further for part in study.parts(name)]
     for name, further in study.further.items():
@@ -260,7 +257,7 @@ def _check_further(study: "Study") -> None:
         _check_languages(study, f"{key}.training_languages", sorted(codes))
 
 
-def _check_question(study: "Study") -> None:
+def _check_question(study: Study) -> None:
     """What the question of a study needs."""
     if study.question == "source-language" and "tydiqa" not in study.targets:
         raise UserError('question: "source-language" is asked of tydiqa: name it among the targets')
@@ -282,7 +279,7 @@ def _check_question(study: "Study") -> None:
             )
 
 
-def _check_languages(study: "Study", key: str, codes: Iterable[str]) -> None:
+def _check_languages(study: Study, key: str, codes: Iterable[str]) -> None:
     known = study.micro.languages if study.source == "micro" else None
     for code in codes:
         if known is not None and code not in known:

@@ -26,7 +26,7 @@ from xstilts.errors import MARK, UserError
 from xstilts.io import ROOT, holder, lock, read_record, remove_halves, sign, write_record
 from xstilts.progress import FILE, about, duration, reported
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, state
-from xstilts.study import Study
+from xstilts.settings import Study
 from xstilts.target_runs import target_runs
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -17,7 +17,7 @@ from xstilts.errors import DIVERGENCE_HINT, UserError
 from xstilts.evaluation import metrics
 from xstilts.features import INPUTS, Feature, collate, encode, size
 from xstilts.progress import Progress
-from xstilts.study import LengthSettings
+from xstilts.settings import LengthSettings
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from xstilts.evaluation import metrics
 from xstilts.evaluation.prediction import database
 from xstilts.evaluation.retrieval import CHUNK, LanguageResult, Pooler, layer_scores, nearest, vectors
 from xstilts.features import PAIR_LENGTHS
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.target_runs import pool_languages
 from xstilts.tasks import POOL, Task
 

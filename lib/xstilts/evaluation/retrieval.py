@@ -24,8 +24,8 @@ from xstilts.evaluation.alignment import alignment
 from xstilts.evaluation.prediction import Spill, database
 from xstilts.features import collate
 from xstilts.progress import Progress
+from xstilts.settings import RetrievalSettings, Study
 from xstilts.sources import Source
-from xstilts.study import RetrievalSettings, Study
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
 from xstilts.results import MEAN, SAME_AMOUNT, Replicates, interval_of, mean_of
 from xstilts.runs import finished_target_runs
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
 

@@ -34,8 +34,8 @@ from xstilts.errors import UserError
 from xstilts.names import NONE, parse_run
 from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
 from xstilts.tasks import Task
 

@@ -17,8 +17,8 @@ from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
 from xstilts.plots import curves, heatmap, interval_panels, title
 from xstilts.results import MACRO, MEAN, Replicates, mean_of
 from xstilts.runs import finished_target_runs
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.summaries import chance, verdict_table
 from xstilts.target_runs import TargetRun, pool_languages, target_runs
 from xstilts.tasks import POOL, RETRIEVAL_KINDS

@@ -23,8 +23,8 @@ from scipy.stats import norm
 from xstilts import results
 from xstilts.names import ALL, NONE, SOURCE
 from xstilts.results import MEAN, Replicates
+from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.study import Study
 from xstilts.summaries import verdict_table, with_evidence
 from xstilts.target_runs import evaluation_languages, target_runs, training_sets
 from xstilts.tasks import TRANSLATED

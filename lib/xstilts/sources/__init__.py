@@ -24,8 +24,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xstilts.io import ROOT
+from xstilts.settings import Study
 from xstilts.sources.base import Source, left_out
-from xstilts.study import Study
 
 if TYPE_CHECKING:
     from xstilts.sources.cache import CachedSource

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from xstilts.features import IGNORED, Feature, size
-from xstilts.study import MixSettings, PhaseSettings
+from xstilts.settings import MixSettings, PhaseSettings
 
 POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xstilts.errors import UserError
 from xstilts.io import ROOT, written_whole
 from xstilts.names import parse_run
-from xstilts.study import Study
+from xstilts.settings import Study
 from xstilts.validation import check_lengths, input_kinds
 
 if TYPE_CHECKING:

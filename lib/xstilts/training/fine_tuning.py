@@ -20,7 +20,7 @@ from xstilts.errors import UserError
 from xstilts.features import IGNORED, Feature, collate, mask_tokens
 from xstilts.io import written_whole
 from xstilts.progress import Progress
-from xstilts.study import MixSettings, PhaseSettings
+from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
 from xstilts.training.callbacks import FiniteLoss, Saves, Shown, events, link
 from xstilts.training.dual_encoder import DualEncoder

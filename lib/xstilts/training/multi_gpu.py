@@ -21,7 +21,7 @@ import torch
 
 from xstilts.errors import MARK, UserError
 from xstilts.progress import FILE, LOG, PLACE, Progress
-from xstilts.study import Study
+from xstilts.settings import Study
 
 NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
 GRACE = 10  # seconds that trainings which are told to end may take to save themselves
