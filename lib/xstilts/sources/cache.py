@@ -48,8 +48,10 @@ class CachedSource(Source):
         self.source.check([item for item in sets if self._source_of(item[0]) is self.source], text)
 
     def size(self, task: Task, split: str, language: str) -> int:
-        known = type(self._source_of(task)).size is not Source.size  # else load, through the cache
-        return (self._source_of(task) if known else super()).size(task, split, language)
+        source = self._source_of(task)
+        if type(source).size is Source.size:  # counts what it loads: through the cache
+            return len(self.load(task, split, language))
+        return source.size(task, split, language)
 
     def at_hand(self, task: Task, split: str, language: str) -> bool:
         return self._source_of(task).at_hand(task, split, language)
