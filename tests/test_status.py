@@ -110,7 +110,7 @@ def test_a_job_is_seen_from_its_first_sign_to_its_silent_end(tmp_path, monkeypat
     log.write_text("")
     assert unfinished(tmp_path) == Seen("running", "starting")
     monkeypatch.setattr(time, "time", lambda: log.stat().st_mtime + 100)
-    assert unfinished(tmp_path).state == "failed" and "without a word" in unfinished(tmp_path).said
+    assert unfinished(tmp_path).state == "failed" and "without a word" in unfinished(tmp_path).detail
 
 
 def test_a_running_study_is_shown_as_it_was_started(study, tmp_path, capsys):

@@ -70,11 +70,11 @@ class Progress:
         if time.monotonic() - self.shown >= OFTEN:
             self._tell()
 
-    def follow(self, place: Path) -> None:
+    def follow(self, path: Path) -> None:
         """Be the line of another process, by the file that it writes."""
-        if told := read_record(place):
-            self.what, self.total, self.unit = told["what"], told["total"], told["unit"]
-            self.to(told["done"], told["note"])
+        if record := read_record(path):
+            self.what, self.total, self.unit = record["what"], record["total"], record["unit"]
+            self.to(record["done"], record["note"])
 
     def left(self) -> float | None:
         """Seconds to the end at the speed so far; None before there is one."""
@@ -128,9 +128,9 @@ class Progress:
 
     def _write(self, line: str) -> None:
         if PLACE in os.environ:
-            told = {name: getattr(self, name) for name in ("what", "done", "total", "unit", "note")}
+            record = {name: getattr(self, name) for name in ("what", "done", "total", "unit", "note")}
             with suppress(OSError), whole_file(Path(os.environ[PLACE]), lasting=False) as aside:
-                aside.write_text(json.dumps({"line": line, **told}), encoding="utf-8")
+                aside.write_text(json.dumps({"line": line, **record}), encoding="utf-8")
 
 
 def _log(line: str) -> None:
@@ -144,16 +144,16 @@ def _log(line: str) -> None:
 def reported(folder: Path) -> Iterator[int]:
     """Have kernels that start meanwhile report to the run's ``folder`` and to the log of this process; yields the
     descriptor that they must be given."""
-    place, log = folder / FILE, os.dup(1)
-    place.unlink(missing_ok=True)  # of one that was killed
-    os.environ |= {PLACE: str(place), LOG: str(log)}
+    path, log = folder / FILE, os.dup(1)
+    path.unlink(missing_ok=True)  # of one that was killed
+    os.environ |= {PLACE: str(path), LOG: str(log)}
     try:
         yield log
     finally:
         for name in (PLACE, LOG):
             os.environ.pop(name, None)
         os.close(log)
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def duration(seconds: float) -> str:

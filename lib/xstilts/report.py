@@ -129,11 +129,11 @@ def sharing(study: Study) -> list[Study]:
 
 def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
     seen = standing(study, run, fingerprints)
-    status = seen.state if seen.state != "left" else "gaps" if seen.said else "missing"
+    status = seen.state if seen.state != "left" else "gaps" if seen.detail else "missing"
     folder = run.folder(study)
     seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
     tasks, languages = _contents(study, run, fingerprints.source) if fingerprints else ([], [])
-    why = "" if status == "running" else seen.said
+    why = "" if status == "running" else seen.detail
     return Page(study, run, status, why, seconds, tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(languages)))
 
 

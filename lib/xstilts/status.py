@@ -47,13 +47,13 @@ def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[
     lines = _wrapped(f'study "{study.name}", {seeds}: {_command(study, at_work)}')
     lines += ["", *_counts(seen)]
     for state, title in (("running", "Running"), ("failed", "Failed or stopped")):
-        named = [(run, one) for run, one in seen.items() if one.state == state]
+        named = [(run, standing) for run, standing in seen.items() if standing.state == state]
         if named:
-            lines += ["", title, *(row for run, one in named[:SHOWN] for row in _named(run, one))]
+            lines += ["", title, *(row for run, standing in named[:SHOWN] for row in _named(run, standing))]
         if len(named) > SHOWN:
             lines.append(f"  and {len(named) - SHOWN} more")
     lines += ["", *_wrapped(_outlook(study, at_work, seen))]
-    if not at_work and any(one.state != "done" for one in seen.values()):
+    if not at_work and any(standing.state != "done" for standing in seen.values()):
         more = "" if load_study(study.given).seeds == study.seeds else f" SEEDS={study.seeds}"
         lines += _wrapped(f"To go on: make study STUDY={study.given}{more}")
     return lines
@@ -65,12 +65,12 @@ def _command(study: Study, at_work: AtWork | None) -> str:
     signed, since = at_work.signed, time.strftime("%H:%M", time.localtime(at_work.since))
     if time.time() - at_work.since > 12 * 3600:
         since = time.strftime("%a %d %b %H:%M", time.localtime(at_work.since))
-    where = f"process {signed.get('process')} on {signed.get('host')}"
+    process = f"process {signed.get('process')} on {signed.get('host')}"
     if signed["name"] != study.name:
-        return f'not running; study "{signed["name"]}" works on the same runs since {since} ({where})'
+        return f'not running; study "{signed["name"]}" works on the same runs since {since} ({process})'
     if not lives(signed, "process"):
         return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {since}"
-    return f"running since {since} ({where})"
+    return f"running since {since} ({process})"
 
 
 def _counts(seen: dict[Run, Seen]) -> list[str]:
@@ -78,35 +78,35 @@ def _counts(seen: dict[Run, Seen]) -> list[str]:
     first = max(len(phase) for phase in [*phases, "all"])
     rows: list[tuple[str, ...]] = [("", *STATES, "of")]
     for phase in [*phases, "all"]:
-        states = [one.state for run, one in seen.items() if phase in (run.phase, "all")]
+        states = [standing.state for run, standing in seen.items() if phase in (run.phase, "all")]
         rows.append((phase, *(str(states.count(state) or "–") for state in STATES), str(len(states))))
     return ["  ".join([row[0].ljust(first), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
 
 
-def _named(run: Run, one: Seen) -> list[str]:
-    line = f"{run.name}: {one.said}" if one.said else run.name
+def _named(run: Run, standing: Seen) -> list[str]:
+    line = f"{run.name}: {standing.detail}" if standing.detail else run.name
     return textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str:
     """What is left, in words."""
-    left = [run for run, one in seen.items() if one.state != "done"]
+    left = [run for run, standing in seen.items() if standing.state != "done"]
     if not left:
         return f"All runs are done: {os.path.relpath(Run(study.question).folder(study) / 'notebook.ipynb')}"
-    times = Times({run: one.seconds for run, one in seen.items() if one.state == "done"})
-    running = {run: one.seconds for run, one in seen.items() if one.state == "running"}
+    times = Times({run: standing.seconds for run, standing in seen.items() if standing.state == "done"})
+    running = {run: standing.seconds for run, standing in seen.items() if standing.state == "running"}
     jobs = at_work.signed.get("jobs") if at_work else os.cpu_count()
     jobs = jobs or max(1, len(running))
     unknown = times.unknown(left)
     seconds = times.left([run for run in left if not run.final], running, jobs)
-    said = ""
+    outlook = ""
     if seconds:
-        done, words = sum(one.state == "done" for one in seen.values()), about(seconds).capitalize()
-        said = f"{words} left, by what {done} runs took, {jobs} at a time"
-        said += f"; not counting {_phases(left, unknown)}" if unknown else ""
+        done, words = sum(standing.state == "done" for standing in seen.values()), about(seconds).capitalize()
+        outlook = f"{words} left, by what {done} runs took, {jobs} at a time"
+        outlook += f"; not counting {_phases(left, unknown)}" if unknown else ""
     elif unknown:
-        said = f"Time left: not known yet for {_phases(left, unknown)}"
-    return said
+        outlook = f"Time left: not known yet for {_phases(left, unknown)}"
+    return outlook
 
 
 def _phases(left: list[Run], names: list[str]) -> str:

@@ -1,5 +1,8 @@
-"""Snakemake at work on a study, the execution of a run's notebook by papermill, why a run failed, and the state of
-each run as its folder shows it."""
+"""Drive Snakemake through a study, execute the notebook of one run, and read the state of every run.
+
+A run at work holds the lock of its folder, on whichever machine it is; one that is done has a ``run.json``, written
+last; one that failed leaves a log, whose last line is the cause, and no ``run.json``.
+"""
 
 import errno
 import json
@@ -188,7 +191,7 @@ def _record(study: Study, run: Run, started: float) -> None:
         gaps = [other.name for other in wanted if not (other.folder(study) / "run.json").is_file()]
         (folder / GAPS).unlink(missing_ok=True)
     fingerprints = Fingerprints(study)
-    targets = [one.name for one in target_runs(study, fingerprints.source, run.bundle)] if run.bundle else []
+    targets = [target.name for target in target_runs(study, fingerprints.source, run.bundle)] if run.bundle else []
     record = {
         "run": run.name,
         "fingerprint": fingerprints.of(run),
@@ -220,7 +223,7 @@ class Seen:
     those it took (done) or those since it began (running)."""
 
     state: str
-    said: str = ""
+    detail: str = ""
     seconds: float = 0
 
 
@@ -252,8 +255,8 @@ def unfinished(folder: Path) -> Seen:
         return Seen("running", read_record(folder / FILE).get("line", ""), time.time() - lock.stat().st_mtime)
     if not log.is_file():
         return Seen("left")
-    told = log.stat()
-    if not told.st_size and time.time() - told.st_mtime < BEGINS:
+    log_status = log.stat()
+    if not log_status.st_size and time.time() - log_status.st_mtime < BEGINS:
         return Seen("running", "starting")
     return Seen("failed", of_log(log))
 
@@ -307,7 +310,7 @@ class News:
         self.times = Times({run: seconds(study, run) for run in list_runs(study) if run not in left})
         self.phases = list(dict.fromkeys(run.phase for run in left))
         self.began: dict[str, float] = {}
-        self.told = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
+        self.printed = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
         self.drawn: list[str] = []
         self.terminal, self.looked = sys.stdout.isatty(), 0.0
 
@@ -337,17 +340,17 @@ class News:
                 self.running[run] = seen.seconds
                 self.began.setdefault(run.phase, self.looked)
                 self.failed.pop(run, None)  # a profile may try again
-            elif seen.state == "failed" and _spoke(folder / "log.txt") and self.failed.get(run) != seen.said:
-                self.failed[run] = seen.said
-                self._above(f"  failed: {run.name}: {seen.said}")
+            elif seen.state == "failed" and _spoke(folder / "log.txt") and self.failed.get(run) != seen.detail:
+                self.failed[run] = seen.detail
+                self._above(f"  failed: {run.name}: {seen.detail}")
 
     def line(self, phase: str) -> str:
         """``  targets: 12 of 26 done, 4 running, about 6 min left``."""
-        here = [run for run in self.left if run.phase == phase]
+        members = [run for run in self.left if run.phase == phase]
         waiting, running, failed = (
             [run for run in runs if run.phase == phase] for runs in (self.waiting, self.running, self.failed)
         )
-        parts = [f"  {phase}: {len(here) - len(waiting)} of {len(here)} done"]
+        parts = [f"  {phase}: {len(members) - len(waiting)} of {len(members)} done"]
         parts += [f"{len(runs)} {word}" for runs, word in ((running, "running"), (failed, "failed")) if runs]
         if not waiting:
             return f"{parts[0]} in {duration(time.monotonic() - self.began[phase])}"
@@ -361,10 +364,10 @@ class News:
     def _tell(self, phase: str, end: bool) -> None:
         if phase not in self.began:
             return
-        line, (last, when) = self.line(phase), self.told[phase]
+        line, (last, when) = self.line(phase), self.printed[phase]
         over = end or all(run.phase != phase for run in self.waiting)
         if not last or (over and not _ended(last)) or (not over and time.monotonic() - when >= APART and line != last):
-            self.told[phase] = (line, time.monotonic())
+            self.printed[phase] = (line, time.monotonic())
             print(line, flush=True)
 
     def _draw(self) -> None:
