@@ -177,7 +177,7 @@ def test_many_failures_are_counted(study):
 def test_status_loads_nothing_heavy(study):
     finish(study)
     code = (
-        "import sys\nfrom xstilts.running.status import print_status\nprint_status(sys.argv[1], None)\n"
+        "import sys\nfrom xstilts.status import print_status\nprint_status(sys.argv[1], None)\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'papermill')))"
     )
     subprocess.run([sys.executable, "-c", code, study.path], check=True, cwd=ROOT)
