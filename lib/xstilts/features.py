@@ -261,7 +261,7 @@ def token_table(
         for part, word, (start, end) in zip(
             batch.sequence_ids(), batch.word_ids(), batch["offset_mapping"], strict=True
         ):
-            text = "" if part is None else texts[0][word] if words else texts[part]
+            text = "" if part is None else str(texts[0][word] if words else texts[part])
             characters.append(f"{start}:{end}" if text else "")
             pieces.append(text[start:end])
         table = table.assign(characters=characters, text=pieces)

@@ -1,6 +1,7 @@
 """A study and what it may set: sources of data, pretraining, fine-tuning, retrieval. Imports nothing heavy."""
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from xstilts.io import ROOT, write_text
 from xstilts.names import MLM, MULTI, TASK_NAME, IntermediateRun, parse_run
 from xstilts.tasks import SPLITS, TASKS, Task, get
 
+DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take
 
@@ -148,8 +150,8 @@ class FilesSettings(Section):
     """The files source: original distributions below one folder."""
 
     root: str = Field(
-        "",
-        description="folder of the files, relative to the project; empty: XSTILTS_DATA in the environment names it",
+        default_factory=lambda: os.environ.get(DATA, ""),
+        description="folder of the files, relative to the project; default: XSTILTS_DATA in the environment names it",
     )
     limits: Limits = Limits()
     splits: dict[str, dict[str, str]] = Field(

@@ -16,8 +16,6 @@ from xstilts.readers.custom import declare
 from xstilts.settings import Study
 from xstilts.validation import check, explain
 
-DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
-
 
 def load_study(study: str | Path, **changes: Any) -> Study:
     """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
@@ -38,9 +36,6 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     loaded._path = path
     if not loaded.encoder.checkpoint:
         loaded = _with_fitting_lengths(loaded)
-    if loaded.source == "files" and not loaded.files.root and os.environ.get(DATA):
-        files = loaded.files.model_copy(update={"root": os.environ[DATA]})
-        loaded = loaded.model_copy(update={"files": files})
     try:
         loaded._own_tasks = declare(loaded.own, ROOT, loaded.source_language)
         check(loaded)
