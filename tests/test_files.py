@@ -366,8 +366,7 @@ def test_pairs_that_share_examples_are_refused_by_name():
 
 def test_what_a_study_is_checked_with_imports_nothing_heavy():
     code = (
-        "import sys, xstilts.tasks, xstilts.study; "
-        "print(*{'torch', 'datasets', 'pandas', 'numpy'} & set(sys.modules))"
+        "import sys, xstilts.tasks, xstilts.study; print(*{'torch', 'datasets', 'pandas', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "lib", capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
