@@ -252,7 +252,7 @@ def loaded(text: str | bytes) -> None:
         for one in study.further.values():
             for language in one.training_languages:
                 for examples in one.examples:
-                    safe_as_a_folder(TargetRun(one.task(one.targets[0]), language, examples).name)
+                    safe_as_a_folder(TargetRun(study.task(one.targets[0]), language, examples).name)
 
 
 @given(st.sampled_from(list(places(BASE))), CHANGES)

@@ -117,8 +117,8 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         if not left:
             print(f'study "{study.name}" is up to date: nothing to do.')
         else:
-            where = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
-            print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do {where}', flush=True)
+            executor = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
+            print(f'study "{study.name}": {len(left)} of {len(list_runs(study))} runs to do {executor}', flush=True)
             snakemake = Snakemake(study, resolved, cores, profile, held)
             snakemake.bring(left)
         fingerprints = Fingerprints(study)

@@ -24,21 +24,22 @@ def check_data(study: Study) -> None:
     source.check(sets, text)
     if study.encoder.checkpoint:
         _fetch_encoder(study)
-    there: set[str] = set()
-    for name in study.all_targets:
-        found = evaluation_languages(study, source, study.task(name))
-        if not found:
-            asked = f" in {', '.join(study.languages)}" if study.languages else ""
+    available: set[str] = set()
+    for task in map(study.task, study.all_targets):
+        if not evaluation_languages(study, source, task):
+            restriction = f" in {', '.join(study.languages)}" if study.languages else ""
             raise UserError(
-                f'{study.path}: targets: no data with gold labels for "{name}"{asked}: add its files or leave it out'
+                f'{study.path}: targets: no data with gold labels for "{task.name}"{restriction}: '
+                "add its files or leave it out"
             )
-        there.update(source.languages(study.task(name), evaluation_split(source, study.task(name))))
+        available.update(source.languages(task, evaluation_split(source, task)))
     for language in study.languages:
-        if language not in there:
-            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{nearest(language, there)}')
+        if language not in available:
+            hint = nearest(language, available)
+            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{hint}')
     for task, split, languages in sets:
         known, kind = source.languages(task, split), split
-        if split == TRANSLATED:  # asked for where a task has no training set of its own in a language
+        if split == TRANSLATED:  # where a task has no training set of its own in a language
             known, kind = [*source.languages(task, "train"), *known], "train"
         absent = [language for language in languages if language not in known]
         if absent:
@@ -100,14 +101,15 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(source, task)]
         sets += [(task, split, evaluation_languages(study, source, task)) for split in splits]
         sets += [(task, POOL, codes)] if (codes := pool_languages(study, source, task)) else []
-    for tuning in [one for bundle in [*study.bundles(), *study.further] for one in target_runs(study, source, bundle)]:
-        own_set = study.training_task(tuning.task)
-        if not tuning.untrained:
-            parts = tuning.training_sets(study, source)
-            check_share(study, tuning.name, parts, tuning.phase(study).examples)
-            sets += [(own_set, split, [language]) for split, language in parts]
-            if tuning.phase(study).evaluate_every:
-                sets.append((own_set, "dev", own))
+    bundles = [*study.bundles(), *study.further]
+    for target_run in [run for bundle in bundles for run in target_runs(study, source, bundle)]:
+        training_task = study.training_task(target_run.task)
+        if not target_run.untrained:
+            parts = target_run.training_sets(study, source)
+            check_share(study, target_run.name, parts, target_run.phase(study).examples)
+            sets += [(training_task, split, [language]) for split, language in parts]
+            if target_run.phase(study).evaluate_every:
+                sets.append((training_task, "dev", own))
     return sets
 
 

@@ -51,15 +51,15 @@ def test_files(name: str, settings: OwnTask, root: Path) -> dict[str, Path]:
         head, *parts = settings.test.split("{language}")
         folder, before = (root / f"{head}x").parent, head.rpartition("/")[2]
         pattern = re.escape(before) + "([A-Za-z]+(?:-[A-Za-z0-9]+)*)" + r"\1".join(map(re.escape, parts))
-        found = {}
+        files = {}
         for path in sorted(folder.glob("/".join("*" * (1 + "".join(parts).count("/"))))):
             match = re.fullmatch(pattern, str(path.relative_to(folder)))
             # train.csv may lie beside en.csv
             if match and path.is_file() and path not in (root / settings.train, root / settings.dev):
-                found[match[1]] = path
-        if not found:
+                files[match[1]] = path
+        if not files:
             raise UserError(f"own.{name}.test: no file matches {root / settings.test}")
-        return found
+        return files
     files = {code: root / path for code, path in sorted((settings.test or {}).items())}
     for code, path in files.items():
         if not path.is_file():
@@ -70,12 +70,12 @@ def test_files(name: str, settings: OwnTask, root: Path) -> dict[str, Path]:
 def rows(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> list[dict[str, Any]]:
     """Every row of a file. UserError naming file, line and column for what is malformed, empty or without gold."""
     if settings.kind in READ_AS:
-        found = read(READ_AS[settings.kind], path, labels)
-        if not has_gold(found[0]):
+        examples = read(READ_AS[settings.kind], path, labels)
+        if not has_gold(examples[0]):
             raise UserError(
                 f"{path}: no gold; expected {'tags' if settings.kind == 'tagging' else 'answers'} throughout"
             )
-        return found
+        return examples
     build = {"classification": _classification, "choice": _choice}[settings.kind]
     return whole(path, _numbered(settings, path, labels, build))
 
@@ -84,9 +84,9 @@ READ_AS = {"tagging": "tagged", "span": "squad"}
 
 
 def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...], build: Callable) -> Iterator[tuple[str, dict]]:
-    for number, (where, record) in enumerate(_records(settings, path), 1):
-        identity = _text(record, settings.id, where) if settings.id else str(number)
-        yield where, {"id": identity, **build(settings, record, labels, where)}
+    for number, (origin, record) in enumerate(_records(settings, path), 1):
+        identity = _text(record, settings.id, origin) if settings.id else str(number)
+        yield origin, {"id": identity, **build(settings, record, labels, origin)}
 
 
 def _records(settings: OwnTask, path: Path) -> Iterator[tuple[str, dict]]:
@@ -103,44 +103,44 @@ def _records(settings: OwnTask, path: Path) -> Iterator[tuple[str, dict]]:
         raise UserError(f'{path}: expected a file that ends in .csv, .tsv or .jsonl, this one in "{path.suffix}"')
 
 
-def _text(record: dict, column: str, where: str) -> str:
-    text = get(record, column, (str, int), where) if column else ""
+def _text(record: dict, column: str, origin: str) -> str:
+    text = get(record, column, (str, int), origin) if column else ""
     if column and not str(text).strip():
-        raise UserError(f'{where}: column "{column}" is empty; fill it in or leave the row out')
+        raise UserError(f'{origin}: column "{column}" is empty; fill it in or leave the row out')
     return str(text)
 
 
-def _label(settings: OwnTask, record: dict, where: str) -> str:
+def _label(settings: OwnTask, record: dict, origin: str) -> str:
     """The gold value as it stands; one that is a number as its digits."""
     value = record.get(settings.label)
     if value is None or isinstance(value, (list, dict, float)):
-        get(record, settings.label, str, where)  # says what is wrong
-    return _text({settings.label: str(value)}, settings.label, where).strip()
+        get(record, settings.label, str, origin)  # says what is wrong
+    return _text({settings.label: str(value)}, settings.label, origin).strip()
 
 
-def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], where: str) -> dict[str, Any]:
-    label = _label(settings, record, where)
+def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
+    label = _label(settings, record, origin)
     if label not in labels:
         raise UserError(
-            f'{where}: column "{settings.label}" says "{label}", which is none of the labels of training: '
+            f'{origin}: column "{settings.label}" says "{label}", which is none of the labels of training: '
             f"{', '.join(labels)}"
         )
-    texts = {"text_a": _text(record, settings.text_a, where), "text_b": _text(record, settings.text_b, where)}
+    texts = {"text_a": _text(record, settings.text_a, origin), "text_b": _text(record, settings.text_b, origin)}
     return {**texts, "label": labels.index(label)}
 
 
-def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], where: str) -> dict[str, Any]:
-    label, known = _label(settings, record, where), settings.choices
+def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
+    label, known = _label(settings, record, origin), settings.choices
     numbers = [str(number) for number in range(len(known))]
     if label not in (*known, *numbers):
         raise UserError(
-            f'{where}: column "{settings.label}" says "{label}"; expected one of {", ".join(known)}, or its number, '
+            f'{origin}: column "{settings.label}" says "{label}"; expected one of {", ".join(known)}, or its number, '
             f"0 to {len(known) - 1}"
         )
     return {
-        "context": _text(record, settings.context, where),
-        "question": _text(record, settings.question, where),
-        "choices": [_text(record, column, where) for column in known],
+        "context": _text(record, settings.context, origin),
+        "question": _text(record, settings.question, origin),
+        "choices": [_text(record, column, origin) for column in known],
         "label": known.index(label) if label in known else int(label),
     }
 
@@ -149,7 +149,7 @@ def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     """Labels or tags of a training file, numbers in their order. UserError for a column that is none of labels."""
     if settings.kind == "tagging":
         return tuple(sorted({tag for row in rows(settings, path, ()) for tag in row["tags"]}))
-    values = [_label(settings, record, where) for where, record in _records(settings, path)]
+    values = [_label(settings, record, origin) for origin, record in _records(settings, path)]
     numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
     labels = sorted(set(values), key=int if numbers else None)
     if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):

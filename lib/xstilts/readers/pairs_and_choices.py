@@ -1,6 +1,6 @@
 """Readers: one file of an original distribution -> rows in the canonical columns of its kind.
 
-Each reader yields ``(where, row)``; ``where`` is ``file:line`` or, in SQuAD JSON, ``file: question id``,
+Each reader yields ``(origin, row)``; ``origin`` is ``file:line`` or, in SQuAD JSON, ``file: question id``,
 and every error names it. Files are UTF-8 (a byte-order mark is dropped), line ends LF or CRLF, offsets
 count code points. Text is kept as it stands. Rows of a set published without gold have label -1, tags
 None, no answers or no gold; a file with both sorts is an error.
@@ -42,14 +42,14 @@ def whole(path: Path, read_rows: Rows, mixed: bool = False) -> list[dict[str, An
     """All rows, checked against each other as :func:`read` says; ``mixed``: some may lack gold."""
     rows: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
-    for where, row in read_rows:
+    for origin, row in read_rows:
         if row["id"] in seen:
-            raise UserError(f'{where}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')
-        seen[row["id"]] = where
+            raise UserError(f'{origin}: id "{row["id"]}" stands already at {seen[row["id"]]}; ids must be unique')
+        seen[row["id"]] = origin
         if rows and not mixed and has_gold(row) != has_gold(rows[0]):
-            raise UserError(f"{where}: gold in some rows and none in others; expected all or none")
+            raise UserError(f"{origin}: gold in some rows and none in others; expected all or none")
         if "choices" in row and len(row["choices"]) != len((rows or [row])[0]["choices"]):
-            raise UserError(f"{where}: {len(row['choices'])} choices, and the first row has {len(rows[0]['choices'])}")
+            raise UserError(f"{origin}: {len(row['choices'])} choices, and the first row has {len(rows[0]['choices'])}")
         rows.append(row)
     if not rows:
         raise UserError(f"{path}: holds no examples")
@@ -103,19 +103,19 @@ CSV_QUOTED = re.compile(r'"(?=.*"".*")(?:[^"]|"")*"', re.DOTALL)
 
 def _pairs(path: Path, labels: tuple[str, ...]) -> Rows:
     """TSV with or without a header (then: text, text[, label]) or JSON lines, by the name's ending."""
-    for where, record in _pair_records(path):
+    for origin, record in _pair_records(path):
         label = record.get("label")
         if label == "-":  # MultiNLI: the annotators did not agree; every published result leaves these out
             continue
         if isinstance(label, str):
             label = _plain(label, labels)
         yield (
-            where,
+            origin,
             {
-                "id": str(record["id"]) if "id" in record else where.rpartition(":")[2],
-                "text_a": get(record, "text_a", str, where),
-                "text_b": get(record, "text_b", str, where),
-                "label": index_of(label, labels, where),
+                "id": str(record["id"]) if "id" in record else origin.rpartition(":")[2],
+                "text_a": get(record, "text_a", str, origin),
+                "text_b": get(record, "text_b", str, origin),
+                "label": index_of(label, labels, origin),
             },
         )
 
@@ -128,22 +128,22 @@ def _plain(label: str, labels: tuple[str, ...]) -> str:
 def _translated_pairs(path: Path, labels: tuple[str, ...]) -> Rows:
     """TSV that ends in translated text, translated text, label: three columns, after a header or not, or five,
     of which two hold the original texts. A row that lacks one of them, as some released ones do, has label -1."""
-    for where, line in lines_of(path):
+    for origin, line in lines_of(path):
         cells = line.split("\t")
         label = _plain(cells[-1], labels)
-        if where.endswith(":1") and label == "label":
+        if origin.endswith(":1") and label == "label":
             continue
         whole = len(cells) in (3, 5) and label in labels and all(map(str.strip, cells[-3:]))
         text_a, text_b = cells[-3:-1] if whole else ("", "")
         index = labels.index(label) if whole else UNLABELLED
-        yield where, {"id": where.rpartition(":")[2], "text_a": text_a, "text_b": text_b, "label": index}
+        yield origin, {"id": origin.rpartition(":")[2], "text_a": text_a, "text_b": text_b, "label": index}
 
 
 def _pair_records(path: Path) -> Iterator[tuple[str, dict]]:
     if path.suffix == ".jsonl":
-        for where, record in json_lines(path):
-            found = _fields(list(record))
-            yield where, {field: record[key] for field, key in found.items()}
+        for origin, record in json_lines(path):
+            columns = _fields(list(record))
+            yield origin, {field: record[key] for field, key in columns.items()}
         return
     lines = lines_of(path)
     first = next(lines)[1].split("\t")
@@ -160,17 +160,17 @@ def _pair_records(path: Path) -> Iterator[tuple[str, dict]]:
                 f"{path}:1: {width} columns and no header that names two texts; expected "
                 "text, text and label (or two texts alone) separated by tabs"
             )
-    for where, line in lines:
+    for origin, line in lines:
         cells = line.split("\t")
         if len(cells) != width:
-            raise UserError(f"{where}: {len(cells)} columns, expected {width} separated by tabs")
-        record = {field: cells[place] for field, place in places.items()}
+            raise UserError(f"{origin}: {len(cells)} columns, expected {width} separated by tabs")
+        record = {field: cells[index] for field, index in places.items()}
         for field in ("text_a", "text_b"):
             if CSV_QUOTED.fullmatch(record[field]):
                 record[field] = record[field][1:-1].replace('""', '"')
         if "label" in record and not record["label"].strip():
-            raise UserError(f"{where}: empty label")
-        yield where, record
+            raise UserError(f"{origin}: empty label")
+        yield origin, record
 
 
 def _fields(names: list[str]) -> dict[str, str]:
@@ -193,21 +193,24 @@ def _choice(identity: Any, context: str, question: str, choices: list[str], labe
 
 
 def _copa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in json_lines(path):
-        asked = get(record, "question", str, where)
-        if asked not in COPA_QUESTIONS:
-            raise UserError(f'{where}: question "{asked}" is neither cause nor effect')
-        choices = [get(record, "choice1", str, where), get(record, "choice2", str, where)]
-        label = index_of(record.get("label"), (0, 1), where)
-        premise = get(record, "premise", str, where)
-        yield where, _choice(get(record, "idx", int, where), premise, COPA_QUESTIONS[asked], choices, label)
+    for origin, record in json_lines(path):
+        question = get(record, "question", str, origin)
+        if question not in COPA_QUESTIONS:
+            raise UserError(f'{origin}: question "{question}" is neither cause nor effect')
+        choices = [get(record, "choice1", str, origin), get(record, "choice2", str, origin)]
+        label = index_of(record.get("label"), (0, 1), origin)
+        premise = get(record, "premise", str, origin)
+        yield origin, _choice(get(record, "idx", int, origin), premise, COPA_QUESTIONS[question], choices, label)
 
 
 def _socialiqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for number, (where, record) in enumerate(json_lines(path), 1):
-        context, question = get(record, "context", str, where), get(record, "question", str, where)
-        choices = [get(record, f"answer{letter}", str, where) for letter in "ABC"]
-        yield where, _choice(number, context, question, choices, index_of(record.get("correct"), tuple("ABC"), where))
+    for number, (origin, record) in enumerate(json_lines(path), 1):
+        context, question = get(record, "context", str, origin), get(record, "question", str, origin)
+        choices = [get(record, f"answer{letter}", str, origin) for letter in "ABC"]
+        yield (
+            origin,
+            _choice(number, context, question, choices, index_of(record.get("correct"), tuple("ABC"), origin)),
+        )
 
 
 def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -215,23 +218,23 @@ def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
     records, answers = list(json_lines(path)), list(lines_of(companions("piqa", path)[0]))
     if len(records) != len(answers):
         raise UserError(f"{path}: {len(records)} lines, its labels {len(answers)}; expected the same number")
-    for number, ((where, record), (beside, answer)) in enumerate(zip(records, answers, strict=True), 1):
-        choices = [get(record, "sol1", str, where), get(record, "sol2", str, where)]
+    for number, ((origin, record), (beside, answer)) in enumerate(zip(records, answers, strict=True), 1):
+        choices = [get(record, "sol1", str, origin), get(record, "sol2", str, origin)]
         label = index_of(answer.strip(), ("0", "1"), beside)
-        yield where, _choice(number, "", get(record, "goal", str, where), choices, label)
+        yield origin, _choice(number, "", get(record, "goal", str, origin), choices, label)
 
 
 def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in json_lines(path):
-        endings = strings(record, "endings", where)
+    for origin, record in json_lines(path):
+        endings = strings(record, "endings", origin)
         if len(endings) < 2:
-            raise UserError(f'{where}: "endings" holds {len(endings)}, expected two or more to choose from')
-        label = index_of(record.get("label"), tuple(range(len(endings))), where)
-        context = get(record, "ctx", str, where)
+            raise UserError(f'{origin}: "endings" holds {len(endings)}, expected two or more to choose from')
+        label = index_of(record.get("label"), tuple(range(len(endings))), origin)
+        context = get(record, "ctx", str, origin)
         if "ctx_a" in record:  # in the whole files, where some copies have the two joined alone
-            context, begun = get(record, "ctx_a", str, where), get(record, "ctx_b", str, where)
+            context, begun = get(record, "ctx_a", str, origin), get(record, "ctx_b", str, origin)
             endings = continued(begun, endings)
-        yield where, _choice(get(record, "ind", int, where), context, "", endings, label)
+        yield origin, _choice(get(record, "ind", int, origin), context, "", endings, label)
 
 
 def continued(begun: str, endings: list[str]) -> list[str]:
@@ -240,26 +243,29 @@ def continued(begun: str, endings: list[str]) -> list[str]:
 
 
 def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, record in json_lines(path):
-        question = get(record, "question", dict, where)
+    for origin, record in json_lines(path):
+        question = get(record, "question", dict, origin)
         choices = {
-            get(choice, "label", str, where): get(choice, "text", str, where)
-            for choice in get(question, "choices", list, where)
+            get(choice, "label", str, origin): get(choice, "text", str, origin)
+            for choice in get(question, "choices", list, origin)
         }
         letters = tuple(sorted(choices))
         if len(letters) < 2:
-            raise UserError(f'{where}: "choices" holds {len(letters)}, expected two or more to choose from')
-        label = index_of(record.get("answerKey"), letters, where, "answerKey")
+            raise UserError(f'{origin}: "choices" holds {len(letters)}, expected two or more to choose from')
+        label = index_of(record.get("answerKey"), letters, origin, "answerKey")
         texts = [choices[letter] for letter in letters]
-        yield where, _choice(get(record, "id", str, where), "", get(question, "stem", str, where), texts, label)
+        yield (
+            origin,
+            _choice(get(record, "id", str, origin), "", get(question, "stem", str, origin), texts, label),
+        )
 
 
 def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
     answers = [f"answer{number}" for number in range(4)]
-    for where, record in csv_records(path, ["id", "context", "question", *answers]):
-        label = index_of(record.get("label"), tuple("0123"), where)
+    for origin, record in csv_records(path, ["id", "context", "question", *answers]):
+        label = index_of(record.get("label"), tuple("0123"), origin)
         choices = [record[answer] for answer in answers]
-        yield where, _choice(record["id"], record["context"], record["question"], choices, label)
+        yield origin, _choice(record["id"], record["context"], record["question"], choices, label)
 
 
 # --- retrieval and plain text -------------------------------------------------------------------------
@@ -270,11 +276,11 @@ def _tatoeba(path: Path, labels: tuple[str, ...]) -> Rows:
     foreign, english = list(lines_of(path)), list(lines_of(companions("tatoeba", path)[0]))
     if len(foreign) != len(english):
         raise UserError(f"{path}: {len(foreign)} lines, its English side {len(english)}; expected the same number")
-    for number, ((where, candidate), (beside, query)) in enumerate(zip(foreign, english, strict=True), 1):
-        for place, text in ((where, candidate), (beside, query)):
+    for number, ((origin, candidate), (beside, query)) in enumerate(zip(foreign, english, strict=True), 1):
+        for line, text in ((origin, candidate), (beside, query)):
             if not text.strip():
-                raise UserError(f"{place}: an empty line between sentence pairs")
-        yield where, {"id": str(number), "query": query, "candidate": candidate}
+                raise UserError(f"{line}: an empty line between sentence pairs")
+        yield origin, {"id": str(number), "query": query, "candidate": candidate}
 
 
 def _bucc(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -283,22 +289,22 @@ def _bucc(path: Path, labels: tuple[str, ...]) -> Rows:
     sides = {"foreign": list(columns_of(path, 2)), "source": list(columns_of(english, 2))}
     known = {side: {cells[0] for _, cells in rows} for side, rows in sides.items()}
     gold: dict[str, list[str]] = {}
-    for where, (foreign, source) in columns_of(pairs, 2) if pairs.is_file() else ():
+    for origin, (foreign, source) in columns_of(pairs, 2) if pairs.is_file() else ():
         if source in gold.get(foreign, ()):
-            raise UserError(f'{where}: the pair "{foreign}", "{source}" stands already above; leave one out')
+            raise UserError(f'{origin}: the pair "{foreign}", "{source}" stands already above; leave one out')
         for identity, side in ((foreign, "foreign"), (source, "source")):
             if identity not in known[side]:
-                raise UserError(f'{where}: no {side} sentence has the id "{identity}"')
+                raise UserError(f'{origin}: no {side} sentence has the id "{identity}"')
         gold.setdefault(foreign, []).append(source)
         gold.setdefault(source, []).append(foreign)
     for side, rows in sides.items():
-        for where, (identity, text) in rows:
-            yield where, {"id": identity, "text": text, "side": side, "gold": gold.get(identity, [])}
+        for origin, (identity, text) in rows:
+            yield origin, {"id": identity, "text": text, "side": side, "gold": gold.get(identity, [])}
 
 
 def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, (identity, text) in columns_of(path, 2):
-        yield where, {"id": identity, "text": text}
+    for origin, (identity, text) in columns_of(path, 2):
+        yield origin, {"id": identity, "text": text}
 
 
 READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {

@@ -35,7 +35,7 @@ def text_of(path: Path) -> str:
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """(where, line) without line ends; empty lines at the end of the file are none.
+    """(origin, line) without line ends; empty lines at the end of the file are none.
 
     Not ``str.splitlines``: real text holds U+2028 and the like inside a field.
     """
@@ -48,15 +48,15 @@ def lines_of(path: Path) -> Iterator[tuple[str, str]]:
 
 def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
     """(file and line, cells) of a table of tabs. UserError at a line that has not ``width`` columns."""
-    for where, line in lines_of(path):
+    for origin, line in lines_of(path):
         cells = line.split("\t")
         if len(cells) != width:
-            raise UserError(f"{where}: {len(cells)} columns, expected {width} separated by tabs")
-        yield where, cells
+            raise UserError(f"{origin}: {len(cells)} columns, expected {width} separated by tabs")
+        yield origin, cells
 
 
 def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
+    """(origin, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
     Empty lines are passed over."""
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
@@ -68,17 +68,17 @@ def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Ite
             if header.count(name) > 1:
                 raise UserError(f'{path}:1: the column "{name}" stands there twice; keep one')
         for cells in table:
-            where = f"{path}:{table.line_num}"
+            origin = f"{path}:{table.line_num}"
             if cells and len(cells) != len(header):
                 between = "commas" if delimiter == "," else "tabs"
-                raise UserError(f"{where}: {len(cells)} columns, expected {len(header)} separated by {between}")
+                raise UserError(f"{origin}: {len(cells)} columns, expected {len(header)} separated by {between}")
             if cells:
-                yield where, dict(zip(header, cells, strict=True))
+                yield origin, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
 
 
-def from_json(text: str, where: str, whole: bool = False) -> Any:
+def from_json(text: str, origin: str, whole: bool = False) -> Any:
     """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: NaN, and halves
     of characters (``\\ud83d``), which nothing can write."""
     try:
@@ -86,15 +86,15 @@ def from_json(text: str, where: str, whole: bool = False) -> Any:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        where = f"{where}:{error.lineno}" if whole else where
+        origin = f"{origin}:{error.lineno}" if whole else origin
         raise UserError(
-            f"{where}: not JSON ({error.msg} at column {error.colno}); is the file whole? Fetch or save it anew"
+            f"{origin}: not JSON ({error.msg} at column {error.colno}); is the file whole? Fetch or save it anew"
         ) from None
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: {error.object[error.start]!r} is half of a character; save the text anew") from None
+        raise UserError(f"{origin}: {error.object[error.start]!r} is half of a character; save the text anew") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{where}: not JSON that can be read ({reason})") from None
+        raise UserError(f"{origin}: not JSON that can be read ({reason})") from None
     return value
 
 
@@ -104,38 +104,38 @@ def _refuse_constant(name: str) -> None:
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
     """(file and line, object) of a file of JSON lines. UserError at a line that is none."""
-    for where, line in lines_of(path):
-        record = from_json(line, where)
+    for origin, line in lines_of(path):
+        record = from_json(line, origin)
         if not isinstance(record, dict):
-            raise UserError(f"{where}: expected a JSON object, found {line[:40]}")
-        yield where, record
+            raise UserError(f"{origin}: expected a JSON object, found {line[:40]}")
+        yield origin, record
 
 
-def get(record: dict, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+def get(record: dict, key: str, kind: type | tuple[type, ...], origin: str) -> Any:
     """``record[key]``, which must be there and of that type, or one of them."""
     if not isinstance(record, dict):
-        raise UserError(f'{where}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
+        raise UserError(f'{origin}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
     if key not in record:
-        raise UserError(f'{where}: no "{key}"{nearest(key, record)}')
+        raise UserError(f'{origin}: no "{key}"{nearest(key, record)}')
     if not isinstance(record[key], kind) or (kind is int and isinstance(record[key], bool)):
         wanted = kind[0] if isinstance(kind, tuple) else kind
-        raise UserError(f'{where}: "{key}" is {record[key]!r}, expected {wanted.__name__}')
+        raise UserError(f'{origin}: "{key}" is {record[key]!r}, expected {wanted.__name__}')
     return record[key]
 
 
-def strings(record: dict, key: str, where: str) -> list[str]:
+def strings(record: dict, key: str, origin: str) -> list[str]:
     """``record[key]``, which must be a list of texts."""
-    found = get(record, key, list, where)
-    for item in found:
+    values = get(record, key, list, origin)
+    for item in values:
         if not isinstance(item, str):
-            raise UserError(f'{where}: "{key}" holds {item!r}, expected texts alone')
-    return found
+            raise UserError(f'{origin}: "{key}" holds {item!r}, expected texts alone')
+    return values
 
 
-def index_of(value: Any, known: tuple, where: str, what: str = "label") -> int:
+def index_of(value: Any, known: tuple, origin: str, what: str = "label") -> int:
     """Position of a gold value among ``known``; UNLABELLED where there is none."""
     if value in (None, ""):
         return UNLABELLED
     if value not in known or isinstance(value, bool):
-        raise UserError(f'{where}: {what} "{value}" is none of {", ".join(map(str, known))}')
+        raise UserError(f'{origin}: {what} "{value}" is none of {", ".join(map(str, known))}')
     return known.index(value)

@@ -14,16 +14,16 @@ from xstilts.readers.records import Rows, get, json_lines
 def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
     """Queries: ``wikinews_mentions/dev-de.jsonl``, an article and its mentions a line. A mention without
     ``entity_id``, as XTREME's script leaves the test set, has no gold."""
-    for where, record in json_lines(path):
-        context = get(record, "context", dict, where)
-        for mention in get(record, "mentions", list, where):
-            entity = get(mention, "entity_id", str, where).strip()
+    for origin, record in json_lines(path):
+        context = get(record, "context", dict, origin)
+        for mention in get(record, "mentions", list, origin):
+            entity = get(mention, "entity_id", str, origin).strip()
             yield (
-                where,
+                origin,
                 {
-                    "id": get(mention, "example_id", str, where),
-                    "text": _query(context, mention, where),
-                    "language": get(context, "language", str, where),
+                    "id": get(mention, "example_id", str, origin),
+                    "text": _query(context, mention, origin),
+                    "language": get(context, "language", str, origin),
                     "keys": [entity] if entity else [],
                 },
             )
@@ -31,51 +31,58 @@ def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
 
 def entities(path: Path, labels: tuple[str, ...]) -> Rows:
     """Candidates: ``candidate_set_entities.jsonl``, an entity a line, described in one language."""
-    for where, entity in json_lines(path):
-        identity = get(entity, "entity_id", str, where)
-        language = get(entity, "description_language", str, where)
-        yield where, {"id": identity, "text": _description(entity, where), "language": language, "keys": [identity]}
+    for origin, entity in json_lines(path):
+        identity = get(entity, "entity_id", str, origin)
+        language = get(entity, "description_language", str, origin)
+        yield (
+            origin,
+            {"id": identity, "text": _description(entity, origin), "language": language, "keys": [identity]},
+        )
 
 
 def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
     """Training pairs: ``wikipedia_pairs-train.jsonl``, a mention in English Wikipedia and its entity a line."""
-    for where, record in json_lines(path):
-        found = get(record, "contextual_mention", dict, where)
-        context, mention = get(found, "context", dict, where), get(found, "mention", dict, where)
+    for origin, record in json_lines(path):
+        contextual = get(record, "contextual_mention", dict, origin)
+        context, mention = get(contextual, "context", dict, origin), get(contextual, "mention", dict, origin)
         yield (
-            where,
+            origin,
             {
-                "id": get(mention, "example_id", str, where),
-                "query": _query(context, mention, where),
-                "candidate": _description(get(record, "entity", dict, where), where),
+                "id": get(mention, "example_id", str, origin),
+                "query": _query(context, mention, origin),
+                "candidate": _description(get(record, "entity", dict, origin), origin),
             },
         )
 
 
-def _query(context: dict, mention: dict, where: str) -> str:
+def _query(context: dict, mention: dict, origin: str) -> str:
     """The mention, then its sentence with braces around the mention."""
-    text, span = get(context, "text", str, where), get(mention, "mention_span", dict, where)
-    name, start, end = get(span, "text", str, where), get(span, "start", int, where), get(span, "end", int, where)
+    text, span = get(context, "text", str, origin), get(mention, "mention_span", dict, origin)
+    name, start, end = (
+        get(span, "text", str, origin),
+        get(span, "start", int, origin),
+        get(span, "end", int, origin),
+    )
     if text[start:end] != name:
         raise UserError(
-            f"{where}: the mention {name!r} does not stand at {start}-{end} of the article's text"
+            f"{origin}: the mention {name!r} does not stand at {start}-{end} of the article's text"
             + ("" if text else ", which is empty; get-mewsli-x.sh fills it in")
         )
-    for begin, stop in _spans(context, where):
+    for begin, stop in _spans(context, origin):
         if begin <= start and end <= stop:
             left, right = (re.sub(r"\{(.*?)\}", r"(\1)", part) for part in (text[begin:start], text[end:stop]))
             return _line(f"{name}: {left} {{ {name} }} {right}")
-    raise UserError(f"{where}: the mention {name!r} at {start}-{end} lies in none of the article's sentences")
+    raise UserError(f"{origin}: the mention {name!r} at {start}-{end} lies in none of the article's sentences")
 
 
-def _description(entity: dict, where: str) -> str:
-    text = get(entity, "description", str, where)
-    return _line(" ".join(text[begin:stop] for begin, stop in _spans(entity, where)) or text)
+def _description(entity: dict, origin: str) -> str:
+    text = get(entity, "description", str, origin)
+    return _line(" ".join(text[begin:stop] for begin, stop in _spans(entity, origin)) or text)
 
 
-def _spans(record: dict, where: str) -> list[tuple[int, int]]:
-    spans = get(record, "sentence_spans", list, where)
-    return [(get(span, "start", int, where), get(span, "end", int, where)) for span in spans]
+def _spans(record: dict, origin: str) -> list[tuple[int, int]]:
+    spans = get(record, "sentence_spans", list, origin)
+    return [(get(span, "start", int, origin), get(span, "end", int, origin)) for span in spans]
 
 
 def _line(text: str) -> str:

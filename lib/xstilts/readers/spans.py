@@ -9,71 +9,71 @@ from xstilts.readers.records import Rows, from_json, get, strings, text_of
 
 
 def squad(path: Path, labels: tuple[str, ...]) -> Rows:
-    for where, row, _ in _questions(path):
-        yield where, row
+    for origin, row, _ in _questions(path):
+        yield origin, row
 
 
 def translated_squad(path: Path, labels: tuple[str, ...]) -> Rows:
     """As SQuAD, machine-translated: an answer need not be where it is said to be; one that is not there at
     all is ""."""
-    for where, row, _ in _questions(path, checked=False):
+    for origin, row, _ in _questions(path, checked=False):
         lost = not row["answers"]["text"] and not row["is_impossible"]
-        yield where, {**row, "answers": {"text": [""], "answer_start": [-1]}} if lost else row
+        yield origin, {**row, "answers": {"text": [""], "answer_start": [-1]}} if lost else row
 
 
 def xquad_r(path: Path, labels: tuple[str, ...]) -> Rows:
     """As SQuAD, with the column ``sentences``: those of the passage, checked against their offsets."""
-    for where, row, paragraph in _questions(path):
-        yield where, {**row, "sentences": [row["context"][slice(*span)] for span in _sentences(where, paragraph)]}
+    for origin, row, paragraph in _questions(path):
+        yield origin, {**row, "sentences": [row["context"][slice(*span)] for span in _sentences(origin, paragraph)]}
 
 
 def xquad_r_questions(path: Path, labels: tuple[str, ...]) -> Rows:
     """The questions of LAReQA. One whose answer begins in none of the sentences is left out, as by XTREME's
     ``utils_lareqa``. Questions have one id in all languages: it is the key of their answers."""
-    for where, row, paragraph in _questions(path):
-        if _answer_sentence(where, row, paragraph):
-            yield where, {"id": row["id"], "text": row["question"], "language": path.stem, "keys": [row["id"]]}
+    for origin, row, paragraph in _questions(path):
+        if _answer_sentence(origin, row, paragraph):
+            yield origin, {"id": row["id"], "text": row["question"], "language": path.stem, "keys": [row["id"]]}
 
 
 def xquad_r_sentences(path: Path, labels: tuple[str, ...]) -> Rows:
     """The candidates of LAReQA: every sentence, followed by its passage; ids as in ``utils_lareqa``, language,
     number of the passage and of the sentence. Of two sentences of a passage in the same words both are an answer."""
     passages = groupby(_questions(path), key=lambda question: id(question[2]))
-    for number, (_, asked) in enumerate(passages, 1):
+    for number, (_, questions) in enumerate(passages, 1):
         keys: dict[str, list[str]] = {}
-        for where, row, paragraph in asked:  # the last ones stand for their passage below
-            if sentence := _answer_sentence(where, row, paragraph):
+        for origin, row, paragraph in questions:  # the last ones stand for their passage below
+            if sentence := _answer_sentence(origin, row, paragraph):
                 keys.setdefault(sentence, []).append(row["id"])
-        for place, span in enumerate(_sentences(where, paragraph) if keys else ()):
-            sentence, identity = row["context"][slice(*span)], f"{path.stem}_{number}_{place}"
+        for index, span in enumerate(_sentences(origin, paragraph) if keys else ()):
+            sentence, identity = row["context"][slice(*span)], f"{path.stem}_{number}_{index}"
             text = f"{sentence} {row['context']}"
-            yield where, {"id": identity, "text": text, "language": path.stem, "keys": keys.get(sentence, [])}
+            yield origin, {"id": identity, "text": text, "language": path.stem, "keys": keys.get(sentence, [])}
 
 
-def _answer_sentence(where: str, row: dict, paragraph: dict) -> str:
+def _answer_sentence(origin: str, row: dict, paragraph: dict) -> str:
     """The sentence that the answer begins in; "" where there is none."""
     begin = row["answers"]["answer_start"][0] if row["answers"]["text"] else -1
-    spans = (span for span in _sentences(where, paragraph) if span[0] <= begin < span[1])
+    spans = (span for span in _sentences(origin, paragraph) if span[0] <= begin < span[1])
     return row["context"][slice(*next(spans, (0, 0)))]
 
 
-def _sentences(where: str, paragraph: dict) -> list[tuple[int, int]]:
+def _sentences(origin: str, paragraph: dict) -> list[tuple[int, int]]:
     """Where the sentences of a passage stand in it."""
-    sentences = strings(paragraph, "sentences", where)
-    breaks = get(paragraph, "sentence_breaks", list, where)
+    sentences = strings(paragraph, "sentences", origin)
+    breaks = get(paragraph, "sentence_breaks", list, origin)
     if len(sentences) != len(breaks):
-        raise UserError(f"{where}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
+        raise UserError(f"{origin}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
     for span in breaks:
-        if not isinstance(span, list) or [type(place) for place in span] != [int, int]:
-            raise UserError(f'{where}: "sentence_breaks" holds {span!r}, expected pairs of numbers: start, end')
+        if not isinstance(span, list) or [type(offset) for offset in span] != [int, int]:
+            raise UserError(f'{origin}: "sentence_breaks" holds {span!r}, expected pairs of numbers: start, end')
     for sentence, (start, end) in zip(sentences, breaks, strict=True):
         if paragraph["context"][start:end] != sentence:
-            raise UserError(f"{where}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
+            raise UserError(f"{origin}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
     return [(start, end) for start, end in breaks]
 
 
 def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, dict]]:
-    """(where, row, paragraph); ``checked``: answers must stand at their offsets. No answers means unanswerable
+    """(origin, row, paragraph); ``checked``: answers must stand at their offsets. No answers means unanswerable
     in SQuAD 2.0 (by its version or by ``is_impossible``) and withheld gold elsewhere."""
     document = from_json(text_of(path), str(path), whole=True)
     if not isinstance(document, dict):
@@ -85,28 +85,28 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
             context = get(paragraph, "context", str, f"{path}: article {title!r}")
             for question in get(paragraph, "qas", list, f"{path}: article {title!r}"):
                 identity = get(question, "id", str, f"{path}: article {title!r}")
-                where = f"{path}: question {identity}"
-                answers = get(question, "answers", list, where) if question.get("answers") is not None else []
-                texts = [get(answer, "text", str, where) for answer in answers]
-                starts = [get(answer, "answer_start", int, where) for answer in answers]
+                origin = f"{path}: question {identity}"
+                answers = get(question, "answers", list, origin) if question.get("answers") is not None else []
+                texts = [get(answer, "text", str, origin) for answer in answers]
+                starts = [get(answer, "answer_start", int, origin) for answer in answers]
                 if not checked:  # machine translation: what is not in the passage is nowhere
                     starts = [start if 0 <= start <= len(context) else -1 for start in starts]
                 for text, start in zip(texts, starts, strict=True) if checked else ():
                     if start < 0 or not text or context[start : start + len(text)] != text:
                         raise UserError(
-                            f"{where}: the answer {text!r} is not at answer_start {start}, where the passage has "
+                            f"{origin}: the answer {text!r} is not at answer_start {start}, where the passage has "
                             f"{context[max(start, 0) :][: len(text) or 20]!r} (offsets count characters, from 0)"
                         )
                 impossible = question.get("is_impossible", second and not answers)
                 if not isinstance(impossible, bool):
-                    raise UserError(f'{where}: "is_impossible" is {impossible!r}, expected true or false')
+                    raise UserError(f'{origin}: "is_impossible" is {impossible!r}, expected true or false')
                 if impossible and answers:
-                    raise UserError(f"{where}: is_impossible, and yet it has answers")
+                    raise UserError(f"{origin}: is_impossible, and yet it has answers")
                 row = {
                     "id": identity,
                     "context": context,
-                    "question": get(question, "question", str, where),
+                    "question": get(question, "question", str, origin),
                     "answers": {"text": texts, "answer_start": starts},
                     "is_impossible": impossible,
                 }
-                yield where, row, paragraph
+                yield origin, row, paragraph

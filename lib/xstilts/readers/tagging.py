@@ -28,17 +28,17 @@ def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
     for number, block in enumerate(_blocks(path), 1):
         tokens: list[str] = []
         tags: list[str | None] = []
-        for where, line in block:
+        for origin, line in block:
             token, _, last = line.rpartition("\t" if "\t" in line else " ")
             tag: str | None = last
             if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
                 token, tag = last, None
             elif not token or not tag:
-                raise UserError(f"{where}: expected a word and its tag, found {line!r}")
+                raise UserError(f"{origin}: expected a word and its tag, found {line!r}")
             else:
-                _check_tag(last, labels, where)
+                _check_tag(last, labels, origin)
             if tokens and (tag is None) != (tags[0] is None):
-                raise UserError(f"{where}: {line!r}: some words of the sentence have a tag and some none")
+                raise UserError(f"{origin}: {line!r}: some words of the sentence have a tag and some none")
             tokens.append(token)
             tags.append(tag)
         yield block[0][0], {"id": str(number), "tokens": tokens, "tags": None if tags[0] is None else tags}
@@ -50,9 +50,9 @@ def _blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
             yield list(block)
 
 
-def _check_tag(tag: str, labels: tuple[str, ...], where: str) -> None:
+def _check_tag(tag: str, labels: tuple[str, ...], origin: str) -> None:
     if labels and tag not in labels:
-        raise UserError(f'{where}: tag "{tag}" is none of {", ".join(labels)}')
+        raise UserError(f'{origin}: tag "{tag}" is none of {", ".join(labels)}')
 
 
 def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -64,26 +64,26 @@ def _conllu(path: Path, labels: tuple[str, ...]) -> Rows:
     for number, block in enumerate(_blocks(path), 1):
         identity, spans = str(number), []
         words: dict[int, tuple[str, str, int]] = {}
-        for where, line in block:
+        for origin, line in block:
             if line.startswith("#"):
                 key, _, value = line[1:].partition("=")
                 identity = value.strip() if key.strip() == "sent_id" else identity
                 continue
             cells = line.split("\t")
             if len(cells) != 10:
-                raise UserError(f"{where}: {len(cells)} columns, expected the 10 of CoNLL-U separated by tabs")
+                raise UserError(f"{origin}: {len(cells)} columns, expected the 10 of CoNLL-U separated by tabs")
             name, form, tag, head = cells[0], cells[1], cells[3], cells[6]
             if "." in name:
                 continue
             if "-" in name:
                 if not re.fullmatch("[0-9]{1,6}-[0-9]{1,6}", name):
-                    raise UserError(f"{where}: fused form {name}, expected the numbers of two words, such as 3-4")
+                    raise UserError(f"{origin}: fused form {name}, expected the numbers of two words, such as 3-4")
                 first, last = map(int, name.split("-"))
                 spans.append((first, last, form))
                 continue
-            _check_tag(tag, labels, where)
+            _check_tag(tag, labels, origin)
             if name != str(len(words) + 1) or not re.fullmatch("[0-9]{1,6}|_", head):
-                raise UserError(f"{where}: word {name} with head {head}, expected word {len(words) + 1} and a number")
+                raise UserError(f"{origin}: word {name} with head {head}, expected word {len(words) + 1} and a number")
             words[int(name)] = (form, tag, 0 if head == "_" else int(head))
         if not words:
             raise UserError(f"{block[0][0]}: a sentence without words")
@@ -126,9 +126,9 @@ LEAF = re.compile(r"<L (\S+) \S+ \S+ (\S+) \S+>")  # category, two tags, word, c
 def paths(folder: Path, split: str) -> list[Path]:
     """The AUTO files of a split's sections, else ``<split>.tsv``; [] where the folder holds neither."""
     for root in (folder / "data" / "AUTO", folder / "AUTO"):
-        found = [path for section in SECTIONS[split] for path in sorted((root / f"{section:02}").glob("*.auto"))]
-        if found:
-            return found
+        files = [path for section in SECTIONS[split] for path in sorted((root / f"{section:02}").glob("*.auto"))]
+        if files:
+            return files
     columns = folder / f"{split}.tsv"
     return [columns] if columns.is_file() else []
 
@@ -136,16 +136,16 @@ def paths(folder: Path, split: str) -> list[Path]:
 def auto(path: Path, labels: tuple[str, ...]) -> Rows:
     """One derivation a line, after a line ``ID=wsj_0001.1 PARSER=GOLD …``; its leaves are the words."""
     identity = ""
-    for where, line in lines_of(path):
+    for origin, line in lines_of(path):
         if line.startswith("ID="):
             identity = line.split()[0].removeprefix("ID=")
             continue
         leaves = LEAF.findall(line)
         if not identity or not leaves or len(leaves) != line.count("(<L "):
             raise UserError(
-                f"{where}: expected ID=… and then, on the next line, a derivation with leaves "
+                f"{origin}: expected ID=… and then, on the next line, a derivation with leaves "
                 f"(<L category tag tag word category>), found {line[:60]!r}"
             )
         tags, tokens = zip(*leaves, strict=True)
-        yield where, {"id": identity, "tokens": list(tokens), "tags": list(tags)}
+        yield origin, {"id": identity, "tokens": list(tokens), "tags": list(tags)}
         identity = ""

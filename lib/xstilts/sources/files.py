@@ -204,18 +204,18 @@ class FilesSource(Source):
             ids = sorted(texts)
             keep = self.settings.documents_per_language or len(ids)
             rows += [{"id": f"{language}-{text_id}", "text": texts[text_id], "language": language}
-                     for text_id in (ids[place] for place in rng.permutation(len(ids))[:keep])]  # fmt: skip
-        rows = [rows[place] for place in rng.permutation(len(rows))]
+                     for text_id in (ids[index] for index in rng.permutation(len(ids))[:keep])]  # fmt: skip
+        rows = [rows[index] for index in rng.permutation(len(rows))]
         return Dataset.from_list(rows, features=Features({"id": STRING, "text": STRING, "language": STRING}))
 
     def _texts(self) -> dict[str, dict[str, str]]:
         """Language -> id (hash of the text: says nothing of where it stood) -> text; each text once."""
-        found: dict[str, dict[str, str]] = {}
+        texts: dict[str, dict[str, str]] = {}
 
         def add(language: str, text: str) -> None:
             text = " ".join(text.split())
             if text:
-                found.setdefault(language, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
+                texts.setdefault(language, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
 
         for task, split, language in self._sets():
             for row in self._file_rows(task, split, language):
@@ -234,7 +234,7 @@ class FilesSource(Source):
         for language, paths in find(self.root, VERSES).items():
             for row in chain.from_iterable(read(VERSES.reader, path) for path in paths):
                 add(language, row["text"])
-        return found
+        return texts
 
     def _sets(self) -> list[tuple[Task, str, str]]:
         return [
@@ -322,7 +322,7 @@ def mining_part(rows: list[dict], start: int, stop: int) -> list[dict]:
 def find(root: Path, files: Files) -> dict[str, list[Path]]:
     """Language -> its files, sorted: all that match the first of ``files.paths`` that any file matches."""
     ours = {theirs: code for code, theirs in files.codes.items()}
-    found: dict[str, list[Path]] = {}
+    files_of: dict[str, list[Path]] = {}
     for pattern in files.paths:
         matched: dict[str, list[Path]] = {}
         for path in sorted(root.glob(pattern.replace("{language}", "*"))):
@@ -330,8 +330,8 @@ def find(root: Path, files: Files) -> dict[str, list[Path]]:
             if match:
                 code = match.groupdict().get("language", files.language)
                 matched.setdefault(ours.get(code, code), []).append(path)
-        found = {**matched, **found}
-    return found
+        files_of = {**matched, **files_of}
+    return files_of
 
 
 @cache

@@ -210,35 +210,35 @@ Reader = Callable[[Record, tuple[str, ...], str], Record | None]
 ALIASES = {"not_duplicate": "0", "duplicate": "1", "contradictory": "contradiction"}  # QQP's names; some XNLI copies'
 
 
-def _label(value: Any, known: tuple, where: str) -> int:
+def _label(value: Any, known: tuple, origin: str) -> int:
     """Index of a label that is a name, or its number, or none (None, "", -1)."""
     if isinstance(value, int):
         if not UNLABELLED <= value < len(known):
-            raise UserError(f"{where}: label {value}, expected 0 to {len(known) - 1}, or {UNLABELLED} for none")
+            raise UserError(f"{origin}: label {value}, expected 0 to {len(known) - 1}, or {UNLABELLED} for none")
         return value
-    return index_of(ALIASES.get(value, value), known, where)
+    return index_of(ALIASES.get(value, value), known, origin)
 
 
 def _pairs(text_a: str, text_b: str, label: str) -> Reader:
-    def read(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
-        index = _label(record[label], labels, where)
+    def read(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
+        index = _label(record[label], labels, origin)
         return None if index == UNLABELLED else {"text_a": record[text_a], "text_b": record[text_b], "label": index}
 
     return read
 
 
 def _tagged(column: str) -> Reader:
-    def read(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
-        tags = [labels[_label(tag, labels, where)] for tag in record[column]]
+    def read(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
+        tags = [labels[_label(tag, labels, origin)] for tag in record[column]]
         if len(tags) != len(record["tokens"]):
-            raise UserError(f"{where}: {len(record['tokens'])} tokens and {len(tags)} tags")
+            raise UserError(f"{origin}: {len(record['tokens'])} tokens and {len(tags)} tags")
         return {"tokens": record["tokens"], "tags": tags} if tags else None
 
     return read
 
 
 def _span(unanswerable: bool) -> Reader:
-    def read(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+    def read(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
         answers = {name: list(record["answers"][name]) for name in ("text", "answer_start")}
         if not answers["text"] and not unanswerable:
             return None
@@ -253,45 +253,45 @@ def _choice(context: str, question: str, choices: list[str], label: int) -> Reco
     return None if label == UNLABELLED else row
 
 
-def _hellaswag(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _hellaswag(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     known = tuple(str(number) for number in range(len(record["endings"])))
     choices = continued(record["ctx_b"], record["endings"])
-    return _choice(record["ctx_a"], "", choices, _label(record["label"], known, where))
+    return _choice(record["ctx_a"], "", choices, _label(record["label"], known, origin))
 
 
-def _cosmosqa(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _cosmosqa(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     choices = [record[f"answer{number}"] for number in range(4)]
-    row = _choice(record["context"], record["question"], choices, _label(record["label"], tuple("0123"), where))
+    row = _choice(record["context"], record["question"], choices, _label(record["label"], tuple("0123"), origin))
     return row and {"id": record["id"], **row}
 
 
-def _commonsenseqa(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _commonsenseqa(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     choices = dict(sorted(zip(record["choices"]["label"], record["choices"]["text"], strict=True)))
-    label = index_of(record["answerKey"], tuple(choices), where, "answerKey")
+    label = index_of(record["answerKey"], tuple(choices), origin, "answerKey")
     row = _choice("", record["question"], list(choices.values()), label)
     return row and {"id": record["id"], **row}
 
 
-def _socialiqa(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _socialiqa(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     choices = [record[f"answer{letter}"] for letter in "ABC"]
-    return _choice(record["context"], record["question"], choices, index_of(record["label"], tuple("123"), where))
+    return _choice(record["context"], record["question"], choices, index_of(record["label"], tuple("123"), origin))
 
 
-def _copa(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _copa(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     if record["question"] not in COPA_QUESTIONS:
-        raise UserError(f'{where}: question "{record["question"]}" is neither cause nor effect')
-    choices, label = [record["choice1"], record["choice2"]], _label(record["label"], ("choice1", "choice2"), where)
+        raise UserError(f'{origin}: question "{record["question"]}" is neither cause nor effect')
+    choices, label = [record["choice1"], record["choice2"]], _label(record["label"], ("choice1", "choice2"), origin)
     row = _choice(record["premise"], COPA_QUESTIONS[record["question"]], choices, label)
     return row and {"id": str(record["idx"]), **row}
 
 
-def _tatoeba(record: Record, labels: tuple[str, ...], where: str) -> Record | None:
+def _tatoeba(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
     """English is the query, whichever side it stands on; XTREME's copy keeps the line ends of its files."""
     sides = {name: (record[f"{name}_lang"], record[f"{name}_sentence"].rstrip("\r\n")) for name in ("source", "target")}
     english = [name for name, (code, _) in sides.items() if code in ("eng", "en")]
     if len(english) != 1:
         raise UserError(
-            f"{where}: source_lang and target_lang are {[code for code, _ in sides.values()]}; one must be eng"
+            f"{origin}: source_lang and target_lang are {[code for code, _ in sides.values()]}; one must be eng"
         )
     foreign = "target" if english == ["source"] else "source"
     return {"query": sides[english[0]][1], "candidate": sides[foreign][1]}
@@ -452,15 +452,15 @@ class HubSource(Source):
         rows, name, seen, chosen = [], name_of(entry, language), 0, 0
         known: dict[Any, Any] = {}
         for seen, record in enumerate(records(self.repositories.files(entry, language)), 1):
-            where = f"{name}, row {seen}"
+            origin = f"{name}, row {seen}"
             try:
                 if entry.mixed and record[entry.mixed].partition("-")[0] != entry.code(language):
                     continue
-                row = READERS[entry.reader](record, task.labels, where)
+                row = READERS[entry.reader](record, task.labels, origin)
                 _check_texts(row or {})
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
-                    f"{where}: not as published ({type(error).__name__}: {error}); it has {', '.join(record)}: fetch "
+                    f"{origin}: not as published ({type(error).__name__}: {error}); it has {', '.join(record)}: fetch "
                     f"revision {entry.revision} again"
                 ) from None
             chosen += 1
@@ -469,7 +469,7 @@ class HubSource(Source):
             row = {"id": str(chosen), **row}
             if split != "train" and known.setdefault(row["id"], seen) != seen:  # it would be scored as one of the two
                 raise UserError(
-                    f'{where}: id "{row["id"]}" stands already at row {known[row["id"]]}; ids must be unique: fetch '
+                    f'{origin}: id "{row["id"]}" stands already at row {known[row["id"]]}; ids must be unique: fetch '
                     f"revision {entry.revision} again"
                 )
             rows.append(row)
@@ -554,7 +554,7 @@ def _bucc(folder: Path, language: str, split: str) -> list[Path]:
     """Files of a set: foreign sentences, English ones, gold. UserError where a language lacks some of its files."""
     starts = {part: folder / f"{language}-en.{part}.{language}" for part in ("dev", "test")}
     files = {part: [path, *companions("bucc", path)] for part, path in starts.items()}
-    absent = [file.name for found in files.values() for file in found if not file.is_file()]
+    absent = [file.name for group in files.values() for file in group if not file.is_file()]
     if len(absent) == sum(map(len, files.values())):
         return []
     if absent:
