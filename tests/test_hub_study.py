@@ -196,7 +196,7 @@ def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch,
 
 FETCH = """
 import sys
-from xstilts.needed import check_data
+from xstilts.preflight import check_data
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.tasks import get
