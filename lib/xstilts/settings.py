@@ -1,5 +1,6 @@
 """A study and what it may set: sources of data, pretraining, fine-tuning, retrieval. Imports nothing heavy."""
 
+import json
 import math
 import os
 import re
@@ -9,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from microworld.settings import MicroSettings
@@ -398,7 +398,7 @@ class Study(Section):
         """Write the study, every default filled in, beside its runs: what all of its jobs read, so
         that editing ``params/`` while a study runs changes nothing half-way."""
         path = self.own_folder / "study.yaml"
-        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False))  # also YAML 1.2
         return path
 
     @property
