@@ -119,13 +119,13 @@ class Pool:
 
     def answerable(self, queries: Dataset, language: str) -> Dataset:
         """The queries that have a relevant candidate."""
-        kept = [row for row, keys in enumerate(queries["keys"][:]) if self.of(keys)]
-        if not kept:
+        answered = [row for row, keys in enumerate(queries["keys"][:]) if self.of(keys)]
+        if not answered:
             raise UserError(
                 f"{language}: none of the {len(queries)} queries has a relevant candidate in the pool; expected the "
                 "candidates of the same set, in the languages of the study"
             )
-        return queries.select(kept)
+        return queries.select(answered)
 
     def stats(self, queries: Dataset, ranked: tuple[Ranked, Ranked], language: str) -> pd.DataFrame:
         """Statistics of the queries of one language. ``ranked``: their candidates, of any language and of any
@@ -134,9 +134,9 @@ class Pool:
         anywhere, abroad = ([[at for at in row if at >= 0] for row in places.tolist()] for places, _ in ranked)
         tables = [metrics.ranking(ids, gold, anywhere, language)]
         foreign = [np.array(right)[self.languages(right) != language].tolist() for right in gold]
-        kept = [index for index, right in enumerate(foreign) if right]
-        if kept:
-            columns: Any = ([values[index] for index in kept] for values in (ids, foreign, abroad))
+        columns_abroad = [index for index, right in enumerate(foreign) if right]
+        if columns_abroad:
+            columns: Any = ([values[index] for index in columns_abroad] for values in (ids, foreign, abroad))
             cross = metrics.ranking(*columns, language)  # type: ignore[call-arg]  # three columns
             tables.append(cross[cross["metric"] == "map@20"].assign(metric="cross_map@20"))
         for cut in (1, DEPTH):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     from datasets import Dataset
 
 
-class Source(ABC):
-    """Where examples come from. Errors a person can mend are UserErrors."""
+class TaskSource(ABC):
+    """Where examples of tasks come from. Errors a person can mend are UserErrors."""
 
     source_language: str
 
@@ -26,12 +26,28 @@ class Source(ABC):
         """One split ("train", "dev", "test", "mt", "pool") of a task in one language, in the columns of its kind."""
 
     @abstractmethod
-    def text(self, seed: int) -> Dataset:
-        """Text of every language for masked LM: columns id, text, language."""
-
-    @abstractmethod
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of all that ``load`` would read or generate from, its code excepted; cheap."""
+
+    def known_size(self, task: Task, split: str, language: str) -> int | None:
+        """Number of examples that ``load`` would give, where the source knows it without loading them."""
+        return None
+
+    def at_hand(self, task: Task, split: str, language: str) -> bool:
+        """Whether ``load`` needs no download."""
+        return True
+
+    def topics(self, task: Task, split: str) -> dict[str, str]:
+        """Id of an example -> its topic, "" for none; {} where the source does not know topics."""
+        return {}
+
+
+class Source(TaskSource):
+    """A source that a study names: it has text beside the tasks, and knows its languages."""
+
+    @abstractmethod
+    def text(self, seed: int) -> Dataset:
+        """Text of every language for masked LM: columns id, text, language."""
 
     @abstractmethod
     def text_fingerprint(self, seed: int) -> str:
@@ -48,20 +64,13 @@ class Source(ABC):
         return
 
     def size(self, task: Task, split: str, language: str) -> int:
-        """Number of examples that ``load`` would give, without loading them where the source knows it."""
-        return len(self.load(task, split, language))
-
-    def at_hand(self, task: Task, split: str, language: str) -> bool:
-        """Whether ``load`` needs no download."""
-        return True
+        """Number of examples that ``load`` would give, which is asked only where it is not known otherwise."""
+        known = self.known_size(task, split, language)
+        return len(self.load(task, split, language)) if known is None else known
 
     def text_at_hand(self) -> bool:
         """Whether ``text`` needs no download."""
         return True
-
-    def topics(self, task: Task, split: str) -> dict[str, str]:
-        """Id of an example -> its topic, "" for none; {} where the source does not know topics."""
-        return {}
 
 
 def note_left_out(rows: Dataset, count: int) -> None:

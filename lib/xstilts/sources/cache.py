@@ -12,7 +12,7 @@ from pyarrow import ArrowException
 
 from xstilts.errors import UserError
 from xstilts.io import digest, file_hash, lock, written_whole
-from xstilts.sources.base import Source
+from xstilts.sources.base import Source, TaskSource
 from xstilts.sources.custom import CustomSource
 from xstilts.tasks import Task
 
@@ -29,7 +29,7 @@ class CachedSource(Source):
         self.source, self.folder, self.custom = source, folder, custom
         self.source_language = source.source_language
 
-    def _source_of(self, task: Task) -> Source:
+    def _source_of(self, task: Task) -> TaskSource:
         return self.custom if self.custom and task.name in self.custom.tasks else self.source
 
     def languages(self, task: Task, split: str) -> list[str]:
@@ -47,11 +47,8 @@ class CachedSource(Source):
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
         self.source.check([item for item in sets if self._source_of(item[0]) is self.source], text)
 
-    def size(self, task: Task, split: str, language: str) -> int:
-        source = self._source_of(task)
-        if type(source).size is Source.size:  # counts what it loads: through the cache
-            return len(self.load(task, split, language))
-        return source.size(task, split, language)
+    def known_size(self, task: Task, split: str, language: str) -> int | None:
+        return self._source_of(task).known_size(task, split, language)
 
     def at_hand(self, task: Task, split: str, language: str) -> bool:
         return self._source_of(task).at_hand(task, split, language)

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
 from datasets import Dataset, Features
 
 from xstilts.errors import UserError
 from xstilts.io import digest, file_hash
 from xstilts.readers.custom import rows, test_files
 from xstilts.settings import OwnTask
-from xstilts.sources.base import Source
+from xstilts.sources.base import TaskSource
 from xstilts.sources.files import COLUMNS
 from xstilts.tasks import Task
 
@@ -17,8 +16,8 @@ HELD_OUT = 5  # without a development file, every fifth training row is one of i
 UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
 
 
-class CustomSource(Source):
-    """Tasks that a study declares under ``own:``, without text."""
+class CustomSource(TaskSource):
+    """Tasks that a study declares under ``own:``."""
 
     def __init__(self, tasks: dict[str, OwnTask], source_language: str, root: Path):
         self.tasks, self.source_language, self.root = tasks, source_language, root
@@ -58,12 +57,3 @@ class CustomSource(Source):
         """Hash of the file, of how its columns are read, and of which of its rows."""
         path, shared = self._file(task, split, language)
         return digest([self.tasks[task.name].model_dump(exclude=UNREAD), file_hash(path), split if shared else ""])
-
-    def text(self, seed: int) -> Dataset:
-        raise NotImplementedError("own tasks have no text for masked LM")
-
-    def text_fingerprint(self, seed: int) -> str:
-        raise NotImplementedError("own tasks have no text for masked LM")
-
-    def language_table(self) -> pd.DataFrame:
-        raise NotImplementedError("the source that the study names knows its languages")

@@ -85,7 +85,7 @@ class FilesSource(Source):
         self.root = (ROOT / settings.root).resolve()
         if not self.root.is_dir():
             raise UserError(f"files.root: no folder {self.root}; name the one that holds xnli/, xquad/, …")
-        self._found: dict[tuple[str, str], dict[str, list[Path]]] = {}
+        self._paths_of: dict[tuple[str, str], dict[str, list[Path]]] = {}
 
     # --- what there is ---------------------------------------------------------------------------------
 
@@ -107,10 +107,10 @@ class FilesSource(Source):
 
     def _paths(self, task: Task, split: str) -> dict[str, list[Path]]:
         key = (task.name, split)
-        if key not in self._found:
+        if key not in self._paths_of:
             declared = _declared(task, split)
-            self._found[key] = find(self.root, declared) if declared else {}
-        return self._found[key]
+            self._paths_of[key] = find(self.root, declared) if declared else {}
+        return self._paths_of[key]
 
     # --- reading ---------------------------------------------------------------------------------------
 
@@ -315,8 +315,8 @@ def mining_part(rows: list[dict], start: int, stop: int) -> list[dict]:
     sorts: dict[str, dict[str, None]] = {}
     for row in rows:
         sorts.setdefault("pair" if row["gold"] else row["side"], {})[group(row["id"])] = None
-    kept = {identity for groups in sorts.values() for identity in part(list(groups), start, stop)}
-    return [row for row in rows if group(row["id"]) in kept]
+    chosen = {identity for groups in sorts.values() for identity in part(list(groups), start, stop)}
+    return [row for row in rows if group(row["id"]) in chosen]
 
 
 def find(root: Path, files: Files) -> dict[str, list[Path]]:

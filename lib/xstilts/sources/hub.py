@@ -362,7 +362,7 @@ class HubSource(Source):
             and (published(entry, language) if isinstance(entry, Hub) else self._in_folder(entry, split, language))
         ]
 
-    def _found(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
+    def _published(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """As :meth:`_places`; UserError where there are none."""
         entries = self._places(task, split, language)
         if not entries:
@@ -370,15 +370,13 @@ class HubSource(Source):
             raise UserError(f"{task.name}: no {split} set in {language} on the hub; there is: {known}")
         return entries
 
-    def size(self, task: Task, split: str, language: str) -> int:
+    def known_size(self, task: Task, split: str, language: str) -> int | None:
         """Published rows of a set, those without gold among them; where languages are mixed and only their sum
-        is known, an equal share of it. Sets in folders, and translated ones, are read."""
-        if split == TRANSLATED and self.translated:
-            return len(self.translated.load(task, split, language))
-        places = self._found(task, split, language)
-        hub = [entry for entry in places if isinstance(entry, Hub)]
-        if len(hub) < len(places):
-            return len(self.load(task, split, language))
+        is known, an equal share of it. None of sets in folders and of translated ones."""
+        entries = [] if split == TRANSLATED else self._published(task, split, language)
+        hub = [entry for entry in entries if isinstance(entry, Hub)]
+        if not hub or len(hub) < len(entries):
+            return None
         whole = 0
         for entry in hub:
             key, codes = (entry.repo, entry.config_of(language), entry.split), entry.languages or task.languages
@@ -393,7 +391,7 @@ class HubSource(Source):
     def at_hand(self, task: Task, split: str, language: str) -> bool:
         if split == TRANSLATED and self.translated:
             return True
-        hub = [entry for entry in self._found(task, split, language) if isinstance(entry, Hub)]
+        hub = [entry for entry in self._published(task, split, language) if isinstance(entry, Hub)]
         return all(self.repositories.at_hand(entry, language) for entry in hub)
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
@@ -402,7 +400,7 @@ class HubSource(Source):
         sets = [item for item in sets if item[1] != TRANSLATED]
         wanted = [(TEXT, code) for code in self.text_languages] if text else []
         for task, split, codes in sets:
-            places = [(entry, code) for code in codes for entry in self._found(task, split, code)]
+            places = [(entry, code) for code in codes for entry in self._published(task, split, code)]
             wanted += [(entry, code) for entry, code in places if isinstance(entry, Hub)]
         absent = self.repositories.absent(wanted)
         for task, split, codes in sets:
@@ -422,7 +420,7 @@ class HubSource(Source):
         if split == TRANSLATED and self.translated:
             return self.translated.load(task, split, language)
         rows, dropped = [], 0
-        places = self._found(task, split, language)
+        places = self._published(task, split, language)
         for entry in places:
             part, beyond_use = self._rows(task, entry, split, language)
             if len(places) > 1 and isinstance(entry, Hub):  # ANLI+: ids of its parts must not meet
@@ -532,7 +530,7 @@ class HubSource(Source):
         of how many rows are taken."""
         if split == TRANSLATED and self.translated:
             return self.translated.fingerprint(task, split, language)
-        parts = [self._identity(entry, split, language) for entry in self._found(task, split, language)]
+        parts = [self._identity(entry, split, language) for entry in self._published(task, split, language)]
         return digest([getattr(self.settings.limits, split), parts])
 
     def text_fingerprint(self, seed: int) -> str:

@@ -45,7 +45,7 @@ class MicroSource(Source):
             except ValueError as error:
                 raise UserError(str(error)) from None
 
-    def size(self, task: Task, split: str, language: str) -> int:
+    def known_size(self, task: Task, split: str, language: str) -> int:
         return self.examples.size(task.name, task.kind, _generated(split), language)
 
     def topics(self, task: Task, split: str) -> dict[str, str]:

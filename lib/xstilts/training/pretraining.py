@@ -79,9 +79,9 @@ def _without_rare(batches: Iterable[list[str]]) -> tuple[list[list[str]], int]:
     counts = Counter(chain.from_iterable(chain.from_iterable(batches)))
     ranked = counts.most_common()
     covered = np.cumsum([count for _, count in ranked])
-    kept = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1
-    rare = str.maketrans(dict.fromkeys((character for character, _ in ranked[kept:]), " "))
-    return [[text.translate(rare) for text in batch] for batch in batches], min(kept, len(ranked))
+    frequent = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1
+    rare = str.maketrans(dict.fromkeys((character for character, _ in ranked[frequent:]), " "))
+    return [[text.translate(rare) for text in batch] for batch in batches], min(frequent, len(ranked))
 
 
 def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
