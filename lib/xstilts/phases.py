@@ -96,6 +96,7 @@ class Training:
     study: Study
     source: Source
     run: Run
+    fingerprints: Fingerprints
     parts: tuple[tuple[Task, tuple[tuple[str, str], ...]], ...]
     settings: PhaseSettings
     folder: Path
@@ -121,8 +122,11 @@ class Training:
     def finished(self) -> dict | None:
         """Its record, if it was done with these settings, data and code."""
         record = read_record(self.folder / "training.json")
-        lacking = self.run.phase == "intermediate" and lacks_encoder(self.run, Fingerprints(self.study))
-        return record if record.get("fingerprint") == self.fingerprint and not lacking else None
+        if record.get("fingerprint") != self.fingerprint:
+            return None
+        if self.run.phase == "intermediate" and not self.changes and lacks_encoder(self.run, self.fingerprints):
+            return None
+        return record
 
     def launched(self) -> dict | None:
         """Train in the several processes that the study asks for (``training.processes``) and return the record; None
@@ -181,7 +185,9 @@ class Training:
         """Train fresh heads and the encoder of ``checkpoint``, or go on where a killed training last saved; returns the
         model and its record (steps, tokens, loss, and selection where checkpoints are compared)."""
         (self.folder / "training.json").unlink(missing_ok=True)  # before what it stands for changes
-        curves = self.run.folder(self.study) / "tensorboard" / (self.folder.name if self.target_run else "")
+        curves = self.folder / "tensorboard"
+        if self.target_run:  # the folder of a model takes its name when all is written
+            curves = self.run.folder(self.study) / "tensorboard" / self.folder.name
         return fine_tuning.fine_tune(
             checkpoint,
             datasets,
@@ -265,8 +271,9 @@ def intermediate_training(study: Study, source: Source, name: str, seed: int) ->
     run, spec = Run("intermediate", seed, name), study.intermediate_run(name)
     tasks = [study.task(task) for task in spec.tasks]
     parts = tuple((task, tuple(training_sets(name, task, spec.languages, source))) for task in tasks)
-    settings, fingerprint = study.phase("intermediate", name), Fingerprints(study).of(run)
-    return Training(study, source, run, parts, settings, run.folder(study), fingerprint, mlm=spec.mlm)
+    settings, fingerprints = study.phase("intermediate", name), Fingerprints(study)
+    folder, fingerprint = run.folder(study), fingerprints.of(run)
+    return Training(study, source, run, fingerprints, parts, settings, folder, fingerprint, mlm=spec.mlm)
 
 
 def target_training(
@@ -277,6 +284,7 @@ def target_training(
         study,
         source,
         run,
+        fingerprints,
         ((study.training_task(target_run.task), tuple(target_run.training_sets(study, source))),),
         target_run.phase(study),
         run.folder(study) / "models" / target_run.model(study),
@@ -343,7 +351,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
                 record, model = trained(training, name), training.folder
             score_target(study, source, run, target_run, model, record, fingerprints)
         yield target_run.name, pd.concat(map(score, read_parts(folder / target_run.name / "stats.parquet")))
-    gather(study, source, run)
+    gather(study, source, run, fingerprints)
 
 
 def score_target(
@@ -389,7 +397,7 @@ def _scored(
         yield evaluate(task, rows, predicted), prediction_table(rows, predicted)
 
 
-def gather(study: Study, source: Source, run: Run) -> None:
+def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -> None:
     """When all target runs of a bundle are scored: one ``stats.parquet``, with the columns that say which run it was;
     then delete the models, and the encoder of phase 2, that the study does not keep."""
     folder = run.folder(study)
@@ -406,7 +414,7 @@ def gather(study: Study, source: Source, run: Run) -> None:
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if run.intermediate != NONE:
-        remove_encoder(Run("intermediate", run.seed, run.intermediate), Fingerprints(study))
+        remove_encoder(Run("intermediate", run.seed, run.intermediate), fingerprints)
 
 
 if __name__ == "__main__":  # a process that multi_gpu.launch started
