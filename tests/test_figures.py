@@ -12,6 +12,7 @@ from synthetic import statistics, study, wanted, write
 from xstilts import plots, results
 from xstilts.io import ROOT
 from xstilts.results import MACRO, MEAN
+from xstilts.tasks import TASKS, Task
 
 RUNS = ["none", "mnli", "ccg", "hellaswag+mlm"]
 TARGETS = ["tatoeba", "xquad", "xnli"]
@@ -113,6 +114,9 @@ def test_a_target_of_the_users_own_stands_before_the_averages():
         "mine",
         "all targets",
     ]
+    tasks = TASKS | {"mine": Task("mine", "classification", "My mails", ("accuracy",))}
+    figure = plots.transfer_heatmap(cells(own | NUMBERS), tasks=tasks)
+    assert labels(figure.axes[0].xaxis) == ["My mails", "XNLI", "Tatoeba", "all targets"], "by its title and kind"
 
 
 def test_heatmap_colours_are_centred_on_zero_and_symmetric():

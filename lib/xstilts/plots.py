@@ -10,7 +10,7 @@ import html
 import io
 import unicodedata
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from xstilts.io import whole_file, write_table
 from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from xstilts.summaries import with_interval
-from xstilts.tasks import TASKS
+from xstilts.tasks import TASKS, Task
 
 DEFAULT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic letters
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
@@ -119,23 +119,27 @@ def _cell_texts(table: pd.DataFrame, score: pd.Series) -> pd.Series:
     return texts.where(table["value"].notna(), "")
 
 
-def transfer_heatmap(table: pd.DataFrame, language: str = MEAN) -> Figure:
+def transfer_heatmap(table: pd.DataFrame, language: str = MEAN, tasks: Mapping[str, Task] = TASKS) -> Figure:
     """The score of ``none`` and, below it, the gain of every intermediate run on every target (by kind, the averages
     over targets last), from the rows of ``results.estimates`` in ``language`` (``MEAN`` or ``ZERO_SHOT``)."""
     over = {MEAN: "mean over all languages", ZERO_SHOT: "mean over the languages other than the source"}[language]
     rows = table[(table["language"] == language) & (table["intermediate"].eq(NONE) == table["quantity"].eq("score"))]
-    order = {name: number for number, name in enumerate([*GROUPS, "", MACRO, MACRO_TRAINED])}  # "": the user's own
-    kinds = {name: TASKS[name].kind if name in TASKS else "" for name in rows["target"].unique()}
+    order = {name: number for number, name in enumerate([*GROUPS, "", MACRO, MACRO_TRAINED])}  # "": not among ``tasks``
+    kinds = {name: tasks[name].kind if name in tasks else "" for name in rows["target"].unique()}
     keys = {name: order.get(name, order[kind]) for name, kind in kinds.items()}
     rows = rows.sort_values("target", key=lambda names: names.map(keys), kind="stable")
     rows = rows.assign(
-        run=rows["intermediate"].replace(NONE, "none (score)"), column=rows["target"].map(title), panel="Gain over none"
+        run=rows["intermediate"].replace(NONE, "none (score)"),
+        column=[title(target, tasks) for target in rows["target"]],
+        panel="Gain over none",
     )
     what = f"Heatmap of the gain over none in points by intermediate run and target, {over}"
     return heatmap(rows, "run", "column", "panel", what, f"{over}; {seeds_text(rows['seeds'].max())}")
 
 
-def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) -> Figure:
+def language_heatmap(
+    table: pd.DataFrame, languages: pd.DataFrame, target: str, tasks: Mapping[str, Task] = TASKS
+) -> Figure:
     """One target language by language: the score of ``none``, and the gain of every intermediate run.
 
     ``languages``: the source's ``language_table()``. Languages stand by family, that with the nearest language first,
@@ -150,10 +154,12 @@ def language_heatmap(table: pd.DataFrame, languages: pd.DataFrame, target: str) 
     rows = rows.sort_values("language", key=lambda codes: codes.map(keys), kind="stable")
     prefix = families + " " if families.nunique() > 1 else families.map(lambda _: "")
     rows = rows.assign(
-        name=rows["language"].map(prefix) + rows["language"], run=rows["intermediate"].replace(NONE, "none (score)")
+        name=rows["language"].map(prefix) + rows["language"],
+        run=rows["intermediate"].replace(NONE, "none (score)"),
+        target=title(target, tasks),
     )
     note = f"languages by family and distance from the source; {seeds_text(rows['seeds'].max())}"
-    return heatmap(rows, "name", "run", "target", f"{title(target)}, gain over none by language and run", note)
+    return heatmap(rows, "name", "run", "target", f"{title(target, tasks)}, gain over none by language and run", note)
 
 
 def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:
@@ -174,9 +180,9 @@ def seeds_text(count: int) -> str:
     return f"{count} seeds" if count > 1 else "one seed: intervals cover test examples alone"
 
 
-def title(target: str) -> str:
-    """Of a target, or of an average over targets, as figures give it."""
-    return TASKS[target].title if target in TASKS else LABELS.get(target, target)
+def title(target: str, tasks: Mapping[str, Task] = TASKS) -> str:
+    """Of a target, or of an average over targets, as figures give it. ``tasks``: of the study, own ones among them."""
+    return tasks[target].title if target in tasks else LABELS.get(target, target)
 
 
 @styled
@@ -339,7 +345,7 @@ def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
 
 
 @styled
-def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
+def distance_panels(points: pd.DataFrame, rho: pd.DataFrame, tasks: Mapping[str, Task] = TASKS) -> Figure:
     """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
 
     ``points``: of :func:`distance_points`; ``rho``: of ``results.correlations``. Up to six families have a marker each.
@@ -366,7 +372,7 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame) -> Figure:
                 look = {"textcoords": "offset points", "ha": "center", "va": align, "fontsize": 5.5}
                 ax.annotate(point.language, (point.distance, end), (0, offset), **look)
         text = f"ρ = {row.rho:.2f}".replace("-", "−") if np.isfinite(row.rho) else "ρ: too few"
-        ax.set_title(title(row.target), loc="left", fontweight="bold", fontsize=7)
+        ax.set_title(title(row.target, tasks), loc="left", fontweight="bold", fontsize=7)
         ax.set_title(text, loc="right", fontsize=7)
         ax.set(ylim=(-13, 113), yticks=range(0, 101, 20), xlabel="", ylabel="")
         ax.margins(x=0.12)
