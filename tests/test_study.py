@@ -13,7 +13,7 @@ from xstilts.names import parse_run
 from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.sources import open_source
-from xstilts.study import load_study
+from xstilts.study import dump_yaml, load_study, parse_yaml
 from xstilts.target_runs import training_sets
 from xstilts.tasks import INTERMEDIATE, TARGETS, get
 
@@ -154,6 +154,12 @@ def test_runs_in_order(write):
     assert "intermediate/none/seed1" not in names
     assert "targets/mnli/tatoeba/seed2" in names
     assert len(names) == 2 + 2 + 2 * 2 * 2 + 1
+
+
+def test_written_yaml_reads_back_the_same():
+    """PyYAML leaves texts unquoted that are numbers in YAML 1.2."""
+    values = {"name": "08", "own": {"label": "1e5", "choices": ["no", "0o17", "1:30", "2020-01-01"]}, "rate": 1e-5}
+    assert parse_yaml(dump_yaml(values), "here") == values
 
 
 def test_resolved_study_reads_back_the_same(write, tmp_path):

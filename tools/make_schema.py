@@ -23,9 +23,6 @@ def study_schema() -> dict:
     }
     for definition in (schema, *schema["$defs"].values()):
         definition.pop("required", None)
-        for field in definition.get("properties", {}).values():
-            if isinstance(field.get("default"), dict):  # of a section: its own fields say theirs
-                del field["default"]
     return schema
 
 

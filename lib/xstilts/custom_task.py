@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -22,7 +21,7 @@ from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
-from xstilts.study import parse_yaml
+from xstilts.study import dump_yaml, parse_yaml
 from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
 
@@ -87,7 +86,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
         "own": {name: own},
     }
     path = folder / "params.yaml"
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000))
+    write_text(path, dump_yaml(values))
     return path
 
 

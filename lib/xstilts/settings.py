@@ -357,7 +357,7 @@ class Study(Section):
     training: TrainingSettings = TrainingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     micro: MicroSettings = MicroSettings()
-    files: FilesSettings = FilesSettings()
+    files: FilesSettings = Field(default_factory=FilesSettings)  # whose root is that of the environment
     hub: HubSettings = HubSettings()
     published: str = ""  # a table of numbers to compare with, see published.py; relative to the project
     # checkpoints that stay once their targets are scored: all; encoders, those of phases 1 and 2, without the
@@ -419,9 +419,10 @@ class Study(Section):
 
     def task(self, name: str) -> Task:
         """The task of that name. UserError with the nearest name for an unknown one."""
-        if name not in self.tasks:
-            raise UserError(f'unknown task "{name}"{nearest(name, self.tasks)}')
-        return self.tasks[name]
+        tasks = self.tasks
+        if name not in tasks:
+            raise UserError(f'unknown task "{name}"{nearest(name, tasks)}')
+        return tasks[name]
 
     def training_task(self, target: Task) -> Task:
         """The task whose training split trains ``target`` in this study."""

@@ -1,5 +1,6 @@
 """A study as ``params/*.yaml`` states it: read, validated, and listed by its runs. Imports nothing heavy."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -80,6 +81,14 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{name}: expected keys and values (name:, intermediate:, targets:, …)")
     return values
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """YAML 1.2 that :func:`parse_yaml` reads as these values, in their order: texts such as ``1e5`` in quotes."""
+    writer, text = YAML(pure=True), io.StringIO()
+    writer.width = 1000
+    writer.dump(values, text)
+    return text.getvalue()
 
 
 def _refuse(value: Any) -> None:
