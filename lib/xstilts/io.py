@@ -1,8 +1,4 @@
-"""Hashes: of values, and of files that are read once.
-
-Files and folders that are whole or not there: written aside, brought to the disk, then renamed.
-
-Locks on folders that die with their holders: whatever is killed, there is nothing to unlock."""
+"""Files and folders that are written whole or not at all, hashes of values and files, and locks on folders."""
 
 import errno
 import fcntl
@@ -14,14 +10,18 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 ROOT = Path(__file__).resolve().parents[2]  # of the project
+GATHERED = 2**14  # rows of a table that are written at a time: of many small parts files would be large
 
 
 def digest(value: Any) -> str:
@@ -39,12 +39,6 @@ def file_hash(path: Path) -> str:
 def _hash_once(path: Path, mtime: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-GATHERED = 2**14  # rows of a table that are written at a time: of many small parts files would be large
 
 
 @contextmanager
@@ -76,8 +70,11 @@ def written_whole(folder: Path, replace: bool = True) -> Iterator[Path]:
             _sync(path)
         if replace:
             shutil.rmtree(folder, ignore_errors=True)
-        with nullcontext() if replace else suppress(OSError):
+        try:
             aside.rename(folder)
+        except OSError:
+            if replace:
+                raise
         _sync(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,13 +1,12 @@
-"""Parquet files of hub repositories: in a mirror, in the hub's cache, or fetched from the hub.
+"""The hub source: the paper's data from pinned repositories, as declared in :mod:`xstilts.tasks`.
 
-Readers: one record of a hub dataset -> a row in the canonical columns of its kind.
+Three parts: where the parquet files of a repository are (a mirror, the hub's cache, the hub); readers, which make a row
+in the canonical columns of a kind from one record; the source.
 
 A record is a dict with the names of class labels in the place of their numbers, where the file states the
 names; else the numbers, which then count the task's own labels. A reader gives None for a record without gold
 (SNLI's label -1) or without words; where the record has no id of its own, the row has none either.
-
-
-The hub source: the paper's data from pinned repositories, as declared in :mod:`xstilts.tasks`."""
+"""
 
 import csv
 import logging
