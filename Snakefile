@@ -1,6 +1,6 @@
 """Which notebook runs need which: the only place that knows the order.
 
-`python -m xstilts study` calls this after it has withdrawn the run.json of every stale run; a
+`python -m xstilts study` calls this after it has deleted the run.json of every stale run; a
 run.json, written last, is the proof that a run succeeded. Executed notebooks and logs stay when a
 run fails: they are the evidence.
 """

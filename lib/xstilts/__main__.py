@@ -211,7 +211,7 @@ def submit(study: Study, name: str, seed: int, folder: Path | None) -> int:
 
 
 def _discard_stale(study: Study) -> list[Run]:
-    """Runs to do. The proof of a stale run is withdrawn, so that Snakemake does it again, and no log tells of an
+    """Runs to do. The run.json of a stale run is deleted, so that Snakemake does it again, and so is the log of an
     earlier try."""
     fingerprints = Fingerprints(study)
     left = []

@@ -337,7 +337,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
 
     A training set shared by several targets (SQuAD by XQuAD and MLQA) is trained once. Statistics and
     predictions are written for each; one that is there with the right fingerprint is not done again. So is a
-    record: that of the training (dropped: its rows beyond use), and left_out, rows beyond use of each scored set.
+    record: that of the training (dropped: its unusable rows), and left_out, the unusable rows of each scored set.
     """
     run, fingerprints = Run("targets", seed, name, bundle), Fingerprints(study)
     folder, missing = run.folder(study), unscored(run, fingerprints)

@@ -12,7 +12,7 @@ Canonical columns per kind:
     text            id, text, language
 
 Beside "train", "dev" and "test" a task may have the split "mt": its training set machine-translated into other
-languages. Its rows may be beyond use (label -1; an answer that is not at its offset): training drops them.
+languages. Its rows may be unusable (label -1; an answer that is not at its offset): training drops them.
 
 A ranking task has its queries in "dev" or "test" and in "pool" the candidates, of which those of all languages are
 searched together ("mul": a pool that is not parted by language; its rows say which is theirs). Its "train" holds
