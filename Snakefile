@@ -7,7 +7,7 @@ run fails: they are the evidence.
 
 import sys
 
-from xstilts.workflow import GAPS
+from xstilts.status import GAPS
 from xstilts.runs import Run, list_runs
 from xstilts.study import load_study
 

@@ -15,13 +15,14 @@ import pytest
 
 import small
 from xstilts import phases
-from xstilts import workflow as causes
+from xstilts import status as causes
 from xstilts.io import read_record, whole_file, write_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
+from xstilts.status import GAPS
 from xstilts.study import load_study
 from xstilts.tasks import get
-from xstilts.workflow import GAPS, run_notebook
+from xstilts.workflow import run_notebook
 
 NAN = {"training": small.SMALL["training"] | {"overrides": {"intermediate/mnli": {"learning_rate": 1e30}}}}
 

@@ -19,9 +19,9 @@ from xstilts.errors import MARK
 from xstilts.io import ROOT, holder, lock, read_record, sign, write_record
 from xstilts.progress import FILE
 from xstilts.runs import Run, list_runs
-from xstilts.status import print_status, report
+from xstilts.status import GAPS, Seen, Times, look, print_status, report, unfinished
 from xstilts.study import load_study
-from xstilts.workflow import GAPS, News, Seen, Times, look, unfinished
+from xstilts.workflow import News
 
 MNLI, TATOEBA = Run("intermediate", 1, "mnli"), Run("targets", 1, "mnli", "tatoeba")
 

@@ -14,10 +14,11 @@ from xstilts.io import lives, lock, read_record, sign
 from xstilts.preflight import check_data
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.settings import Study
+from xstilts.status import DISK, GAPS, NO_ROOM, of_log
 from xstilts.study import load_study
 from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
-from xstilts.workflow import DISK, GAPS, NO_ROOM, Snakemake, of_log, proof, run_notebook
+from xstilts.workflow import Snakemake, proof, run_notebook
 
 # jsonschema's optional check of web addresses parses a grammar for a second at every start; nothing needs it here
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

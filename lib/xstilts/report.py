@@ -28,11 +28,11 @@ from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
 from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templates_hash
 from xstilts.sources import Source, open_source
+from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
 from xstilts.summaries import with_interval
 from xstilts.target_runs import target_runs, training_sets
 from xstilts.tasks import Task
-from xstilts.workflow import GAPS, standing
 
 LAST_LINES = 40  # of a failed run's log
 FIGURES = {  # question -> the figure that the index shows, in the study's folder of figures

@@ -1,13 +1,7 @@
-"""Drive Snakemake through a study, execute the notebook of one run, and read the state of every run.
+"""Drive Snakemake through a study, say how far it is, and execute the notebook of one run."""
 
-A run at work holds the lock of its folder, on whichever machine it is; one that is done has a ``run.json``, written
-last; one that failed leaves a log, whose last line is the cause, and no ``run.json``.
-"""
-
-import errno
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,72 +9,21 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import IO, Any, ClassVar
 
 import psutil
 
 from xstilts.errors import MARK, UserError
-from xstilts.io import ROOT, holder, lock, read_record, remove_halves, sign, write_record
-from xstilts.progress import FILE, about, duration, reported
-from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, state
+from xstilts.io import ROOT, lock, read_record, remove_halves, sign, write_record
+from xstilts.progress import about, duration, reported
+from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance
 from xstilts.settings import Study
+from xstilts.status import GAPS, Times, cause, of_kernel, seconds, unfinished
 from xstilts.target_runs import target_runs
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-MEMORY = "out of memory: run fewer at a time (CORES=n), smaller batches with more accumulate, or on a larger machine"
-DISK = "the disk is full: make room where the study and TMPDIR write"
-KNOWN = [
-    (r"No space left on device|StorageFull|database or disk is full|Disk quota exceeded|os error 28\b", DISK),
-    (
-        r"CUDA out of memory|OutOfMemoryError",
-        "out of GPU memory: smaller batches with more accumulate, or a larger GPU",
-    ),
-    (
-        r"MemoryError|[Cc]an(no|')t allocate memory|Unable to allocate|std::bad_alloc|realloc of size|start new thread",
-        MEMORY,
-    ),
-]
-ENDED = {
-    signal.SIGKILL: f"its kernel was killed, most often because memory ran out; if so, {MEMORY}",
-    signal.SIGBUS: f"its kernel met a disk that took no more (SIGBUS); most often {DISK}",
-    signal.SIGTERM: "its kernel was told to stop (SIGTERM), as by a time limit; the same command goes on from here",
-}
-SILENT = "ended without a word: killed from outside (memory, a time limit, a lost machine); the same command resumes it"
-
-
-def cause(name: str, message: str, traceback: str = "") -> str:
-    """One line for an error of that class ``name`` with that ``message``."""
-    if name == "UserError":
-        return " ".join(message.split())
-    for pattern, known in KNOWN:  # of a chain of errors the first may be the one that says it
-        if re.search(pattern, f"{name}: {message}\n{traceback}"):
-            return known
-    return " ".join(f"{name}: {message}".split())[:500]
-
-
-def of_kernel(ended: int | None) -> str:
-    """Why a kernel is gone, by its exit status (negative: a signal's number)."""
-    if ended is not None and ended < 0:
-        number = signal.Signals(-ended)
-        return ENDED.get(number, f"its kernel crashed ({number.name})")
-    return f"its kernel died (exit status {ended})"
-
-
-def of_log(log: Path) -> str:
-    """Why the run that left this log failed: its last word or, where it has none, what its disk suggests."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    if lines and lines[-1].startswith(MARK):
-        return lines[-1].removeprefix(MARK)
-    return DISK if shutil.disk_usage(log.parent).free < 2**16 else SILENT
-
-
-GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
 
 
@@ -113,8 +56,6 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     import papermill
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from traitlets.config import Config
-
-    from xstilts.io import ROOT
 
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
     notebook_hash(run.notebook)  # says what papermill says at length: that it is none
@@ -211,88 +152,6 @@ def _find(study: Study, name: str) -> Run:
         if run.name == name:
             return run
     raise UserError(f'study "{study.name}" has no run "{name}"')
-
-
-STATES = ("done", "running", "failed", "stale", "left")
-BEGINS = 60  # seconds that a job may take from its first sign, an empty log, to its lock
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A run's state, with how far it is (running), what it lacks (left) or why it failed in one line, and seconds:
-    those it took (done) or those since it began (running)."""
-
-    state: str
-    detail: str = ""
-    seconds: float = 0
-
-
-def look(study: Study) -> dict[Run, Seen]:
-    """Every run of the study."""
-    fingerprints = Fingerprints(study)
-    return {run: standing(study, run, fingerprints) for run in list_runs(study)}
-
-
-def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
-    """One run. ``fingerprints``: None where they cannot be had; then what is recorded counts as done."""
-    folder = run.folder(study)
-    recorded = "done" if read_record(folder / "run.json") else "missing"
-    proved = state(study, run, fingerprints) if fingerprints else recorded
-    if proved == "done":
-        return Seen("done", seconds=seconds(study, run))
-    if not holder(folder / ".lock"):  # else it is done again
-        if proved == "stale":  # its log is that of the time when it was done
-            return Seen("stale")
-        if gaps := read_record(folder / GAPS).get("gaps"):
-            return Seen("left", f"{len(gaps)} runs are missing")
-    return unfinished(folder)
-
-
-def unfinished(folder: Path) -> Seen:
-    """Of a run that is not done: running, failed or left to do."""
-    log, lock = folder / "log.txt", folder / ".lock"
-    if holder(lock):
-        return Seen("running", read_record(folder / FILE).get("line", ""), time.time() - lock.stat().st_mtime)
-    if not log.is_file():
-        return Seen("left")
-    log_status = log.stat()
-    if not log_status.st_size and time.time() - log_status.st_mtime < BEGINS:
-        return Seen("running", "starting")
-    return Seen("failed", of_log(log))
-
-
-def seconds(study: Study, run: Run) -> float:
-    """What a run that is done took."""
-    return read_record(run.folder(study) / "run.json").get("seconds", 0)
-
-
-class Times:
-    """How long runs take, learned from those that are done."""
-
-    def __init__(self, took: Mapping[Run, float]):
-        self.alike: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        self.phase: dict[str, list[float]] = defaultdict(list)
-        for run, spent in took.items():
-            self.add(run, spent)
-
-    def add(self, run: Run, spent: float) -> None:
-        self.alike[run.phase, run.intermediate, run.bundle].append(spent)
-        self.phase[run.phase].append(spent)
-
-    def of(self, run: Run) -> float | None:
-        """Seconds: the mean over other seeds of the run, else over its phase; None before any of that is done."""
-        known = self.alike.get((run.phase, run.intermediate, run.bundle)) or self.phase.get(run.phase)
-        return mean(known) if known else None
-
-    def left(self, runs: Iterable[Run], running: Mapping[Run, float], jobs: int) -> float:
-        """Seconds that these runs take, so many at a time, where ``running`` ones have had theirs; of runs that
-        nothing is known of, nothing."""
-        work = [max(0.0, (self.of(run) or 0) - running.get(run, 0)) for run in runs]
-        return max([sum(work) / max(1, jobs), *work])
-
-    def unknown(self, runs: Iterable[Run]) -> list[str]:
-        """Phases of these runs that nothing is known of; not the final notebook, which takes seconds."""
-        return list(dict.fromkeys(run.phase for run in runs if not run.final and self.of(run) is None))
 
 
 APART = 60  # seconds between two lines of a phase where there is no terminal
