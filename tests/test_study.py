@@ -100,6 +100,13 @@ def test_run_grammar(name, tasks, mlm, languages):
     run = parse_run(name)
     assert (run.name, run.tasks, run.mlm, run.languages) == (name, tasks, mlm, languages)
     assert run.examples == int(name.partition("=")[2] or 0)
+    assert parse_run(name, None) == run
+
+
+def test_a_run_on_a_task_of_ones_own_is_parsed():
+    with pytest.raises(UserError, match='unknown task "support"'):
+        parse_run("support@de=100")
+    assert parse_run("support@de=100", None).languages == ("de",)
 
 
 class Sets:

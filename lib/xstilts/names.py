@@ -39,8 +39,9 @@ class IntermediateRun:
     examples: int = 0
 
 
-def parse_run(name: str, tasks: Mapping[str, Task] = TASKS) -> IntermediateRun:
-    """Parse the name of an intermediate run on ``tasks``. UserError for a name that is none."""
+def parse_run(name: str, tasks: Mapping[str, Task] | None = TASKS) -> IntermediateRun:
+    """Parse the name of an intermediate run on ``tasks``; None for a name from a study, whose tasks were checked.
+    UserError for a name that is none."""
 
     def error(problem: str) -> UserError:
         return UserError(f'intermediate run "{name}": {problem}')
@@ -56,11 +57,12 @@ def parse_run(name: str, tasks: Mapping[str, Task] = TASKS) -> IntermediateRun:
     languages = tuple(tail.split(",")) if tail else ()
     mlm = parts[-1] == "mlm"
     named = parts[:-1] if mlm else parts
-    for part in named:
-        if part not in (*tasks, MULTI, NONE):
-            raise error(f'unknown task "{part}"{nearest(part, [*tasks, MULTI, NONE])}')
-        if part in tasks and tasks[part].kind in RETRIEVAL_KINDS:
-            raise error(f'"{part}" is a retrieval set; nothing trains on it')
+    if tasks is not None:
+        for part in named:
+            if part not in (*tasks, MULTI, NONE):
+                raise error(f'unknown task "{part}"{nearest(part, [*tasks, MULTI, NONE])}')
+            if part in tasks and tasks[part].kind in RETRIEVAL_KINDS:
+                raise error(f'"{part}" is a retrieval set; nothing trains on it')
     if NONE in named and name != NONE:
         raise error('"none" stands alone')
     if len(set(named)) < len(named) or len(set(languages)) < len(languages):

@@ -112,7 +112,7 @@ def overlap(first: list[str], second: list[str]) -> dict[str, float]:
 
 def split_run(run: str) -> tuple[str, str]:
     """(task, language) of a run: ``piqa@all=3000`` is ("piqa", "all=3000"), ``piqa`` is ("piqa", "source")."""
-    parsed = parse_run(run)
+    parsed = parse_run(run, None)
     task = "+".join([*parsed.tasks, *["mlm"] * parsed.mlm])
     language = ",".join(parsed.languages) or SOURCE
     return task, f"{language}={parsed.examples}" if parsed.examples else language

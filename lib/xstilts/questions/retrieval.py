@@ -126,7 +126,7 @@ def _over_runs(replicates: Replicates, wanted: pd.DataFrame, runs: list[str]) ->
 
 def source_runs(runs: Iterable[str]) -> list[str]:
     """Those trained in the source language."""
-    return [name for name in runs if name != NONE and not parse_run(name).languages]
+    return [name for name in runs if name != NONE and not parse_run(name, None).languages]
 
 
 def recall_curves(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:

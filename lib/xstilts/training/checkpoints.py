@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, written_whole
-from xstilts.names import parse_run
 from xstilts.settings import Study
 from xstilts.validation import check_lengths, input_kinds
 
@@ -133,7 +132,7 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
             f"config.json asks for {tuple(expected)}; expected the two of one checkpoint: fetch it anew"
         )
     encoder = f"{model.base_model_prefix}."
-    needed = ("",) if any(parse_run(name).mlm for name in study.intermediate) else (encoder,)
+    needed = ("",) if any(study.intermediate_run(name).mlm for name in study.intermediate) else (encoder,)
     missing = sorted(name for name in loaded["missing_keys"] if name.startswith(needed))
     if missing:
         head = "" if missing[0].startswith(encoder) else " (of the masked-LM head, which +mlm needs)"
