@@ -1,7 +1,8 @@
 """The one exception for mistakes a person can mend; its message stands alone."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 MARK = "xstilts: "  # begins the line that says what went wrong, of a failed run's log the last
@@ -16,6 +17,21 @@ class UserError(Exception):
     def __init__(self, message: str = ""):
         line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", message)
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[3 - LONGEST // 2 :]}")
+
+
+@contextmanager
+def located(origin: object) -> Iterator[None]:
+    """UserErrors raised inside begin with ``origin``: a file, a line, a key path."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
+
+
+def refuse(condition: object, message: str) -> None:
+    """UserError with this message where the condition holds."""
+    if condition:
+        raise UserError(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

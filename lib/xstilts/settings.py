@@ -21,6 +21,7 @@ from xstilts.tasks import SPLITS, TASKS, Task, get
 DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take
+STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
 class Section(BaseModel):
@@ -120,21 +121,21 @@ class FurtherSettings(Section):
 
     runs: tuple[str, ...] = Field(("none",), min_length=1, description="intermediate runs of the study")
     targets: tuple[str, ...] = Field(min_length=1)
-    training_languages: tuple[str, ...] = Field(
-        min_length=1,
-        description="source; each: every other language alone; all; mt; a code; untrained: of retrieval, the encoder",
-    )
-    examples: tuple[Annotated[int, Field(ge=0, lt=10**9)], ...] = Field(
-        (0,), min_length=1, description="0 = the whole set"
-    )
-    scored_in: Literal["own", "all"] = Field(
-        "all", description="own: a model trained in another language is scored in that language alone"
-    )
+    # source; each: every other language alone; all; mt; a code; untrained: of retrieval, the encoder
+    training_languages: tuple[str, ...] = Field(min_length=1, description="source, each, all, mt, untrained or codes")
+    examples: tuple[Annotated[int, Field(ge=0, lt=10**9)], ...] = Field((0,), min_length=1, description="0 = all")
+    scored_in: Literal["own", "all"] = Field("all", description="own: models of other languages in their own alone")
     min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the examples")
     bundle: Literal["all", "each"] = Field("all", description="each: every target in a job of its own")
 
 
 SLICE = re.compile(r"(train|dev|test|mt|pool)(?:\[(?:(\d{1,3})%)?:(?:(\d{1,3})%)?\])?")
+
+
+def _rows(value: str) -> tuple[str, int, int]:
+    """(split, from per cent, to per cent) of such as ``dev[:80%]``; a split "" where it is none."""
+    match = SLICE.fullmatch(value)
+    return (match[1], int(match[2] or 0), int(match[3] or 100)) if match else ("", 0, 0)
 
 
 class Limits(Section):
@@ -151,17 +152,12 @@ class FilesSettings(Section):
 
     root: str = Field(
         default_factory=lambda: os.environ.get(DATA, ""),
-        description="folder of the files, relative to the project; default: XSTILTS_DATA in the environment names it",
+        description="folder of the files, relative to the project; default: what XSTILTS_DATA names",
     )
     limits: Limits = Limits()
-    splits: dict[str, dict[str, str]] = Field(
-        {},
-        description="task -> split -> where its rows come from instead, such as dev[:80%]: for sets whose "
-        "training or development file is not at hand",
-    )
-    documents_per_language: int = Field(
-        5000, ge=0, description="documents of the text for masked LM, per language; 0 = all there are"
-    )
+    # for sets whose training or development file is not at hand
+    splits: dict[str, dict[str, str]] = Field({}, description="task -> split -> its rows, such as dev[:80%]")
+    documents_per_language: int = Field(5000, ge=0, description="documents of the text for masked LM; 0 = all")
 
     @field_validator("splits")
     @classmethod
@@ -174,52 +170,36 @@ class FilesSettings(Section):
             for split, value in parts.items():
                 if split not in SPLITS:
                     raise ValueError(f'{name}.{split}: unknown split "{split}"{nearest(split, SPLITS)}')
-                match = SLICE.fullmatch(value)
-                if not match or match[1] not in declared or not 0 <= _percent(match, 2) < _percent(match, 3) <= 100:
+                file, first, last = _rows(value)
+                if file not in declared or not 0 <= first < last <= 100:
                     raise ValueError(
                         f'{name}.{split}: "{value}" names no rows; expected one of {", ".join(declared)}, '
                         "whole or in part, such as dev[:80%] or dev[80%:]"
                     )
-            ranges = {split: _range(parts.get(split, split)) for split in SPLITS if split in declared or split in parts}
-            for (first, rows), (second, others) in combinations(sorted(ranges.items()), 2):
-                if rows[0] == others[0] and rows[1] < others[2] and others[1] < rows[2]:
-                    raise ValueError(f"{name}: {first} and {second} would share rows of the {rows[0]} file")
+            ranges = [(split, *_rows(parts.get(split, split))) for split in sorted({*declared, *parts} & {*SPLITS})]
+            for (split, file, low, high), (other, *others) in combinations(ranges, 2):
+                if file == others[0] and low < others[2] and others[1] < high:
+                    raise ValueError(f"{name}: {split} and {other} would share rows of the {file} file")
         return splits
 
     def rows_of(self, name: str, split: str) -> tuple[str, int, int]:
         """(split of the files, from per cent, to per cent) that ``split`` of a task is read from."""
-        return _range(self.splits.get(name, {}).get(split, split))
+        return _rows(self.splits.get(name, {}).get(split, split))
 
     def trained_from(self) -> dict[str, tuple[str, ...]]:
         """Task -> splits of the files that its training rows come from, where the study changes that."""
         return {name: (self.rows_of(name, "train")[0],) for name in self.splits}
 
 
-def _percent(match: re.Match, group: int) -> int:
-    return int(match[group]) if match[group] else {2: 0, 3: 100}[group]
-
-
-def _range(value: str) -> tuple[str, int, int]:
-    match = SLICE.fullmatch(value)
-    assert match, value  # validated
-    return match[1], _percent(match, 2), _percent(match, 3)
-
-
 class HubSettings(Section):
     """The hub source: pinned repositories of the Hugging Face hub, and folders for what it does not hold."""
 
-    mirror: str = Field(
-        "", description="folder with the repositories as on the hub (google/xtreme/…); the network is then not used"
-    )
+    mirror: str = Field("", description="folder with the repositories (google/xtreme/…); the network is not used")
     limits: Limits = Limits()
     ccgbank: str = Field("", description="folder of LDC2005T13 (data/AUTO) or of train.tsv and dev.tsv: word, supertag")
     bucc: str = Field("", description="folder of de-en.dev.de, de-en.dev.en, de-en.dev.gold, de-en.test.de, …")
-    translations: str = Field(
-        "", description="folder of machine-translated training sets (xtreme_translations/, …), for runs named task@mt"
-    )
-    documents_per_language: int = Field(
-        5000, ge=1, description="leading Wikipedia articles of each language, as the text for masked LM"
-    )
+    translations: str = Field("", description="folder of xtreme_translations/, … for runs named task@mt")
+    documents_per_language: int = Field(5000, ge=1, description="leading Wikipedia articles, the text for masked LM")
 
 
 NEEDS_NO_COLUMNS = {"tagging": "a word, a tab and its tag a line", "span": "SQuAD's JSON"}
@@ -236,9 +216,7 @@ class OwnTask(Section):
     title: str = Field("", description="in figures and sentences; empty: its name")
     train: str = Field(min_length=1, description="in the source language")
     dev: str = Field("", description="in the source language; empty: every fifth row of train is kept for it")
-    test: dict[str, str] | str = Field(
-        {}, description="language -> file, or one path with {language} in it; none: dev is what is scored"
-    )
+    test: dict[str, str] | str = Field({}, description="language -> file, or a path with {language}; none: dev")
     id: str = Field("", description="column; empty: rows are numbered. Equal ids are translations of each other")
     label: str = Field("label", description="column; of a choice: the right column's name, or its number from 0")
     text_a: str = Field("text", description="column of a classification's text")
@@ -301,9 +279,7 @@ class TrainingSettings(Section):
     save_minutes: float = Field(15, ge=0, description="between checkpoints that a killed training goes on from")
     tensorboard: bool = Field(False, description="write the curves of every training that is yet to be done")
     # equal to one within rounding, not to the bit: another number is another result
-    processes: int = Field(
-        1, ge=1, description="part every batch over so many GPUs; without GPUs, processes. Dual encoders take one"
-    )
+    processes: int = Field(1, ge=1, description="GPUs, or processes without, that share a batch; dual encoders take 1")
 
 
 class RetrievalSettings(Section):
@@ -324,35 +300,30 @@ class RetrievalSettings(Section):
         layers = [("layer", self.layer), *(("layers", layer) for layer in further)]
         for key, layer in layers:
             if not -depth - 1 <= layer <= depth:
-                raise UserError(
-                    f"retrieval.{key}: {layer}, and the encoder has {depth} layers: 0 (embeddings) to {depth}, "
-                    "or -1 for the last"
-                )
+                choice = f"0 (embeddings) to {depth}, or -1 for the last"
+                raise UserError(f"retrieval.{key}: {layer}, and the encoder has {depth} layers: {choice}")
         return list(dict.fromkeys(layer % (depth + 1) for _, layer in layers))
 
 
 class Study(Section):
     """A validated study. ``seeds`` is how many; they are numbered 1, 2, …"""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+    name: str = Field(pattern=f"^{STUDY_NAME}$")
     title: str = ""
     source: Literal["micro", "files", "hub"] = "micro"
     source_language: str = "qaa"
     languages: tuple[str, ...] = ()  # () = every language that the source has
     intermediate: tuple[str, ...]
     targets: tuple[str, ...]
-    own: dict[Annotated[str, Field(pattern=TASK_NAME)], OwnTask] = Field(
-        {}, description="the user's own tasks, by name"
-    )
+    own: dict[Annotated[str, Field(pattern=TASK_NAME)], OwnTask] = Field({}, description="the user's tasks, by name")
     training_sets: dict[str, str] = Field({}, description="target -> task that trains it, where not the target's own")
     bundle: Literal["all", "each"] = "all"
-    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = Field(
-        {}, description="bundle -> what it trains beside the study's own targets"
-    )
+    # bundle -> what it trains beside the study's own targets
+    further: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")], FurtherSettings] = {}
     question: Literal["transfer", "distance", "source-language", "domain-shift", "retrieval"] = "transfer"
     # the study it is based on, where it keeps its runs beside that one's: none is done twice
-    shares: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,99})?$")] = ""
-    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
+    shares: str = Field("", pattern=f"^({STUDY_NAME})?$")
+    seeds: int = Field(1, gt=0, le=1000)
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -404,9 +375,8 @@ class Study(Section):
     @property
     def all_targets(self) -> tuple[str, ...]:
         """The targets, and those that further trainings alone have."""
-        return tuple(
-            dict.fromkeys([*self.targets, *(name for further in self.further.values() for name in further.targets)])
-        )
+        further = [name for bundle in self.further.values() for name in bundle.targets]
+        return tuple(dict.fromkeys([*self.targets, *further]))
 
     @property
     def seed_numbers(self) -> range:
@@ -442,19 +412,15 @@ class Study(Section):
     def absence(self) -> str:
         """One line on what is left out for want of data; "" where nothing is."""
         parts = [f"{name} is left out" for name in self.left_out]
-        parts += [
-            f"{name} is trained without {', '.join(self.absent)}"
-            for name in self.intermediate
-            if self.absent and name.startswith(MULTI)
-        ]
+        cut = [name for name in self.intermediate if self.absent and name.startswith(MULTI)]
+        parts += [f"{name} is trained without {', '.join(self.absent)}" for name in cut]
         return f"{'; '.join(parts)}: no CCGbank (LDC2005T13), whose folder hub.ccgbank names" if parts else ""
 
     def intermediate_run(self, name: str) -> IntermediateRun:
         """The intermediate run of that name; ``multi`` holds every intermediate task but the absent ones."""
         run = parse_run(name, self.tasks)
-        if not name.startswith(MULTI):
-            return run
-        return replace(run, tasks=tuple(task for task in run.tasks if task not in self.absent))
+        absent = self.absent if name.startswith(MULTI) else ()
+        return replace(run, tasks=tuple(task for task in run.tasks if task not in absent))
 
     def phase(self, phase: Literal["intermediate", "target", "retrieval"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
 from xstilts.readers.custom import declare
 from xstilts.settings import Study
@@ -33,15 +33,13 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     try:
         loaded = Study.model_validate_json(json.dumps(values))  # in JSON a list is a tuple, also to strict types
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(explain(item, Study) for item in error.errors())) from None
+        raise UserError(f"{path}: {explain(error, Study)}") from None
     loaded._path = path
     if not loaded.encoder.checkpoint:
         loaded = _with_fitting_lengths(loaded)
-    try:
+    with located(path):
         loaded._own_tasks = declare(loaded.own, ROOT, loaded.source_language)
         check(loaded)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     return loaded
 
 
@@ -78,8 +76,7 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"{name}: not readable as YAML: nested too deeply; expected a few levels") from None
     except (YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:  # a value does not fit its tag
         raise UserError(f"{name}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{name}: expected keys and values (name:, intermediate:, targets:, …)")
+    refuse(not isinstance(values, dict), f"{name}: expected keys and values (name:, intermediate:, targets:, …)")
     return values
 
 
@@ -98,29 +95,24 @@ def _refuse(value: Any) -> None:
 def _with_basis(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """The values of the study that ``based_on`` names, changed by those of the file at ``path``."""
     name = values.pop("based_on")
-    if not isinstance(name, str):
-        raise UserError(f"{path}: based_on: {name!r}: expected the name of a study")
+    refuse(not isinstance(name, str), f"{path}: based_on: {name!r}: expected the name of a study")
     base = _path(name)
     basis = read_yaml(base)
-    if values.get("shares", basis.get("name")) != basis.get("name"):
-        raise UserError(f'{path}: shares: "{values["shares"]}": a study shares the runs of the one it is based on')
-    if "based_on" in basis:
-        raise UserError(f"{path}: based_on: {base} is itself based on another study; name that one")
+    shares = values.get("shares", basis.get("name"))
+    message = f'{path}: shares: "{shares}": a study shares the runs of the one it is based on'
+    refuse(shares != basis.get("name"), message)
+    refuse("based_on" in basis, f"{path}: based_on: {base} is itself based on another study; name that one")
     encoder = values.get("encoder")
     if isinstance(encoder, dict) and "checkpoint" in encoder:
         values["encoder"] = {"revision": "", **encoder}  # that of the basis is of another checkpoint
     return _merged(basis | {"controls": []}, values)
 
 
-def _merged(basis: dict, changes: dict) -> dict:
+def _merged(basis: Any, changes: Any) -> Any:
     """``changes`` over ``basis``, section by section; an empty one, ``{}``, empties it."""
-    sections = {
-        key: _merged(basis[key], value)
-        if value and isinstance(value, dict) and isinstance(basis.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }
-    return basis | sections
+    if not (isinstance(changes, dict) and isinstance(basis, dict)):
+        return changes
+    return basis | {key: _merged(basis.get(key), value) if value else value for key, value in changes.items()}
 
 
 def _with_fitting_lengths(study: Study) -> Study:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.names import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED
 from xstilts.settings import PhaseSettings, Study
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
@@ -18,26 +18,25 @@ PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
-def explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One pydantic error in reading ``model`` as a person would say it: key path, what was expected, nearest valid
-    key."""
-    keys = ".".join(str(part) for part in item["loc"])
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The errors in reading ``model`` as a person would say them: key path, what was expected, nearest valid key."""
+    return "; ".join(_explain(item, model) for item in error.errors())
+
+
+def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    keys = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         section: Any = model
         for part in item["loc"][:-1]:
-            field = getattr(section, "model_fields", {}).get(part)
-            if get_origin(section) is dict:
-                section = get_args(section)[1]
-            else:
-                section = field.annotation if field else None
-        return f"{keys}: unknown key{nearest(item['loc'][-1], getattr(section, 'model_fields', {}))}"
+            in_dict = get_origin(section) is dict
+            section = get_args(section)[1] if in_dict else section.model_fields[part].annotation
+        return f"{keys}: unknown key{nearest(item['loc'][-1], section.model_fields)}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{keys}: {message}"
     value = "" if item["type"] == "missing" else f", found {item['input']!r}"
     unquoted = item["type"] == "string_type" and isinstance(item["input"], (bool, int, float))
-    hint = "; put it in quotes" if unquoted else ""
-    return f"{keys}: {message[0].lower()}{message[1:]}{value}{hint}"
+    return f"{keys}: {message[0].lower()}{message[1:]}{value}{'; put it in quotes' if unquoted else ''}"
 
 
 def check(study: Study) -> None:
@@ -50,8 +49,8 @@ def check(study: Study) -> None:
     trained = _trained_sets(study)
     _check_overrides(study, trained)
     _check_phases(study)
-    if study.retrieval.pooling == "cls" and not study.retrieval.special_tokens:
-        raise UserError("retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
+    pooled_away = study.retrieval.pooling == "cls" and not study.retrieval.special_tokens
+    refuse(pooled_away, "retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
     if not study.encoder.checkpoint:
         pretrain = study.encoder.pretrain
         if any(study.task(name).kind in RETRIEVAL_KINDS for name in study.all_targets):
@@ -59,101 +58,84 @@ def check(study: Study) -> None:
         # RoBERTa counts positions from after the padding's
         check_lengths(study, pretrain.positions - 2, f"an encoder of encoder.pretrain.positions: {pretrain.positions}")
     if study.source == "files":
-        runs = [study.intermediate_run(name) for name in study.intermediate]
-        names = trained | {task for run in runs for task in run.tasks}
-        if refused := refused_pairs(sorted(names), study.all_targets, study.files.trained_from(), study.tasks):
-            raise UserError("; ".join(refused))
+        pairs = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from(), study.tasks)
+        refuse(pairs, "; ".join(pairs))
+
+
+def _repeated(values: Iterable) -> bool:
+    values = list(values)
+    return len(set(values)) < len(values)
 
 
 def _check_runs_and_targets(study: Study) -> None:
     for position, name in enumerate(study.intermediate):
-        try:
+        with located(f"intermediate.{position}"):
             run = study.intermediate_run(name)
-        except UserError as error:
-            raise UserError(f"intermediate.{position}: {error}") from None
         _check_languages(study, f"intermediate.{position}", set(run.languages) - {ALL, TRANSLATED})
-    if NONE not in study.intermediate:
-        raise UserError('intermediate: add "none": every gain is measured from it')
+    refuse(NONE not in study.intermediate, 'intermediate: add "none": every gain is measured from it')
     for key in ("intermediate", "targets"):
-        if len(set(getattr(study, key))) < len(getattr(study, key)):
-            raise UserError(f"{key}: a name stands twice")
+        refuse(_repeated(getattr(study, key)), f"{key}: a name stands twice")
     for position, name in enumerate(study.targets):
-        _check_task(study, f"targets.{position}", name)
+        with located(f"targets.{position}"):
+            study.task(name)
     for name in study.own:
         _check_languages(study, f"own.{name}.test", study.task(name).languages)
     _check_languages(study, "languages", study.languages)
     _check_languages(study, "source_language", [study.source_language])
 
 
-def _check_task(study: Study, key: str, name: str) -> Task:
-    try:
-        return study.task(name)
-    except UserError as error:
-        raise UserError(f"{key}: {error}") from None
-
-
 def _check_training_sets(study: Study) -> None:
     for target, name in study.training_sets.items():
         key = f"training_sets.{target}"
-        if target not in study.all_targets:
-            raise UserError(f"{key}: not a target{nearest(target, study.all_targets)}")
-        task = _check_task(study, key, name)
+        refuse(target not in study.all_targets, f"{key}: not a target{nearest(target, study.all_targets)}")
+        with located(key):
+            task = study.task(name)
         labels = study.task(target).labels
         kind = study.task(study.task(target).training_set).kind  # of retrieval, that of its own is span
-        if task.kind != kind:
-            raise UserError(f'{key}: "{name}" is a {task.kind} task, {target} needs a {kind} one')
-        if kind == "classification" and task.labels != labels:
-            raise UserError(
-                f'{key}: the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}'
-            )
+        refuse(task.kind != kind, f'{key}: "{name}" is a {task.kind} task, {target} needs a {kind} one')
+        refuse(
+            kind == "classification" and task.labels != labels,
+            f'{key}: the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}',
+        )
 
 
 def _trained_sets(study: Study) -> set[str]:
-    """Names of the training sets of phase 3."""
+    """Names of the tasks that phases 2 and 3 train on."""
     targets = [study.task(name) for name in study.all_targets]
     trained = [task for task in targets if task.kind not in RETRIEVAL_KINDS]
-    return {study.training_task(task).name for task in [*trained, *_tuned_retrieval(study)]}
+    names = {study.training_task(task).name for task in [*trained, *_tuned_retrieval(study)]}
+    return names.union(*(study.intermediate_run(name).tasks for name in study.intermediate))
 
 
-def _check_overrides(study: Study, training_sets: set[str]) -> None:
-    runs = [study.intermediate_run(name) for name in study.intermediate]
-    trained = training_sets | {task for run in runs for task in run.tasks}
+def _check_overrides(study: Study, trained: set[str]) -> None:
     for name, fields in study.training.overrides.items():
         key = f"training.overrides.{name}"
         phase, _, of = name.rpartition("/")
-        if phase not in ("", *PHASES):
-            raise UserError(f'{key}: unknown phase "{phase}"{nearest(phase, PHASES)}')
-        if of.startswith("+") and name != MLM:  # of phase 2 by itself
-            raise UserError(f'{key}: unknown name "{name}"{nearest(name, [MLM])}')
+        refuse(phase not in ("", *PHASES), f'{key}: unknown phase "{phase}"{nearest(phase, PHASES)}')
+        # masked LM is of phase 2 by itself
+        refuse(of.startswith("+") and name != MLM, f'{key}: unknown name "{name}"{nearest(name, [MLM])}')
         if name != MLM and of not in trained:
-            try:
+            with located(key):
                 study.intermediate_run(of)
-            except UserError as error:
-                raise UserError(f"{key}: {error}") from None
         if of in study.all_targets and of not in trained:  # nothing would read it
             raise UserError(f"{key}: {of} is trained on {study.training_task(study.task(of)).name}: name that set")
-        for field in fields:
-            if field not in PhaseSettings.model_fields:
-                raise UserError(f"{key}.{field}: unknown key{nearest(field, PhaseSettings.model_fields)}")
         try:
             PhaseSettings.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(explain(item, PhaseSettings) for item in error.errors())
-            raise UserError(f"{key}.{problems}") from None
-        if fields.get("steps") and fields.get("epochs"):
-            raise UserError(f"{key}: set either steps or epochs")
+            raise UserError(f"{key}.{explain(error, PhaseSettings)}") from None
+        refuse(fields.get("steps") and fields.get("epochs"), f"{key}: set either steps or epochs")
 
 
 def _check_phases(study: Study) -> None:
     for phase in PHASES:
         settings = getattr(study.training, phase)
-        if bool(settings.steps) == bool(settings.epochs):
-            raise UserError(f"training.{phase}: set either steps or epochs (the other 0)")
-        if not settings.evaluate_every and (settings.patience or settings.evaluate_examples):
-            raise UserError(f"training.{phase}: patience and evaluate_examples need evaluate_every")
+        both_or_none = bool(settings.steps) == bool(settings.epochs)
+        refuse(both_or_none, f"training.{phase}: set either steps or epochs (the other 0)")
+        unread = not settings.evaluate_every and (settings.patience or settings.evaluate_examples)
+        refuse(unread, f"training.{phase}: patience and evaluate_examples need evaluate_every")
     for task in _tuned_retrieval(study):
-        if study.phase("retrieval", study.training_task(task).name).evaluate_every:
-            raise UserError("training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0")
+        evaluated = study.phase("retrieval", study.training_task(task).name).evaluate_every
+        refuse(evaluated, "training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0")
 
 
 def input_kinds(study: Study) -> set[str]:
@@ -163,17 +145,15 @@ def input_kinds(study: Study) -> set[str]:
     kinds = {study.task(name).kind for name in names}
     if any(run.mlm for run in runs):
         kinds.add("mlm")
-    if kinds & set(RETRIEVAL_KINDS):
-        kinds.add("retrieval")
-    return kinds
+    return kinds | {"retrieval"} if kinds & set(RETRIEVAL_KINDS) else kinds
 
 
 def check_lengths(study: Study, longest: int, encoder: str) -> None:
     """UserError where inputs may be longer than the ``encoder`` takes: ``longest`` tokens, 0 for any number."""
     kinds = input_kinds(study)
     for kind, length in study.training.max_length.model_dump().items():
-        if kind in kinds and longest and length > longest:
-            raise UserError(f"training.max_length.{kind}: {length} tokens, and {encoder} takes {longest} at most")
+        too_long = kind in kinds and longest and length > longest
+        refuse(too_long, f"training.max_length.{kind}: {length} tokens, and {encoder} takes {longest} at most")
 
 
 def check_folders(study: Study) -> None:
@@ -233,56 +213,58 @@ def _check_further(study: Study) -> None:
     jobs = [part for name in study.further for part in study.parts(name)]
     for name, further in study.further.items():
         key = f"further.{name}"
-        if any(jobs.count(part) > 1 for part in study.parts(name)):
-            raise UserError(f"{key}: another bundle gives its jobs the same name; take another")
-        if name in study.bundles():
-            raise UserError(f"{key}: a bundle of the study's own has that name; take another")
+        shared = any(jobs.count(part) > 1 for part in study.parts(name))
+        refuse(shared, f"{key}: another bundle gives its jobs the same name; take another")
+        refuse(name in study.bundles(), f"{key}: a bundle of the study's own has that name; take another")
         for run in further.runs:
-            if run not in study.intermediate:
-                raise UserError(f'{key}.runs: "{run}" is no run of the study{nearest(run, study.intermediate)}')
+            known = study.intermediate
+            refuse(run not in known, f'{key}.runs: "{run}" is no run of the study{nearest(run, known)}')
         for field in ("targets", "training_languages", "examples"):
-            if len(set(getattr(further, field))) < len(getattr(further, field)):
-                raise UserError(f"{key}.{field}: something stands twice")
+            refuse(_repeated(getattr(further, field)), f"{key}.{field}: something stands twice")
         languages = set(further.training_languages)
         for target in further.targets:
-            task = _check_task(study, f"{key}.targets", target)
-            if UNTRAINED in languages and task.kind not in RETRIEVAL_KINDS:
-                raise UserError(f'{key}.training_languages: "untrained" is for retrieval; {target} must be trained')
-            if study.training_task(task).kind in ("parallel", "mining") and languages != {UNTRAINED}:
-                raise UserError(
-                    f"{key}.targets: {target} has no training set; give it training_languages: [untrained] or name "
-                    "another under training_sets"
-                )
+            with located(f"{key}.targets"):
+                task = study.task(target)
+            refuse(
+                UNTRAINED in languages and task.kind not in RETRIEVAL_KINDS,
+                f'{key}.training_languages: "untrained" is for retrieval; {target} must be trained',
+            )
+            refuse(
+                study.training_task(task).kind in ("parallel", "mining") and languages != {UNTRAINED},
+                f"{key}.targets: {target} has no training set; give it training_languages: [untrained] or name "
+                "another under training_sets",
+            )
         codes = languages - {SOURCE, EACH, ALL, TRANSLATED, UNTRAINED}
         _check_languages(study, f"{key}.training_languages", sorted(codes))
 
 
 def _check_question(study: Study) -> None:
     """What the question of a study needs."""
-    if study.question == "source-language" and "tydiqa" not in study.targets:
-        raise UserError('question: "source-language" is asked of tydiqa: name it among the targets')
+    if study.question == "source-language":
+        message = 'question: "source-language" is asked of tydiqa: name it among the targets'
+        refuse("tydiqa" not in study.targets, message)
     if study.question == "distance":
         direct = study.further.get(DIRECT)
-        if not direct or NONE not in direct.runs or EACH not in direct.training_languages:
-            raise UserError(
-                f"further.{DIRECT}: the question of distance compares with direct tuning: add a bundle of that "
-                f"name with runs: [{NONE}] and training_languages: [{SOURCE}, {EACH}]"
-            )
-        if study.source != "micro" and study.source_language != "en":
-            raise UserError(f'source_language: "{study.source_language}": distances are known from en alone')
+        refuse(
+            not direct or NONE not in direct.runs or EACH not in direct.training_languages,
+            f"further.{DIRECT}: the question of distance compares with direct tuning: add a bundle of that "
+            f"name with runs: [{NONE}] and training_languages: [{SOURCE}, {EACH}]",
+        )
+        unknown = study.source != "micro" and study.source_language != "en"
+        refuse(unknown, f'source_language: "{study.source_language}": distances are known from en alone')
     if study.question == "retrieval":
         targets = [name for further in study.further.values() for name in further.targets]
-        if not any(study.task(name).kind in RETRIEVAL_KINDS for name in targets):
-            raise UserError(
-                "further: the question of retrieval is asked of further retrieval targets: add a bundle with "
-                "targets: [tatoeba] or the like"
-            )
+        refuse(
+            not any(study.task(name).kind in RETRIEVAL_KINDS for name in targets),
+            "further: the question of retrieval is asked of further retrieval targets: add a bundle with "
+            "targets: [tatoeba] or the like",
+        )
 
 
 def _check_languages(study: Study, key: str, codes: Iterable[str]) -> None:
-    known = study.micro.languages if study.source == "micro" else None
+    known = study.micro.languages
     for code in codes:
-        if known is not None and code not in known:
-            raise UserError(f'{key}: unknown language "{code}"{nearest(code, known)}')
-        if not LANGUAGE.fullmatch(code):  # it becomes part of folders' names
-            raise UserError(f'{key}: "{code}" is no language code; expected one such as en or zh')
+        unknown = study.source == "micro" and code not in known
+        refuse(unknown, f'{key}: unknown language "{code}"{nearest(code, known)}')
+        # it becomes part of folders' names
+        refuse(not LANGUAGE.fullmatch(code), f'{key}: "{code}" is no language code; expected one such as en or zh')
