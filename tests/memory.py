@@ -29,7 +29,7 @@ from xstilts.tasks import POOL, get
 ROWS, WARM = 400, 20  # of a language
 WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
 # blocks and batches as small beside these sets as the usual ones beside real sets
-writing.GATHERED, spill.CACHE = 1024, 64
+spill.CACHE = 64
 prediction.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
 retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.BLOCK_CELLS = 256, 2**14, 2**14
 

@@ -9,8 +9,8 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 ROOT = Path(__file__).resolve().parents[2]  # of the project
-GATHERED = 2**14  # rows of a table that are written at a time: of many small parts files would be large
 
 
 def digest(value: Any) -> str:
@@ -98,38 +97,18 @@ def write_table(table: "DataFrame", path: Path) -> None:
 def write_parts(parts: Iterable[Sequence["DataFrame"]], paths: Sequence[Path]) -> None:
     """Parquet tables that need not fit into memory: each item of ``parts`` holds the next rows of the first of
     ``paths``, of the second, …, of as many as it has."""
-    with ExitStack() as files:
-        writers: list[Callable[[DataFrame], None]] = []
-        for tables in parts:
-            writers = writers or [files.enter_context(_parts_writer(path)) for path in paths[: len(tables)]]
-            for write, table in zip(writers, tables, strict=True):
-                write(table)
-
-
-@contextmanager
-def _parts_writer(path: Path) -> Iterator[Callable[["DataFrame"], None]]:
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    waiting: list[pyarrow.Table] = []
-    with whole_file(path) as aside, ExitStack() as opened:
-
-        def write_waiting() -> None:
-            table = pyarrow.concat_tables(waiting)
-            writer = writers[0] if writers else opened.enter_context(ParquetWriter(aside, table.schema))
-            writers[:] = [writer]
-            writer.write_table(table, row_group_size=len(table))
-            waiting.clear()
-
-        def write(rows: "DataFrame") -> None:
-            waiting.append(pyarrow.Table.from_pandas(rows, preserve_index=False))
-            if sum(map(len, waiting)) >= GATHERED:
-                write_waiting()
-
-        writers: list[ParquetWriter] = []
-        yield write
-        if waiting:
-            write_waiting()
+    writers: dict[Path, ParquetWriter] = {}
+    with ExitStack() as files:
+        for tables in parts:
+            for path, table in zip(paths, tables, strict=False):
+                rows = pyarrow.Table.from_pandas(table, preserve_index=False)
+                if path not in writers:
+                    aside = files.enter_context(whole_file(path))
+                    writers[path] = files.enter_context(ParquetWriter(aside, rows.schema))
+                writers[path].write_table(rows, row_group_size=max(len(rows), 1))
 
 
 def read_parts(path: Path) -> Iterator["DataFrame"]:
@@ -186,18 +165,18 @@ def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     Held by another process: (file, what it wrote with :func:`sign`) soon, or with ``wait`` when it is free.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the lock is held as long as it is open
-    try:
-        for tries_left in reversed(range(TRIES)):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                break
-            except BlockingIOError:  # perhaps only looked at
-                if not tries_left:
-                    return file, _signed(file)
-                time.sleep(0.1)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
+    for tries_left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            break
+        except BlockingIOError:  # perhaps only looked at
+            if not tries_left:
+                return file, _signed(file)
+            time.sleep(0.1)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            break
     return file, {}
 
 
@@ -216,19 +195,14 @@ def lives(holder: dict, process: str) -> bool:
 def holder(path: Path) -> dict:
     """What the process that holds the lock at ``path`` wrote with :func:`sign`; {} where none does. Takes nothing
     and leaves nothing behind."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once
-            except BlockingIOError:
-                return _signed(file)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-                signed = _signed(file)
-                return signed if lives(signed, "process") else {}
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once
+        except BlockingIOError:
+            return _signed(file)
+        except OSError:  # no locks on this disk
+            signed = _signed(file)
+            return signed if lives(signed, "process") else {}
     return {}
 
 

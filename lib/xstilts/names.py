@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.tasks import INTERMEDIATE, RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 
 NONE = "none"  # no phase 2: the baseline that every gain is measured from
@@ -19,7 +19,9 @@ SOURCE, UNTRAINED, EACH = "source", "untrained", "each"  # training languages of
 DIRECT = "direct"  # the further bundle of the question of distance: tuning on the language that is scored
 
 TASK_NAME = r"^[a-z][a-z0-9]{0,39}$"
-RUN_NAME = r"[a-z0-9]+(\+[a-z0-9]+)*(@[A-Za-z-]+(,[A-Za-z-]+)*)?(=[1-9][0-9]{0,8})?"
+RUN_NAME = re.compile(
+    r"(?P<tasks>[a-z0-9]+(\+[a-z0-9]+)*)(@(?P<languages>[A-Za-z-]+(,[A-Za-z-]+)*))?(=(?P<examples>[1-9][0-9]{0,8}))?"
+)
 LONGEST_RUN = 200  # characters: a run's name is a folder's
 
 
@@ -43,40 +45,30 @@ def parse_run(name: str, tasks: Mapping[str, Task] | None = TASKS) -> Intermedia
     """Parse the name of an intermediate run on ``tasks``; None for a name from a study, whose tasks were checked.
     UserError for a name that is none."""
 
-    def error(problem: str) -> UserError:
-        return UserError(f'intermediate run "{name}": {problem}')
-
     if len(name) > LONGEST_RUN:
         problem = f"{len(name)} characters; its name is a folder's: {LONGEST_RUN} at most"
         raise UserError(f'intermediate run "{name[:40]}…": {problem}')
-    if not re.fullmatch(RUN_NAME, name):
-        raise error("expected task[+task…][+mlm][@language[,language…]][=examples]")
-    body, _, examples = name.partition("=")
-    head, _, tail = body.partition("@")
-    parts = head.split("+")
-    languages = tuple(tail.split(",")) if tail else ()
-    mlm = parts[-1] == "mlm"
-    named = parts[:-1] if mlm else parts
-    if tasks is not None:
-        for part in named:
-            if part not in (*tasks, MULTI, NONE):
-                raise error(f'unknown task "{part}"{nearest(part, [*tasks, MULTI, NONE])}')
-            if part in tasks and tasks[part].kind in RETRIEVAL_KINDS:
-                raise error(f'"{part}" is a retrieval set; nothing trains on it')
-    if NONE in named and name != NONE:
-        raise error('"none" stands alone')
-    if len(set(named)) < len(named) or len(set(languages)) < len(languages):
-        raise error("names something twice")
-    if not named:
-        raise error('"mlm" is mixed into a task, as in "mnli+mlm"')
-    for word, meaning in ((ALL, "every language"), (TRANSLATED, "every translated language")):
-        if word in languages and len(languages) > 1:
-            raise error(f'"{word}" already holds {meaning}')
-    if MULTI in named:
-        if len(named) > 1:
-            raise error('"multi" already holds every intermediate task')
-        named = list(INTERMEDIATE)
-    return IntermediateRun(name, () if name == NONE else tuple(named), mlm, languages, int(examples or 0))
+    with located(f'intermediate run "{name}"'):
+        if not (match := RUN_NAME.fullmatch(name)):
+            raise UserError("expected task[+task…][+mlm][@language[,language…]][=examples]")
+        parts = match["tasks"].split("+")
+        languages = tuple(match["languages"].split(",")) if match["languages"] else ()
+        mlm = parts[-1] == "mlm"
+        named = parts[:-1] if mlm else parts
+        if tasks is not None:
+            for part in named:
+                if part not in (*tasks, MULTI, NONE):
+                    raise UserError(f'unknown task "{part}"{nearest(part, [*tasks, MULTI, NONE])}')
+                retrieval = part in tasks and tasks[part].kind in RETRIEVAL_KINDS
+                refuse(retrieval, f'"{part}" is a retrieval set; nothing trains on it')
+        refuse(NONE in named and name != NONE, '"none" stands alone')
+        refuse(len(set(named)) < len(named) or len(set(languages)) < len(languages), "names something twice")
+        refuse(not named, '"mlm" is mixed into a task, as in "mnli+mlm"')
+        for word, meaning in ((ALL, "every language"), (TRANSLATED, "every translated language")):
+            refuse(word in languages and len(languages) > 1, f'"{word}" already holds {meaning}')
+        refuse(MULTI in named and len(named) > 1, '"multi" already holds every intermediate task')
+    trained = {MULTI: tuple(INTERMEDIATE), NONE: ()}.get(named[0], tuple(named))
+    return IntermediateRun(name, trained, mlm, languages, int(match["examples"] or 0))
 
 
 def target_run_name(name: str, language: str, examples: int) -> str:

@@ -170,16 +170,16 @@ class FilesSettings(Section):
             for split, value in parts.items():
                 if split not in SPLITS:
                     raise ValueError(f'{name}.{split}: unknown split "{split}"{nearest(split, SPLITS)}')
-                file, first, last = _rows(value)
-                if file not in declared or not 0 <= first < last <= 100:
+                file, start, stop = _rows(value)
+                if file not in declared or not start < stop <= 100:
                     raise ValueError(
                         f'{name}.{split}: "{value}" names no rows; expected one of {", ".join(declared)}, '
                         "whole or in part, such as dev[:80%] or dev[80%:]"
                     )
-            ranges = [(split, *_rows(parts.get(split, split))) for split in sorted({*declared, *parts} & {*SPLITS})]
-            for (split, file, low, high), (other, *others) in combinations(ranges, 2):
-                if file == others[0] and low < others[2] and others[1] < high:
-                    raise ValueError(f"{name}: {split} and {other} would share rows of the {file} file")
+            ranges = [(split, _rows(parts.get(split, split))) for split in sorted({*declared, *parts} & {*SPLITS})]
+            for (first, rows), (second, others) in combinations(ranges, 2):
+                if rows[0] == others[0] and rows[1] < others[2] and others[1] < rows[2]:
+                    raise ValueError(f"{name}: {first} and {second} would share rows of the {rows[0]} file")
         return splits
 
     def rows_of(self, name: str, split: str) -> tuple[str, int, int]:
