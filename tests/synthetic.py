@@ -2,16 +2,24 @@
 
 import json
 import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from xstilts.io import ROOT
 from xstilts.results import KEYS, task_metrics
+from xstilts.runs import Run
 from xstilts.settings import Study
 from xstilts.study import load_study
 from xstilts.tasks import get
+
+
+def cell(run, target, language, seed, metric, numerator):
+    """Statistics of one score; ``numerator``: what each example counts."""
+    keys = dict(zip(KEYS, ("toy", "pretrained", run, target, "source", 0, language, seed), strict=True))
+    ids = [f"{target}-{number}" for number in range(len(numerator))]
+    return pd.DataFrame(keys | {"metric": metric, "id": ids, "numerator": numerator, "denominator": 1.0})
 
 
 def statistics(runs, targets, languages, seeds, examples=100, rng=None, gain=None, spread=0.3):
@@ -26,51 +34,24 @@ def statistics(runs, targets, languages, seeds, examples=100, rng=None, gain=Non
         task = get(target)
         codes = languages[1:] if task.kind in ("parallel", "mining") else languages
         hardness = rng.normal(0, 1, examples)
-        for seed in seeds:
-            for run in runs:
-                shift = (gain or {}).get((run, target), 0) + rng.normal(0, spread)
-                for language in codes:
-                    logit = 1.5 - 2.5 * languages.index(language) / len(languages) + shift + hardness
-                    for metric in task_metrics(task):
-                        right = rng.random(examples) < 1 / (1 + np.exp(-logit))
-                        tables.append(
-                            pd.DataFrame(
-                                {
-                                    "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
-                                    "training_language": "source", "examples": 0, "language": language, "seed": seed,
-                                    "metric": metric, "id": [f"{target}-{i}" for i in range(examples)],
-                                    "numerator": right.astype(float), "denominator": 1.0,
-                                }
-                            )
-                        )  # fmt: skip
+        for seed, run in product(seeds, runs):
+            shift = (gain or {}).get((run, target), 0) + rng.normal(0, spread)
+            for language, metric in product(codes, task_metrics(task)):
+                logit = 1.5 - 2.5 * languages.index(language) / len(languages) + shift + hardness
+                right = rng.random(examples) < 1 / (1 + np.exp(-logit))
+                tables.append(cell(run, target, language, seed, metric, right.astype(float)))
     return pd.concat(tables, ignore_index=True)
 
 
 def known(score, runs, targets, languages, seeds, examples=20):
-    """Statistics without noise: every example counts ``score(run, target, language, seed)`` per cent, in any metric."""
-    rows = [
-        (
-            "toy",
-            "pretrained",
-            run,
-            target,
-            "source",
-            0,
-            language,
-            seed,
-            metric,
-            str(number),
-            score(run, target, language, seed) / 100,
-            1.0,
-        )
-        for target in targets
-        for seed in seeds
-        for run in runs
-        for language in languages
-        for metric in task_metrics(get(target))
-        for number in range(examples)
-    ]
-    return pd.DataFrame(rows, columns=[*KEYS, "metric", "id", "numerator", "denominator"])
+    """Statistics without noise: in any metric an example counts ``score(run, target, language, seed)`` per cent, which
+    is one number or one for each example."""
+    tables = []
+    for target in targets:
+        for seed, run, language in product(seeds, runs, languages):
+            numerator = np.broadcast_to(np.divide(score(run, target, language, seed), 100), examples)
+            tables += [cell(run, target, language, seed, metric, numerator) for metric in task_metrics(get(target))]
+    return pd.concat(tables, ignore_index=True)
 
 
 def wanted(runs, targets, languages, seeds):
@@ -93,19 +74,19 @@ def study(folder, name="toy", **keys) -> Study:
     return load_study(path)
 
 
-def write(stats, folder):
+def write(stats, folder, bundle="all"):
     """Lay ``stats`` out as finished run folders below ``folder``."""
     for (run, seed), part in stats.groupby(["intermediate", "seed"]):
-        here = folder / "targets" / run / "all" / f"seed{seed}"
-        here.mkdir(parents=True)
-        part.to_parquet(here / "stats.parquet", index=False)
-        (here / "run.json").write_text("{}")
+        run_folder = folder / "targets" / run / bundle / f"seed{seed}"
+        run_folder.mkdir(parents=True)
+        part.to_parquet(run_folder / "stats.parquet", index=False)
+        (run_folder / "run.json").write_text("{}")
 
 
-def run_cells(notebook, study):
-    """Execute the code cells of a notebook on the study of a file, in this process; the names that they bind."""
+def run_cells(study):
+    """Execute the code cells of the notebook that answers a study's question, in this process; the names they bind."""
     names = {"display": str}
-    for cell in json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            exec(re.sub(r'^study = ".*?"', f'study = "{study}"', "".join(cell["source"])), names)
+    for part in json.loads(Run(study.question).notebook.read_text(encoding="utf-8"))["cells"]:
+        if part["cell_type"] == "code":
+            exec(re.sub(r'^study = ".*?"', f'study = "{study.path}"', "".join(part["source"])), names)
     return names

@@ -452,7 +452,7 @@ def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path):
         if run.phase == "targets" and run.intermediate != "mrpc":
             list(phases.targets(toy, source, run.intermediate, run.bundle, 1))
             (run.folder(toy) / "run.json").write_text("{}")
-    space = run_cells("5-distance", path)
+    space = run_cells(toy)
     distance_truth.check(toy, ["sick"], ["de", "fi", "ko"])
     text = (toy.figures_folder / "answer.md").read_text(encoding="utf-8")
     assert "On real text" in text and "- Missing: `mrpc` (7 scores).\n" in text

@@ -269,7 +269,7 @@ def test_the_answer_follows_the_numbers(study):
 
 def test_the_notebook_shows_an_unfinished_study(study):
     write(study, noise=0.5, without={("squad1@qab", 1), ("squad1@qab", 2), ("mnli", 2)})
-    made = run_cells("6-source-language", study.path)["exact"]
+    made = run_cells(study)["exact"]
     table = made["comparisons"].set_index(["first", "second", "group"])["seeds"].to_dict()
     assert table["mnli", "none", MEAN] == 1 and table["squad1@qab", "squad1", MEAN] == 0
     assert made["seen"]["value"].isna().all()
@@ -288,7 +288,7 @@ def test_without_trainings_in_other_languages_phase_3_is_not_asked(study):
         question="source-language", micro={"languages": CODES}, figures=study.figures,
     )  # fmt: skip
     write(alone)
-    names = run_cells("6-source-language", alone.path)
+    names = run_cells(alone)
     assert names["design"].tuned == {} and all(
         names["exact"][table].empty for table in ("matrix", "sources", "factors")
     )

@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
-from xstilts.names import NONE, parse_run
+from xstilts.names import NONE, SOURCE, parse_run
 from xstilts.plots import heatmap, interval_panels
 from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.settings import Study
@@ -53,9 +53,11 @@ AGAINST = "against source"  # intermediate training in another language minus th
 WORST, UNTRAINED = "worst language", "untrained languages"
 LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
 HALVES = {f"{first} minus {second}": (first, second) for first, second in ((LESS, MORE), (FARTHER, NEARER))}
-SOURCE = "source"
-QUANTILES = [(1 - 0.95) / 2, (1 + 0.95) / 2]
-Values = tuple[np.ndarray, np.ndarray]  # scores [seeds], their deviations on resamples [seeds, resamples]
+LEVEL = 0.95
+QUANTILES = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+INTERVAL = ["value", "low", "high", "seeds"]
+Groups = dict[str, list[str]]  # name -> languages
+Runs = dict[tuple[str, str], str]  # (side, language) -> run; a side is a task, in-domain or out-of-domain
 
 
 def texts(task: Task, dataset: Dataset) -> list[str]:
@@ -69,12 +71,11 @@ def texts(task: Task, dataset: Dataset) -> list[str]:
     return dataset["context"][:] if task.kind == "span" else [" ".join(words) for words in dataset["tokens"][:]]
 
 
-def same_size(first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
+def same_size(first: list[str], second: list[str]) -> list[list[str]]:
     """As many texts of either set, at most ``MAX_TEXTS``, drawn without replacement."""
     size = min(len(first), len(second), MAX_TEXTS)
     rng = np.random.default_rng(0)
-    first_sample = [first[index] for index in rng.permutation(len(first))[:size]]
-    return first_sample, [second[index] for index in rng.permutation(len(second))[:size]]
+    return [[texts[index] for index in rng.permutation(len(texts))[:size]] for texts in (first, second)]
 
 
 def a_distance(first: list[str], second: list[str], features: str = "characters") -> dict[str, float]:
@@ -118,14 +119,8 @@ def split_run(run: str) -> tuple[str, str]:
     return task, f"{language}={parsed.examples}" if parsed.examples else language
 
 
-def run_name(task: str, trained_in: str) -> str:
-    """The inverse of :func:`split_run`; of ``none`` its name."""
-    language, equals, examples = trained_in.partition("=")
-    return task + ("" if language in (SOURCE, NONE) else f"@{language}") + equals + examples
-
-
-def cells(runs: Iterable[str]) -> dict[tuple[str, str], str]:
-    """(side, language) -> run, ``none`` left out; a side is a task, in-domain or out-of-domain."""
+def cells(runs: Iterable[str]) -> Runs:
+    """(task, language) -> run, ``none`` left out."""
     return {split_run(run): run for run in runs if run != NONE}
 
 
@@ -140,36 +135,37 @@ def run_topics(study: Study, source: Source) -> dict[str, str]:
     return by_run
 
 
-def crossed(stats: pd.DataFrame, items: dict[str, str], runs: dict[str, str]) -> pd.DataFrame:
-    """Statistics relabelled: ``intermediate`` becomes (side, language) as ``in-domain@qab``; ``none`` stays.
+def crossed(stats: pd.DataFrame, items: dict[str, str], topics: dict[str, str]) -> tuple[pd.DataFrame, Runs]:
+    """The crossed design as :func:`estimates` takes it: statistics whose ``intermediate`` is a side and a language
+    ("in-domain@qab"; ``none`` stays), and the names of these by side and language.
 
-    ``items``: test item -> topic; ``runs``: run -> topic. Items of no run's topic are left out, and so is a language
+    ``items``: test item -> topic; ``topics``: run -> topic. Items of no run's topic are left out, and so is a language
     of intermediate training in seeds that lack one of its topics: its sides would cover other items.
     """
-    topics = set(runs.values())
-    stats = stats[stats["id"].map(items).isin(topics) & stats["intermediate"].isin([NONE, *runs])]
+    names = set(topics.values())
+    stats = stats[stats["id"].map(items).isin(names) & stats["intermediate"].isin([NONE, *topics])]
     is_base = stats["intermediate"] == NONE
     base, tuned = stats[is_base], stats[~is_base]
-    topic = tuned["intermediate"].map(runs)
-    language = tuned["intermediate"].map({run: split_run(run)[1] for run in runs})
-    complete = topic.groupby([tuned["examples"], tuned["seed"], language]).transform("nunique") == len(topics)
+    languages = {run: split_run(run)[1] for run in topics}
+    topic, language = tuned["intermediate"].map(topics), tuned["intermediate"].map(languages)
+    complete = topic.groupby([tuned["examples"], tuned["seed"], language]).transform("nunique") == len(names)
     side = np.where(tuned["id"].map(items) == topic, IN, OUT)
-    return pd.concat([base, tuned.assign(intermediate=side + "@" + language)[complete]], ignore_index=True)
+    stats = pd.concat([base, tuned.assign(intermediate=side + "@" + language)[complete]], ignore_index=True)
+    return stats, {(side, code): f"{side}@{code}" for side in (IN, OUT) for code in dict.fromkeys(languages.values())}
 
 
-def language_groups(study: Study, source: Source, languages: list[str]) -> dict[str, list[str]]:
+def language_groups(study: Study, source: Source, languages: list[str]) -> Groups:
     """Name -> languages: all but the source, the half with less and the half with more pretraining text (of an odd
     number the latter has one more) or, where all have as much, the farther and the nearer half; those that no
     intermediate run was trained in; and each alone."""
     away = [code for code in languages if code != study.source_language]
     amount = pretraining_text(study, source)[0].reindex(away).fillna(0)
-    names, order = (LESS, MORE), amount.sort_values(kind="stable").index
+    first, second, order = LESS, MORE, amount
     if amount.max() <= SAME_AMOUNT * amount.min():
-        distance = source.language_table()["distance"].reindex(away)
-        names, order = (FARTHER, NEARER), distance.sort_values(ascending=False, kind="stable").index
-    half = len(away) // 2
+        first, second, order = FARTHER, NEARER, -source.language_table()["distance"].reindex(away)
+    ordered, half = order.sort_values(kind="stable").index.tolist(), len(away) // 2
+    groups = {ZERO_SHOT: away, first: ordered[:half], second: ordered[half:]}
     trained = {code for run in study.intermediate for code in study.intermediate_run(run).languages}
-    groups = {ZERO_SHOT: away, names[0]: list(order[:half]), names[1]: list(order[half:])}
     if trained.intersection(away):
         groups[UNTRAINED] = [code for code in away if code not in trained]
     groups |= {code: [code] for code in languages}
@@ -177,13 +173,12 @@ def language_groups(study: Study, source: Source, languages: list[str]) -> dict[
 
 
 def estimates(
-    stats: pd.DataFrame, target: str, runs: dict[tuple[str, str], str], groups: dict[str, list[str]],
-    rng: np.random.Generator, home: str = "",
-) -> pd.DataFrame:  # fmt: skip
+    stats: pd.DataFrame, runs: Runs, target: Task, groups: Groups, rng: np.random.Generator, home: str = ""
+) -> pd.DataFrame:
     """Every quantity with its 95% interval, in each group of languages, for each number of training examples.
 
-    ``runs``: as :func:`cells` gives them, those that should be there; ``home``: the task that is the target's own
-    domain, where sides are tasks. Columns: examples, side (a task, in-domain, out-of-domain or drop), trained_in,
+    ``runs``: those that should be there, of :func:`cells` or :func:`crossed`; ``home``: the task that is the target's
+    own domain, where sides are tasks. Columns: examples, side (a task, in-domain, out-of-domain or drop), trained_in,
     quantity ("score"; "gain" over none; "drop", in-domain minus out-of-domain; ``AGAINST``), group, value, low, high,
     seeds, languages. ``none`` has its own side and only scores. The groups ``HALVES`` are of the difference between
     halves. The group ``WORST`` is the lowest score over languages, on every resample anew: as the lowest of several it
@@ -193,19 +188,18 @@ def estimates(
     halves = {name: pair for name, pair in HALVES.items() if set(pair) <= set(groups)}
     sizes = {name: len(languages) for name, languages in groups.items()}
     sizes |= {name: sizes[first] + sizes[second] for name, (first, second) in halves.items()}
-    for examples, part in stats[stats["target"] == target].groupby("examples"):
-        replicates = resample(part, rng)
+    for examples, part in stats[stats["target"] == target.name].groupby("examples"):
+        replicates = resample(part, rng, tasks={target.name: target})
         for side, language, quantity, weights in _contrasts(runs, home):
             values = {name: _combine(replicates, target, weights, languages) for name, languages in groups.items()}
-            for name, (first, second) in halves.items():
-                values[name] = values[first][0] - values[second][0], values[first][1] - values[second][1]
-            for name, pair in values.items():
-                value, low, high, seeds = replicates.interval(*pair, 0.95)
+            values |= {name: values[first] - values[second] for name, (first, second) in halves.items()}
+            for name, cells in values.items():
+                value, low, high, seeds = replicates.interval(cells[:, 0], cells[:, 1:], LEVEL)
                 if quantity == "score" and name not in halves:
                     low, high = np.clip([low, high], 0, 100)  # what a score can be
                 rows.append((examples, side, language, quantity, name, value, low, high, seeds, sizes[name]))
             if quantity == "score":
-                draws = [replicates.draws(*values[code]) for code in groups[ZERO_SHOT]]
+                draws = [replicates.draws(values[code][:, 0], values[code][:, 1:]) for code in groups[ZERO_SHOT]]
                 lowest = np.min([draw for draw, _ in draws], axis=0)
                 low, high = np.quantile(lowest[1:].clip(0, 100), QUANTILES)
                 seeds = min(count for _, count in draws)
@@ -214,22 +208,11 @@ def estimates(
     return pd.DataFrame(rows, columns=head)
 
 
-def crossed_estimates(
-    stats: pd.DataFrame, target: str, items: dict[str, str], runs: dict[str, str], groups: dict[str, list[str]],
-    rng: np.random.Generator,
-) -> pd.DataFrame:  # fmt: skip
-    """:func:`estimates` of the crossed design; ``items``, ``runs``: as :func:`crossed` takes them."""
-    languages = dict.fromkeys(split_run(run)[1] for run in runs)
-    sides = {(side, language): f"{side}@{language}" for side in (IN, OUT) for language in languages}
-    return estimates(crossed(stats, items, runs), target, sides, groups, rng)
-
-
-def _contrasts(runs: dict[tuple[str, str], str], home: str) -> list[tuple[str, str, str, dict[str, int]]]:
+def _contrasts(runs: Runs, home: str) -> list[tuple[str, str, str, dict[str, int]]]:
     """(side, trained_in, quantity, weight of each run's score in the quantity)."""
     rows = [(NONE, NONE, "score", {NONE: 1})]
     for (side, language), run in runs.items():
-        rows.append((side, language, "score", {run: 1}))
-        rows.append((side, language, "gain", {run: 1, NONE: -1}))
+        rows += [(side, language, "score", {run: 1}), (side, language, "gain", {run: 1, NONE: -1})]
         if base := _source_run(runs, side, language):
             rows.append((side, language, AGAINST, {run: 1, base: -1}))
         if side != home and (home, language) in runs:
@@ -243,7 +226,7 @@ def _contrasts(runs: dict[tuple[str, str], str], home: str) -> list[tuple[str, s
     return rows
 
 
-def _source_run(runs: dict[tuple[str, str], str], side: str, trained_in: str) -> str | None:
+def _source_run(runs: Runs, side: str, trained_in: str) -> str | None:
     """The run in the source language that a run in another is compared with: of as many examples where there is such
     a run. None for runs in the source language."""
     language, _, examples = trained_in.partition("=")
@@ -252,14 +235,10 @@ def _source_run(runs: dict[tuple[str, str], str], side: str, trained_in: str) ->
     return runs.get((side, f"{SOURCE}={examples}")) or runs.get((side, SOURCE))
 
 
-def _combine(replicates: Replicates, target: str, weights: dict[str, int], languages: list[str]) -> Values:
-    """Weighted sum over runs of their mean over languages."""
-    score, deviation = np.zeros(()), np.zeros(())
-    for run, weight in weights.items():
-        part = replicates.of(run, target, languages)
-        score = score + weight * part[0]
-        deviation = deviation + weight * part[1]
-    return score, deviation
+def _combine(replicates: Replicates, target: Task, weights: dict[str, int], languages: list[str]) -> np.ndarray:
+    """Weighted sum over runs of their mean over languages, [seeds, 1 + resamples]: a score, then its deviations."""
+    parts = [weight * np.column_stack(replicates.of(run, target.name, languages)) for run, weight in weights.items()]
+    return np.sum(parts, axis=0)
 
 
 def measure(study: Study, source: Source) -> pd.DataFrame:
@@ -293,7 +272,7 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
 
 
 def by_distance(
-    stats: pd.DataFrame, target: str, measured: pd.DataFrame, items: dict[str, str], languages: list[str],
+    stats: pd.DataFrame, target: Task, measured: pd.DataFrame, items: dict[str, str], languages: list[str],
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Gains over ``none`` of runs in the source language, mean over ``languages``, beside the measured distance.
@@ -304,24 +283,24 @@ def by_distance(
     given; how many they are, and at how many distances to one decimal.
     """
     points, correlations = [], []
-    topics = sorted(set(measured["topic"]) - {""})
-    measured = measured[measured["topic"].isin(topics or [""])]
+    topics = sorted(set(measured["topic"]) - {""}) or [""]
+    measured = measured[measured["topic"].isin(topics)]
     ranks = rankdata(measured["characters"])
-    for examples, part in stats[stats["target"] == target].groupby("examples"):
-        parts = {topic: part[part["id"].map(items) == topic] for topic in topics} or {"": part}
-        replicates = {topic: resample(rows, rng) for topic, rows in parts.items()}
+    for examples, part in stats[stats["target"] == target.name].groupby("examples"):
+        topic = part["id"].map(lambda item: items.get(item, ""))
+        replicates = {name: resample(part[topic == name], rng, tasks={target.name: target}) for name in topics}
         gains = []
         for row in measured.to_dict("records"):
-            gain = _combine(replicates[row["topic"]], target, {row["task"]: 1, NONE: -1}, languages)
-            value, low, high, seeds = replicates[row["topic"]].interval(*gain, 0.95)
-            points.append({**row, "examples": examples, "value": value, "low": low, "high": high, "seeds": seeds})
-            gains.append(replicates[row["topic"]].draws(*gain)[0])
+            own = replicates[row["topic"]]
+            gain = _combine(own, target, {row["task"]: 1, NONE: -1}, languages)
+            interval = own.interval(gain[:, 0], gain[:, 1:], LEVEL)
+            points.append(row | {"examples": examples} | dict(zip(INTERVAL, interval, strict=True)))
+            gains.append(own.draws(gain[:, 0], gain[:, 1:])[0])
         rho = low = high = np.nan
         if len(gains) > 2 and np.isfinite(gains).all() and np.ptp(ranks):
             gain_ranks = rankdata(gains, axis=0).T
-            draws = [np.corrcoef(ranks, column)[0, 1] if np.ptp(column) else 0.0 for column in gain_ranks]
-            rho = draws[0]
-            low, high = np.quantile(draws[1:], QUANTILES)
+            rho, *draws = [np.corrcoef(ranks, column)[0, 1] if np.ptp(column) else 0.0 for column in gain_ranks]
+            low, high = np.quantile(draws, QUANTILES)
         correlations.append((examples, rho, low, high, len(gains), measured["characters"].round(1).nunique()))
     head = ["examples", "rho", "low", "high", "domains", "distances"]
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
@@ -333,8 +312,8 @@ def labelled(table: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     rows = pd.concat([table[table["group"] == group] for group in groups])
     rows = rows.sort_values("examples", key=lambda examples: examples.replace(0, np.inf), kind="stable")
     training = [f"{examples:,} examples" if examples else "whole training set" for examples in rows["examples"]]
-    runs = [f"{row.side}, {row.trained_in}" for row in rows.itertuples()]
-    return rows.assign(training=training, run=runs, group=rows["group"].replace(ZERO_SHOT, "all but the source"))
+    group = rows["group"].replace(ZERO_SHOT, "all but the source")
+    return rows.assign(training=training, run=rows["side"] + ", " + rows["trained_in"], group=group)
 
 
 def score_panels(table: pd.DataFrame) -> Figure:
