@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from xstilts.io import ROOT
 
 PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,6 +19,13 @@ OUTER = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "STUDY", "SEEDS", "SEED", "RUN", "C
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXTS[text], re.DOTALL)
+
+
+def yaml_block(text: str, key: str, value: str = "") -> dict:
+    """The one YAML block of a text with this key, and this value of it."""
+    values = list(map(yaml.safe_load, blocks(text, "yaml")))
+    (block,) = [block for block in values if key in block and value in ("", block[key])]
+    return block
 
 
 def shown(text: str) -> list[str]:

@@ -26,7 +26,7 @@ FAULTS = {
         "test_whatever_is_killed_the_same_command_ends_with_the_same_scores": (
             "SIGKILL of a kernel, of Snakemake, of the command, each alone, and of all at once", "kills", 4
         ),
-        "test_a_study_that_shares_the_folder_is_told": ("SIGTERM of a command; two more on its folder", "kills", 1),
+        "test_a_running_study_is_watched_and_stopped": ("SIGTERM of a command; two more on its folder", "kills", 1),
         "test_a_kernel_without_memory_says_so": ("no memory; a kernel killed by SIGKILL, SIGTERM", "faults", 1),
         "test_a_full_disk_is_said_and_once_there_is_room_the_run_ends": ("a full disk", "faults", 1),
         "test_a_notebook_that_cannot_be_written_is_a_full_disk": ("a notebook on a full disk", "faults", 1),

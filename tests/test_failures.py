@@ -1,6 +1,8 @@
 """What fails is contained and said, whatever is killed is resumed, and nothing is lost: injected for real."""
 
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,11 +17,11 @@ import pytest
 
 import small
 from xstilts import phases
-from xstilts import status as causes
+from xstilts.errors import MARK
 from xstilts.io import read_record, whole_file, write_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
-from xstilts.status import GAPS
+from xstilts.status import DISK, GAPS, MEMORY, SILENT, cause, look, of_log
 from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.workflow import run_notebook
@@ -27,12 +29,18 @@ from xstilts.workflow import run_notebook
 NAN = {"training": small.SMALL["training"] | {"overrides": {"intermediate/mnli": {"learning_rate": 1e30}}}}
 
 
-def command(path: Path) -> list[str]:
-    return [sys.executable, "-m", "xstilts", "study", str(path), "--cores", "2"]
+def command(path: Path, name: str = "study") -> list[str]:
+    return [sys.executable, "-m", "xstilts", name, str(path), *(["--cores", "2"] if name == "study" else [])]
 
 
-def study(path: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(command(path), capture_output=True, text=True, check=False)
+def execute(path: Path, name: str = "study") -> subprocess.CompletedProcess:
+    return subprocess.run(command(path, name), capture_output=True, text=True, check=False)
+
+
+def begin(path: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,143 +57,135 @@ def folder(tmp_path_factory):
 
 def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     path = small.write(folder, "small", **NAN)
-    here = load_study(path)
-    source = open_source(here)
-    places = {}
+    study = load_study(path)
+    source, caches = open_source(study), {}
     for code in ("qab", "qac"):
         before = set(source.folder.glob("*"))
         source.load(get("xnli"), "test", code)
-        (places[code],) = set(source.folder.glob("*")) - before
-    for kept in places["qab"].glob("*.arrow"):  # a set that was read well enough before
-        kept.write_bytes(kept.read_bytes()[:100])
-    shutil.rmtree(places["qac"])
-    places["qac"].touch()  # a file in the place of one
-    done = study(path)
-    said = done.stdout
-    assert done.returncode == 1, said + done.stderr
-    lines = {line.split(":")[1].strip(): line for line in said.splitlines() if line.startswith("  failed:")}
-    assert set(lines) == {"intermediate/mnli/seed1", "targets/none/xnli/seed1"}, said
-    assert "training diverged: the loss is" in lines["intermediate/mnli/seed1"]
-    assert "learning rate 1e+30" in lines["intermediate/mnli/seed1"]
-    assert f"{places['qac']}: a file, where a folder with a cached dataset belongs" in lines["targets/none/xnli/seed1"]
-    log = (Run("targets", 1, "none", "xnli").folder(here) / "log.txt").read_text()
-    assert f"{places['qab']}: this cached dataset cannot be read" in log and "made again" in log
+        (caches[code],) = set(source.folder.glob("*")) - before
+    for arrow in caches["qab"].glob("*.arrow"):  # a set that was read well enough before
+        arrow.write_bytes(arrow.read_bytes()[:100])
+    shutil.rmtree(caches["qac"])
+    caches["qac"].touch()  # a file in the place of one
+    done = execute(path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = {line.split(":")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("  failed:")}
+    assert set(lines) == {"intermediate/mnli/seed1", "targets/none/xnli/seed1"}, done.stdout
+    assert re.search(r"training diverged: the loss is .*learning rate 1e\+30", lines["intermediate/mnli/seed1"])
+    assert f"{caches['qac']}: a file, where a folder with a cached dataset belongs" in lines["targets/none/xnli/seed1"]
+    log = (Run("targets", 1, "none", "xnli").folder(study) / "log.txt").read_text()
+    assert f"{caches['qab']}: this cached dataset cannot be read" in log and "made again" in log
     assert len(source.load(get("xnli"), "test", "qab")) == small.SIZES["test"]
     for line in lines.values():  # the notebook with the error
         notebook = Path(line.rpartition("(see ")[2].rstrip(")"))
         assert "UserError" in notebook.read_text(encoding="utf-8")
-    assert "not run because a run before them failed: targets/mnli/xnli/seed1, targets/mnli/tatoeba/seed1" in said
-    final = Run("transfer").folder(here)
-    assert "executed with gaps, 3 runs are missing" in said and not (final / "run.json").exists()
+    waiting = "targets/mnli/xnli/seed1, targets/mnli/tatoeba/seed1"
+    assert f"not run because a run before them failed: {waiting}" in done.stdout
+    final = Run("transfer").folder(study)
+    assert "executed with gaps, 3 runs are missing" in done.stdout and not (final / "run.json").exists()
     assert len(read_record(final / GAPS)["gaps"]) == 3
-    shown = pd.read_parquet(final / "estimates.parquet").set_index(["intermediate", "target", "language", "quantity"])
-    there = shown.loc[("none", "tatoeba", "mean", "score")]
-    assert there["value"] > 0 and there["seeds"] == 1
+    table = pd.read_parquet(final / "estimates.parquet").set_index(["intermediate", "target", "language", "quantity"])
+    score = table.loc[("none", "tatoeba", "mean", "score")]
+    assert score["value"] > 0 and score["seeds"] == 1
     for cell in (("mnli", "tatoeba", "mean", "gain"), ("none", "xnli", "mean", "score")):
-        assert shown.loc[cell]["value"] != shown.loc[cell]["value"] and shown.loc[cell]["seeds"] == 0  # a gap, no zero
-    assert (here.figures_folder / "4-transfer.html").stat().st_size > 10_000
+        assert math.isnan(table.loc[cell]["value"]) and table.loc[cell]["seeds"] == 0  # a gap, no zero
+    assert (study.figures_folder / "4-transfer.html").stat().st_size > 10_000
 
 
-def once(process: subprocess.Popen, here, pattern: str, *words: str) -> psutil.Process:
-    """The process of a study in whose command line, or its parent's, all words are, once it and a file are there."""
+def process_of(process: subprocess.Popen, study, pattern: str, *words: str) -> psutil.Process:
+    """The process of a study in whose command line, or its parent's, all words are, once it and a file exist."""
     while True:
         assert process.poll() is None, f"the study ended before there was any {words} and {pattern}"
         time.sleep(0.02)
-        if not list(here.folder.glob(pattern)):
+        if not list(study.folder.glob(pattern)):
             continue
-        for one in psutil.Process(process.pid).children(recursive=True):
+        for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                parent = one.parent()
-                line = " ".join([*one.cmdline(), "child of", *(parent.cmdline() if parent else [])])
+                parent = child.parent()
+                line = " ".join([*child.cmdline(), "child of", *(parent.cmdline() if parent else [])])
                 if all(word in line for word in words) and words[0] in line.partition("child of")[0]:
-                    return one
+                    return child
 
 
 def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
     path = small.write(folder, "small")  # mended: the learning rate, and below the file
-    here = load_study(path)
-    shutil.rmtree(here.folder / "data", ignore_errors=True)
+    study = load_study(path)
+    shutil.rmtree(study.folder / "data", ignore_errors=True)
     outputs, mnli = [], "intermediate/mnli/seed1"
-
-    def begun() -> subprocess.Popen:
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command(path), start_new_session=True, **pipe)
-
     for words in (("ipykernel", mnli), ("snakemake",)):
-        process = begun()
-        once(process, here, f"{mnli}/log.txt", *words).kill()
+        process = begin(path)
+        process_of(process, study, f"{mnli}/log.txt", *words).kill()
         outputs.append(process.communicate()[0])
         assert process.returncode == 1, outputs[-1]
-    process = begun()  # everything at once, as in a power cut: a target is scored, its bundle hardly done yet
-    once(process, here, "targets/mnli/*/seed1/*/scored.json", "snakemake")
+    process = begin(path)  # everything at once, as in a power cut: a target is scored, its bundle hardly done yet
+    process_of(process, study, "targets/mnli/*/seed1/*/scored.json", "snakemake")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    process = begun()
-    once(process, here, "study.yaml", "snakemake")  # which goes on
+    process = begin(path)
+    process_of(process, study, "study.yaml", "snakemake")  # which goes on
     process.kill()
     process.wait()
     assert "its kernel was killed, most often because memory ran out" in outputs[0]
     assert "Snakemake was killed (SIGKILL)" in outputs[1]
-    last = study(path)
+    last = execute(path)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "its command was killed, and Snakemake" in last.stdout
     pd.testing.assert_frame_equal(small.results(path), whole)
-    assert not list(here.folder.rglob("*.half-*")) and not (Run("transfer").folder(here) / GAPS).exists()
-    assert "nothing to do" in study(path).stdout
+    assert not list(study.folder.rglob("*.half-*")) and not (Run("transfer").folder(study) / GAPS).exists()
+    assert "nothing to do" in execute(path).stdout
 
 
-def test_a_study_that_shares_the_folder_is_told(folder):
-    path = small.write(folder, "small", encoder={"pretrain": {"steps": 5}})
-    other = folder / "other.yaml"
+def test_a_running_study_is_watched_and_stopped(folder):
+    pretrain = small.SMALL["encoder"]["pretrain"] | {"steps": 100_000, "log_every": 1}
+    path, other = small.write(folder, "small", encoder={"pretrain": pretrain}), folder / "other.yaml"
     other.write_text(f"based_on: {path}\nname: other\nshares: small\n")
-    first = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    study, process = load_study(path), begin(path)
     try:
-        first.stdout.readline()  # it has begun
-        seen = subprocess.run(
-            [sys.executable, "-m", "xstilts", "status", str(path)], capture_output=True, text=True, check=False
-        )
-        assert 'study "small", 1 seed: running since' in seen.stdout and f"process {first.pid}" in seen.stdout
+        while not re.search(r"pretraining: [1-9]\d* of 100,000 steps, loss \d", look(study)[Run("encoder", 1)].detail):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.2)
+        status = execute(path, "status").stdout
+        assert 'study "small", 1 seed: running since' in status and f"process {process.pid}" in status
         for again in (path, other):
-            second = study(again)
+            second = execute(again)
             assert second.returncode == 2 and 'study "small" is already running' in second.stderr
-            assert f"process {first.pid}" in second.stderr and second.stderr.count("\n") == 1
+            assert f"process {process.pid}" in second.stderr and second.stderr.count("\n") == 1
     finally:
-        first.send_signal(signal.SIGTERM)
-        assert "stopped; what is done is kept" in first.communicate()[0]
-    assert first.returncode == 130
+        process.send_signal(signal.SIGTERM)
+        assert "stopped; what is done is kept" in process.communicate()[0]
+    assert process.returncode == 130
+    encoder = look(study)[Run("encoder", 1)]
+    assert encoder.state == "failed" and "SIGTERM" in encoder.detail
 
 
-@pytest.fixture
-def kernel(tmp_path, monkeypatch):
-    """What the kernel of a run does before its notebook begins."""
-
-    def begins(code: str) -> None:
-        startup = tmp_path / "ipython" / "profile_default" / "startup"
-        startup.mkdir(parents=True)
-        (startup / "fault.py").write_text(code)
-        monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-
-    return begins
+MEMORY_LIMIT = """\
+import resource
+from xstilts import phases
+encoder = phases.encoder
+def limited(*arguments):
+    size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**28,) * 2)
+    return encoder(*arguments), bytearray(2**30)
+phases.encoder = limited
+"""
 
 
 @pytest.mark.parametrize(
-    "code, said",
+    "code, why",
     [
-        ("import resource\nfrom xstilts import phases\nwhole = phases.encoder\n"
-         "def encoder(*asked):\n"
-         "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-         "    resource.setrlimit(resource.RLIMIT_AS, (now + 2**28,) * 2)\n"
-         "    return whole(*asked), bytearray(2**30)\n"
-         "phases.encoder = encoder", "out of memory: "),
+        (MEMORY_LIMIT, "out of memory: "),
         ("import os\nos.kill(os.getpid(), 9)", "its kernel was killed, most often because memory ran out"),
         ("import os\nos.kill(os.getpid(), 15)", "its kernel was told to stop (SIGTERM)"),
     ],
-    ids=["memory", "killed", "told"],
-)  # fmt: skip
-def test_a_kernel_without_memory_says_so(tmp_path, kernel, capfd, code, said):
-    kernel(code)
+    ids=["memory", "killed", "stopped"],
+)
+def test_a_kernel_without_memory_says_so(tmp_path, monkeypatch, capfd, code, why):
+    startup = tmp_path / "ipython" / "profile_default" / "startup"  # runs before the notebook
+    startup.mkdir(parents=True)
+    (startup / "fault.py").write_text(code)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     assert run_notebook(load_study(small.write(tmp_path, "small")), "encoder/seed1") == 1
-    assert capfd.readouterr().err.strip().splitlines()[-1].startswith(f"{causes.MARK}{said}")
+    assert capfd.readouterr().err.strip().splitlines()[-1].startswith(f"{MARK}{why}")
 
 
 def test_a_full_disk_is_said_and_once_there_is_room_the_run_ends(tmp_path, capfd):
@@ -194,44 +194,44 @@ def test_a_full_disk_is_said_and_once_there_is_room_the_run_ends(tmp_path, capfd
     if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk takes the right to mount one")
     try:
-        here = load_study(small.write(tmp_path, "small"))
-        assert run_notebook(here, "encoder/seed1") == 1
-        assert causes.DISK in capfd.readouterr().err.strip().splitlines()[-1]
-        folder = Run("encoder", 1).folder(here)
+        study = load_study(small.write(tmp_path, "small"))
+        assert run_notebook(study, "encoder/seed1") == 1
+        assert DISK in capfd.readouterr().err.strip().splitlines()[-1]
+        folder = Run("encoder", 1).folder(study)
         assert not (folder / "checkpoint").exists() and not (folder / "run.json").exists()
         subprocess.run(["mount", "-o", "remount,size=64m", str(tmp_path / "runs")], check=True)
-        assert run_notebook(here, "encoder/seed1") == 0 and (folder / "run.json").is_file()
+        assert run_notebook(study, "encoder/seed1") == 0 and (folder / "run.json").is_file()
     finally:
         subprocess.run(["umount", "-l", str(tmp_path / "runs")], check=False)
 
 
 def test_a_notebook_that_cannot_be_written_is_a_full_disk(tmp_path, capfd):
-    here = load_study(small.write(tmp_path, "small"))
-    folder = Run("encoder", 1).folder(here)
+    study = load_study(small.write(tmp_path, "small"))
+    folder = Run("encoder", 1).folder(study)
     folder.mkdir(parents=True)
     (folder / "notebook.ipynb").symlink_to("/dev/full")
-    assert run_notebook(here, "encoder/seed1") == 1
-    assert causes.DISK in capfd.readouterr().err.strip().splitlines()[-1]
+    assert run_notebook(study, "encoder/seed1") == 1
+    assert DISK in capfd.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    "name, message, said",
+    "name, message, line",
     [
-        ("SafetensorError", 'Error while serializing: I/O error: No space left on device (os error 28)', causes.DISK),
+        ("SafetensorError", 'Error while serializing: I/O error: No space left on device (os error 28)', DISK),
         ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 MiB.", "out of GPU memory"),
-        ("_ArrayMemoryError", "Unable to allocate 8.00 GiB for an array", causes.MEMORY),
+        ("_ArrayMemoryError", "Unable to allocate 8.00 GiB for an array", MEMORY),
         ("UserError", "f.tsv:3: a label\n outside the set", "f.tsv:3: a label outside the set"),
         ("KeyError", "'x'", "KeyError: 'x'"),
     ],
 )  # fmt: skip
-def test_causes_are_one_line(name, message, said):
-    assert causes.cause(name, message).startswith(said) and "\n" not in causes.cause(name, message)
+def test_causes_are_one_line(name, message, line):
+    assert cause(name, message).startswith(line) and "\n" not in cause(name, message)
 
 
 def test_a_run_that_ended_without_a_word(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("Executing: 30%\n")
-    assert causes.of_log(log) == causes.SILENT
+    assert of_log(log) == SILENT
 
 
 def test_halves_are_never_there(tmp_path):
@@ -244,40 +244,36 @@ def test_halves_are_never_there(tmp_path):
     assert read_record(tmp_path / "run.json") == {}
 
 
-@pytest.mark.parametrize("phase", ["encoder", "intermediate", "targets"])
-def test_what_was_overwritten_half_way_is_not_taken_for_what_it_was(tmp_path, monkeypatch, phase):
+@pytest.mark.parametrize(
+    "phase, changes, record",
+    [
+        ("encoder", {"encoder": {"pretrain": small.SMALL["encoder"]["pretrain"] | {"steps": 0}}},
+         "encoder/seed1/training.json"),
+        ("intermediate", {"training": small.SMALL["training"] | {"intermediate": {"steps": 1, "learning_rate": 0.1}}},
+         "intermediate/mnli/seed1/training.json"),
+        ("targets", {"retrieval": {"layer": 0}}, "targets/none/tatoeba/seed1/tatoeba/scored.json"),
+    ],
+)  # fmt: skip
+def test_what_was_overwritten_half_way_is_not_taken_for_what_it_was(tmp_path, monkeypatch, phase, changes, record):
     """Settings changed, killed before the record was written, settings changed back."""
-    here = load_study(small.write(tmp_path, "small", targets=["tatoeba"]))
-    source = open_source(here)
+    study = load_study(small.write(tmp_path, "small", targets=["tatoeba"]))
+    source = open_source(study)
+    steps = {
+        "encoder": lambda study: phases.encoder(study, source, 1),
+        "intermediate": lambda study: phases.intermediate(study, source, "mnli", 1),
+        "targets": lambda study: list(phases.targets(study, source, "none", "tatoeba", 1)),
+    }
+    steps["encoder"](study)
+    steps[phase](study)
+    write = phases.write_record
 
-    def do(study):
-        if phase == "encoder":
-            return phases.encoder(study, source, 1)
-        if phase == "intermediate":
-            return phases.intermediate(study, source, "mnli", 1)
-        return list(phases.targets(study, source, "none", "tatoeba", 1))
-
-    phases.encoder(here, source, 1)
-    do(here)
-    if phase == "encoder":
-        changed = {"encoder": small.SMALL["encoder"] | {"pretrain": small.SMALL["encoder"]["pretrain"] | {"steps": 0}}}
-    elif phase == "intermediate":
-        training = small.SMALL["training"]
-        changed = {"training": training | {"intermediate": {"steps": 1, "learning_rate": 0.1}}}
-    else:
-        changed = {"retrieval": {"layer": 0}}
-    there = load_study(small.write(tmp_path, "small", targets=["tatoeba"], **changed))
-    real = phases.write_record
-
-    def killed(path, record):
+    def killed(path, values):
         if path.name in ("training.json", "scored.json"):
             raise KeyboardInterrupt
-        real(path, record)
+        write(path, values)
 
     monkeypatch.setattr(phases, "write_record", killed)
+    assert read_record(study.folder / record)
     with pytest.raises(KeyboardInterrupt):
-        do(there)
-    run = {"encoder": Run("encoder", 1), "intermediate": Run("intermediate", 1, "mnli")}.get(phase)
-    record = run.folder(here) / "training.json" if run else Run("targets", 1, "none", "tatoeba").folder(here)
-    record = record if run else record / "tatoeba" / "scored.json"
-    assert read_record(record) == {}, f"{record} stands for results that were overwritten"
+        steps[phase](load_study(small.write(tmp_path, "small", targets=["tatoeba"], **changes)))
+    assert read_record(study.folder / record) == {}, f"{record} stands for results that were overwritten"

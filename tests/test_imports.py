@@ -20,7 +20,7 @@ LAYERS = (
     ("runs", "preflight"),
     ("phases", "results"),
     ("plots", "summaries", "published", "site"),
-    ("questions", "custom_task", "submission", "costs", "plan"),
+    ("questions", "custom_task", "submission", "plan"),
     ("workflow", "status", "report"),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""The study through its own command: notebooks, Snakemake, papermill; killed and resumed."""
+"""A study through the commands that the texts show: Snakemake, papermill, notebooks; and what can follow it."""
 
 import re
 import subprocess
@@ -19,6 +19,8 @@ from xstilts.io import ROOT, read_record
 from xstilts.results import read_stats
 from xstilts.runs import Run, list_runs
 from xstilts.study import load_study
+from xstilts.submission import default_folder
+from xstilts.workflow import discard_stale
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
 SMALL = {"train": 200, "dev": 30, "test": 30}
@@ -47,38 +49,22 @@ def write(folder: Path, name: str, **changes) -> Path:
     return path
 
 
-def command(path: Path) -> list[str]:
-    return [sys.executable, "-m", "xstilts", "study", str(path), "--cores", "2"]
-
-
-def run(path: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(command(path), capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A small study, run from nothing to the final notebook."""
+    """(a small study run from nothing to the final notebook, what its command printed)."""
     path = write(tmp_path_factory.mktemp("study"), "small")
-    result = run(path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return path, result
+    return path, commands.run("make study STUDY=tour", STUDY=path, CORES=2)
 
 
-def proofs(path: Path) -> dict[str, int]:
+def times(path: Path) -> dict[str, int]:
     """When each run that is done was, by its name."""
     study = load_study(path)
-    found = {job.name: job.folder(study) / "run.json" for job in list_runs(study)}
-    return {name: proof.stat().st_mtime_ns for name, proof in found.items() if proof.is_file()}
-
-
-def results(path: Path) -> pd.DataFrame:
-    study = load_study(path)
-    parts = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
-    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).drop(columns="study")
+    records = {run.name: run.folder(study) / "run.json" for run in list_runs(study)}
+    return {name: record.stat().st_mtime_ns for name, record in records.items() if record.is_file()}
 
 
 def test_every_notebook_ran_and_left_its_proof(finished):
-    path, result = finished
+    path, output = finished
     study = load_study(path)
     for job in list_runs(study):
         record = read_record(job.folder(study) / "run.json")
@@ -90,20 +76,20 @@ def test_every_notebook_ran_and_left_its_proof(finished):
         for kind in ("png", "svg", "csv"):
             assert (study.figures_folder / f"{name}.{kind}").stat().st_size > 100
     page = (study.figures_folder / "4-transfer.html").read_text(encoding="utf-8")
-    said = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
-    assert len(said) == len(drawn) + 5 and all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in said)
+    alternatives = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
+    assert len(alternatives) == len(drawn) + 5
+    assert all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in alternatives)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
-    said = [line for line in result.stdout.splitlines() if line.startswith("  ")]
     for phase, count in (("encoder", 1), ("intermediate", 3), ("targets", 4), ("transfer", 1)):
-        mine = [line for line in said if line.startswith(f"  {phase}: ")]
-        assert mine[-1].startswith(f"  {phase}: {count} of {count} done in "), result.stdout
-        assert sum(" done in " in line for line in mine) == 1
-    assert "notebook.ipynb" in result.stdout
+        lines = [line for line in output.splitlines() if line.startswith(f"  {phase}: ")]
+        assert lines[-1].startswith(f"  {phase}: {count} of {count} done in "), output
+        assert sum(" done in " in line for line in lines) == 1
+    assert "figures: " in output and "notebook.ipynb" in output
 
 
 def test_scores_cover_every_target_language_and_run(finished):
     path, _ = finished
-    study, table = load_study(path), results(path)
+    study, table = load_study(path), small.results(path)
     assert set(table["intermediate"]) == set(study.intermediate)
     assert set(table["target"]) == set(study.targets)
     languages = table.groupby("target")["language"].nunique()
@@ -129,52 +115,42 @@ def test_records_say_which_checkpoint_was_taken(finished):
     assert "selection" not in read_record(targets / "udpos" / "scored.json")
 
 
-def test_a_second_run_does_nothing(finished):
-    path, _ = finished
-    before = proofs(path)
-    result = run(path)
-    assert result.returncode == 0 and "nothing to do" in result.stdout
-    assert before == proofs(path)
+def test_commands_on_a_finished_study(finished):
+    path, before = finished[0], times(finished[0])
+    study = load_study(path)
+    assert "nothing to do" in commands.run("make study", STUDY=path)
+    plan = commands.run("make plan GPU=A100-80GB PRECISION=bf16", STUDY=path)
+    assert "A100-80GB, 40% of" in plan and "Already done: 8 of 8 runs" in plan
+    assert "measured" in commands.run("make plan", STUDY=path)
+    assert "All runs are done" in commands.run("make status STUDY=xtreme", STUDY=path)
+    output = commands.run("make submission STUDY=micro RUN=mnli SEED=1", STUDY=path)
+    assert "xnli: 0 of XTREME's 15 languages (8 others)" in output
+    submitted = default_folder(study, "mnli", 1) / "xnli" / "test-qab.tsv"
+    assert set(submitted.read_text().split()) <= {"entailment", "neutral", "contradiction"}
+    commands.run("make report", STUDY=path)
+    assert (study.own_folder / "report" / "index.html").stat().st_size > 1000
+    assert before == times(path)
 
 
-def test_a_study_that_shares_runs_does_its_own_alone(finished):
-    path, _ = finished
-    base, before = load_study(path), proofs(path)
-    more = path.with_name("more.yaml")
-    direct = {"targets": ["xcopa", "xquad"], "training_languages": ["each"], "examples": [20], "scored_in": "own"}
-    more.write_text(
-        yaml.safe_dump({"based_on": str(path), "name": "more", "shares": "small", "further": {"direct": direct}})
-    )
-    shared = proofs(more)
-    result = run(more)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert dict(proofs(more).items() - shared.items()).keys() == {"targets/none/direct/seed1", "transfer"}
-    study = load_study(more)
-    found = read_stats(study, ["direct"])
-    assert set(zip(found["target"], found["training_language"], found["language"], strict=True)) == {
-        (target, code, code) for target in direct["targets"] for code in base.micro.languages[1:]
-    }
-    assert set(found["examples"]) == {20} and set(found["study"]) == {"small"}
-    record = read_record(Run("targets", 1, "none", "direct").folder(study) / "xquad@qab=20" / "scored.json")
-    assert record["steps"] == 12
-    assert (study.own_folder / "transfer" / "notebook.ipynb").is_file()
-    pd.testing.assert_frame_equal(read_stats(study), read_stats(base))
-    result = run(path)  # what was added beside its runs is nothing to it
-    assert "nothing to do" in result.stdout
-    assert before == proofs(path)
-
-
-def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
-    path, _ = finished
-    distance = path.with_name("far.yaml")
+def test_the_question_of_distance_shares_runs_and_does_its_own_alone(finished):
+    path, before = finished[0], times(finished[0])
+    base, distance = load_study(path), path.with_name("far.yaml")
     direct = {"targets": ["udpos", "xquad"], "training_languages": ["source", "each"], "examples": [10, 0]}
     keys = {"based_on": str(path), "name": "far", "shares": "small", "question": "distance"}
     distance.write_text(yaml.safe_dump(keys | {"further": {"direct": direct | {"scored_in": "own"}}}))
-    shared = proofs(distance)
     commands.run("make study STUDY=distance", STUDY=distance)
-    assert dict(proofs(distance).items() - shared.items()).keys() == {"targets/none/direct/seed1", "distance"}
+    assert dict(times(distance).items() - before.items()).keys() == {"targets/none/direct/seed1", "distance"}
+    assert before == times(path) and not discard_stale(base)  # what was added beside its runs is nothing to it
     study = load_study(distance)
-    distance_truth.check(study, ["mnli", "hellaswag+mlm"], load_study(path).micro.languages[1:])
+    stats = read_stats(study, ["direct"])
+    assert set(zip(stats["target"], stats["training_language"], stats["language"], strict=True)) == {
+        (target, code, code) for target in direct["targets"] for code in base.micro.languages
+    }
+    assert set(stats["examples"]) == {10, 0} and set(stats["study"]) == {"small"}
+    record = read_record(Run("targets", 1, "none", "direct").folder(study) / "xquad@qab=10" / "scored.json")
+    assert record["steps"] == 12
+    pd.testing.assert_frame_equal(read_stats(study), read_stats(base))
+    distance_truth.check(study, ["mnli", "hellaswag+mlm"], base.micro.languages[1:])
     for name in distance_truth.FIGURES:
         assert (study.figures_folder / f"{name}.png").stat().st_size > 1000
     answer = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
@@ -182,23 +158,53 @@ def test_the_question_of_distance_is_answered_beside_a_finished_study(finished):
     assert (study.figures_folder / "5-distance.html").stat().st_size > 100_000
 
 
+def test_a_control_is_drawn_beside_the_study(finished):
+    values = yaml.safe_load((ROOT / "params" / "micro-untrained.yaml").read_text(encoding="utf-8"))
+    assert values["based_on"] == "micro"
+    control = finished[0].with_name("micro-untrained.yaml")
+    control.write_text(yaml.safe_dump(values | {"based_on": str(finished[0]), "targets": ["xnli", "tatoeba"]}))
+    small.but_the_answer(control)
+    commands.run("make study STUDY=micro-untrained SEEDS=3", STUDY=control, SEEDS=1)
+    table = pd.read_csv(load_study(control).figures_folder / "heatmap-mean.csv", keep_default_na=False)
+    assert set(table["intermediate"]) == {"none"}
+
+
+def test_an_own_task_beside_a_finished_study(finished):
+    path = finished[0]
+    example = commands.yaml_block("README.md", "name", "support")
+    own = example["own"]["support"]
+    rows = [f"{who} cannot {what},{team}" for who in ("Ada", "Ben", "Cem", "Dan", "Eve") for what, team in
+            (("pay", "billing"), ("log in", "access"), ("print", "devices"))]  # fmt: skip
+    folder = path.with_name("support")
+    folder.mkdir()
+    for name in ("train", "test-qaa", "test-qab"):
+        (folder / f"{name}.csv").write_text("\n".join([f"{own['text_a']},{own['label']}", *rows]) + "\n")
+    for key in ("train", "test"):
+        assert own[key].startswith("data/support/")
+        own[key] = own[key].replace("data/support", str(folder))
+    changes = {"based_on": str(path), "shares": "small", "intermediate": ["none", "mnli"], "languages": ["qaa", "qab"]}
+    study = path.with_name("support.yaml")
+    study.write_text(yaml.safe_dump(example | changes))
+    commands.run("make study STUDY=params/support.yaml", STUDY=study)
+    stats = read_stats(load_study(study))
+    assert set(stats["target"]) == {"support"} and set(stats["intermediate"]) == {"none", "mnli"}
+    assert set(stats["language"]) == {"qaa", "qab"}
+
+
 def test_a_mistake_is_one_message_and_starts_nothing(tmp_path):
     path = write(tmp_path, "wrong", intermediate=["none", "mnlli"])
-    result = run(path)
+    command = [sys.executable, "-m", "xstilts", "study", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and 'did you mean "mnli"' in result.stderr
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("study", ["small", "files"])
-def test_the_opening_notebook_runs_on_both_sources(tmp_path, study):
-    """No run of a study needs notebook 0; the others ran above."""
-    if study == "files" and not (ROOT / load_study("files").files.root).is_dir():
-        pytest.skip("no real data here")
-    changes = {"based_on": "files", "name": "looked-at", "runs": str(tmp_path / "runs")}
-    path = write(tmp_path, study)
-    if study == "files":
-        path.write_text(yaml.safe_dump(changes))
+@pytest.mark.skipif(not (ROOT / load_study("files").files.root).is_dir(), reason="no real data here")
+def test_the_opening_notebook_runs_on_real_files(tmp_path):
+    """No run of a study needs notebook 0; test_notebooks executes it on the micro-world."""
+    path = tmp_path / "files.yaml"
+    path.write_text(yaml.safe_dump({"based_on": "files", "name": "looked-at", "runs": str(tmp_path / "runs")}))
     done = papermill.execute_notebook(
         ROOT / "notebooks" / "0-tasks.ipynb", tmp_path / "0.ipynb", {"study": str(path)}, kernel_name="python3",
         cwd=ROOT / "notebooks", progress_bar=False, **small.kernel(tmp_path),

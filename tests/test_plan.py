@@ -11,11 +11,11 @@ import transformers
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from xstilts import costs, phases, plan
+from xstilts import phases, plan
 from xstilts.__main__ import main
-from xstilts.costs import Amount, Encoder, Rate, device_rate, is_named, read_config
 from xstilts.errors import UserError
 from xstilts.io import read_record
+from xstilts.plan import Amount, Encoder, Rate, device_rate, is_named, read_config
 from xstilts.runs import Run
 from xstilts.settings import EncoderSettings
 from xstilts.sources import open_source
@@ -184,7 +184,7 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     scoring = 2 * 302_309_376 * 451_490 + 4 * 24 * 1024 * 451_490 * 46 * 1.1 + 2 * 1024 * 1027 * 9_815
     assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
     assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
-    assert "mnli" in samples.assumed and not samples.measured
+    assert "mnli" in samples.tasks["assumed"] and not samples.tasks["measured"]
 
 
 def test_sets_that_are_on_no_hub_have_their_published_sizes():
@@ -257,7 +257,7 @@ def test_flops_are_those_that_torch_counts(length):
 
 def test_encoders_that_are_known_without_a_network(tmp_path):
     """Layers of 12 * width^2 + 13 * width parameters each; of mDeBERTa as its model card has them, 86 M and 190 M."""
-    for name, table in pd.read_csv(costs.ENCODERS, index_col="checkpoint").iterrows():
+    for name, table in pd.read_csv(plan.ENCODERS, index_col="checkpoint").iterrows():
         encoder = Encoder(read_config(EncoderSettings(checkpoint=str(name)), 0, tmp_path))
         width, layers = table["hidden_size"], table["num_hidden_layers"]
         assert encoder.body == layers * (12 * width**2 + 13 * width), name
@@ -301,7 +301,7 @@ def test_a_wrong_gpu_is_one_message(gpu, precision, message):
 
 
 def test_every_gpu_has_a_peak_and_its_source():
-    table = pd.read_csv(costs.GPUS, index_col="gpu")
+    table = pd.read_csv(plan.GPUS, index_col="gpu")
     assert table["source"].str.contains("NVIDIA").all() and (table["fp16"] > table["fp32"]).all()
     assert device_rate("h100", "bf16", 0.5, Encoder(config()), 32, 64).flops == 0.5 * 989.5e12
 
@@ -319,7 +319,7 @@ def test_the_gpu_that_is_here_is_recognised(gpu, device, same):
 
 
 def test_probe_counts_the_flops_of_a_step_over_its_seconds(monkeypatch):
-    monkeypatch.setattr(costs.Timer, "timeit", lambda timer, steps: SimpleNamespace(mean=0.4))
+    monkeypatch.setattr(plan.Timer, "timeit", lambda timer, steps: SimpleNamespace(mean=0.4))
     threads = torch.get_num_threads()
     small = Encoder(config(layers=2))  # on a processor two layers do
     expected = 3 * small.forward(Amount(tokens=8 * 64, squares=8 * 64**2)) / 0.4

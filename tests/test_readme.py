@@ -18,7 +18,6 @@ from faults import FAULTS
 from xstilts.io import ROOT
 from xstilts.results import read_stats
 from xstilts.study import load_study
-from xstilts.submission import default_folder
 
 NLI = ("entailment", "neutral", "contradiction")
 README = commands.TEXTS["README.md"]
@@ -101,16 +100,9 @@ def test_the_table_of_faults_is_of_the_tests_that_there_are():
 
 
 def test_the_further_trainings_shown_are_those_of_the_distance_study():
-    shown = yaml_block("docs/questions.md", "further")["further"]["direct"]
+    shown = commands.yaml_block("docs/questions.md", "further")["further"]["direct"]
     shipped = yaml.safe_load((ROOT / "params" / "distance.yaml").read_text(encoding="utf-8"))["further"]["direct"]
     assert shown.items() <= shipped.items()
-
-
-def yaml_block(text: str, key: str, value: str = "") -> dict:
-    """The one YAML block of a text with this key, and this value of it."""
-    blocks = list(map(yaml.safe_load, commands.blocks(text, "yaml")))
-    (block,) = [block for block in blocks if key in block and value in ("", block[key])]
-    return block
 
 
 @pytest.mark.parametrize("study", ["distance", "source-language", "domain-shift", "retrieval"])
@@ -163,50 +155,12 @@ def test_the_plan_of_the_papers_study_is_what_the_command_prints():
     assert title.split()[-8:] == "examples steps tokens tokens FLOPs hours disk done".split()
 
 
-# Commands on a study that is small: what is smaller than in the text is said in each call, and here
-
-
-@pytest.fixture(scope="module")
-def micro(tmp_path_factory):
-    """The default study, and the tour, in small, finished."""
-    path = small.write(tmp_path_factory.mktemp("micro"), "micro", bundle="all", intermediate=["none", "mnli"])
-    assert "figures: " in commands.run("make study STUDY=tour", STUDY=path)
-    assert "nothing to do" in commands.run("make study", STUDY=path)
-    return path
-
-
-def test_commands_on_a_finished_study(micro, tmp_path):
-    study = load_study(micro)
-    assert (study.figures_folder / "heatmap-mean.png").stat().st_size > 10_000
-    assert set(read_stats(study)["intermediate"]) == {"none", "mnli"}
-    plan = commands.run("make plan GPU=A100-80GB PRECISION=bf16", STUDY=micro)
-    assert "A100-80GB, 40% of" in plan and "Already done: 4 of 4 runs" in plan
-    assert "measured" in commands.run("make plan", STUDY=micro)
-    assert "All runs are done" in commands.run("make status STUDY=xtreme", STUDY=micro)
-    output = commands.run("make submission STUDY=micro RUN=mnli SEED=1", STUDY=micro)
-    assert "xnli: 0 of XTREME's 15 languages (3 others)" in output
-    submitted = default_folder(study, "mnli", 1) / "xnli" / "test-qab.tsv"
-    assert set(submitted.read_text().split()) <= set(NLI)
-    commands.run("make report", STUDY=micro)
-    assert (study.own_folder / "report" / "index.html").stat().st_size > 1000
-
-
 def test_tensorboard_reads_the_curves(tmp_path):
     with SummaryWriter(tmp_path / "runs" / "micro" / "intermediate" / "mnli" / "seed1" / "tensorboard") as curves:
         curves.add_scalar("loss", 0.5, 1)
     words = [*commands.command(".venv/bin/tensorboard --logdir runs/micro"), "--inspect"]  # instead of serving them
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "mnli" in done.stdout and "loss" in done.stdout
-
-
-def test_a_control_is_drawn_beside_the_study(micro):
-    values = yaml.safe_load((ROOT / "params" / "micro-untrained.yaml").read_text(encoding="utf-8"))
-    assert values["based_on"] == "micro"
-    control = micro.with_name("micro-untrained.yaml")
-    control.write_text(yaml.safe_dump(values | {"based_on": str(micro)}))
-    commands.run("make study STUDY=micro-untrained SEEDS=3", STUDY=control, SEEDS=1)
-    table = pd.read_csv(load_study(control).figures_folder / "heatmap-mean.csv", keep_default_na=False)
-    assert set(table["intermediate"]) == {"none"}
 
 
 # The worked examples, on a few rows
@@ -239,7 +193,7 @@ def write(folder: Path, values: dict) -> Path:
 
 
 def test_own_data_and_an_own_encoder(data, tmp_path):
-    example = yaml_block("docs/your-data.md", "name", "mine")
+    example = commands.yaml_block("docs/your-data.md", "name", "mine")
     assert example["files"]["root"] == "/path/to/data" and example["encoder"]["pretrain"]["steps"] == 2500
     example["files"]["root"], example["encoder"]["pretrain"]["steps"] = str(data), 2
     mine = write(tmp_path, example)
@@ -249,10 +203,11 @@ def test_own_data_and_an_own_encoder(data, tmp_path):
     assert set(stats["intermediate"]) == {"none", "sick", "mrpc"} and set(stats["language"]) == {"en", "de"}
     assert (tmp_path / "figures" / "mine" / "heatmap-mean.png").is_file()
 
-    example = yaml_block("docs/your-data.md", "name", "mdeberta")
+    example = commands.yaml_block("docs/your-data.md", "name", "mdeberta")
     assert example["based_on"] == "mine" and "/" in example["encoder"]["checkpoint"]
     example["encoder"]["checkpoint"] = str(toy.build_checkpoint(tmp_path / "encoder"))
     other = write(tmp_path, example | {"based_on": str(mine), "intermediate": ["none"]})
+    small.but_the_answer(other)
     commands.run("make study STUDY=params/mdeberta.yaml", STUDY=other)
     assert len(read_stats(load_study(other))) == len(stats) / 3
 
@@ -263,24 +218,6 @@ def test_the_study_of_real_files(data, tmp_path):
     shipped["files"] |= {"root": str(data)}
     shipped["encoder"]["pretrain"]["steps"] = shipped["training"]["target"]["steps"] = 2
     files = write(tmp_path, shipped)
+    small.but_the_answer(files)
     commands.run("make study STUDY=files", STUDY=files)
     assert set(read_stats(load_study(files))["language"]) == {"en", "de"}
-
-
-def test_an_own_task_beside_a_finished_study(micro):
-    example = yaml_block("README.md", "name", "support")
-    own = example["own"]["support"]
-    rows = [f"{who} cannot {what},{team}" for who in ("Ada", "Ben", "Cem", "Dan", "Eve") for what, team in
-            (("pay", "billing"), ("log in", "access"), ("print", "devices"))]  # fmt: skip
-    folder = micro.with_name("support")
-    folder.mkdir()
-    for name in ("train", "test-qaa", "test-qab"):
-        (folder / f"{name}.csv").write_text("\n".join([f"{own['text_a']},{own['label']}", *rows]) + "\n")
-    for key in ("train", "test"):
-        assert own[key].startswith("data/support/")
-        own[key] = own[key].replace("data/support", str(folder))
-    study = write(micro.parent, example | {"based_on": str(micro), "shares": "micro", "languages": ["qaa", "qab"]})
-    commands.run("make study STUDY=params/support.yaml", STUDY=study)
-    stats = read_stats(load_study(study))
-    assert set(stats["target"]) == {"support"} and set(stats["intermediate"]) == {"none", "mnli"}
-    assert set(stats["language"]) == {"qaa", "qab"}

@@ -14,12 +14,12 @@ import small
 from small import finish
 from toy import build_checkpoint
 from xstilts import phases, runs, target_runs, tasks
-from xstilts.__main__ import _discard_stale
 from xstilts.io import ROOT
 from xstilts.runs import CODE, NOTEBOOKS, Fingerprints, Run, list_runs, notebook_hash
 from xstilts.sources import cache as kept
 from xstilts.sources import open_source
 from xstilts.study import load_study
+from xstilts.workflow import discard_stale
 
 CHANGES = {"intermediate": ["none", "mnli", "squad1"], "targets": ["xnli", "xquad", "tatoeba"]}
 ENCODER = {"encoder/seed1"}
@@ -36,7 +36,7 @@ def of(*words):
 
 def again(study) -> set[str]:
     """What ``make study`` would do."""
-    return {run.name for run in _discard_stale(study)}
+    return {run.name for run in discard_stale(study)}
 
 
 @pytest.fixture

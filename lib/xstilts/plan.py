@@ -1,28 +1,39 @@
 """What a study costs, before it runs: examples, steps, tokens, FLOPs, hours and disk of every run.
 
-Costs follow the rules of training (:mod:`xstilts.costs` has those of FLOPs); nothing is trained or downloaded. Lengths
-in tokens are measured on samples of the sets that are on this machine; of others they are typical ones.
+Costs follow the rules of training; nothing is trained or downloaded. Lengths in tokens are measured on samples of the
+sets that are on this machine; of others they are typical ones.
+
+A forward pass takes 2 FLOPs per token and per parameter other than embeddings, a backward pass twice as many: 6 N per
+token of training (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). Attention over a row of T tokens adds, in
+training, 12 * layers * width * T per token, a third of it forward (Chowdhery et al. 2022, arXiv:2204.02311,
+appendix B). Frozen embeddings change nothing here; DeBERTa's relative positions and padding are not counted.
 """
 
 import math
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
 import pandas as pd
+import torch
 import transformers
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from torch.utils.benchmark import Timer
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from xstilts.costs import Amount, Encoder, Rate, device_rate, read_config
-from xstilts.errors import UserError
+from xstilts.errors import UserError, nearest
 from xstilts.features import encode, encode_text, label_names
 from xstilts.io import read_record
 from xstilts.preflight import check_share
 from xstilts.runs import Fingerprints, Run, list_runs, state
-from xstilts.settings import PhaseSettings, Study
+from xstilts.settings import EncoderSettings, PhaseSettings, Study
 from xstilts.sources import open_source
 from xstilts.sources.cache import CachedSource
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
@@ -34,6 +45,8 @@ from xstilts.training.pretraining import train_tokenizer
 SAMPLE = 300  # examples of a set, evenly spaced
 DOCUMENTS = 3000  # documents of the pretraining text
 TABLES = Path(__file__).with_name("tables")
+GPUS = TABLES / "gpus.csv"  # peak TFLOPS, dense, by precision, each with its source
+ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named most often: a plan needs no network
 # tokens per row, rows per feature, features per example of sets whose text or tokenizer is not here. Measured on
 # excerpts of the original files with a unigram tokenizer of 32,000 pieces trained on their text, rows at most 256
 # (spans 384) long; XLM-R's, of 250,002, makes somewhat shorter rows.
@@ -42,46 +55,203 @@ LENGTHS = TABLES / "lengths.csv"
 SIZES = TABLES / "sizes.csv"
 SPREAD = 1.1  # mean squared length of a row over its squared mean, in that measurement
 SUPERTAGS = 1363  # labels of CCG in jiant (jiant/tasks/lib/ccg.py), where no sample shows them
+BYTES = 4  # per parameter: checkpoints are written in float32
+TOKENIZER_BYTES = 40  # per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, small beside checkpoints
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+CPU_TOKENS = 512  # in a step of the probe on a processor
+PROBE_STEPS = 5
 LEFT_OUT = "left out"
+# of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
+# deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
+COLUMNS = ("examples", "steps", "training_tokens", "scoring_tokens", "flops", "disk", "temporary", "estimated")
 UNITS = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Data that goes through the encoder: ``examples`` of a set, ``features`` made of them (windows of a passage),
+    ``rows`` (each choice is one), ``tokens``, and ``squares``, the sum of squared row lengths."""
+
+    examples: float = 0
+    features: float = 0
+    rows: float = 0
+    tokens: float = 0
+    squares: float = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(*np.add(astuple(self), astuple(other)).tolist())
+
+    def __mul__(self, factor: float) -> "Amount":
+        return Amount(*np.multiply(astuple(self), factor).tolist())
+
+
+class Encoder:
+    """The sizes of an encoder, without its pooler: ``parameters``, and ``body``, those other than embeddings.
+
+    ``checkpoint_bytes``: of an encoder on disk, or with a small head of a target's model. ``training_bytes``: the most
+    that a training has on disk: what it resumes from (weights and AdamW's two moments) and its best weights so far; the
+    old files of both stay until the new ones are complete.
+    """
+
+    def __init__(self, config: PretrainedConfig):
+        self.config = config
+        with torch.device("meta"):  # no memory, no weights
+            weights = transformers.AutoModel.from_config(config).named_parameters()
+        sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
+        self.parameters = sum(sizes.values())
+        self.body = sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+        self.checkpoint_bytes = BYTES * self.parameters + TOKENIZER_BYTES * config.vocab_size
+        self.training_bytes = 2 * (3 + 1) * BYTES * self.parameters
+
+    def forward(self, amount: Amount, head: str = "", labels: int = 2, masked: float = 0) -> float:
+        """FLOPs of one forward pass.
+
+        ``head``: the kind of the task whose head is computed, "text" for masked LM, "" without one. ``masked``: share
+        of the tokens whose vocabulary logits the masked-LM head computes.
+        """
+        width = self.config.hidden_size
+        flops = 2 * self.body * amount.tokens + 4 * self.config.num_hidden_layers * width * amount.squares
+        if head in ("classification", "choice"):  # a dense layer and the output, at <s>
+            return flops + 2 * width * (width + (labels if head == "classification" else 1)) * amount.rows
+        if head == "text":
+            return flops + 2 * width * (width + self.config.vocab_size) * masked * amount.tokens
+        return flops + (2 * width * labels * amount.tokens if head else 0)  # per token; of a span: start and end
+
+    def training(self, amount: Amount, head: str, labels: int = 2, masked: float = 0) -> dict[str, float]:
+        """Tokens and FLOPs of training on an amount; the backward pass takes twice as many as the forward pass."""
+        return {"training_tokens": amount.tokens, "flops": 3 * self.forward(amount, head, labels, masked)}
+
+    def scoring(self, amount: Amount, head: str = "", labels: int = 2) -> dict[str, float]:
+        """Tokens and FLOPs of scoring it."""
+        return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
+
+
+def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> PretrainedConfig:
+    """The configuration of a study's encoder: that of its checkpoint ``folder``, if it exists; else of the checkpoint
+    that it names; else of the encoder that it will pretrain, with ``vocabulary`` entries.
+
+    Raises UserError for a checkpoint whose config.json is neither here, nor known, nor on the hub.
+    """
+    own, name = settings.pretrain, str(folder) if (folder / "config.json").is_file() else settings.checkpoint
+    if not name:
+        return transformers.XLMRobertaConfig(
+            hidden_size=own.width, num_hidden_layers=own.layers, intermediate_size=own.feed_forward,
+            num_attention_heads=own.heads, vocab_size=vocabulary, max_position_embeddings=own.positions,
+            type_vocab_size=1,
+        )  # fmt: skip
+    known = pd.read_csv(ENCODERS, index_col="checkpoint")
+    for checkpoint, sizes in known.to_dict("index").items():
+        if name in (checkpoint, checkpoint.split("/")[1]):
+            return transformers.AutoConfig.for_model(**sizes)
+    try:
+        return transformers.AutoConfig.from_pretrained(name, revision=settings.revision or None)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'encoder.checkpoint "{name}": its config.json cannot be read ({str(error).strip().splitlines()[0]}); '
+            f"name a folder that holds one, or one that is known without a network: {', '.join(known.index)}"
+        ) from None
+
+
+class Rate(NamedTuple):
+    """FLOPs per second, what an hour is an hour of, and where the figure comes from."""
+
+    flops: float
+    unit: str
+    origin: str
+
+
+def device_rate(gpu: str, precision: str, utilisation: float, encoder: Encoder, batch_size: int, length: int) -> Rate:
+    """The rate of ``gpu``: a name in gpus.csv, "cpu", or "" for the device that this machine would train on.
+
+    A GPU of this machine, or its processor, is measured on ``batch_size`` rows of ``length`` tokens; of any other GPU
+    ``utilisation`` is the share of its peak that training is taken to reach: an assumption, not a measurement
+    (PaLM reports 0.46, arXiv:2204.02311). Raises UserError for an unknown GPU, or a precision that it lacks.
+    """
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    if gpu == "cpu" or not (gpu or device):
+        flops = probe(encoder, "cpu", "fp32", max(1, CPU_TOKENS // length), length)
+        return Rate(flops, "core", f"measured on one core of this machine: {flops / 1e9:.3g} GFLOP/s in fp32")
+    if not gpu or is_named(gpu, device):
+        flops = probe(encoder, "cuda", precision, batch_size, length)
+        return Rate(flops, device, f"measured on this {device}: {flops / 1e12:.3g} TFLOP/s in {precision}")
+    table = pd.read_csv(GPUS, index_col="gpu")
+    name = {name.lower(): name for name in table.index}.get(gpu.lower())
+    if not name:
+        raise UserError(f'--gpu: unknown GPU "{gpu}"{nearest(gpu, [*table.index, "cpu"])}')
+    peak = table.loc[name, precision]
+    if pd.isna(peak):
+        available = ", ".join(table.loc[name, [*PRECISIONS]].dropna().index)
+        raise UserError(f"--precision: {name} has no {precision}; it has {available}")
+    origin = f"{utilisation:.0%} of the {peak:g} TFLOP/s in {precision} of the {table.loc[name, 'source']}"
+    return Rate(utilisation * peak * 1e12, name, origin)
+
+
+def is_named(gpu: str, device: str) -> bool:
+    """Whether ``gpu``, as gpus.csv names it, is the ``device`` of a driver ("NVIDIA A100-SXM4-80GB")."""
+    return set(gpu.lower().split("-")) <= set(re.split(r"[ -]", device.lower()))
+
+
+def probe(encoder: Encoder, device: str, precision: str, batch_size: int, length: int) -> float:
+    """FLOPs per second of a few training steps of a random encoder of these sizes. On a processor at most two of its
+    layers under a small vocabulary: the rate is hardly different, time and memory are."""
+    config = copy(encoder.config)
+    if device == "cpu":
+        config.num_hidden_layers = min(config.num_hidden_layers, 2)
+        config.vocab_size = min(config.vocab_size, 1000)
+    reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    model = transformers.AutoModel.from_config(config).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(5, config.vocab_size, (batch_size, length), device=device)
+
+    def step() -> None:
+        with torch.autocast(device, reduced, enabled=reduced is not None):
+            states = model(input_ids=ids).last_hidden_state
+        states.float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    matmul = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:  # after two steps that are not counted, on one thread: `make study` runs one job a core
+        seconds = Timer("step()", globals={"step": step}).timeit(PROBE_STEPS).mean
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+    return 3 * Encoder(config).forward(Amount(tokens=batch_size * length, squares=batch_size * length**2)) / seconds
 
 
 class Samples:
     """Amounts of data in a study's sets, and the sizes of its encoder.
 
-    ``measured`` and ``assumed`` collect the sets whose lengths were taken from a sample and from lengths.csv,
-    ``published`` those whose sizes were taken from sizes.csv, ``unknown`` those of which nothing is known.
+    ``tasks`` collects the names of tasks by what their amounts rest on: "measured" on a sample, "assumed" from
+    lengths.csv; "published" sizes from sizes.csv; "unknown" where nothing is known.
     """
 
     def __init__(self, study: Study, source: CachedSource | None = None):
         self.study, self.source = study, source or open_source(study)
         self.fingerprints = Fingerprints(study)
-        self.measured: set[str] = set()
-        self.assumed: set[str] = set()
-        self.published: set[str] = set()
-        self.unknown: set[str] = set()
+        self.tasks: dict[str, set[str]] = defaultdict(set)
         self._typical = pd.read_csv(LENGTHS, index_col="set")
-        sizes = pd.read_csv(SIZES, index_col=["set", "split", "language"])["examples"]
-        self._published_sizes = sizes.to_dict() if study.source == "hub" else {}
+        sizes = pd.read_csv(SIZES, index_col=["set", "split", "language"])["examples"] if study.source == "hub" else {}
+        self._published_sizes = {  # of sets that are on no hub, and not on this machine either
+            (name, split, language): size
+            for (name, split, language), size in sizes.items()
+            if language not in self.source.languages(study.task(name), split)
+        }
         self._average = cache(self._average)  # type: ignore[method-assign]  # per instance
         self.labels = cache(self.labels)  # type: ignore[method-assign]
-        settings, checkpoint = study.encoder, self._checkpoint()
+        runs = [Run("encoder", seed) for seed in study.seed_numbers]  # of these one that is finished, if any
+        checkpoint = min(runs, key=lambda run: not self._is_trained(run)).folder(study) / "checkpoint"
         self.tokenizer = self._tokenizer(checkpoint)
-        unigram = settings.pretrain.tokenizer == "unigram"
-        vocabulary = settings.pretrain.vocab_size if unigram else len(self.tokenizer or ())
+        settings, pretrain = study.encoder, study.encoder.pretrain
+        vocabulary = pretrain.vocab_size if pretrain.tokenizer == "unigram" else len(self.tokenizer or ())
         if settings.checkpoint:  # may be a folder relative to the project or to the home folder
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
         self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
 
-    def _checkpoint(self) -> Path:
-        """Folder of a finished encoder of the study, of any seed; without one, of the first seed."""
-        runs = [Run("encoder", seed) for seed in self.study.seed_numbers]
-        for run in runs:
-            record = read_record(run.folder(self.study) / "training.json")
-            if record.get("fingerprint") == self.fingerprints.of(run):
-                return run.folder(self.study) / "checkpoint"
-        return runs[0].folder(self.study) / "checkpoint"
+    def _is_trained(self, run: Run) -> bool:
+        record = read_record(run.folder(self.study) / "training.json")
+        return record.get("fingerprint") == self.fingerprints.of(run)
 
     def _tokenizer(self, checkpoint: Path) -> PreTrainedTokenizerBase | None:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
@@ -102,8 +272,7 @@ class Samples:
         """Number of documents of the pretraining text, and the amount in an average step of pretraining."""
         budget, documents = self.study.encoder.pretrain.batch_tokens, len(self.source.text(1))
         sample = self._documents()
-        rows = encode_documents(sample, self.tokenizer)
-        lengths, sampled = np.unique([len(row) for row in rows], return_counts=True)
+        lengths, sampled = np.unique([len(row) for row in encode_documents(sample, self.tokenizer)], return_counts=True)
         counts = sampled * documents / len(sample)
         batches = np.ceil(counts / np.maximum(budget // lengths, 1)).sum()
         epoch = Amount(documents, counts.sum(), counts.sum(), (counts * lengths).sum(), (counts * lengths**2).sum())
@@ -130,9 +299,8 @@ class Samples:
 
     def selection(self, task: Task, phase: PhaseSettings, steps: int) -> Amount:
         """What is scored to compare checkpoints in ``steps`` steps; that ``patience`` may end them is not counted."""
-        if not phase.evaluate_every:
-            return Amount()
-        return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
+        evaluations = math.ceil(steps / phase.evaluate_every) if phase.evaluate_every else 0
+        return self.development(task, phase.evaluate_examples) * evaluations
 
     def evaluation(self, target_run: TargetRun) -> Amount:
         """What a target is scored on. A mining task embeds its development set as well; the source-language side of a
@@ -144,25 +312,25 @@ class Samples:
             wanted = self.study.languages or task.languages
             sets = [key[1:] for key in self._published_sizes if key[0] == task.name and key[2] in wanted]
         if not sets:
-            self.unknown.add(task.name)
+            self.tasks["unknown"].add(task.name)
         sets += [(POOL, code) for code in pool_languages(self.study, self.source, task)]
         return sum((self._amount(task, split, language) for split, language in sets), Amount())
 
     def labels(self, name: str) -> int:
         """Outputs of the head of a task; where they come from the training data, those of a sample."""
-        task, language = self.study.task(name), self.source.source_language
+        task = self.study.task(name)
         if task.labels or task.kind in ("span", "choice"):
             return len(task.labels) or 2
-        sample = self._sample(task, "train", language)
+        sample = self._sample(task, "train", self.source.source_language)
         return len(label_names(task, sample)) if sample else SUPERTAGS
 
     def _amount(self, task: Task, split: str, language: str, limit: int = 0) -> Amount:
         """A set, at most ``limit`` of its examples, 0 = all."""
-        if self._is_absent(task, split, language):
-            self.published.add(task.name)
-            size = self._published_sizes[task.name, split, language]
+        key = (task.name, split, language)
+        if key in self._published_sizes:
+            self.tasks["published"].add(task.name)
             largest = 0 if task.kind in RETRIEVAL_KINDS else getattr(self.study.hub.limits, split)
-            size = min(largest or size, size)
+            size = min(largest or math.inf, self._published_sizes[key])
         else:
             size = self.source.size(task, split, language)
         return self._average(task.name, split, language) * min(limit or size, size)
@@ -170,33 +338,28 @@ class Samples:
     def _average(self, name: str, split: str, language: str) -> Amount:
         """The average example of a set."""
         task, lengths = self.study.task(name), self.study.training.max_length
-        longest = lengths.retrieval if task.kind in RETRIEVAL_KINDS else getattr(lengths, task.kind)
+        is_retrieval = task.kind in RETRIEVAL_KINDS
+        longest = lengths.retrieval if is_retrieval else getattr(lengths, task.kind)
         sample = self._sample(task, split, language) if self.tokenizer else None
         if not sample:
             return self._assumed(task.name, task.kind, longest)
-        self.measured.add(task.name)
-        if task.kind not in RETRIEVAL_KINDS:
+        self.tasks["measured"].add(task.name)
+        if not is_retrieval:
             return _mean_amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))
         columns = [column for column in ("query", "candidate", "text") if column in sample.column_names]
         texts = [text for column in columns for text in sample[column][:]]
         return _mean_amount(encode_text(texts, self.tokenizer, longest), len(sample))
 
-    def _is_absent(self, task: Task, split: str, language: str) -> bool:
-        """Whether a set that is on no hub is not on this machine either."""
-        key = (task.name, split, language)
-        return key in self._published_sizes and language not in self.source.languages(task, split)
-
     def _sample(self, task: Task, split: str, language: str) -> Dataset | None:
-        if self._is_absent(task, split, language) or not self.source.at_hand(task, split, language):
+        if (task.name, split, language) in self._published_sizes or not self.source.at_hand(task, split, language):
             return None
         return _spaced(self.source.load(task, split, language), SAMPLE)
 
     def _assumed(self, name: str, kind: str, longest: int) -> Amount:
         """An example of typical length."""
-        self.assumed.add(name)
+        self.tasks["assumed"].add(name)
         row = self._typical.loc[name if name in self._typical.index else kind]
-        tokens = min(row["tokens"], longest)
-        rows = row["features"] * row["rows"]
+        tokens, rows = min(row["tokens"], longest), row["features"] * row["rows"]
         return Amount(1, row["features"], rows, rows * tokens, rows * tokens**2 * SPREAD)
 
 
@@ -212,44 +375,17 @@ def _mean_amount(features: list, examples: int) -> Amount:
     return Amount(examples, len(features), len(lengths), lengths.sum(), (lengths**2).sum()) * (1 / examples)
 
 
-@dataclass
-class Cost:
-    """Of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that
-    are deleted once the run's targets are scored, and whether a set is needed of which only a published size is known.
-    """
-
-    examples: float = 0
-    steps: int = 0
-    training_tokens: float = 0
-    scoring_tokens: float = 0
-    flops: float = 0
-    disk: float = 0
-    temporary: float = 0
-    estimated: bool = False
-
-    def train(self, amount: Amount, forward: float) -> None:
-        """``forward``: FLOPs of the forward pass; the backward pass takes twice as many."""
-        self.training_tokens += amount.tokens
-        self.flops += 3 * forward
-
-    def score(self, amount: Amount, forward: float) -> None:
-        self.scoring_tokens += amount.tokens
-        self.flops += forward
-
-
-def encoder_cost(samples: Samples, run: Run) -> Cost:
+def encoder_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
     """Phase 1: pretraining, where the study does it."""
     settings, encoder = samples.study.encoder.pretrain, samples.encoder
-    cost = Cost(disk=encoder.checkpoint_bytes)
+    yield {"disk": encoder.checkpoint_bytes}
     if settings.steps and not samples.study.encoder.checkpoint:
-        cost.examples, step = samples.pretraining()
-        cost.steps = settings.steps
-        amount = step * settings.steps
-        cost.train(amount, encoder.forward(amount, "text", masked=settings.mask_share))
-    return cost
+        documents, step = samples.pretraining()
+        yield {"examples": documents, "steps": settings.steps}
+        yield encoder.training(step * settings.steps, "text", masked=settings.mask_share)
 
 
-def intermediate_cost(samples: Samples, run: Run) -> Cost:
+def intermediate_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
     """Phase 2."""
     study, encoder, name = samples.study, samples.encoder, run.intermediate
     parsed = study.intermediate_run(name)
@@ -260,29 +396,23 @@ def intermediate_cost(samples: Samples, run: Run) -> Cost:
     steps = phase.total_steps([round(epoch.features) for epoch in epochs], mix, parsed.mlm)
     mlm_steps = int(steps * mix.mlm_share) if parsed.mlm else 0
     weights = [min(epoch.features, mix.cap) ** (1 / mix.temperature) for epoch in epochs]
-    cost = Cost(sum(epoch.examples for epoch in epochs), steps)
+    yield {"examples": sum(epoch.examples for epoch in epochs), "steps": steps}
     for task, epoch, weight in zip(tasks, epochs, weights, strict=True):
-        labels = samples.labels(task.name)
         amount = _trained(epoch, (steps - mlm_steps) * weight / sum(weights), phase)
+        yield encoder.training(amount, task.kind, samples.labels(task.name))
         scored = samples.development(task) + samples.selection(task, phase, steps)
-        cost.train(amount, encoder.forward(amount, task.kind, labels))
-        cost.score(scored, encoder.forward(scored, task.kind, labels))
+        yield encoder.scoring(scored, task.kind, samples.labels(task.name))
     if mlm_steps:
         text = samples.text(mix.mlm_documents)
-        amount = _trained(text, mlm_steps, phase)
-        cost.examples += text.examples
-        cost.train(amount, encoder.forward(amount, "text", masked=mix.mlm_probability))
-    if study.keep == "pretrained":
-        cost.temporary = encoder.checkpoint_bytes
-    else:
-        cost.disk = encoder.checkpoint_bytes
-    cost.estimated = not samples.published.isdisjoint(parsed.tasks)
-    return cost
+        yield {"examples": text.examples}
+        yield encoder.training(_trained(text, mlm_steps, phase), "text", masked=mix.mlm_probability)
+    yield {"temporary" if study.keep == "pretrained" else "disk": encoder.checkpoint_bytes}
+    yield {"estimated": not samples.tasks["published"].isdisjoint(parsed.tasks)}
 
 
-def targets_cost(samples: Samples, run: Run) -> Cost:
+def targets_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
     """Phase 3 of a bundle of targets, the same after every intermediate run."""
-    study, encoder, cost = samples.study, samples.encoder, Cost()
+    study, encoder = samples.study, samples.encoder
     targets = target_runs(study, samples.source, run.bundle)
     # a set that several targets share is trained on once
     models = {target_run.model(study): target_run for target_run in targets if not target_run.untrained}
@@ -290,23 +420,16 @@ def targets_cost(samples: Samples, run: Run) -> Cost:
         task, phase = study.training_task(target_run.task), target_run.phase(study)
         epoch = samples.training(target_run.name, task, target_run.training_sets(study, samples.source), phase.examples)
         steps = phase.total_steps([round(epoch.features)], study.training.mix)
-        amount, compared = _trained(epoch, steps, phase), samples.selection(task, phase, steps)
-        cost.examples += epoch.examples
-        cost.steps += steps
-        cost.train(amount, encoder.forward(amount, task.kind, samples.labels(task.name)))
-        cost.score(compared, encoder.forward(compared))
+        yield {"examples": epoch.examples, "steps": steps}
+        yield encoder.training(_trained(epoch, steps, phase), task.kind, samples.labels(task.name))
+        yield encoder.scoring(samples.selection(task, phase, steps))
     for target_run in targets:
         task, scored = target_run.task, samples.evaluation(target_run)
-        head = "" if target_run.retrieval else task.kind
         labels = 0 if target_run.retrieval else samples.labels(study.training_task(task).name)
-        cost.score(scored, encoder.forward(scored, head, labels))
-        cost.disk += EXAMPLE_BYTES * scored.examples
-    if study.keep == "all":
-        cost.disk += len(models) * encoder.checkpoint_bytes
-    else:
-        cost.temporary = len(models) * encoder.checkpoint_bytes
-    cost.estimated = not samples.published.isdisjoint(target_run.target for target_run in targets)
-    return cost
+        yield encoder.scoring(scored, "" if target_run.retrieval else task.kind, labels)
+        yield {"disk": EXAMPLE_BYTES * scored.examples}
+    yield {"disk" if study.keep == "all" else "temporary": len(models) * encoder.checkpoint_bytes}
+    yield {"estimated": not samples.tasks["published"].isdisjoint(target_run.target for target_run in targets)}
 
 
 def _trained(epoch: Amount, steps: float, phase: PhaseSettings) -> Amount:
@@ -314,14 +437,11 @@ def _trained(epoch: Amount, steps: float, phase: PhaseSettings) -> Amount:
     return epoch * (steps * phase.accumulate / math.ceil(round(epoch.features) / phase.batch_size))
 
 
-COSTS = {"encoder": encoder_cost, "intermediate": intermediate_cost, "targets": targets_cost}
-
-
 def cost_table(samples: Samples) -> pd.DataFrame:
     """A row per run, also of those left out because their data is missing.
 
     Columns: run (its name), phase, intermediate, bundle, seed, state ("done", "stale", "missing" or "left out"), then
-    the fields of :class:`Cost`.
+    ``COLUMNS``.
     """
     study, runs = samples.study, list_runs(samples.study)
     for seed in study.seed_numbers:
@@ -330,17 +450,18 @@ def cost_table(samples: Samples) -> pd.DataFrame:
             runs += [Run("targets", seed, name, bundle) for bundle in study.bundles_of(name)]
     phases, order = ["encoder", "intermediate", "targets", study.question], ["", *study.intermediate]
     runs.sort(key=lambda run: (phases.index(run.phase), run.seed, order.index(run.intermediate)))
-    costs: dict[tuple[str, str], Cost] = {}  # by phase and what it does: seeds cost the same
+    cost_of_phase = {"encoder": encoder_cost, "intermediate": intermediate_cost, "targets": targets_cost}
+    costs: dict[tuple[str, str], dict[str, float]] = {}  # by phase and what it does: seeds cost the same
     rows = []
     for run in runs:
         key = (run.phase, run.bundle or run.intermediate)
         if key not in costs:
-            costs[key] = COSTS[run.phase](samples, run) if run.phase in COSTS else Cost()
-        is_left_out = run.intermediate in study.left_out
-        standing = LEFT_OUT if is_left_out else state(study, run, samples.fingerprints)
-        columns = {"run": run.name, "phase": run.phase, "intermediate": run.intermediate, "bundle": run.bundle}
-        rows.append({**columns, "seed": run.seed, "state": standing, **vars(costs[key])})
-    return pd.DataFrame(rows)
+            parts = [] if run.final else list(cost_of_phase[run.phase](samples, run))
+            costs[key] = {column: sum(part.get(column, 0) for part in parts) for column in COLUMNS}
+        standing = LEFT_OUT if run.intermediate in study.left_out else state(study, run, samples.fingerprints)
+        rows.append({"run": run.name, **vars(run), "state": standing, **costs[key]})
+    table = pd.DataFrame(rows).astype({"estimated": bool})
+    return table[["run", "phase", "intermediate", "bundle", "seed", "state", *COLUMNS]]
 
 
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
@@ -381,8 +502,9 @@ def report(samples: Samples, table: pd.DataFrame, rate: Rate) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"study": samples.study, "samples": samples, "encoder": samples.encoder, "rate": rate, "runs": runs}
-    return environment.get_template("plan.txt.j2").render(values, single=single, sums=sums)
+    values = {"study": samples.study, "tasks": samples.tasks, "encoder": samples.encoder, "rate": rate, "runs": runs}
+    values |= {"single": single, "sums": sums, "tokenizer": samples.tokenizer}
+    return environment.get_template("plan.txt.j2").render(values)
 
 
 def _count(number: float) -> str:

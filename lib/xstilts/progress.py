@@ -20,7 +20,7 @@ from xstilts.io import read_record, whole_file
 FILE = "progress.json"  # in the folder of a run while it works
 PLACE, LOG = "XSTILTS_PROGRESS", "XSTILTS_LOG"  # in a kernel's environment: that file, the descriptor of the job's log
 OFTEN = 1.0  # seconds between two renewals of line and file
-SELDOM = 60.0  # seconds between two lines of the log; a quarter of the way is told after a sixth of them
+SELDOM = 60.0  # seconds between two lines of the log
 
 
 class Progress:
@@ -36,15 +36,13 @@ class Progress:
         self.done = self.begun = 0
         self.note = self.within = ""
         self.handle: Any = None
-        # of the processes of one training the first tells
-        self.silent = os.environ.get("RANK", "0") != "0"
+        self.silent = os.environ.get("RANK", "0") != "0"  # of the processes of one training the first reports
 
     def __enter__(self) -> Self:
         self.outer, Progress.current = Progress.current, self
         self.started = self.shown = self.logged = time.monotonic()
-        self.quarter = 0
         if not self.outer:
-            self._tell()
+            self._renew()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -53,22 +51,21 @@ class Progress:
         if self.outer:
             self.outer.within = ""
         elif not self.silent:
-            self._show(self.ended(kind is not None))
-            _log(self.ended(kind is not None))
-            if PLACE in os.environ:
-                with suppress(OSError):
-                    Path(os.environ[PLACE]).unlink(missing_ok=True)
+            took = duration(time.monotonic() - self.started)
+            line = ", ".join(filter(None, [self.counted, self.note, f"{'stopped after' if kind else 'took'} {took}"]))
+            self._display({"text/plain": line})
+            self._write(line)
+            _log(line)
 
     def start(self, done: int) -> None:
-        """So much was there before: a training that goes on."""
+        """So much was done before: a training that is resumed."""
         self.done = self.begun = done
-        self.quarter = 4 * done // max(1, self.total)
 
     def to(self, done: int, note: str = "") -> None:
         """So much is done now; ``note`` stands beside it until there is another."""
         self.done, self.note = done, note or self.note
         if time.monotonic() - self.shown >= OFTEN:
-            self._tell()
+            self._renew()
 
     def follow(self, path: Path) -> None:
         """Be the line of another process, by the file that it writes."""
@@ -76,51 +73,37 @@ class Progress:
             self.what, self.total, self.unit = record["what"], record["total"], record["unit"]
             self.to(record["done"], record["note"])
 
-    def left(self) -> float | None:
-        """Seconds to the end at the speed so far; None before there is one."""
-        if self.done == self.begun:
-            return None
-        return (time.monotonic() - self.started) / (self.done - self.begun) * (self.total - self.done)
-
-    def line(self) -> str:
-        """``training mnli: 120 of 500 steps, loss 0.712, about 40 s left``."""
-        left = self.left()
-        time_left = "" if left is None else f"{about(left)} left"
-        within = f" ({self.within})" if self.within else ""
-        return ", ".join(filter(None, [self._counted(), self.note, time_left])) + within
-
-    def ended(self, stopped: bool) -> str:
-        """``training mnli: 500 of 500 steps, loss 0.512, took 50 s``."""
-        took = f"{'stopped after' if stopped else 'took'} {duration(time.monotonic() - self.started)}"
-        return ", ".join(filter(None, [self._counted(), self.note, took]))
-
-    def _counted(self) -> str:
+    @property
+    def counted(self) -> str:
+        """``training mnli: 120 of 500 steps``."""
         return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
 
-    def _tell(self) -> None:
-        self.shown = now = time.monotonic()
-        if self.outer:
-            self.outer.within = self._counted()
-            self.outer._tell()
-            return
-        if self.silent:
-            return
-        line = self.line()
-        self._show(line, live=True)
-        self._write(line)
-        quarter = 4 * self.done // max(1, self.total)
-        if now - self.logged >= SELDOM or (quarter > self.quarter and now - self.logged >= SELDOM / 6):
-            self.logged, self.quarter = now, quarter
-            _log(line)
+    def line(self) -> str:
+        """``training mnli: 120 of 500 steps, loss 0.712, about 40 s left``; no time before there is a speed."""
+        parts = [self.counted, self.note]
+        if self.done > self.begun:
+            speed = (self.done - self.begun) / (time.monotonic() - self.started)
+            parts.append(f"{about((self.total - self.done) / speed)} left")
+        return ", ".join(filter(None, parts)) + (f" ({self.within})" if self.within else "")
 
-    def _show(self, line: str, live: bool = False) -> None:
-        ipython = sys.modules.get("IPython")  # there in a notebook
+    def _renew(self) -> None:
+        self.shown = time.monotonic()
+        if self.outer:
+            self.outer.within = self.counted
+            self.outer._renew()
+        elif not self.silent:
+            line = self.line()
+            bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
+            self._display({"text/plain": line, "text/html": f"{bar} {html.escape(line)}"})
+            self._write(line)
+            if self.shown - self.logged >= SELDOM:
+                self.logged = self.shown
+                _log(line)
+
+    def _display(self, data: dict[str, str]) -> None:
+        ipython = sys.modules.get("IPython")  # imported in a notebook
         if not ipython or getattr(ipython.get_ipython(), "kernel", None) is None:
             return
-        data = {"text/plain": line}
-        if live:
-            bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
-            data["text/html"] = f"{bar} {html.escape(line)}"
         if self.handle is None:
             self.handle = ipython.display.display(data, raw=True, display_id=True)
         else:
@@ -158,10 +141,8 @@ def reported(folder: Path) -> Iterator[int]:
 
 def duration(seconds: float) -> str:
     """``8 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 1:
-        return "under 1 s"
     if seconds < 95:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 36_000 else f"{seconds / 3600:,.0f} h"

@@ -11,8 +11,9 @@ import shutil
 import signal
 import textwrap
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -27,17 +28,12 @@ from xstilts.study import load_study
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MEMORY = "out of memory: run fewer at a time (CORES=n), smaller batches with more accumulate, or on a larger machine"
 DISK = "the disk is full: make room where the study and TMPDIR write"
-KNOWN = [
-    (r"No space left on device|StorageFull|database or disk is full|Disk quota exceeded|os error 28\b", DISK),
-    (
-        r"CUDA out of memory|OutOfMemoryError",
-        "out of GPU memory: smaller batches with more accumulate, or a larger GPU",
-    ),
-    (
-        r"MemoryError|[Cc]an(no|')t allocate memory|Unable to allocate|std::bad_alloc|realloc of size|start new thread",
-        MEMORY,
-    ),
-]
+GPU_MEMORY = "out of GPU memory: smaller batches with more accumulate, or a larger GPU"
+KNOWN = {  # of a chain of errors the first may be the one that says it
+    DISK: r"No space left on device|StorageFull|database or disk is full|Disk quota exceeded|os error 28\b",
+    GPU_MEMORY: r"CUDA out of memory|OutOfMemoryError",
+    MEMORY: r"MemoryError|[Cc]an(no|')t allocate memory|Unable to allocate|bad_alloc|realloc of size|start new thread",
+}
 ENDED = {
     signal.SIGKILL: f"its kernel was killed, most often because memory ran out; if so, {MEMORY}",
     signal.SIGBUS: f"its kernel met a disk that took no more (SIGBUS); most often {DISK}",
@@ -55,7 +51,7 @@ def cause(name: str, message: str, traceback: str = "") -> str:
     """One line for an error of that class ``name`` with that ``message``."""
     if name == "UserError":
         return " ".join(message.split())
-    for pattern, known in KNOWN:  # of a chain of errors the first may be the one that says it
+    for known, pattern in KNOWN.items():
         if re.search(pattern, f"{name}: {message}\n{traceback}"):
             return known
     return " ".join(f"{name}: {message}".split())[:500]
@@ -96,161 +92,111 @@ def look(study: Study) -> dict[Run, Seen]:
 def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
     """One run. ``fingerprints``: None where they cannot be had; then what is recorded counts as done."""
     folder = run.folder(study)
-    recorded = "done" if read_record(folder / "run.json") else "missing"
-    proved = state(study, run, fingerprints) if fingerprints else recorded
+    log, lock, record = folder / "log.txt", folder / ".lock", read_record(folder / "run.json")
+    proved = state(study, run, fingerprints) if record and fingerprints else "done" if record else "missing"
     if proved == "done":
-        return Seen("done", seconds=seconds(study, run))
-    if not holder(folder / ".lock"):  # else it is done again
-        if proved == "stale":  # its log is that of the time when it was done
-            return Seen("stale")
-        if gaps := read_record(folder / GAPS).get("gaps"):
-            return Seen("left", f"{len(gaps)} runs are missing")
-    return unfinished(folder)
-
-
-def unfinished(folder: Path) -> Seen:
-    """Of a run that is not done: running, failed or left to do."""
-    log, lock = folder / "log.txt", folder / ".lock"
-    if holder(lock):
+        return Seen("done", seconds=record.get("seconds", 0))
+    if holder(lock):  # it is done for the first time or again
         return Seen("running", read_record(folder / FILE).get("line", ""), time.time() - lock.stat().st_mtime)
+    if proved == "stale":  # its log is that of the time when it was done
+        return Seen("stale")
+    if gaps := read_record(folder / GAPS).get("gaps"):
+        return Seen("left", f"{len(gaps)} runs are missing")
     if not log.is_file():
         return Seen("left")
-    log_status = log.stat()
-    if not log_status.st_size and time.time() - log_status.st_mtime < BEGINS:
+    if not log.stat().st_size and time.time() - log.stat().st_mtime < BEGINS:
         return Seen("running", "starting")
     return Seen("failed", of_log(log))
 
 
-def seconds(study: Study, run: Run) -> float:
-    """What a run that is done took."""
-    return read_record(run.folder(study) / "run.json").get("seconds", 0)
+def time_left(seen: Mapping[Run, Seen], jobs: int) -> tuple[float, Counter[str]]:
+    """Seconds that the runs which are not done take, ``jobs`` at a time; and how many runs, by phase, are not in them
+    since none of their phase is done yet.
 
-
-class Times:
-    """How long runs take, learned from those that are done."""
-
-    def __init__(self, took: Mapping[Run, float]):
-        self.alike: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        self.phase: dict[str, list[float]] = defaultdict(list)
-        for run, spent in took.items():
-            self.add(run, spent)
-
-    def add(self, run: Run, spent: float) -> None:
-        self.alike[run.phase, run.intermediate, run.bundle].append(spent)
-        self.phase[run.phase].append(spent)
-
-    def of(self, run: Run) -> float | None:
-        """Seconds: the mean over other seeds of the run, else over its phase; None before any of that is done."""
-        known = self.alike.get((run.phase, run.intermediate, run.bundle)) or self.phase.get(run.phase)
-        return mean(known) if known else None
-
-    def left(self, runs: Iterable[Run], running: Mapping[Run, float], jobs: int) -> float:
-        """Seconds that these runs take, so many at a time, where ``running`` ones have had theirs; of runs that
-        nothing is known of, nothing."""
-        work = [max(0.0, (self.of(run) or 0) - running.get(run, 0)) for run in runs]
-        return max([sum(work) / max(1, jobs), *work])
-
-    def unknown(self, runs: Iterable[Run]) -> list[str]:
-        """Phases of these runs that nothing is known of; not the final notebook, which takes seconds."""
-        return list(dict.fromkeys(run.phase for run in runs if not run.final and self.of(run) is None))
-
-
-@dataclass(frozen=True)
-class AtWork:
-    """The command that holds the lock of a study's runs: what it signed with, and since when (seconds, wall clock)."""
-
-    signed: dict
-    since: float
+    A run takes what other seeds of it took on average, else what others of its phase did.
+    """
+    took: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for run, entry in seen.items():
+        if entry.state == "done":
+            for alike in ((run.phase, run.intermediate, run.bundle), (run.phase,)):
+                took[alike].append(entry.seconds)
+    work, unknown = [0.0], Counter[str]()
+    for run, entry in seen.items():
+        times = took.get((run.phase, run.intermediate, run.bundle)) or took.get((run.phase,))
+        if times and entry.state != "done":
+            work.append(max(0.0, mean(times) - (entry.seconds if entry.state == "running" else 0)))
+        elif entry.state != "done" and not run.final:  # which takes seconds
+            unknown[run.phase] += 1
+    return max(sum(work) / max(1, jobs), *work), unknown
 
 
 def print_status(name: str, seeds: int | None) -> None:
     """Print how the study is getting on. One that is running is shown as it was started."""
     study = load_study(name, seeds=seeds)
-    signed = holder(study.folder / ".lock")
-    started = study.own_folder / "study.yaml"
+    lock, started = study.folder / ".lock", study.own_folder / "study.yaml"
+    signed = holder(lock)
     running = signed.get("name") == study.name
     if started.is_file() and (running or seeds is None):
-        try:
+        with suppress(UserError):  # of an earlier version
             begun = load_study(started)
             study = begun if running else load_study(name, seeds=begun.seeds)
-        except UserError:  # of an earlier version
-            study = load_study(name, seeds=seeds)
-    at_work = AtWork(signed, (study.folder / ".lock").stat().st_mtime) if signed else None
-    print("\n".join(report(study, at_work, look(study))))
+    print("\n".join(report(study, signed, lock.stat().st_mtime if signed else 0, look(study))))
 
 
-def report(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> list[str]:
-    """Lines of at most 80 characters."""
+def report(study: Study, signed: dict, since: float, seen: Mapping[Run, Seen]) -> list[str]:
+    """Lines of at most 80 characters. ``signed``: what the command that holds the lock of the study's runs wrote into
+    it; ``since``: when (seconds, wall clock)."""
     seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
-    lines = _wrapped(f'study "{study.name}", {seeds}: {_command(study, at_work)}')
-    lines += ["", *_counts(seen)]
+    lines = [*_wrapped(f'study "{study.name}", {seeds}: {_command(study, signed, since)}'), "", *_counts(seen)]
     for status, title in (("running", "Running"), ("failed", "Failed or stopped")):
-        named = [(run, entry) for run, entry in seen.items() if entry.state == status]
-        if named:
-            lines += ["", title, *(row for run, entry in named[:SHOWN] for row in _named(run, entry))]
+        named = [(run.name, entry.detail) for run, entry in seen.items() if entry.state == status]
+        lines += ["", title] if named else []
+        for texts in named[:SHOWN]:
+            lines += _wrapped("  " + ": ".join(filter(None, texts)), "    ")
         if len(named) > SHOWN:
             lines.append(f"  and {len(named) - SHOWN} more")
-    lines += ["", *_wrapped(_outlook(study, at_work, seen))]
-    if not at_work and any(entry.state != "done" for entry in seen.values()):
+    lines += ["", *_wrapped(_outlook(study, signed, seen))]
+    if not signed and any(entry.state != "done" for entry in seen.values()):
         more = "" if load_study(study.given).seeds == study.seeds else f" SEEDS={study.seeds}"
         lines += _wrapped(f"To go on: make study STUDY={study.given}{more}")
     return lines
 
 
-def _command(study: Study, at_work: AtWork | None) -> str:
-    if not at_work:
+def _command(study: Study, signed: dict, since: float) -> str:
+    if not signed:
         return "not running"
-    signed, since = at_work.signed, time.strftime("%H:%M", time.localtime(at_work.since))
-    if time.time() - at_work.since > 12 * 3600:
-        since = time.strftime("%a %d %b %H:%M", time.localtime(at_work.since))
+    long = time.time() - since > 12 * 3600
+    begun = time.strftime("%a %d %b %H:%M" if long else "%H:%M", time.localtime(since))
     process = f"process {signed.get('process')} on {signed.get('host')}"
     if signed["name"] != study.name:
-        return f'not running; study "{signed["name"]}" works on the same runs since {since} ({process})'
+        return f'not running; study "{signed["name"]}" works on the same runs since {begun} ({process})'
     if not lives(signed, "process"):
-        return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {since}"
-    return f"running since {since} ({process})"
+        return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {begun}"
+    return f"running since {begun} ({process})"
 
 
-def _counts(seen: dict[Run, Seen]) -> list[str]:
-    phases = list(dict.fromkeys(run.phase for run in seen))
-    first = max(len(phase) for phase in [*phases, "all"])
+def _counts(seen: Mapping[Run, Seen]) -> list[str]:
     rows: list[tuple[str, ...]] = [("", *STATES, "of")]
-    for phase in [*phases, "all"]:
+    for phase in [*dict.fromkeys(run.phase for run in seen), "all"]:
         states = [entry.state for run, entry in seen.items() if phase in (run.phase, "all")]
         rows.append((phase, *(str(states.count(status) or "–") for status in STATES), str(len(states))))
-    return ["  ".join([row[0].ljust(first), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
+    width = max(len(row[0]) for row in rows)
+    return ["  ".join([row[0].ljust(width), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
 
 
-def _named(run: Run, entry: Seen) -> list[str]:
-    line = f"{run.name}: {entry.detail}" if entry.detail else run.name
-    return textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def _outlook(study: Study, at_work: AtWork | None, seen: dict[Run, Seen]) -> str:
+def _outlook(study: Study, signed: dict, seen: Mapping[Run, Seen]) -> str:
     """What is left, in words."""
-    left = [run for run, entry in seen.items() if entry.state != "done"]
-    if not left:
+    states = Counter(entry.state for entry in seen.values())
+    if states["done"] == len(seen):
         return f"All runs are done: {os.path.relpath(Run(study.question).folder(study) / 'notebook.ipynb')}"
-    times = Times({run: entry.seconds for run, entry in seen.items() if entry.state == "done"})
-    running = {run: entry.seconds for run, entry in seen.items() if entry.state == "running"}
-    jobs = at_work.signed.get("jobs") if at_work else os.cpu_count()
-    jobs = jobs or max(1, len(running))
-    unknown = times.unknown(left)
-    seconds = times.left([run for run in left if not run.final], running, jobs)
-    outlook = ""
+    jobs = (signed.get("jobs") if signed else os.cpu_count()) or max(1, states["running"])
+    seconds, unknown = time_left({run: entry for run, entry in seen.items() if not run.final}, jobs)
+    phases = " and ".join(f"{count} of {phase}" for phase, count in unknown.items()) + ", where none is done yet"
     if seconds:
-        done, words = sum(entry.state == "done" for entry in seen.values()), about(seconds).capitalize()
-        outlook = f"{words} left, by what {done} runs took, {jobs} at a time"
-        outlook += f"; not counting {_phases(left, unknown)}" if unknown else ""
-    elif unknown:
-        outlook = f"Time left: not known yet for {_phases(left, unknown)}"
-    return outlook
+        known = f"{about(seconds).capitalize()} left, by what {states['done']} runs took, {jobs} at a time"
+        return f"{known}; not counting {phases}" if unknown else known
+    return f"Time left: not known yet for {phases}" if unknown else ""
 
 
-def _phases(left: list[Run], names: list[str]) -> str:
-    counts = " and ".join(f"{sum(run.phase == name for run in left)} of {name}" for name in names)
-    return f"{counts}, where none is done yet"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False)
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)

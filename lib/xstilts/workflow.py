@@ -1,30 +1,36 @@
-"""Drive Snakemake through a study, say how far it is, and execute the notebook of one run."""
+"""Drive Snakemake through a study, say how far it is and what failed, and execute the notebook of one run."""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import psutil
+from tqdm import tqdm
 
 from xstilts.errors import MARK, UserError
-from xstilts.io import ROOT, lock, read_record, remove_halves, sign, write_record
+from xstilts.io import ROOT, lives, lock, read_record, remove_halves, sign, write_record
+from xstilts.preflight import check_data
 from xstilts.progress import about, duration, reported
-from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance
+from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, remove_encoder, state
 from xstilts.settings import Study
-from xstilts.status import GAPS, Times, cause, of_kernel, seconds, unfinished
+from xstilts.status import GAPS, SILENT, Seen, cause, of_kernel, of_log, standing, time_left
 from xstilts.target_runs import target_runs
+from xstilts.training.checkpoints import locate
+from xstilts.validation import check_folders
 
 PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
+LOOK = 2  # seconds between two looks at the runs at work
+APART = 60  # seconds between two lines of a phase
 
 
 def run_notebook(study: Study, name: str) -> int:
@@ -32,7 +38,9 @@ def run_notebook(study: Study, name: str) -> int:
 
     A run has one process at a time: one that a killed study left behind is waited for, and what it finished is found.
     """
-    run = _find(study, name)
+    run = next((run for run in list_runs(study) if run.name == name), None)
+    if run is None:
+        raise UserError(f'study "{study.name}" has no run "{name}"')
     folder = run.folder(study)
     folder.mkdir(parents=True, exist_ok=True)
     held, holder = lock(folder / ".lock")
@@ -50,19 +58,34 @@ def run_notebook(study: Study, name: str) -> int:
     return 1 if why else 0
 
 
-def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
-    """Execute and record the run; returns why it failed, "" when all went well. ``given``: open files of the kernel."""
+def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
+    """Execute and record the run; returns why it failed, "" when all went well. ``descriptors``: open files that the
+    kernel holds as long as it lives (the run's lock, its log)."""
     os.environ.pop("MPLBACKEND", None)  # another backend than the notebook's own would leave its pages without figures
     import papermill
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from jupyter_client.manager import AsyncKernelManager
     from traitlets.config import Config
+
+    class Kernel(AsyncKernelManager):
+        exit_status: ClassVar[int | None] = None
+
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            await super()._async_launch_kernel(kernel_cmd, pass_fds=descriptors, **options)
+
+        async def _async_is_alive(self) -> bool:
+            alive = await super()._async_is_alive()
+            process = getattr(self.provisioner, "process", None)
+            if not alive and process is not None:
+                Kernel.exit_status = process.returncode
+            return alive
+
+        _launch_kernel, is_alive = _async_launch_kernel, _async_is_alive
 
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
     notebook_hash(run.notebook)  # says what papermill says at length: that it is none
     unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
     if unknown:  # papermill itself would run to the end with the defaults
         raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
-    Kernel = _kernel(given)
     # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
     signal.signal(
         signal.SIGTERM, lambda number, _: [child.send_signal(number) for child in psutil.Process().children()]
@@ -70,55 +93,21 @@ def _execute(study: Study, run: Run, given: tuple[int, ...]) -> str:
     try:
         with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
             papermill.execute_notebook(
-                str(run.notebook),
-                str(folder / "notebook.ipynb"),
-                parameters=parameters,
-                kernel_name="python3",
-                kernel_manager_class=Kernel,
-                cwd=str(ROOT / "notebooks"),
-                progress_bar=False,
-                log_output=True,
-                start_timeout=PATIENCE,
-                iopub_timeout=PATIENCE,  # papermill's own is 4 s, after which a run would be lost to a slow disk
+                str(run.notebook), str(folder / "notebook.ipynb"), parameters, kernel_name="python3",
+                kernel_manager_class=Kernel, cwd=str(ROOT / "notebooks"), progress_bar=False, log_output=True,
+                # papermill's own iopub_timeout is 4 s, after which a run would be lost to a slow disk
+                start_timeout=PATIENCE, iopub_timeout=PATIENCE,
                 # IPC: many kernels started at once race for TCP ports; each needs sockets of its own
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
-            )
+            )  # fmt: skip
         _record(study, run, started)
-    except papermill.PapermillExecutionError as error:
+    except Exception as error:
         traceback.print_exc()
-        return cause(error.ename, error.evalue, "\n".join(error.traceback))
-    except CellExecutionError as error:  # the notebook's error could not even be shown
-        traceback.print_exc()
-        return cause(error.ename, error.evalue, str(error.traceback))
-    except (DeadKernelError, RuntimeError, OSError, MemoryError) as error:
-        traceback.print_exc()
-        if Kernel.ended is not None:
-            return of_kernel(Kernel.ended)
-        return cause(type(error).__name__, str(error))  # papermill's own: the notebook cannot be written
+        name, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+        if Kernel.exit_status is not None and not hasattr(error, "ename"):  # no cell has failed
+            return of_kernel(Kernel.exit_status)
+        return cause(name, message, str(getattr(error, "traceback", "")))  # papermill's own: no room for the notebook
     return ""
-
-
-def _kernel(given: tuple[int, ...]) -> Any:
-    """A manager of kernels that hold these open files (the run's lock, its log) as long as they live, and whose exit
-    status is kept."""
-    from jupyter_client.manager import AsyncKernelManager
-
-    class Kernel(AsyncKernelManager):
-        ended: ClassVar[int | None] = None
-
-        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            await super()._async_launch_kernel(kernel_cmd, pass_fds=given, **options)
-
-        async def _async_is_alive(self) -> bool:
-            alive = await super()._async_is_alive()
-            process = getattr(self.provisioner, "process", None)
-            if not alive and process is not None:
-                Kernel.ended = process.returncode
-            return alive
-
-        _launch_kernel, is_alive = _async_launch_kernel, _async_is_alive
-
-    return Kernel
 
 
 def _record(study: Study, run: Run, started: float) -> None:
@@ -128,8 +117,7 @@ def _record(study: Study, run: Run, started: float) -> None:
         from xstilts.site import render_alone
 
         render_alone(folder / "notebook.ipynb", study.figures_folder / f"{run.notebook.stem}.html")
-        wanted = [other for other in list_runs(study) if other.phase == "targets"]
-        gaps = [other.name for other in wanted if not (other.folder(study) / "run.json").is_file()]
+        gaps = [other.name for other in list_runs(study) if other.phase == "targets" and not _is_recorded(study, other)]
         (folder / GAPS).unlink(missing_ok=True)
     fingerprints = Fingerprints(study)
     targets = [target.name for target in target_runs(study, fingerprints.source, run.bundle)] if run.bundle else []
@@ -147,182 +135,89 @@ def _record(study: Study, run: Run, started: float) -> None:
     write_record(folder / (GAPS if gaps else "run.json"), record)
 
 
-def _find(study: Study, name: str) -> Run:
-    for run in list_runs(study):
-        if run.name == name:
-            return run
-    raise UserError(f'study "{study.name}" has no run "{name}"')
+def _is_recorded(study: Study, run: Run) -> bool:
+    return (run.folder(study) / "run.json").is_file()
 
 
-APART = 60  # seconds between two lines of a phase where there is no terminal
-LOOK = 2  # seconds between two looks at the runs at work
+def run_study(study: Study, cores: int, profile: str = "default") -> int:
+    """Bring every run of the study up to date through Snakemake; 1 where some failed."""
+    started = time.monotonic()
+    if study.encoder.checkpoint:
+        locate(study)
+    check_folders(study)
+    check_data(study)
+    if study.published:
+        from xstilts.published import read
 
-
-class News:
-    """The runs ``left`` to do, ``jobs`` at a time (0: as many as there are at work), called twice a second."""
-
-    def __init__(self, study: Study, left: list[Run], jobs: int):
-        self.study, self.left, self.jobs = study, left, jobs
-        self.waiting = list(left)
-        self.running: dict[Run, float] = {}  # seconds since each began
-        self.failed: dict[Run, str] = {}  # why
-        self.times = Times({run: seconds(study, run) for run in list_runs(study) if run not in left})
-        self.phases = list(dict.fromkeys(run.phase for run in left))
-        self.began: dict[str, float] = {}
-        self.printed = dict.fromkeys(self.phases, ("", 0.0))  # of each phase the line that was printed last, and when
-        self.drawn: list[str] = []
-        self.terminal, self.looked = sys.stdout.isatty(), 0.0
-
-    def __call__(self, end: bool = False) -> None:
-        """``end``: nothing is at work any more."""
-        for run in [run for run in self.waiting if (run.folder(self.study) / "run.json").is_file()]:
-            self.waiting.remove(run)
-            self.began.setdefault(run.phase, time.monotonic())
-            self.times.add(run, seconds(self.study, run))
-            self.running.pop(run, None)
-        if end or time.monotonic() - self.looked >= LOOK:
-            self._look()
-        if self.terminal:
-            self._draw()
+        read(study)
+    if study.absence:
+        print(study.absence, flush=True)
+    with _locked(study) as held:
+        study.resolve()
+        runs = discard_stale(study)
+        if runs:
+            executor = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
+            count = f"{len(runs)} of {len(list_runs(study))} runs"
+            print(f'study "{study.name}": {count} to do {executor}', flush=True)
+            snakemake = Snakemake(study, held, cores if profile == "default" else 0, _profile(profile))
+            status = snakemake.do(runs)
+            fingerprints = Fingerprints(study)
+            failed = [run for run in runs if state(study, run, fingerprints) != "done"]  # whoever it was done by
+            if failed:
+                return _report(study, failed, status, snakemake)
+            print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
         else:
-            for phase in self.phases:
-                self._tell(phase, end)
+            print(f'study "{study.name}" is up to date: nothing to do.')
+    notebook = Run(study.question).folder(study) / "notebook.ipynb"
+    print(f"figures: {os.path.relpath(study.figures_folder)}\nnotebook: {os.path.relpath(notebook)}")
+    return 0
 
-    def _look(self) -> None:
-        self.looked, self.running = time.monotonic(), {}
-        for run in self.waiting:
-            folder = run.folder(self.study)
-            if not (folder / "log.txt").is_file():
-                continue
-            seen = unfinished(folder)
-            if seen.state == "running":
-                self.running[run] = seen.seconds
-                self.began.setdefault(run.phase, self.looked)
-                self.failed.pop(run, None)  # a profile may try again
-            elif seen.state == "failed" and _spoke(folder / "log.txt") and self.failed.get(run) != seen.detail:
-                self.failed[run] = seen.detail
-                self._above(f"  failed: {run.name}: {seen.detail}")
 
-    def line(self, phase: str) -> str:
-        """``  targets: 12 of 26 done, 4 running, about 6 min left``."""
-        members = [run for run in self.left if run.phase == phase]
-        waiting, running, failed = (
-            [run for run in runs if run.phase == phase] for runs in (self.waiting, self.running, self.failed)
+def list_unfinished(study: Study) -> int:
+    """Print which runs ``study`` would do, each missing or stale. Nothing is changed."""
+    fingerprints = Fingerprints(study)
+    states = {run: state(study, run, fingerprints) for run in list_runs(study)}
+    unfinished = {run: current for run, current in states.items() if current != "done"}
+    print(f'study "{study.name}": {len(unfinished)} of {len(states)} runs to do')
+    for run, current in unfinished.items():
+        print(f"  {current}: {run.name}")
+    return 0
+
+
+def discard_stale(study: Study) -> list[Run]:
+    """Runs to do. The run.json of a stale run is deleted, so that Snakemake does it again, and so is the log of an
+    earlier try."""
+    fingerprints, unfinished = Fingerprints(study), []
+    for run in list_runs(study):
+        if state(study, run, fingerprints) != "done":
+            for name in ("run.json", "log.txt"):  # stale, or one that cannot be read
+                (run.folder(study) / name).unlink(missing_ok=True)
+            unfinished.append(run)
+        elif run.phase == "intermediate":  # the study may have said only since that encoders go
+            remove_encoder(run, fingerprints)
+    return unfinished
+
+
+def _locked(study: Study) -> IO[str]:
+    """The lock of the folder of runs, held. UserError while another command works there; where that one was killed
+    and left Snakemake behind, what it began is waited for."""
+    path = study.folder / ".lock"
+    held, holder = lock(path)
+    if holder:
+        held.close()
+        if lives(holder, "process"):
+            raise UserError(
+                f'study "{holder["name"]}" is already running in {study.folder} (process {holder.get("process")} on '
+                f"{holder.get('host')}); wait for it or stop it"
+            )
+        print(
+            f'study "{holder["name"]}": its command was killed, and Snakemake (process {holder.get("snakemake")}) is '
+            "still at work: waiting for it to end, then doing what is left",
+            flush=True,
         )
-        parts = [f"  {phase}: {len(members) - len(waiting)} of {len(members)} done"]
-        parts += [f"{len(runs)} {word}" for runs, word in ((running, "running"), (failed, "failed")) if runs]
-        if not waiting:
-            return f"{parts[0]} in {duration(time.monotonic() - self.began[phase])}"
-        until = self.phases[: self.phases.index(phase) + 1]
-        ahead = [run for run in self.waiting if run.phase in until]  # earlier phases go first
-        if (running or not self.failed) and not self.times.unknown(ahead) and self.times.of(waiting[0]):
-            left = self.times.left(ahead, self.running, self.jobs or len(self.running))
-            parts.append(f"{about(left)} left")
-        return ", ".join(parts)
-
-    def _tell(self, phase: str, end: bool) -> None:
-        if phase not in self.began:
-            return
-        line, (last, when) = self.line(phase), self.printed[phase]
-        over = end or all(run.phase != phase for run in self.waiting)
-        if not last or (over and not _ended(last)) or (not over and time.monotonic() - when >= APART and line != last):
-            self.printed[phase] = (line, time.monotonic())
-            print(line, flush=True)
-
-    def _draw(self) -> None:
-        width = shutil.get_terminal_size().columns
-        rows = []
-        for phase in self.phases:
-            row = self.line(phase)
-            names = ", ".join(run.name.partition("/")[2] for run in self.running if run.phase == phase)
-            rows.append((f"{row}: {names}" if names else row)[: width - 1])
-        if rows != self.drawn:
-            self._up()
-            print("".join(f"{row}\n" for row in rows), end="", flush=True)
-            self.drawn = rows
-
-    def _above(self, line: str) -> None:
-        """A line that stays, above those that are redrawn."""
-        self._up()
-        print(line, flush=True)
-
-    def _up(self) -> None:
-        """Back to the first of the lines that are drawn, which go."""
-        if self.drawn:
-            print(f"\033[{len(self.drawn)}F\033[J", end="")
-            self.drawn = []
-
-
-def _ended(line: str) -> bool:
-    return " done in " in line
-
-
-def _spoke(log: Path) -> bool:
-    """Whether the job said itself why it failed: of one that is silent more is known at the end."""
-    return log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2].startswith(MARK)
-
-
-def proof(study: Study, run: Run) -> Path:
-    """The file that says a run is done, written last."""
-    return run.folder(study) / "run.json"
-
-
-class Snakemake:
-    """Snakemake at work on a study; ``killed`` is the name of the signal that ended it, "" where none did."""
-
-    def __init__(self, study: Study, resolved: Path, cores: int, profile: str, held: IO[str]):
-        self.study, self.held, self.killed = study, held, ""
-        self.jobs = cores if profile == "default" else 0
-        self.log = study.own_folder / "snakemake.log"
-        self.log.unlink(missing_ok=True)
-        self.command: list[str | Path] = [
-            sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
-            "--workflow-profile", _profile(profile),
-            *(["--cores", str(cores)] if profile == "default" else []),
-            "--config", f"study={resolved}", "--",
-        ]  # fmt: skip
-
-    def bring(self, left: list[Run]) -> None:
-        """Do these runs, and say how far they are."""
-        news = News(self.study, left, self.jobs)
-        # asked for by name: what follows a run may be done already (a notebook was edited, a proof deleted)
-        status = self(*(proof(self.study, run) for run in left), news=news)
-        news(end=True)
-        started = any((run.folder(self.study) / "log.txt").is_file() for run in left)
-        if status > 0 and news.waiting == left and not started:
-            tail = self.log.read_text(encoding="utf-8").strip().splitlines()[-5:]
-            raise UserError("Snakemake could not start the study: " + " / ".join(tail))
-
-    def __call__(self, *files: Path, news: Callable[[], None] = lambda: None) -> int:
-        """Make these files; ``news`` is called twice a second. The exit status."""
-        with open(self.log, "a") as log:
-            # the lock goes along: as long as Snakemake lives, another command on this folder is told so
-            process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
-        sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid, jobs=self.jobs)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                signal.signal(number, _interrupt)
-        try:
-            finished = False
-            while not finished:
-                finished = process.poll() is not None
-                news()
-                time.sleep(0 if finished else 0.5)
-        except KeyboardInterrupt:
-            jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.send_signal(signal.SIGINT)
-            for job in jobs:  # Snakemake alone would wait for them
-                with suppress(psutil.NoSuchProcess):
-                    job.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-        if process.returncode < 0:
-            self.killed = signal.Signals(-process.returncode).name
-        return process.returncode
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+        held, _ = lock(path, wait=True)
+    sign(held, study.name, process=os.getpid())
+    return held
 
 
 def _profile(name: str) -> Path:
@@ -332,3 +227,131 @@ def _profile(name: str) -> Path:
         if (folder / "config.yaml").is_file():
             return folder.resolve()
     raise UserError(f'no profile "{name}": expected one of {", ".join(known)}, or a folder that holds a config.yaml')
+
+
+class StudyProgress:
+    """Lines on the ``runs`` that a study does, ``jobs`` at a time (0: as many as are running): when a phase begins and
+    ends, how far it is once a minute, failures at once. In a terminal with a bar below them."""
+
+    def __init__(self, study: Study, runs: Sequence[Run], jobs: int):
+        self.study, self.runs, self.jobs = study, runs, jobs
+        self.seen = {run: Seen("left") if run in runs else standing(study, run, None) for run in list_runs(study)}
+        self.phases = list(dict.fromkeys(run.phase for run in runs))  # those that are not done
+        self.began: dict[str, float] = {}
+        self.due: dict[str, float] = {}  # when the next line of a phase is
+        self.looked = 0.0
+        self.bar = tqdm(total=len(runs), unit="run", disable=None, leave=False, file=sys.stdout)
+
+    def update(self, end: bool = False) -> None:
+        """Look at the runs, if the last look is some seconds old. ``end``: nothing is at work any more."""
+        if end:
+            self.due = {}
+        elif time.monotonic() - self.looked < LOOK:
+            return
+        self.looked = time.monotonic()
+        for run in [run for run in self.runs if self.seen[run].state != "done"]:
+            before, self.seen[run] = self.seen[run], standing(self.study, run, None)
+            # of a job that is silent more is known at the end; a profile may try again
+            if self.seen[run].state == "failed" and self.seen[run].detail not in (before.detail, SILENT):
+                self._print(f"  failed: {run.name}: {self.seen[run].detail}")
+        for phase in list(self.phases):
+            counts = Counter(self.seen[run].state for run in self.runs if run.phase == phase)
+            line = f"  {phase}: {counts['done']} of {counts.total()} done"
+            if counts["done"] == counts.total():
+                self.phases.remove(phase)
+                self._print(f"{line} in {duration(self.looked - self.began.get(phase, self.looked))}")
+            elif counts["done"] + counts["running"]:
+                self.began.setdefault(phase, self.looked)
+                if self.looked >= self.due.get(phase, 0):
+                    self.due[phase] = self.looked + APART
+                    self._print(", ".join([line, *self._outlook(phase, counts)]))
+        self.bar.n = sum(self.seen[run].state == "done" for run in self.runs)
+        self.bar.refresh()
+
+    def _outlook(self, phase: str, counts: Counter[str]) -> list[str]:
+        """``4 running``, ``about 6 min left``."""
+        parts = [f"{counts[name]} {name}" for name in ("running", "failed") if counts[name]]
+        before = self.phases[: self.phases.index(phase) + 1]  # their runs go first
+        seen = {run: entry for run, entry in self.seen.items() if run.phase in before}
+        seconds, unknown = time_left(seen, self.jobs or counts["running"])
+        return [*parts, f"{about(seconds)} left"] if seconds and not unknown else parts
+
+    def _print(self, line: str) -> None:
+        self.bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+class Snakemake:
+    """Snakemake at work on a study whose lock is ``held``; ``cores`` is 0 where the profile says where jobs run."""
+
+    def __init__(self, study: Study, held: IO[str], cores: int, profile: Path):
+        self.study, self.held, self.cores = study, held, cores
+        self.log = study.own_folder / "snakemake.log"
+        self.log.unlink(missing_ok=True)
+        self.command: list[str | Path] = [
+            sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
+            "--workflow-profile", profile, *(["--cores", str(cores)] if cores else []),
+            "--config", f"study={study.own_folder / 'study.yaml'}", "--",
+        ]  # fmt: skip
+
+    def do(self, runs: Sequence[Run]) -> int:
+        """Do these runs and print how far they are; the exit status."""
+        progress = StudyProgress(self.study, runs, self.cores)
+        # by name: what follows a run may be done already (a notebook was edited, its run.json deleted)
+        status = self.make([run.folder(self.study) / "run.json" for run in runs], progress.update)
+        progress.update(end=True)
+        progress.bar.close()
+        if status > 0 and not any((run.folder(self.study) / "log.txt").is_file() for run in runs):
+            tail = self.log.read_text(encoding="utf-8").strip().splitlines()[-5:]
+            raise UserError("Snakemake could not start the study: " + " / ".join(tail))
+        return status
+
+    def make(self, files: Sequence[Path], update: Callable[[], None] = lambda: None) -> int:
+        """Make these files; ``update`` is called twice a second. The exit status, negative where a signal ended it."""
+        with self.log.open("a") as log:
+            # the lock goes along: as long as Snakemake lives, another command on this folder is told so
+            process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
+        sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid, jobs=self.cores)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, signal.default_int_handler)
+        try:
+            while process.poll() is None:
+                update()
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.send_signal(signal.SIGINT)
+            for job in jobs:  # Snakemake alone would wait for them
+                with suppress(psutil.NoSuchProcess):
+                    job.send_signal(signal.SIGTERM)
+            process.wait()
+            raise
+        return process.returncode
+
+
+def _report(study: Study, failed: list[Run], status: int, snakemake: Snakemake) -> int:
+    """List what failed and why, after the final notebook was executed on what there is; the exit status."""
+    final = Run(study.question)
+    gaps = final.folder(study) / GAPS
+    if status < 0:
+        name = signal.Signals(-status).name
+        print(f"Snakemake was killed ({name}); runs that it had begun may still end by themselves")
+    elif final in failed and any(run.phase == "targets" and _is_recorded(study, run) for run in list_runs(study)):
+        gaps.unlink(missing_ok=True)
+        snakemake.make([gaps])
+    waiting = []
+    for run in failed:
+        log, notebook = (run.folder(study) / name for name in ("log.txt", "notebook.ipynb"))
+        if run == final and status >= 0 and gaps.is_file():
+            missing = len(read_record(gaps)["gaps"])
+            print(f"  {run.name}: executed with gaps, {missing} runs are missing: {os.path.relpath(notebook)}")
+        elif log.is_file():
+            shown = notebook if notebook.is_file() and notebook.stat().st_size else log
+            print(f"  failed: {run.name}: {of_log(log)} (see {os.path.relpath(shown)})")
+        else:
+            waiting.append(run.name)
+    if waiting:
+        print(f"  not run because a run before them failed: {', '.join(waiting)}")
+    print(f"{len(failed)} runs are not done; what is done is kept: mend the cause and run the same command again.")
+    return 1

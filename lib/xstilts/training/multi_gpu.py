@@ -67,6 +67,7 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
                     bar.follow(progress_file)
         finally:
             signal.signal(signal.SIGTERM, before)
+            progress_file.unlink(missing_ok=True)
             if process.poll() is None:  # the cell was interrupted
                 _end(process)
         output.seek(0)
