@@ -1,13 +1,20 @@
-"""What the figures are given, that nothing in them overlaps, and the notebook that draws them."""
+"""What figures draw, write and say in their alternative text, in fonts that have their letters; their notebook."""
 
 import json
+import unicodedata
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib.collections import PathCollection
+from nbconvert import HTMLExporter
+from nbformat import v4
+from PIL import Image
 
+from microworld.grammar import LETTERS
 from synthetic import statistics, study, wanted, write
 from xstilts import plots, results
 from xstilts.io import ROOT
@@ -15,7 +22,6 @@ from xstilts.results import MACRO, MEAN
 from xstilts.tasks import TASKS, Task
 
 RUNS = ["none", "mnli", "ccg", "hellaswag+mlm"]
-TARGETS = ["tatoeba", "xquad", "xnli"]
 COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
 
 
@@ -28,38 +34,36 @@ def closed():
 def cells(numbers, seeds=5):
     """Estimates over all languages: {(run, target): (value, low, high)}; ``none`` has scores, the rest gains."""
     rows = [
-        (run, target, MEAN, "score" if run == "none" else "gain", *numbers_of, seeds, 8, 1)
-        for (run, target), numbers_of in numbers.items()
+        (run, target, MEAN, "score" if run == "none" else "gain", *interval, seeds, 8, 1)
+        for (run, target), interval in numbers.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def language_tables(count):
+def language_tables(count, families=1):
     """Names of languages, nearest first, and a table as ``language_table()`` gives it; the last is unknown."""
     codes = [f"q{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(count)]
-    distance = [*np.linspace(0, 0.9, count - 1), np.nan]
-    return codes, pd.DataFrame({"name": codes, "family": "one", "distance": distance}, index=codes)
+    family = [f"family {number % families}" for number in range(count)]
+    return codes, pd.DataFrame({"family": family, "distance": [*np.linspace(0, 0.9, count - 1), np.nan]}, index=codes)
 
 
-def estimates(runs, targets, codes, seeds=(1, 2), examples=20):
-    found = results.resample(statistics(runs, targets, codes, seeds, examples), np.random.default_rng(0), 100)
-    return found, results.estimates(found, wanted(runs, targets, codes, seeds), codes[0])
+def estimates(runs, targets, codes):
+    replicates = results.resample(statistics(runs, targets, codes, (1, 2), 20), np.random.default_rng(0), 100)
+    return replicates, results.estimates(replicates, wanted(runs, targets, codes, (1, 2)), codes[0])
 
 
 def overlapping(figure):
     """Pairs of texts drawn over each other."""
     figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
     beyond = {  # matplotlib keeps, undrawn, labels of ticks beyond the axis
         id(label)
         for ax in figure.findobj(plt.Axes)
-        for axis, place in ((ax.xaxis, 0), (ax.yaxis, 1))
+        for axis, dimension in ((ax.xaxis, 0), (ax.yaxis, 1))
         for label in axis.get_ticklabels()
-        if not min(axis.get_view_interval()) <= label.get_position()[place] <= max(axis.get_view_interval())
+        if not min(axis.get_view_interval()) <= label.get_position()[dimension] <= max(axis.get_view_interval())
     }
     texts = [text for text in figure.findobj(plt.Text) if text.get_text().strip() and text.get_visible()]
-    texts = [text for text in texts if id(text) not in beyond]
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if id(text) not in beyond]
     boxes = [(text, box) for text, box in boxes if box.width > 1 and box.height > 1]
     return [
         (a, b)
@@ -86,60 +90,48 @@ def drawn(ax):
     return {(rows[int(text.get_position()[1])], columns[int(text.get_position()[0])]): text for text in ax.texts}
 
 
+# --- what is drawn -------------------------------------------------------------------------------------------
+
+
 def test_heatmap_cells_say_and_show_the_table():
-    figure = plots.transfer_heatmap(cells(NUMBERS).set_index(np.zeros(len(NUMBERS), int)))  # as concatenated tables
+    table = cells(NUMBERS).set_index(np.zeros(len(NUMBERS), int))  # as concatenated tables
+    table.loc[(table["intermediate"] == "mnli") & (table["target"] == MACRO), "seeds"] = 3
+    figure = plots.transfer_heatmap(table)
     (ax,) = figure.axes
     assert {key: text.get_text() for key, text in drawn(ax).items()} == {
         ("none (score)", "XNLI"): "60.0", ("none (score)", "Tatoeba"): "30.0", ("none (score)", "all targets"): "45.0",
-        ("mnli", "XNLI"): "+4.0*", ("mnli", "Tatoeba"): "−4.0*", ("mnli", "all targets"): "+0.0",
+        ("mnli", "XNLI"): "+4.0*", ("mnli", "Tatoeba"): "−4.0*", ("mnli", "all targets"): "+0.0\n3 of 5 seeds",
         ("ccg", "XNLI"): "+0.0",
     }  # fmt: skip
     assert labels(ax.xaxis) == ["XNLI", "Tatoeba", "all targets"], "by kind of task, averages last"
     bold = {key for key, text in drawn(ax).items() if text.get_fontweight() == "bold"}
     assert bold == {("mnli", "XNLI"), ("mnli", "Tatoeba")}, "marked exactly where the interval excludes zero"
     assert ax.patch.get_hatch(), "where nothing is drawn: missing"
-    scores, gains = (
-        mesh.get_array().reshape(3, 3) for mesh in sorted(ax.collections, key=lambda mesh: -mesh.norm.vmin)
-    )
-    assert scores.mask.sum() == 6 and gains.mask.sum() == 5
+    scores, gains = sorted(ax.collections, key=lambda mesh: -mesh.norm.vmin)
+    assert scores.get_array().mask.sum() == 6 and gains.get_array().mask.sum() == 5
+    assert (gains.norm.vmin, gains.norm.vmax) == (-4, 4), "centred on zero and symmetric"
     for text in ("from −4.0 (mnli, Tatoeba", "2 missing", "Scores in grey: 3 values, from 30.0 (none (score), Tatoeba"):
         assert text in figure.get_label()
 
 
+def test_colours_end_at_the_95th_percentile_and_at_least_at_one_point():
+    extreme = pd.Series([*np.linspace(-5, 5, 99), 80.0])
+    limits = [plots.colour_limit(pd.Series(values, dtype=float)) for values in ([0.1, np.nan], [], extreme)]
+    assert limits == [1, 1, 5], "one extreme gain does not bleach the rest"
+
+
 def test_a_target_of_the_users_own_stands_before_the_averages():
-    own = {("none", "mine"): (50, 40, 60), ("mnli", "mine"): (1, -1, 3)}
-    assert labels(plots.transfer_heatmap(cells(own | NUMBERS)).axes[0].xaxis) == [
-        "XNLI",
-        "Tatoeba",
-        "mine",
-        "all targets",
-    ]
+    table = cells({("none", "mine"): (50, 40, 60), ("mnli", "mine"): (1, -1, 3)} | NUMBERS)
+    assert labels(plots.transfer_heatmap(table).axes[0].xaxis) == ["XNLI", "Tatoeba", "mine", "all targets"]
     tasks = TASKS | {"mine": Task("mine", "classification", "My mails", ("accuracy",))}
-    figure = plots.transfer_heatmap(cells(own | NUMBERS), tasks=tasks)
+    figure = plots.transfer_heatmap(table, tasks=tasks)
     assert labels(figure.axes[0].xaxis) == ["My mails", "XNLI", "Tatoeba", "all targets"], "by its title and kind"
 
 
-def test_heatmap_colours_are_centred_on_zero_and_symmetric():
-    meshes = plots.transfer_heatmap(cells(NUMBERS)).axes[0].collections
-    (gains,) = [mesh for mesh in meshes if mesh.norm.vmin < 0]
-    assert (gains.norm.vmin, gains.norm.vmax) == (-4, 4)
-    assert plots.colour_limit(pd.Series([0.1, np.nan])) == 1.0 and plots.colour_limit(pd.Series([], dtype=float)) == 1.0
-    extreme = pd.Series([*np.linspace(-5, 5, 99), 80.0])
-    assert plots.colour_limit(extreme) == 5.0, "one extreme gain does not bleach the rest"
-
-
-def test_heatmap_says_which_cells_rest_on_fewer_seeds():
-    table = cells(NUMBERS)
-    table.loc[(table["intermediate"] == "mnli") & (table["target"] == "xnli"), "seeds"] = 3
-    assert drawn(plots.transfer_heatmap(table).axes[0])["mnli", "XNLI"].get_text() == "+4.0*\n3 of 5 seeds"
-
-
-@pytest.mark.parametrize("count", [3, 15, 40])
+@pytest.mark.parametrize("count", [3, 40])
 def test_languages_stand_by_family_and_stay_readable(count):
-    codes, languages = language_tables(count)
-    languages["family"] = [f"family {number % 3}" for number in range(count)]
-    _, table = estimates(RUNS, ["xnli"], codes)
-    figure = plots.language_heatmap(table, languages, "xnli")
+    codes, languages = language_tables(count, families=3)
+    figure = plots.language_heatmap(estimates(RUNS, ["xnli"], codes)[1], languages, "xnli")
     (ax,) = figure.axes
     assert labels(ax.xaxis) == ["none (score)", *RUNS[1:]] and ax.get_title("left") == "XNLI"
     names = labels(ax.yaxis)
@@ -151,7 +143,7 @@ def test_languages_stand_by_family_and_stay_readable(count):
 
 def test_figures_of_all_targets_have_no_overlaps():
     codes, languages = language_tables(8)
-    targets = [*TARGETS, "pawsx", "udpos", "panx", "mlqa", "tydiqa", "xcopa", "bucc"]
+    targets = "tatoeba xquad xnli pawsx udpos panx mlqa tydiqa xcopa bucc".split()
     replicates, table = estimates(RUNS, targets, codes)
     heatmap = plots.transfer_heatmap(table)
     assert overlapping(heatmap) == [] and heatmap.get_size_inches()[0] < 7, "the width of a page"
@@ -190,32 +182,12 @@ def test_layer_panels_draw_every_language_and_their_mean_of_the_main_metric():
         assert [text.get_text() for text in ax.texts] == ["de", "zh"]
 
 
-def test_save_writes_three_files_the_same_each_time_and_draws_from_its_own_table(tmp_path):
-    table = cells(NUMBERS)
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        plots.save(plots.transfer_heatmap(table), table, folder, "heatmap")
-        table = pd.read_csv(folder / "heatmap.csv")
-    names = ["heatmap.csv", "heatmap.png", "heatmap.svg"]
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
-    for name in names:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/heatmap.csv"), cells(NUMBERS), check_dtype=False)
-
-
 def test_a_table_without_rows_is_a_figure_that_says_so():
-    empty = cells({})
-    for figure in (
-        plots.heatmap(empty, "intermediate", "target", "language", "Gains"),
-        plots.interval_panels(empty, "intermediate", "target", "language", "Gains", "points"),
-        plots.curves(empty, "value", "intermediate", "target", "Gains", "points", "language"),
-    ):
+    columns = ("intermediate", "target", "language", "Gains")
+    for draw_with in (plots.heatmap, plots.interval_panels, plots.curves):
+        labels = () if draw_with == plots.heatmap else ("points", "language")
+        figure = draw_with(cells({}), *columns, *labels)
         assert figure.get_label() == "Gains: no values." and figure.axes[0].texts[0].get_text() == "nothing to compare"
-
-
-def test_no_figure_changes_the_style_of_the_kernel():
-    before = dict(plt.rcParams)
-    plots.show(plots.transfer_heatmap(cells(NUMBERS)))
-    assert dict(plt.rcParams) == before
 
 
 def test_gain_and_loss_are_told_apart_by_colour_blind_readers():
@@ -224,64 +196,160 @@ def test_gain_and_loss_are_told_apart_by_colour_blind_readers():
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     ]
-    for matrix in blindness:
-        for strength in (0.3, 0.6, 1.0):
-            gain, loss = (
-                np.clip(matrix @ np.array(plots.DIVERGING(0.5 + side * strength / 2)[:3]) ** 2.2, 0, 1) ** (1 / 2.2)
-                for side in (1, -1)
-            )
-            assert (gain - loss)[2] > 0.15 and (loss - gain)[0] > 0.05, "blue against yellow, all along the scale"
+    for strength in (0.3, 0.6, 1.0):
+        colours = np.array([plots.DIVERGING(0.5 + side * strength / 2)[:3] for side in (1, -1)])
+        gain, loss = np.clip(colours**2.2 @ np.swapaxes(blindness, 1, 2), 0, 1).swapaxes(0, 1) ** (1 / 2.2)
+        difference = gain - loss
+        assert (difference[:, 2] > 0.15).all() and (difference[:, 0] < -0.05).all(), "blue against yellow"
 
 
-NOTEBOOK = ROOT / "notebooks" / "4-transfer.ipynb"
+# --- alternative text, files ---------------------------------------------------------------------------------
 
 
-def test_notebook_is_thin_and_committed_without_outputs():
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert len(notebook["cells"]) <= 25
-    assert all(len(cell["source"]) <= 10 and cell["outputs"] == [] and not cell["execution_count"] for cell in code)
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert [cell["metadata"].get("tags") for cell in code].count(["parameters"]) == 1
+def test_alternative_text_by_hand():
+    table = pd.DataFrame(
+        {
+            "intermediate": ["mnli", "ccg", "qqp", "anli"], "target": ["xnli", "udpos", MACRO, "xnli"],
+            "value": [3.26, -1.5, 0.04, np.nan], "low": [1.0, -3.0, -1.0, np.nan], "high": [5.0, -0.1, 1.0, np.nan],
+        }
+    )  # fmt: skip
+    assert plots.alternative_text("Dots: gains", table, ["intermediate", "target"], signed=True) == (
+        "Dots: gains: 3 values, from −1.5 (ccg, UDPOS) to +3.3 (mnli, XNLI); "
+        "2 intervals exclude zero, 1 above and 1 below it; 1 missing."
+    )
+    text = plots.alternative_text("", table.iloc[[0, 2]].assign(quantity="gain"), [])
+    assert "1 interval excludes zero, 1 above and 0 below it" in text
+    assert plots.alternative_text("Score", table.iloc[[2]], ["target"], decimals=2) == "Score: 0.04 (all targets)."
+    assert plots.alternative_text("Score", table.iloc[[3]], ["target"]) == "Score: no values; 1 missing."
+    record = {"loss": [{"step": 50, "loss": 5.224}, {"step": 1000, "loss": 3.1}]}
+    text = plots.training_curve(record, "mnli").get_label()
+    assert text == "Line: training loss by step, mnli: from 5.22 at 50 to 3.10 at 1,000."
+
+
+def test_save_writes_three_files_the_same_each_time_and_changes_no_style(tmp_path):
+    table, before = cells(NUMBERS), dict(plt.rcParams)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        plots.save(plots.transfer_heatmap(table), table, folder, "heatmap")
+        table = pd.read_csv(folder / "heatmap.csv")
+    names = ["heatmap.csv", "heatmap.png", "heatmap.svg"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    pd.testing.assert_frame_equal(table, cells(NUMBERS), check_dtype=False)
+    assert dict(plt.rcParams) == before
+
+
+@pytest.fixture
+def figure():
+    figure, ax = plt.subplots(figsize=(2, 1))
+    ax.plot([0, 1])
+    return figure
+
+
+def test_a_figure_is_shown_and_saved_with_its_text(figure, tmp_path, monkeypatch):
+    pages = []
+    monkeypatch.setattr(plots, "display", pages.append)
+    for show in (lambda: plots.show(figure), lambda: plots.save(figure, cells(NUMBERS), tmp_path, "loss")):
+        with pytest.raises(ValueError, match="alternative text"):
+            show()
+    assert not list(tmp_path.iterdir())
+    text = 'Loss "of" a < b & ρ'
+    figure.set_label(text)
+    plots.save(figure, cells(NUMBERS), tmp_path, "loss")
+    assert plt.get_fignums() == [], "closed: a notebook would show it again"
+    (page,) = pages
+    cell = v4.new_code_cell(outputs=[v4.new_output("display_data", {"text/html": page.data})])
+    html, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=[cell]))
+    assert [image["alt"] for image in BeautifulSoup(html, "html.parser").find_all("img")] == [text]
+    with Image.open(tmp_path / "loss.png") as picture:
+        assert picture.text["Description"] == text and picture.text["Title"] == "loss"
+        assert f'width="{picture.width // 2}"' in page.data, "two pixels for each of the page's"
+    vector = (tmp_path / "loss.svg").read_text(encoding="utf-8")
+    assert "<title>loss</title>" in vector and 'Loss "of" a &lt; b &amp; ρ' in vector
+
+
+# --- fonts: no text shows the empty box of a character that its font lacks -----------------------------------
+
+# Own names of languages in every script of XTREME's forty and XTREME-R's fifty
+NAMES = """العربية עברית Tiếng Việt മലയാളം தமிழ் తెలుగు Ελληνικά বাংলা हिन्दी मराठी اردو فارسی Български Русский 日本語
+ქართული 한국어 ไทย Yorùbá မြန်မာ 中文 Қазақша Türkçe ਪੰਜਾਬੀ ગુજરાતી Lietuvių Українська Azərbaycanca""".split()
+
+
+def draw(figure):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "Glyph missing from font"
+        figure.canvas.draw()
+
+
+def test_names_in_every_script_are_drawn_or_spelt(figure, capsys):
+    (ax,) = figure.axes
+    for number, name in enumerate(NAMES):
+        ax.text(0.5, number / len(NAMES), name)
+    ax.set_xticks(range(len(NAMES)), NAMES)
+    absent = plots.make_legible(figure)
+    draw(figure)
+    shown = [text.get_text() for text in ax.texts]
+    for name, text in zip(NAMES, shown, strict=True):
+        assert text == "".join(f"U+{ord(letter):04X}" if letter in absent else letter for letter in name)
+    assert labels(ax.xaxis) == shown
+    assert ("no installed font has" in capsys.readouterr().out) == bool(absent)
+
+
+def test_scripts_of_the_micro_world_come_with_matplotlib(figure, capsys):
+    letters = "".join(sorted({letter for pair in LETTERS.values() for part in pair for letter in part}))
+    assert len({unicodedata.name(letter).split()[0] for letter in letters}) > 3
+    figure.axes[0].set_title(letters)
+    assert plots.make_legible(figure) == [] and capsys.readouterr().out == ""
+    draw(figure)
+
+
+def test_what_no_font_has_is_spelt_and_what_another_has_is_taken_from_it(figure, capsys, monkeypatch):
+    label = figure.axes[0].xaxis.label
+    monkeypatch.setattr(plots, "_others", lambda: {"Nothing": frozenset(), "Myanmar": frozenset({0x1000})})
+    label.set_text("က and က")
+    assert plots.make_legible(figure) == [] and label.get_text() == "က and က"
+    assert label.get_fontfamily() == [plots.DEFAULT, "Myanmar"]
+    monkeypatch.setattr(plots, "_others", dict)
+    label.set_text("in ကခ")
+    assert plots.make_legible(figure) == ["က", "ခ"] and label.get_text() == "in U+1000U+1001"
+    draw(figure)
+    assert "no installed font has U+1000 MYANMAR LETTER KA, U+1001" in capsys.readouterr().out
+
+
+# --- the notebook --------------------------------------------------------------------------------------------
 
 
 def execute(study, monkeypatch):
-    """Its cells in order, all but the first again, as a kernel would run them."""
+    """The cells of 4-transfer in order, all but the first again, as a kernel would run them."""
     monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     space = {}
     for text in [*code, *code[1:]]:
         exec(text, space)
 
 
-def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys):
-    codes, runs, targets, seeds = ["qaa", "qab", "qac", "qad"], RUNS[:3], TARGETS[:2], [1, 2]
+@pytest.mark.parametrize("absent", ["none", "ccg"])
+def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys, absent):
+    codes, runs, targets = ["qaa", "qab", "qac", "qad"], RUNS[:3], ["tatoeba", "xquad"]
     small = study(
         tmp_path, intermediate=runs, targets=targets, seeds=2, micro={"languages": codes},
         figures=str(tmp_path / "figures"),
     )  # fmt: skip
-    stats = statistics(runs, targets, codes, seeds, 20)
-    write(stats[~((stats["intermediate"] == "ccg") & (stats["seed"] == 2))], small.folder)
+    stats = statistics(runs, targets, codes, [1, 2], 20)
+    unfinished = (stats["intermediate"] == absent) & ((stats["seed"] == 2) | (absent == "none"))
+    write(stats[~unfinished], small.folder)
     execute(small, monkeypatch)
-    # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
     printed = capsys.readouterr().out
-    assert "35 of 42 scores are complete" in printed
-    assert "published" not in printed
+    if absent == "none":
+        assert "missing" in (small.figures_folder / "answer.md").read_text("utf-8")
+        assert not (small.figures_folder / "controls.png").exists()
+        return
+    # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
+    assert "35 of 42 scores are complete" in printed and "published" not in printed
     stems = "answer controls correlations distance effort heatmap-mean heatmap-zero-shot"
     stems += " languages-tatoeba languages-xquad macro ranks"
     assert sorted({path.stem for path in small.figures_folder.iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]
     assert gain["seeds"].tolist() == [1, 1] and gain["value"].notna().all()
-
-
-def test_notebook_runs_without_none(tmp_path, monkeypatch):
-    runs, targets = RUNS[:3], TARGETS[:2]
-    small = study(tmp_path, intermediate=runs, targets=targets, micro={"languages": ["qaa", "qab", "qac"]},
-                  figures=str(tmp_path / "figures"))  # fmt: skip
-    stats = statistics(runs, targets, ["qaa", "qab", "qac"], [1], 20)
-    write(stats[stats["intermediate"] != "none"], small.folder)
-    execute(small, monkeypatch)
-    assert "missing" in (small.figures_folder / "answer.md").read_text("utf-8")
-    assert not (small.figures_folder / "controls.png").exists()

@@ -33,3 +33,10 @@ def test_final_notebooks_show_a_figure_then_the_answer_before_anything_else(path
     answer = next(number for number, text in enumerate(code) if "answer.md" in text)
     assert figure < answer == figure + 1
     assert "experiment = load_study(study)" in "\n".join(code), "no cell binds a parameter anew"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_without_outputs_and_with_one_cell_of_parameters(path):
+    code = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and not cell["execution_count"] for cell in code)
+    assert [cell["metadata"].get("tags") for cell in code].count(["parameters"]) == 1
