@@ -1,18 +1,24 @@
-"""A model that knows the gold, and a tokenizer that parts any text where any answer may end."""
+"""A model that knows the gold, an encoder of given vectors, and a tokenizer that parts any text where any answer may
+end."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import torch
+from datasets import Dataset
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from torch.nn.functional import one_hot
 from transformers import PreTrainedTokenizerFast
 
-from toy import SPECIAL
-from xstilts.evaluation import metrics
+from toy import SPECIAL, joined
+from xstilts.evaluation import metrics, ranking, retrieval
 from xstilts.evaluation.prediction import evaluate, predict
 from xstilts.features import encode
+from xstilts.settings import RetrievalSettings
+from xstilts.tasks import get
 
 
 def build_letter_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -69,4 +75,43 @@ def gold_scores(task, data, tokenizer, lengths, labels):
     features = [feature for rows in data.values() for feature in encode(task, rows, tokenizer, lengths, labels)]
     model = Gold(features, len(labels) or 5)  # five: the most choices there are
     found = dict(predict(model, task, data, tokenizer, lengths, labels))
-    return found, metrics.score(evaluate(task, data, found))
+    return found, metrics.score(pd.concat(evaluate(task, data[code], found[code], code) for code in data))
+
+
+class Rows:
+    """A source of given rows: split -> rows of every language, or language -> rows."""
+
+    source_language = "aa"
+
+    def __init__(self, **splits):
+        self.splits = splits
+
+    def languages(self, task, split):
+        return list(self.splits[split])
+
+    def load(self, task, split, language):
+        rows = self.splits[split]
+        return Dataset.from_list(rows[language] if isinstance(rows, dict) else rows)
+
+
+def retrieved(monkeypatch, task, source, languages, vectors, split="test", **settings):
+    """Statistics, predictions and scores of every layer of a retrieval task, and [(length limit, texts)] as they were
+    encoded. ``vectors``: text -> the encoder's state of it in the last of two layers; in the others all are alike."""
+    encoded = []
+
+    class Pooler:
+        def __init__(self, checkpoint, study, tuned):
+            self.settings, self.layers = study.retrieval, study.retrieval.indices(2)
+
+        def states(self, texts, max_length=0):
+            encoded.append((max_length, list(texts)))
+            last = np.array([vectors[text] for text in texts], np.float32)
+            return np.array([last if layer == 2 else np.ones_like(last) for layer in self.layers])
+
+    for module in (retrieval, ranking):
+        monkeypatch.setattr(module, "Pooler", Pooler)
+    search = ranking.rank if get(task).kind == "ranking" else retrieval.retrieve
+    study = SimpleNamespace(
+        retrieval=RetrievalSettings(**settings), languages=(), training_task=lambda task: get(task.training_set)
+    )
+    return *joined(search(get(task), source, list(languages), split, None, study)), encoded

@@ -21,7 +21,6 @@ import transformers
 
 from xstilts import io as writing
 from xstilts.evaluation import prediction, ranking, retrieval
-from xstilts.evaluation import prediction as spill
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.settings import LengthSettings, RetrievalSettings
 from xstilts.tasks import POOL, get
@@ -29,7 +28,6 @@ from xstilts.tasks import POOL, get
 ROWS, WARM = 400, 20  # of a language
 WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
 # blocks and batches as small beside these sets as the usual ones beside real sets
-spill.CACHE = 64
 prediction.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
 retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.BLOCK_CELLS = 256, 2**14, 2**14
 
@@ -87,8 +85,7 @@ def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]
     def scored(source: Sets):
         data = {code: source.load(get(kind), "test", code) for code in source.codes}
         for code, found in predict(model, get(kind), data, tokenizer, LengthSettings(), []):
-            rows, predictions = {code: data[code]}, {code: found}
-            yield evaluate(get(kind), rows, predictions), prediction_table(rows, predictions)
+            yield evaluate(get(kind), data[code], found, code), prediction_table(data[code], found, code)
 
     return lambda source: writing.write_parts(scored(source), tables)
 

@@ -3,22 +3,20 @@
 import math
 import random
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from seqeval.metrics import f1_score
 
 import gold
-from gold import build_letter_tokenizer
+from gold import build_letter_tokenizer, retrieved
 from microworld.settings import MicroSettings, Sizes
-from toy import build_checkpoint, build_tokenizer, joined
-from xstilts.evaluation import metrics, prediction, retrieval
+from toy import build_tokenizer
+from xstilts.evaluation import metrics, prediction
 from xstilts.evaluation.prediction import evaluate
-from xstilts.evaluation.ranking import rank
 from xstilts.features import MAX_QUESTION, encode, label_names
 from xstilts.io import ROOT
-from xstilts.settings import FilesSettings, LengthSettings, RetrievalSettings
+from xstilts.settings import FilesSettings, LengthSettings
 from xstilts.sources.files import FilesSource
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import RETRIEVAL_KINDS, SPLITS, TASKS
@@ -57,14 +55,11 @@ def test_gold_scores_100(source, name):
     if not sets(source, task):
         pytest.skip(f"this source has no {name}")
     for split, language in sets(source, task):
-        data = {language: source.load(task, split, language)}
-        stats = evaluate(task, data, {language: gold_of(task, data[language])})
-        assert set(stats["metric"]) == set(task.metrics)
-        found = metrics.score(stats).loc[language]
-        lost = ARTICLES.get((type(source), name, split, language), 0) / len(data[language])
-        for metric in task.metrics:
-            expected = 100 * (1 - lost * (metric == "f1"))
-            assert found[metric] == pytest.approx(expected, abs=1e-9), (name, split, language, metric)
+        rows = source.load(task, split, language)
+        scores = metrics.score(evaluate(task, rows, gold_of(task, rows), language)).loc[language]
+        lost = ARTICLES.get((type(source), name, split, language), 0) / len(rows)
+        expected = {metric: 100 * (1 - lost * (metric == "f1")) for metric in task.metrics}
+        assert scores.to_dict() == pytest.approx(expected, abs=1e-9), (name, split, language)
 
 
 # --- through the features, by a model that outputs the gold logits -------------------------------------
@@ -141,12 +136,12 @@ def test_tagging_with_errors_is_seqevals_on_every_treebank(source, name):
 
 
 @pytest.mark.parametrize("name", ["bucc", "tatoeba"])
-def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatch):
+def test_states_of_the_gold_meaning_score_100(source, name, monkeypatch):
     """Sentences that gold pairs get one vector, all others their own."""
     task, rng, vectors = TASKS[name], np.random.default_rng(0), {}
 
     class Watched:
-        """The real source; what it hands out, the encoder below knows the meaning of."""
+        """The real source; of the sets that it loads the encoder knows the meaning."""
 
         def load(self, task, split, language):
             data = source.load(task, split, language)
@@ -160,40 +155,30 @@ def test_states_of_the_gold_meaning_score_100(source, name, tmp_path, monkeypatc
                     vectors[text] = meaning[min([identity, *gold])]
             return data
 
-    monkeypatch.setattr(
-        retrieval, "embed", lambda model, tokenizer, texts, *settings: np.array([[vectors[text] for text in texts]])
-    )
-    study = SimpleNamespace(retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()))
-    checkpoint = build_checkpoint(tmp_path)
     for split, language in sets(source, task):
-        ((stats, _, _),) = retrieval.retrieve(task, Watched(), [language], split, checkpoint, study)
+        stats, *_ = retrieved(monkeypatch, name, Watched(), [language], vectors, split)
         assert metrics.score(stats).loc[language, task.metrics[0]] == pytest.approx(100, abs=1e-9), (split, language)
 
 
 @pytest.mark.parametrize("name", ["lareqa", "mewslix"])
-def test_states_of_the_gold_keys_rank_every_answer_first(source, name, tmp_path, monkeypatch):
+def test_states_of_the_gold_keys_rank_every_answer_first(source, name, monkeypatch):
     """A dimension for each key: all answers of a query, in every language, are nearer than all others."""
     task = TASKS[name]
     languages = source.languages(task, "test")
     if not languages:
         pytest.skip(f"this source has no {name}")
     rows = [row for split in ("test", "pool") for code in languages for row in source.load(task, split, code)]
-    places = {key: place for place, key in enumerate(sorted({key for row in rows for key in row["keys"]}))}
-    vectors = np.zeros((len(rows), len(places) + 1), np.float32)
-    for vector, row in zip(vectors, rows, strict=True):
-        vector[[places[key] for key in row["keys"]] or [-1]] = 1
-    known = {row["text"]: vector for row, vector in zip(rows, vectors, strict=True)}
-    monkeypatch.setattr(retrieval, "embed", lambda model, tokenizer, texts, *_: np.array([[known[t] for t in texts]]))
-    study = SimpleNamespace(
-        retrieval=RetrievalSettings(), training=SimpleNamespace(max_length=LengthSettings()), languages=(),
-        training_task=lambda task: TASKS[task.training_set],
-    )  # fmt: skip
-    stats, predictions, _ = joined(rank(task, source, languages, "test", build_checkpoint(tmp_path), study))
-    found = metrics.score(stats)
-    assert set(found.columns) == set(task.metrics) and list(found.index) == languages
-    assert (found[["map@20", "cross_map@20"]] > 100 - 1e-9).all(axis=None)
+    columns = {key: index for index, key in enumerate(sorted({key for row in rows for key in row["keys"]}))}
+    states = np.zeros((len(rows), len(columns) + 1), np.float32)
+    for state, row in zip(states, rows, strict=True):
+        state[[columns[key] for key in row["keys"]] or [-1]] = 1
+    vectors = {row["text"]: state for row, state in zip(rows, states, strict=True)}
+    stats, predictions, *_ = retrieved(monkeypatch, name, source, languages, vectors)
+    scores = metrics.score(stats)
+    assert set(scores.columns) == set(task.metrics) and list(scores.index) == languages
+    assert (scores[["map@20", "cross_map@20"]] > 100 - 1e-9).all(axis=None)
     assert len(predictions) == len(stats[stats["metric"] == "map@20"])
     if name == "mewslix":
-        assert (found["recall@1"] == 100).all()
+        assert (scores["recall@1"] == 100).all()
     else:  # a question's answers are one sentence of each language, or the same one twice
-        assert found["recall@1"].between(90 / len(languages), 100 / len(languages)).all()
+        assert scores["recall@1"].between(90 / len(languages), 100 / len(languages)).all()

@@ -259,11 +259,10 @@ class Training:
         self, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
     ) -> tuple[list[Any], dict[str, float]]:
         """Predictions for development rows in the source language, and metric -> percent."""
-        task, data = self.study.task(item.name), {self.study.source_language: rows}
-        lengths = self.study.training.max_length
-        predictions = dict(predict(model.heads[task.name], task, data, tokenizer, lengths, list(item.labels)))
-        values = score(evaluate(task, data, predictions)).iloc[0].to_dict()
-        return predictions[self.study.source_language], values
+        task, language, lengths = self.study.task(item.name), self.study.source_language, self.study.training.max_length
+        head, labels = model.heads[task.name], list(item.labels)
+        ((_, predictions),) = predict(head, task, {language: rows}, tokenizer, lengths, labels)
+        return predictions, score(evaluate(task, rows, predictions, language)).iloc[0].to_dict()
 
 
 def intermediate_training(study: Study, source: Source, name: str, seed: int) -> Training:
@@ -393,8 +392,8 @@ def _scored(
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     for language, predictions in predict(model, task, data, tokenizer, study.training.max_length, labels):
-        rows, predicted = {language: data[language]}, {language: predictions}
-        yield evaluate(task, rows, predicted), prediction_table(rows, predicted)
+        rows = data[language]
+        yield evaluate(task, rows, predictions, language), prediction_table(rows, predictions, language)
 
 
 def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -> None:

@@ -1,14 +1,16 @@
 """Predictions of a fine-tuned model in all languages of a target, and their per-example statistics.
 
-Memory is that of the largest language: encoded examples and predictions wait in a temporary file (SQLite, in TMPDIR).
+Memory is that of the largest language: encoded examples and predictions wait in temporary files (in TMPDIR).
 """
 
-import math
+import os
 import pickle
-import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
@@ -25,52 +27,28 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
-POSITIONS = {"example", "first_word"}  # of a feature: where its prediction belongs
-CACHE = 2048  # KiB of a temporary file in memory
-
-
-def database(*tables: str) -> sqlite3.Connection:
-    """An empty database with these tables (their SQL), gone when it is closed."""
-    connection = sqlite3.connect("")  # SQLite's name for a file without a name
-    for line in ("PRAGMA journal_mode = OFF", f"PRAGMA cache_size = -{CACHE}", *tables):
-        connection.execute(line)
-    return connection
 
 
 class Spill:
-    """Rows of plain values, each with a size (major, minor) that they are read back by."""
+    """A sequence of plain values in a nameless temporary file, so that memory does not grow with the languages."""
 
     def __init__(self) -> None:
-        self._rows = database("CREATE TABLE rows (number INTEGER PRIMARY KEY, major INT, minor INT, content BLOB)")
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rows.close()
+        self._file = tempfile.TemporaryFile(prefix="xstilts-")  # noqa: SIM115  # open as long as the object lives
+        self._starts = array("q")
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._starts)
 
-    def add(self, row: Any, size: tuple[int, int]) -> None:
-        content = pickle.dumps(row, pickle.HIGHEST_PROTOCOL)
-        self._rows.execute("INSERT INTO rows (major, minor, content) VALUES (?, ?, ?)", (*size, content))
-        self._count += 1
+    def append(self, value: Any) -> None:
+        self._starts.append(self._file.seek(0, os.SEEK_END))
+        pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
 
-    def sorted(self) -> Iterator[Any]:
-        """Rows by size, smallest first; of equals the one that came first."""
-        return self._read("")
+    def __getitem__(self, index: int) -> Any:
+        self._file.seek(self._starts[index])
+        return pickle.load(self._file)
 
-    def of(self, major: int) -> Iterator[Any]:
-        """The rows of one major size, in the order of :meth:`sorted`."""
-        return self._read("WHERE major = ?", major)
-
-    def _read(self, condition: str, *values: int) -> Iterator[Any]:
-        self._rows.execute("CREATE INDEX IF NOT EXISTS sizes ON rows (major, minor)")
-        query = f"SELECT content FROM rows INDEXED BY sizes {condition} ORDER BY major, minor, number"
-        for (content,) in self._rows.execute(query, values):
-            yield pickle.loads(content)
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
 
 
 @torch.no_grad()
@@ -89,87 +67,74 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
-    tokens = 0
-    with Spill() as keyed, Spill() as decoded:
-        for number, dataset in enumerate(data.values()):
-            for feature in encode(task, dataset, tokenizer, lengths, labels):
-                keyed.add((number, feature), size(feature))
-                tokens += math.prod(size(feature))
-        with Progress(f"scoring {task.name}", tokens, "tokens") as bar:  # not examples: the longest come last
-            for batch in _batches(keyed.sorted()):
-                rows = [feature for _, feature in batch]
-                tensors = collate(rows, tokenizer.pad_token_id)
-                output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
-                for (number, feature), prediction in zip(batch, _decode(task, output, rows, labels), strict=True):
-                    position = {name: feature[name] for name in POSITIONS & feature.keys()}
-                    decoded.add((position, prediction), (number, feature["example"]))
-                bar.to(bar.done + sum(math.prod(size(feature)) for feature in rows))
-        for number, (language, dataset) in enumerate(data.items()):
-            results = _blank(task, dataset)
-            for position, prediction in decoded.of(number):
-                _insert(task, results, position, prediction)
-            yield language, _answers(results, dataset) if task.kind == "span" else results
+    features, sizes = Spill(), array("i")
+    for number, dataset in enumerate(data.values()):
+        for feature in encode(task, dataset, tokenizer, lengths, labels):
+            features.append((number, feature))
+            sizes.extend(size(feature))
+    shapes = np.reshape(sizes, (-1, 2))
+    tokens = shapes.prod(axis=1)
+    decoded = [Spill() for _ in data]
+    with Progress(f"scoring {task.name}", int(tokens.sum()), "tokens") as bar:  # not examples: the longest come last
+        for batch in _batches(shapes):
+            numbers, rows = zip(*(features[index] for index in batch), strict=True)
+            tensors = collate(rows, tokenizer.pad_token_id)
+            output = model(**{key: tensor.to(device) for key, tensor in tensors.items() if key in INPUTS})
+            for number, feature, prediction in zip(numbers, rows, _decode(task, output, rows, labels), strict=True):
+                decoded[number].append((feature["example"], feature.get("first_word", 0), prediction))
+            bar.to(bar.done + int(tokens[batch].sum()))
+    for (language, dataset), parts in zip(data.items(), decoded, strict=True):
+        yield language, _answers(dataset, parts) if task.kind == "span" else _whole(task, dataset, parts)
 
 
-def evaluate(task: Task, data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
-    """Per-example statistics of every language: language, id, metric, numerator, denominator."""
-    tables = []
-    for language, dataset in data.items():
-        ids, predicted = dataset["id"][:], predictions[language]
-        if task.kind in ("classification", "choice"):
-            table = metrics.classification(ids, dataset["label"][:], predicted, language)
-        elif task.kind == "tagging":
-            table = metrics.tagging(ids, dataset["tags"][:], predicted, language)
-        else:
-            gold = [answers["text"] for answers in dataset["answers"][:]]
-            table = metrics.span(ids, gold, predicted, language, task.scorer)
-        tables.append(table[table["metric"].isin(task.metrics)])
-    return pd.concat(tables, ignore_index=True)
+def evaluate(task: Task, dataset: Dataset, predictions: list[Any], language: str) -> pd.DataFrame:
+    """Per-example statistics of one language: language, id, metric, numerator, denominator."""
+    ids = dataset["id"][:]
+    if task.kind == "span":
+        gold = [answers["text"] for answers in dataset["answers"][:]]
+        table = metrics.span(ids, gold, predictions, language, task.scorer)
+    elif task.kind == "tagging":
+        table = metrics.tagging(ids, dataset["tags"][:], predictions, language)
+    else:
+        table = metrics.classification(ids, dataset["label"][:], predictions, language)
+    return table[table["metric"].isin(task.metrics)].reset_index(drop=True)
 
 
-def prediction_table(data: dict[str, Dataset], predictions: dict[str, list[Any]]) -> pd.DataFrame:
+def prediction_table(dataset: Dataset, predictions: list[Any], language: str) -> pd.DataFrame:
     """Predictions as a table: language, id, prediction (tags joined by spaces)."""
-    tables = []
-    for language, dataset in data.items():
-        texts = [" ".join(value) if isinstance(value, list) else str(value) for value in predictions[language]]
-        tables.append(pd.DataFrame({"language": language, "id": dataset["id"][:], "prediction": texts}))
-    return pd.concat(tables, ignore_index=True)
+    texts = [" ".join(value) if isinstance(value, list) else str(value) for value in predictions]
+    return pd.DataFrame({"language": language, "id": dataset["id"][:], "prediction": texts})
 
 
-def _batches(keyed: Iterable[tuple[int, Feature]]) -> Iterator[list[tuple[int, Feature]]]:
-    batch: list[tuple[int, Feature]] = []
-    for pair in keyed:
-        choices, length = size(pair[1])
-        full = batch and (len(batch) + 1) * choices * length > BATCH_TOKENS
-        if full or (batch and size(batch[0][1])[0] != choices):
+def _batches(shapes: np.ndarray) -> Iterator[list[int]]:
+    """Indices of features of like size (choices, length), the smallest first; of equals the one that came first."""
+    batch: list[int] = []
+    for index in np.lexsort((shapes[:, 1], shapes[:, 0])).tolist():
+        choices, length = shapes[index].tolist()
+        full = (len(batch) + 1) * choices * length > BATCH_TOKENS
+        if batch and (full or shapes[batch[0], 0] != choices):
             yield batch
             batch = []
-        batch.append(pair)
+        batch.append(index)
     if batch:
         yield batch
 
 
-def _blank(task: Task, dataset: Dataset) -> list[Any]:
-    if task.kind == "tagging":
-        return [[""] * len(tokens) for tokens in dataset["tokens"][:]]
-    return [None] * len(dataset)
-
-
-def _decode(task: Task, output: Any, rows: list[Feature], labels: list[str]) -> list[Any]:
+def _decode(task: Task, output: Any, rows: Sequence[Feature], labels: list[str]) -> list[Any]:
     scores = output.start_logits if task.kind == "span" else output.logits
     if scores.isnan().any():  # the best of no numbers would be the first
         raise UserError(
             f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {DIVERGENCE_HINT}"
         )
-    if task.kind in ("classification", "choice"):
-        return output.logits.argmax(-1).tolist()
+    if task.kind == "span":
+        return _best_spans(output.start_logits.cpu(), output.end_logits.cpu(), rows)
+    best = scores.argmax(-1).tolist()
     if task.kind == "tagging":
-        best = output.logits.argmax(-1).tolist()
         return [[labels[tags[start]] for start in row["word_starts"]] for tags, row in zip(best, rows, strict=True)]
-    return _best_spans(output.start_logits.cpu(), output.end_logits.cpu(), rows)
+    return best
 
 
-def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: list[Feature]) -> list[tuple]:
+def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: Sequence[Feature]) -> list[tuple]:
     """Per window: (score of the best span, its characters, score of no answer)."""
     length = start.shape[1]
     passage = torch.zeros_like(start, dtype=torch.bool)
@@ -188,23 +153,25 @@ def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: list[Feature]) -> 
     ]
 
 
-def _insert(task: Task, results: list[Any], position: dict[str, int], prediction: Any) -> None:
-    index = position["example"]
-    if task.kind == "tagging":
-        first = position["first_word"]
-        results[index][first : first + len(prediction)] = prediction
-    elif task.kind == "span":  # the best span over windows; the smallest no-answer score
-        seen = results[index]
-        null = prediction[3] if seen is None else min(seen[3], prediction[3])
-        results[index] = (*max(seen[:3] if seen else prediction[:3], prediction[:3]), null)
-    else:
-        results[index] = prediction
+def _whole(task: Task, dataset: Dataset, parts: Iterable[tuple[int, int, Any]]) -> list[Any]:
+    """Labels, or tags joined over the windows of a sentence. ``parts``: (example, first word, prediction)."""
+    if task.kind != "tagging":
+        return [label for _, _, label in sorted(parts)]
+    tags = [[""] * len(tokens) for tokens in dataset["tokens"][:]]
+    for example, first, window in parts:
+        tags[example][first : first + len(window)] = window
+    return tags
 
 
-def _answers(results: list[tuple], dataset: Dataset) -> list[str]:
-    """Answer strings; no answer is a choice only in sets that hold unanswerable questions (SQuAD v2.0)."""
-    may_be_empty = any(dataset["is_impossible"][:])
-    return [
-        "" if may_be_empty and null > score else context[start:end].strip()  # some tokens hold the blank before them
-        for (score, start, end, null), context in zip(results, dataset["context"][:], strict=True)
-    ]
+def _answers(dataset: Dataset, parts: Iterable[tuple[int, int, tuple]]) -> list[str]:
+    """Answer strings: the best span over windows, and the smallest no-answer score, which counts only in sets that
+    hold unanswerable questions (SQuAD v2.0)."""
+    windows: list[list[tuple]] = [[] for _ in range(len(dataset))]
+    for example, _, window in parts:
+        windows[example].append(window)
+    may_be_empty, answers = any(dataset["is_impossible"][:]), []
+    for context, spans in zip(dataset["context"][:], windows, strict=True):
+        score, start, end, _ = max(spans)
+        empty = may_be_empty and min(null for *_, null in spans) > score
+        answers.append("" if empty else context[start:end].strip())  # some tokens hold the blank before them
+    return answers

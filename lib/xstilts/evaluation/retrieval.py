@@ -5,11 +5,8 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from xstilts.evaluation import metrics
 from xstilts.evaluation.alignment import alignment
-from xstilts.evaluation.prediction import Spill, database
+from xstilts.evaluation.prediction import Spill
 from xstilts.features import collate
 from xstilts.progress import Progress
 from xstilts.settings import RetrievalSettings, Study
@@ -37,6 +34,7 @@ CHUNK = 4096  # texts, or vectors, handled at a time
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
 Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
+LayerResult = tuple[pd.DataFrame, pd.DataFrame, Mapping[str, float]]  # statistics, predictions, further measures
 LanguageResult = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
 
 
@@ -65,13 +63,7 @@ class Pooler:
 
 
 def retrieve(
-    task: Task,
-    source: Source,
-    languages: list[str],
-    split: str,
-    checkpoint: Path,
-    study: Study,
-    tuned: bool = False,
+    task: Task, source: Source, languages: list[str], split: str, checkpoint: Path, study: Study, tuned: bool = False
 ) -> Iterator[LanguageResult]:
     """Language by language: per-example statistics and predictions (language, id, prediction) of a retrieval target at
     the main layer, and the scores of every layer asked for (language, layer, metric, score in percent), of a parallel
@@ -82,10 +74,11 @@ def retrieve(
     as BUCC's script does there.
     """
     pooler = Pooler(checkpoint, study, tuned)
+    splits = [split] if task.kind == "parallel" or split == "dev" else [split, "dev"]
     known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def source_states(texts: list[str], split: str) -> np.ndarray:
-        """Source-language sides are often the same for every language: the last one of each split is kept."""
+        """Source-language sides are often the same for every language: the last of each split is reused."""
         if split not in known or known[split][0] != texts:
             known.pop(split, None)  # gives its file back before the next one is written
             known[split] = (texts, pooler.states(texts))
@@ -93,45 +86,41 @@ def retrieve(
 
     with Progress(f"retrieving {task.name}", len(languages), "languages") as bar:
         for language in languages:
-            curve: list[pd.DataFrame] = []
-            if task.kind == "parallel":
-                data = source.load(task, split, language)
-                sides = [source_states(data["query"][:], split), pooler.states(data["candidate"][:])]
-                score = partial(_search, data["id"][:], language)
-            else:
-                # the set that is scored, then that of the threshold
-                splits = [split] if split == "dev" else [split, "dev"]
-                sets, sides = [], []
-                for name in splits:
-                    sets.append(MiningSet.of(source.load(task, name, language)))
-                    sides += [pooler.states(sets[-1].texts("foreign")), source_states(sets[-1].texts("source"), name)]
-                score = partial(_mined, sets, language)
-            for number, layer in enumerate(pooler.layers):
-                layer_stats, layer_predictions = score(
-                    *(vectors(side[number], pooler.settings.centre) for side in sides)
-                )
-                aligned = alignment(*(np.asarray(side[number]) for side in sides)) if task.kind == "parallel" else {}
-                curve.append(layer_scores(layer_stats, layer, aligned))
-                if number == 0:  # the main layer
-                    stats, predictions = (
-                        layer_stats,
-                        layer_predictions.assign(language=language)[["language", "id", "prediction"]],
-                    )
+            sets: list[Dataset] = []
+            states: list[np.ndarray] = []
+            for name in splits:
+                data = source.load(task, name, language)
+                sets.append(data)
+                if task.kind == "parallel":
+                    source_texts, foreign_texts = data["query"][:], data["candidate"][:]
+                else:
+                    source_texts, foreign_texts = list(mining_side(data, "source")), list(mining_side(data, "foreign"))
+                states += [source_states(source_texts, name), pooler.states(foreign_texts)]
+            score = _search if task.kind == "parallel" else _mined
+            layers = ([side[number] for side in states] for number in range(len(pooler.layers)))
+            results = (score(sets, layer, pooler.settings.centre, language) for layer in layers)
+            yield language_result(language, pooler.layers, results)
             bar.to(bar.done + 1)
-            yield stats, predictions, pd.concat(curve, ignore_index=True)
 
 
-def layer_scores(stats: pd.DataFrame, layer: int, measures: Mapping[str, float] = MappingProxyType({})) -> pd.DataFrame:
-    """Columns language, layer, metric, score (percent): one layer's part of ``layers.parquet``, with further
-    ``measures`` of it."""
-    percent = metrics.score(stats).assign(**measures).melt(var_name="metric", value_name="score", ignore_index=False)
-    return percent.reset_index().assign(layer=layer)[["language", "layer", "metric", "score"]]
+def language_result(language: str, layers: Iterable[int], results: Iterable[LayerResult]) -> LanguageResult:
+    """What is stored of a language: statistics and predictions of the first layer, the scores of all ``layers``."""
+    main: list[pd.DataFrame] = []
+    curve = []
+    for layer, (stats, predictions, measures) in zip(layers, results, strict=True):
+        main = main or [stats, predictions.assign(language=language)[["language", "id", "prediction"]]]
+        percent = metrics.score(stats).assign(**measures).reset_index()
+        percent = percent.melt("language", var_name="metric", value_name="score").assign(layer=layer)
+        curve.append(percent[["language", "layer", "metric", "score"]])
+    return main[0], main[1], pd.concat(curve, ignore_index=True)
 
 
-def _search(ids: list[str], language: str, queries: np.ndarray, candidates: np.ndarray) -> tuple:
-    """Statistics and predictions of a parallel set. Tatoeba as XTREME scores it: the source-language sentence asks,
-    the foreign one is found; ``reverse_accuracy`` is that of asking the other way round. Recall among the first
-    1, 5, 10 and 20 beside it (recall@1 is accuracy)."""
+def _search(sets: list[Dataset], states: list[np.ndarray], centre: bool, language: str) -> LayerResult:
+    """Nearest neighbours in a parallel set. Tatoeba as XTREME scores it: the source-language sentence is the query,
+    the foreign one is retrieved; ``reverse_accuracy`` is that of the other direction. Recall among the first 1, 5, 10
+    and 20 beside it (recall@1 is accuracy). ``states``: of queries and candidates."""
+    ids = sets[0]["id"][:]
+    queries, candidates = (vectors(side, centre) for side in states)
     ranked = nearest(queries, candidates, metrics.CUTOFFS[-1])[0]
     hits, reverse = ranked[:, 0].tolist(), nearest(candidates, queries)[0][:, 0].tolist()
     gold = range(len(ids))
@@ -140,20 +129,36 @@ def _search(ids: list[str], language: str, queries: np.ndarray, candidates: np.n
     recall = metrics.ranking(ids, [[row] for row in gold], ranked.tolist(), language)
     recall = recall[recall["metric"] != "map@20"]
     predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in hits]})
-    return pd.concat([forward, backward, recall], ignore_index=True), predictions
+    aligned = alignment(*map(np.asarray, states))
+    return pd.concat([forward, backward, recall], ignore_index=True), predictions, aligned
 
 
-def _mined(sets: list["MiningSet"], language: str, *sides: np.ndarray) -> tuple:
-    """Statistics and predictions of the first of ``sets``, the threshold tuned on the last; ``sides`` are the
-    foreign and source-language vectors of each."""
-    mined = [part.candidates(*sides[2 * number : 2 * number + 2]) for number, part in enumerate(sets)]
-    threshold = best_threshold(mined[-1], sets[-1].gold)
-    pairs = {foreign: home for margin, foreign, home in mined[0] if margin >= threshold}
-    gold = sets[0].gold
-    mined_ids = [pairs.get(example, "") for example in gold]
-    predicted = [[pair] if pair else [] for pair in mined_ids]
-    stats = metrics.mining(list(gold), list(gold.values()), predicted, language)
-    return stats, pd.DataFrame({"id": list(gold), "prediction": mined_ids})
+def _mined(sets: list[Dataset], states: list[np.ndarray], centre: bool, language: str) -> LayerResult:
+    """Pairs mined in the first of ``sets``, with the threshold that is best on the last. ``states``: of the
+    source-language and foreign sentences of each."""
+    mined, gold = [], []
+    for number, data in enumerate(sets):
+        home, foreign = (list(mining_side(data, side).values()) for side in ("source", "foreign"))
+        home_vectors, foreign_vectors = (vectors(side, centre) for side in states[2 * number : 2 * number + 2])
+        pairs = [(margin, foreign[row], home[column]) for margin, row, column in mine(foreign_vectors, home_vectors)]
+        mined.append([pair for pair in pairs if all(pair)])
+        rows = zip(data["id"][:], data["side"][:], data["gold"][:], strict=True)
+        gold.append({example: right for example, side, right in rows if side == "foreign"})
+    threshold = best_threshold(mined[-1], gold[-1])
+    found = {foreign: home for margin, foreign, home in mined[0] if margin >= threshold}
+    predictions = [found.get(example, "") for example in gold[0]]
+    predicted = [[pair] if pair else [] for pair in predictions]
+    stats = metrics.mining(list(gold[0]), list(gold[0].values()), predicted, language)
+    return stats, pd.DataFrame({"id": list(gold[0]), "prediction": predictions}), {}
+
+
+def mining_side(data: Dataset, side: str) -> dict[str, str]:
+    """Text -> id of the sentences of one ``side`` of a mining set. As in the official script each text is mined once;
+    of one that occurs twice, but for outer white space, the id is "": its pairs are dropped afterwards."""
+    rows = zip(data["id"][:], data["text"][:], data["side"][:], strict=True)
+    ids = [(text, example) for example, text, own in rows if own == side]
+    counts = Counter(text.strip() for text, _ in ids)
+    return {text: example if counts[text.strip()] == 1 else "" for text, example in ids}
 
 
 @torch.no_grad()
@@ -170,80 +175,51 @@ def embed(
 
     "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the
     text's own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by
-    length. Only pooled states are kept, in a nameless file of the temporary folder (TMPDIR), where tokens wait for
-    their turn, too: those of a pool of many languages would not fit into memory. Raises ValueError for states that
-    are no numbers.
+    length. Only pooled states are kept, in a nameless temporary file (in TMPDIR), where tokens wait for their turn,
+    too: those of a pool of many languages would not fit into memory. ``texts`` is read twice. Raises ValueError for
+    states that are no numbers.
     """
-    with Spill() as encoded:
-        indices = array("q", _encode(texts, tokenizer, max_length, encoded))  # of each text among the different ones
-        pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
-        with Progress("encoding", len(encoded), "texts") as bar:
-            _pool(model, encoded, pooled, layers, settings, batch_tokens, tokenizer.pad_token_id, bar)
+    names = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts)
+    _, first, indices = np.unique(np.fromiter(names, "S16"), return_index=True, return_inverse=True)
+    is_new = np.zeros(len(indices), bool)  # equal texts, equal states
+    is_new[first] = True
+    encoded, lengths, new = Spill(), array("i"), compress(texts, is_new)
+    while chunk := list(islice(new, CHUNK)):
+        batch = tokenizer(chunk, truncation=True, max_length=max_length, return_special_tokens_mask=True)
+        for ids, special in zip(batch["input_ids"], batch["special_tokens_mask"], strict=True):
+            own = [1] * len(ids) if settings.special_tokens or all(special) else [1 - mark for mark in special]
+            encoded.append((ids, own))
+            lengths.append(len(ids))
+    pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
+    order = np.argsort(-np.array(lengths), kind="stable")
+    with Progress("encoding", len(encoded), "texts") as bar:
+        while bar.done < len(encoded):
+            rows = order[bar.done : bar.done + max(1, batch_tokens // lengths[order[bar.done]])]
+            batch_ids, own_tokens = zip(*(encoded[row] for row in rows), strict=True)
+            tensors = collate([{"input_ids": ids} for ids in batch_ids], tokenizer.pad_token_id)
+            inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
+            states = model(**inputs, output_hidden_states=True).hidden_states
+            mask = pad_sequence(list(map(torch.tensor, own_tokens)), batch_first=True).unsqueeze(-1).to(model.device)
+            for index, layer in enumerate(layers):
+                state = states[layer].float()
+                vectors = state[:, 0] if settings.pooling == "cls" else (state * mask).sum(1) / mask.sum(1)
+                if not torch.isfinite(vectors).all():
+                    raise ValueError("the encoder's states are not finite numbers: its training diverged")
+                pooled[index, rows] = vectors.cpu().numpy()
+            bar.to(bar.done + len(rows))
     if len(encoded) == len(indices):
         return pooled
+    indices = np.searchsorted(np.flatnonzero(is_new), first[indices])  # of each text among the different ones
     spread = _mapped((len(layers), len(indices), model.config.hidden_size))
-    for layer, vectors in zip(spread, pooled, strict=True):
+    for layer_states, distinct in zip(spread, pooled, strict=True):
         for start in range(0, len(indices), CHUNK):
-            layer[start : start + CHUNK] = vectors[indices[start : start + CHUNK]]
+            layer_states[start : start + CHUNK] = distinct[indices[start : start + CHUNK]]
     return spread
 
 
 def _mapped(shape: tuple[int, ...]) -> np.ndarray:
     with tempfile.TemporaryFile(prefix="xstilts-") as file:  # lives as long as the array
         return np.memmap(file, np.float32, "w+", shape=shape)
-
-
-def _encode(
-    texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, encoded: Spill
-) -> Iterator[int]:
-    """Tokenize the different ones of ``texts``, the longest first in the end; yields the place of each text."""
-    # equal texts, equal states
-    known = database("CREATE TABLE texts (place INTEGER PRIMARY KEY, name BLOB UNIQUE)")
-    texts = iter(texts)
-    while chunk := list(islice(texts, CHUNK)):
-        names = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in chunk]
-        known.executemany("INSERT OR IGNORE INTO texts (name) VALUES (?)", zip(names))
-        query = "SELECT place - 1 FROM texts WHERE name = ?"
-        indices = [known.execute(query, [name]).fetchone()[0] for name in names]
-        if new := {index: text for index, text in zip(indices, chunk, strict=True) if index >= len(encoded)}:
-            options = {"truncation": True, "max_length": max_length, "return_special_tokens_mask": True}
-            batch = tokenizer(list(new.values()), **options)
-            for index, ids, special in zip(new, batch["input_ids"], batch["special_tokens_mask"], strict=True):
-                encoded.add((index, ids, special), (0, -len(ids)))
-        yield from indices
-    known.close()
-
-
-def _pool(
-    model: Any,
-    encoded: Spill,
-    pooled: np.ndarray,
-    layers: list[int],
-    settings: RetrievalSettings,
-    batch_tokens: int,
-    padding: int,
-    bar: Progress,
-) -> None:
-    """Fill ``pooled`` (layers, texts, width) from tokenized texts (place, ids, special)."""
-    queue = encoded.sorted()
-    for first in queue:
-        batch_rows = [first, *islice(queue, max(1, batch_tokens // len(first[1])) - 1)]
-        rows = [index for index, _, _ in batch_rows]
-        batch = collate([{"input_ids": ids} for _, ids, _ in batch_rows], padding)
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        states = model(**batch, output_hidden_states=True).hidden_states
-        own = [
-            [1] * len(special) if settings.special_tokens or all(special) else [1 - s for s in special]
-            for _, _, special in batch_rows
-        ]
-        mask = pad_sequence([torch.tensor(row) for row in own], batch_first=True).unsqueeze(-1).to(model.device)
-        for index, layer in enumerate(layers):
-            state = states[layer].float()
-            vectors = state[:, 0] if settings.pooling == "cls" else (state * mask).sum(1) / mask.sum(1)
-            if not torch.isfinite(vectors).all():
-                raise ValueError("the encoder's states are not finite numbers: its training diverged")
-            pooled[index, rows] = vectors.cpu().numpy()
-        bar.to(bar.done + len(rows))
 
 
 def vectors(pooled: np.ndarray, centre: bool) -> np.ndarray:
@@ -285,31 +261,25 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     proposals are taken from the best down. LASER's and XTREME's ``mine_bitext``, margin "ratio", retrieval
     "max", threshold 0.
     """
-    forward, forward_cosines = nearest(foreign, source, NEIGHBOURS)
-    backward, backward_cosines = nearest(source, foreign, NEIGHBOURS)
-    foreign_mean, source_mean = forward_cosines.mean(axis=1), backward_cosines.mean(axis=1)
-    forward_margins = forward_cosines / ((foreign_mean[:, None] + source_mean[forward]) / 2)
-    backward_margins = backward_cosines / ((source_mean[:, None] + foreign_mean[backward]) / 2)
-    proposed = [
-        _best(forward, forward_margins),
-        _best(backward, backward_margins)[:, [0, 2, 1]],
-    ]
-    margins, rows, columns = np.concatenate(proposed).T
-    kept, used_foreign, used_source = [], set(), set()
-    for candidate in np.argsort(-margins, kind="stable"):
-        margin, left, right = float(margins[candidate]), int(rows[candidate]), int(columns[candidate])
-        if left not in used_foreign and right not in used_source:
+    neighbours = [nearest(foreign, source, NEIGHBOURS), nearest(source, foreign, NEIGHBOURS)]
+    means = [cosines.mean(axis=1) for _, cosines in neighbours]
+    proposed = []
+    for (index, cosines), own, other in zip(neighbours, means, reversed(means), strict=True):
+        margins = cosines / ((own[:, None] + other[index]) / 2)
+        rows, best = np.arange(len(index)), margins.argmax(axis=1)
+        proposed.append((margins[rows, best], rows, index[rows, best]))
+    (forward, rows, best), (backward, columns, best_back) = proposed
+    margins = np.concatenate([forward, backward]).astype(np.float64)
+    pairs = np.concatenate([np.stack([rows, best], axis=1), np.stack([best_back, columns], axis=1)])
+    mined: list[tuple[float, int, int]] = []
+    used_foreign, used_source = set(), set()
+    for proposal in np.argsort(-margins, kind="stable"):
+        left, right = pairs[proposal].tolist()
+        if left not in used_foreign and right not in used_source and margins[proposal] > 0:
             used_foreign.add(left)
             used_source.add(right)
-            if margin > 0:
-                kept.append((margin, left, right))
-    return kept
-
-
-def _best(index: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """(rows, 3): the highest margin of each row, the row, and the neighbour it is had with."""
-    rows, best = np.arange(len(index)), margins.argmax(axis=1)
-    return np.stack([margins[rows, best].astype(np.float64), rows, index[rows, best]], axis=1)
+            mined.append((float(margins[proposal]), left, right))
+    return mined
 
 
 def best_threshold(mined: list[Candidate], gold: dict[str, list[str]]) -> float:
@@ -323,35 +293,3 @@ def best_threshold(mined: list[Candidate], gold: dict[str, list[str]]) -> float:
             following = mined[position + 1][0] if position + 1 < len(mined) else margin
             best, threshold = f1, (margin + following) / 2
     return threshold
-
-
-@dataclass(frozen=True)
-class MiningSet:
-    """A mining set as the official script reads it. Each text is mined once; one that stands twice has no id of
-    its own and drops out afterwards (the script counts it without outer white space)."""
-
-    ids: dict[str, dict[str, str]]  # side -> text -> id
-    times: Counter[tuple[str, str]]  # (side, text without outer white space) -> how often it stands
-    gold: dict[str, list[str]]  # foreign id -> ids of its translations
-
-    @classmethod
-    def of(cls, data: Dataset) -> "MiningSet":
-        ids: dict[str, dict[str, str]] = {"foreign": {}, "source": {}}
-        times: Counter[tuple[str, str]] = Counter()
-        rows = list(zip(data["id"][:], data["text"][:], data["side"][:], data["gold"][:], strict=True))
-        for example, text, side, _ in rows:
-            ids[side][text] = example
-            times[side, text.strip()] += 1
-        return cls(ids, times, {example: gold for example, _, side, gold in rows if side == "foreign"})
-
-    def texts(self, side: str) -> list[str]:
-        return list(self.ids[side])
-
-    def candidates(self, foreign: np.ndarray, source: np.ndarray) -> list[Candidate]:
-        """Pairs of sentences, best first, from the vectors of :meth:`texts`."""
-        left, right = self.texts("foreign"), self.texts("source")
-        return [
-            (margin, self.ids["foreign"][left[row]], self.ids["source"][right[column]])
-            for margin, row, column in mine(foreign, source)
-            if self.times["foreign", left[row].strip()] == self.times["source", right[column].strip()] == 1
-        ]
