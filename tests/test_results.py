@@ -29,8 +29,8 @@ def table(rows, target="xnli", metric="accuracy"):
     return pd.concat(parts, ignore_index=True)
 
 
-def estimate(stats, want, level=0.95, resamples=500, seed=0):
-    return results.estimates(results.resample(stats, np.random.default_rng(seed), resamples), want, "qaa", level)
+def estimate(stats, want, resamples=500, seed=0):
+    return results.estimates(results.resample(stats, np.random.default_rng(seed), resamples), want, "qaa")
 
 
 def pick(estimates, **where):
@@ -158,7 +158,7 @@ def test_without_example_noise_the_interval_is_students(seeds):
     values = np.linspace(40, 60, seeds)
     drawn = np.zeros((seeds, 20_000))
     found = results.Replicates({}, {}, list(range(seeds)), 20_000, np.random.default_rng(0))
-    value, low, high, count = found.interval(values, drawn, 0.95)
+    value, low, high, count = found.interval(values, drawn)
     half = T_95[seeds - 1] * values.std(ddof=1) / np.sqrt(seeds)
     assert (value, count) == (pytest.approx(50.0), seeds)
     assert (high - low) / 2 == pytest.approx(half, rel=0.12)
@@ -187,7 +187,7 @@ def test_intervals_cover_the_true_gain(seeds, sd):
         covered = 0
         for world in range(worlds):
             ours, theirs = (found.of(run, "xnli", [world]) for run in ("mnli", "none"))
-            _, low, high, _ = found.interval(ours[0] - theirs[0], ours[1] - theirs[1], 0.95)
+            _, low, high, _ = found.interval(ours[0] - theirs[0], ours[1] - theirs[1])
             covered += low <= 10 <= high
         hits[factor] = covered / worlds
         found._draws[seeds] = found._draws[seeds] / factor  # undoes the widening for the second round

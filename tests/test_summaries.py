@@ -69,12 +69,18 @@ def test_the_answer_is_what_the_numbers_say():
     assert summaries.transfer_sentences(estimates, RHO, partial)[0] == "Not the whole study: ccg is left out."
 
 
-def test_targets_that_were_not_learned_are_named():
+def test_guessing_is_judged_for_the_run_that_the_table_names():
     """XNLI has three labels, PAWS-X two, XCOPA two choices; of others a guess has no score."""
-    lows = {("none", "xnli"): 30, ("mnli", "xnli"): 60, ("none", "pawsx"): 49, ("mnli", "pawsx"): 48,
-            ("none", "xcopa"): 60, ("mnli", "xcopa"): 52, ("none", "xquad"): 0, ("mnli", "xquad"): 0}  # fmt: skip
-    scores = table({}, {pair: (low + 3, low, low + 6) for pair, low in lows.items()})
-    assert summaries.guessing(scores, STUDY) == ["XNLI", "PAWS-X"]
+    scores = {("none", "xnli"): (30, 28, 32), ("mnli", "xnli"): (60, 50, 70), ("none", "pawsx"): (51, 49, 53),
+              ("mnli", "pawsx"): (70, 48, 90), ("mnli", "xcopa"): (51, 40, 60), ("none", "xquad"): (1, 0, 2)}  # fmt: skip
+    gains = {("mnli", target): (9, 2, 20) for target in ("xnli", "pawsx", "xcopa", "xquad")}
+    estimates = table(gains, scores)
+    verdicts = summaries.transfer_verdicts(estimates, STUDY).set_index("target")["train first"]
+    # XNLI: mnli is named and has learned it; PAWS-X: mnli is not shown to have; XCOPA: none is named, at 80
+    assert verdicts.to_dict() == {"XNLI": "`mnli`", "PAWS-X": "none", "XCOPA": "none", "XQuAD": "`mnli`"}
+    assert summaries.guessing(estimates, STUDY) == ["PAWS-X"]
+    sentence = "With the run named below, scores are no better than guessing on PAWS-X."
+    assert sentence in summaries.transfer_sentences(estimates, RHO, STUDY)
     assert {task.name: task.choices for task in TASKS.values() if task.kind == "choice"} == {
         "hellaswag": 4, "cosmosqa": 4, "csqa": 5, "xcopa": 2, "copa": 2, "socialiqa": 3, "piqa": 2,
     }  # fmt: skip

@@ -22,7 +22,7 @@ from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.study import dump_yaml, parse_yaml
-from xstilts.summaries import chance, counted, question_answer, verdict_table, with_interval
+from xstilts.summaries import chance, question_answer, verdict_table, with_interval
 from xstilts.target_runs import evaluation_languages, evaluation_split
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
@@ -152,7 +152,7 @@ def advice(table: pd.DataFrame, study: Study) -> str:
     gains, title = mean_gains(table), study.task(study.targets[0]).title
     shown = gains[gains["low"] > 0]["intermediate"].tolist()
     language, count = gains["language"].iloc[0], int(gains["languages"].iloc[0])
-    languages = counted(count, "zero-shot language") if language == ZERO_SHOT else "the source language"
+    languages = f"{count} zero-shot language{'s' * (count > 1)}" if language == ZERO_SHOT else "the source language"
     base = table[(table["intermediate"] == NONE) & (table["language"] == language)].iloc[0]
     sentences = [
         f"**Train on `{shown[0]}` first.**" if shown else "**No intermediate run is shown to help.**",

@@ -37,7 +37,8 @@ MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all langua
 MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
 KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
 SAME_AMOUNT = 1.1  # amounts of pretraining text within this factor of each other are no contrast
-COUNTS = ["runs", "examples", "steps", "tokens", "hours", "core_hours", "gpu_hours"]
+LEVEL = 0.95  # of every interval
+ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]  # quantiles
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
@@ -119,8 +120,7 @@ class Replicates:
         """Unweighted mean over ``languages``: ([seeds], [seeds, resamples]); NaN in seeds that lack one."""
         absent = np.full(len(self.seeds), np.nan), np.full((len(self.seeds), self.resamples), np.nan)
         keys = [(run, target, language) for language in languages]
-        parts = [(self.score.get(key, absent[0]), self.deviation.get(key, absent[1])) for key in keys]
-        return mean_of(parts)
+        return mean_of([(self.score.get(key, absent[0]), self.deviation.get(key, absent[1])) for key in keys])
 
     def deviations(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, np.ndarray, int]:
         """Mean over the seeds with a score, its deviations on resamples [resamples], number of seeds."""
@@ -128,12 +128,10 @@ class Replicates:
         count = int(complete.sum())
         if not count:
             return np.nan, np.full(self.resamples, np.nan), 0
-        value = score[complete].mean()
-        spread = deviation[complete].mean(axis=0)
+        value, spread = score[complete].mean(), deviation[complete].mean(axis=0)
         if count > 1:
             if count not in self._draws:
-                draws = self.rng.multinomial(count, np.full(count, 1 / count), self.resamples) / count
-                self._draws[count] = draws
+                self._draws[count] = self.rng.multinomial(count, np.full(count, 1 / count), self.resamples) / count
             spread = spread + self._draws[count] @ (score[complete] - value) * widening(count)
         return value, spread, count
 
@@ -142,10 +140,10 @@ class Replicates:
         value, spread, count = self.deviations(score, deviation)
         return np.append(value, value + spread), count
 
-    def interval(self, score: np.ndarray, deviation: np.ndarray, level: float) -> tuple[float, float, float, int]:
+    def interval(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, float, float, int]:
         """(value, low, high, seeds): NaN and 0 seeds where no seed is complete."""
         value, spread, count = self.deviations(score, deviation)
-        low, high = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+        low, high = value + np.quantile(spread, ENDS)
         return value, low, high, count
 
 
@@ -158,10 +156,10 @@ def interval_of(draws: np.ndarray) -> tuple[float, float, float]:
     return (draws[0], *np.quantile(defined, (0.025, 0.975), method="inverted_cdf"))
 
 
-def widening(seeds: int, level: float = 0.95) -> float:
+def widening(seeds: int) -> float:
     """Factor on deviations of the mean of ``seeds`` resampled values; see the module's docstring."""
-    tail = (1 + level) / 2
-    return float(np.sqrt(seeds / (seeds - 1)) * distributions.t.ppf(tail, seeds - 1) / distributions.norm.ppf(tail))
+    student, normal = distributions.t.ppf(ENDS[1], seeds - 1), distributions.norm.ppf(ENDS[1])
+    return float(np.sqrt(seeds / (seeds - 1)) * student / normal)
 
 
 def mean_of(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -171,17 +169,13 @@ def mean_of(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 
 
 def resample(
-    stats: pd.DataFrame,
-    rng: np.random.Generator,
-    resamples: int = 1000,
-    metric: str = "",
-    tasks: Mapping[str, Task] = TASKS,
+    stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000, metric: str = "", tasks: Mapping = TASKS
 ) -> Replicates:
     """Bootstrap the examples of every target once, jointly over runs, seeds and languages.
 
     ``stats`` of one encoder and one training language; ``metric`` scores by that one alone, else by the mean of the
-    task's. UserError where runs or seeds were scored on
-    different examples: they cannot be paired.
+    task's (of ``tasks``: name -> Task). UserError where runs or seeds were scored on different examples: they cannot
+    be paired.
     """
     seeds = sorted(stats["seed"].unique().tolist())
     replicates = Replicates({}, {}, seeds, resamples, rng, tasks)
@@ -192,8 +186,7 @@ def resample(
         shape = (len(runs), len(seeds), len(metrics))
         parts = [("intermediate", runs), ("seed", seeds), ("metric", metrics)]
         column = np.ravel_multi_index([pd.Index(names).get_indexer(part[name]) for name, names in parts], shape)
-        sums = _resampled_sums(part, column, int(np.prod(shape)), rng, resamples)
-        for language, scored, numerator, denominator in sums:
+        for language, scored, (numerator, denominator) in _resampled_sums(part, column, shape, rng, resamples):
             with np.errstate(invalid="ignore"):
                 values = 100 * numerator / denominator
             values[0, scored] = np.nan_to_num(values[0, scored])  # 0/0 is 0, as for the scorers; NaN without data
@@ -206,12 +199,12 @@ def resample(
 
 
 def _resampled_sums(
-    part: pd.DataFrame, column: np.ndarray, columns: int, rng: np.random.Generator, resamples: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Per language: (language, which columns have data, numerators, denominators), sums [1 + resamples, columns];
+    part: pd.DataFrame, column: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator, resamples: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Per language: (language, which columns have data, sums [numerator or denominator, 1 + resamples, columns]);
     row 0 is the data as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
     example, ids = pd.factorize(part["id"])
-    tables = {}
+    tables, columns = {}, int(np.prod(shape))
     for language, rows in part.groupby("language", sort=True, observed=True).indices.items():
         numbers, position = np.unique(example[rows], return_inverse=True)
         if len(rows) != len(numbers) * len(np.unique(column[rows])):
@@ -231,11 +224,11 @@ def _resampled_sums(
             first, last = np.searchsorted(numbers, [start, start + CHUNK])
             if first < last:
                 sums[:, 1:] += weights[:, numbers[first:last] - start] @ values[:, first:last]
-    for language, (_, _, (numerator, denominator), scored) in tables.items():
-        yield language, scored, numerator, denominator
+    for language, (_, _, sums, scored) in tables.items():
+        yield language, scored, sums
 
 
-def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str, level: float = 0.95) -> pd.DataFrame:
+def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
     """Every score and gain with its interval, one row each.
 
     Columns: intermediate, target (a task, ``MACRO`` or ``MACRO_TRAINED``), language (a code, ``MEAN`` or
@@ -247,32 +240,30 @@ def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str
     macros = {MACRO: list(languages)} | ({MACRO_TRAINED: trained} if 0 < len(trained) < len(languages) else {})
     cells: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}  # (target, language) -> what is averaged
     for target, codes in languages.items():
-        away = [code for code in codes if code != source_language]
-        groups = {code: [code] for code in codes} | {MEAN: codes} | ({ZERO_SHOT: away} if away else {})
-        cells |= {(target, name): [(target, group)] for name, group in groups.items()}
+        groups = {code: [code] for code in codes} | {MEAN: codes}
+        groups[ZERO_SHOT] = [code for code in codes if code != source_language]
+        cells |= {(target, name): [(target, group)] for name, group in groups.items() if group}
     for macro, targets in macros.items():
         for name in (MEAN, ZERO_SHOT):
-            averaged = [part for target in targets for part in cells.get((target, name), [])]
-            cells |= {(macro, name): averaged} if averaged else {}
+            if averaged := [part for target in targets for part in cells.get((target, name), [])]:
+                cells[macro, name] = averaged
     rows = []
     for (target, language), parts in cells.items():
         number = (len({code for _, group in parts for code in group}), len(parts))
         base = mean_of([replicates.of(NONE, *part) for part in parts])
         for run in wanted["intermediate"].unique():
-            mean = base if run == NONE else mean_of([replicates.of(run, *part) for part in parts])
-            value, low, high, seeds = replicates.interval(*mean, level)
+            mean = mean_of([replicates.of(run, *part) for part in parts])
+            value, low, high, seeds = replicates.interval(*mean)
             bounds = np.clip([low, high], 0, 100)  # what a score can be
             rows.append((run, target, language, "score", value, *bounds, seeds, *number))
             if run != NONE:
                 gain = mean[0] - base[0], mean[1] - base[1]
-                rows.append((run, target, language, "gain", *replicates.interval(*gain, level), *number))
+                rows.append((run, target, language, "gain", *replicates.interval(*gain), *number))
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
     return pd.DataFrame(rows, columns=head)
 
 
-def correlations(
-    replicates: Replicates, wanted: pd.DataFrame, distance: pd.Series, level: float = 0.95
-) -> pd.DataFrame:
+def correlations(replicates: Replicates, wanted: pd.DataFrame, distance: pd.Series) -> pd.DataFrame:
     """Spearman's rho of the zero-shot score of ``none`` with distance from the source, per target.
 
     ``distance``: indexed by language; languages without one, and the source (distance 0), are left out.
@@ -282,15 +273,13 @@ def correlations(
     rows = []
     for target, part in wanted.groupby("target", sort=False):
         codes = [code for code in part["language"].unique() if distance.get(code, 0) > 0]
-        parts = [replicates.deviations(*replicates.of(NONE, target, [code])) for code in codes]
-        if len(codes) < 3 or not all(seeds for _, _, seeds in parts):
-            rows.append((target, np.nan, np.nan, np.nan, len(codes)))
-            continue
-        values = np.array([[value, *(value + spread)] for value, spread, _ in parts])
-        ranks = distributions.rankdata(values, axis=0)
-        far = distributions.rankdata(distance[codes])
-        rho = [np.corrcoef(far, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T]
-        rows.append((target, rho[0], *np.quantile(rho[1:], [(1 - level) / 2, (1 + level) / 2]), len(codes)))
+        cells = [replicates.draws(*replicates.of(NONE, target, [code])) for code in codes]
+        rho = np.full(1 + replicates.resamples, np.nan)
+        if len(codes) >= 3 and all(seeds for _, seeds in cells):
+            ranks = distributions.rankdata([draws for draws, _ in cells], axis=0)
+            far = distributions.rankdata(distance[codes])
+            rho = np.array([np.corrcoef(far, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T])
+        rows.append((target, rho[0], *np.quantile(rho[1:], ENDS), len(codes)))
     return pd.DataFrame(rows, columns=["target", "rho", "low", "high", "languages"])
 
 
@@ -325,7 +314,7 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 
 
-def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Runs, ``none`` among them, best first: on each target the one with the highest score (mean over languages) has
     rank 1; ties share the mean of their ranks.
 
@@ -341,18 +330,19 @@ def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame,
     seeds = np.empty((len(runs), len(codes)), int)
     for row, run in enumerate(runs):
         for column, (target, languages) in enumerate(codes.items()):
-            value, spread, seeds[row, column] = replicates.deviations(*replicates.of(run, target, languages))
-            scores[row, column] = value + np.array([0.0, *spread])
+            scores[row, column], seeds[row, column] = replicates.draws(*replicates.of(run, target, languages))
     whole = seeds.min(axis=1) > 0
     ranks = np.full(scores.shape, np.nan)
     ranks[whole] = distributions.rankdata(-scores[whole], axis=0) if whole.any() else 0
     mean = ranks.mean(axis=1)
-    low, high = np.quantile(mean[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1)
-    macro = (table["target"] == MACRO) & (table["language"] == MEAN)
-    gain = table[macro & (table["quantity"] == "gain")].set_index("intermediate")
-    gain = gain[["value", "low", "high"]].reindex(runs).to_numpy().T
+    low, high = np.quantile(mean[:, 1:], ENDS, axis=1)
     columns = {"intermediate": runs, "rank": mean[:, 0], "low": low, "high": high}
-    columns |= {"best": (ranks[:, :, 0] == 1).sum(axis=1), "gain": gain[0], "gain_low": gain[1], "gain_high": gain[2]}
+    columns["best"] = (ranks[:, :, 0] == 1).sum(axis=1)
+    macro = table[(table["target"] == MACRO) & (table["language"] == MEAN) & (table["quantity"] == "gain")]
+    gains = macro.set_index("intermediate").reindex(runs)
+    columns |= {
+        f"gain{end}": gains[name].to_numpy() for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
     columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
@@ -377,19 +367,16 @@ def effort(study: Study, source: Source) -> pd.DataFrame:
         parts = [record.get("training", {}), *trained.values()]
         hours, gpu = record.get("seconds", 0) / 3600, record.get("gpu", "")
         processes = study.training.processes if run.phase in ("intermediate", "targets") else 1
-        row = {"phase": run.phase, "runs": 1, "seed": run.seed, "hours": hours, "gpu": gpu}
+        row = {"phase": run.phase, "seed": run.seed, "hours": hours, "gpu": gpu}
         row["examples"] = sum(sum(part.get("examples", {}).values()) + part.get("documents", 0) for part in parts)
         row |= {name: sum(part.get(name, 0) for part in parts) for name in ("steps", "tokens")}
         row["core_hours"] = 0 if gpu else hours * processes * record.get("threads", 1)
         row["gpu_hours"] = hours * processes if gpu else 0
         rows.append(row)
-    table = pd.DataFrame(rows, columns=["phase", "seed", "gpu", *COUNTS])
-    phases = [_total(phase, part) for phase, part in table.groupby("phase", sort=False)]
-    return pd.DataFrame([*phases, _total("total", table)])
-
-
-def _total(name: str, part: pd.DataFrame) -> dict:
-    seeds = part.loc[part["seed"] > 0, "seed"].nunique()  # the final notebook has none
-    sums = {name: part[name].sum() for name in COUNTS[1:]}  # one by one: counts stay whole numbers
-    used = ", ".join(sorted(set(part["gpu"]) - {""}))
-    return {"phase": name, "runs": len(part), "seeds": seeds, **sums, "gpu": used}
+    amounts = ["examples", "steps", "tokens", "hours", "core_hours", "gpu_hours"]
+    table, totals = pd.DataFrame(rows, columns=["phase", "seed", "gpu", *amounts]), []
+    for phase, part in [*table.groupby("phase", sort=False), ("total", table)]:
+        counts = {"phase": phase, "runs": len(part), "seeds": part.loc[part["seed"] > 0, "seed"].nunique()}
+        sums = {name: part[name].sum() for name in amounts}  # one by one: counts stay whole numbers
+        totals.append({**counts, **sums, "gpu": ", ".join(sorted(set(part["gpu"]) - {""}))})
+    return pd.DataFrame(totals)

@@ -4,7 +4,7 @@ figures cannot disagree.
 An answer is at most 120 words, no sentence with more than three numbers, above one table of verdicts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
 from xstilts.runs import finished_target_runs, list_runs
 from xstilts.settings import Study
-from xstilts.tasks import RETRIEVAL_KINDS
+from xstilts.tasks import RETRIEVAL_KINDS, Task
 
 LARGE = "xlm-roberta-large"
 
@@ -58,43 +58,31 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     guessing (``Task.chance``), intervals and all; "none" where there is no such run. Targets of one kind with the
     same runs share a row. Columns: target, train first, gain, hurts (runs whose gain lies below zero).
     """
-    mean = table[(table["language"] == MEAN) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
     rows = []
-    for name, part in mean.groupby("target", sort=False):
-        task = study.task(name)
-        gains = part[part["quantity"] == "gain"]
-        scores = part[part["quantity"] == "score"].set_index("intermediate")
-        learned = gains["intermediate"].map(scores["low"] > task.chance).astype(bool)
-        best = gains[(gains["low"] > 0) & learned].nlargest(1, "value")
+    for task, part in _by_target(table, study):
+        gains, best = part[part["quantity"] == "gain"], _run_to_train_first(part, task)
         missing = gains["value"].isna().all()
-        rows.append(
-            {
-                "kind": "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind,
-                "target": task.title,
-                "train first": "missing" if missing else f"`{best['intermediate'].iloc[0]}`" if len(best) else NONE,
-                "gain": with_interval(next(best.itertuples())) if len(best) else "–",
-                "hurts": code_list(gains.loc[gains["high"] < 0, "intermediate"]) or "–",
-            }
-        )
-    columns = ["kind", "target", "train first", "gain", "hurts"]
-    grouped = pd.DataFrame(rows, columns=columns).groupby(["kind", "train first", "hurts"], sort=False)
-    joined = grouped[["target", "gain"]].agg(lambda values: ", ".join(dict.fromkeys(values))).reset_index()
-    return joined[columns[1:]]
+        kind = "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind
+        named = "missing" if missing else NONE if best is None else f"`{best.intermediate}`"
+        hurts = code_list(gains.loc[gains["high"] < 0, "intermediate"]) or "–"
+        rows.append((kind, named, hurts, task.title, "–" if best is None else with_interval(best)))
+    grouped = pd.DataFrame(rows, columns=["kind", "train first", "hurts", "target", "gain"])
+    grouped = grouped.groupby(["kind", "train first", "hurts"], sort=False)
+    joined = grouped.agg(lambda values: ", ".join(dict.fromkeys(values))).reset_index()
+    return joined[["target", "train first", "gain", "hurts"]]
 
 
 def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
     """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
-    mean = table[table["language"] == MEAN]
-    gains = mean[mean["quantity"] == "gain"]
+    gains = table[(table["language"] == MEAN) & (table["quantity"] == "gain")]
     macro, single = gains[gains["target"] == MACRO], gains[~gains["target"].isin([MACRO, MACRO_TRAINED])]
     sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
     if macro["value"].notna().any():
         helping = code_list(macro.loc[macro["low"] > 0, "intermediate"]) or "no run"
         hurting = code_list(macro.loc[macro["high"] < 0, "intermediate"]) or "no run"
         sentences.append(f"On average over the targets {helping} is shown to help, {hurting} to hurt.")
-    guesses = guessing(mean[mean["quantity"] == "score"], study)
-    if guesses:
-        sentences.append(f"No better than guessing after some runs: {', '.join(guesses)}.")
+    if guesses := guessing(table, study):
+        sentences.append(f"With the run named below, scores are no better than guessing on {', '.join(guesses)}.")
     if single["value"].notna().any():
         sentences.append(chance(single))
     known = rho.dropna()
@@ -106,13 +94,27 @@ def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> 
     return sentences
 
 
-def guessing(scores: pd.DataFrame, study: Study) -> list[str]:
-    """Titles of the targets on which the score of some run is not shown to lie above guessing."""
-    scores = scores[~scores["target"].isin([MACRO, MACRO_TRAINED])]
-    tasks = {name: study.task(name) for name in scores["target"].unique()}
-    chances = scores["target"].map({name: task.chance for name, task in tasks.items()})
-    guessed = scores.loc[(chances > 0) & (scores["low"] <= chances), "target"].unique()
-    return [tasks[name].title for name in guessed]
+def guessing(table: pd.DataFrame, study: Study) -> list[str]:
+    """Titles of the targets on which the score of the run that :func:`transfer_verdicts` names is not shown to lie
+    above guessing: that is ``none``, any other has learned the task."""
+    titles = []
+    for task, part in _by_target(table, study):
+        none = part[(part["intermediate"] == NONE) & (part["quantity"] == "score")]
+        if task.chance and _run_to_train_first(part, task) is None and (none["low"] <= task.chance).any():
+            titles.append(task.title)
+    return titles
+
+
+def _by_target(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, pd.DataFrame]]:
+    mean = table[(table["language"] == MEAN) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
+    return ((study.task(name), part) for name, part in mean.groupby("target", sort=False))
+
+
+def _run_to_train_first(part: pd.DataFrame, task: Task) -> Any:
+    """The gain of the best run that helps and has learned the task, as a row; None without any."""
+    learned = part.loc[(part["quantity"] == "score") & (part["low"] > task.chance), "intermediate"]
+    helping = part[(part["quantity"] == "gain") & (part["low"] > 0) & part["intermediate"].isin(learned)]
+    return next(helping.nlargest(1, "value").itertuples(), None)
 
 
 def code_list(names: Sequence[str]) -> str:
@@ -131,35 +133,18 @@ def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[order]
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 seed``, ``2 seeds``."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def setting_text(study: Study, seeds: int) -> str:
-    """The words that every answer begins with."""
-    micro = study.source == "micro"
-    setting = "In the generated micro-world (constructed languages; not XTREME)" if micro else "On real text"
-    return f"Two seeds say little of how much seeds differ: intervals are wide. {setting}" if seeds == 2 else setting
-
-
-def covers(study: Study, seeds: int) -> str:
-    """How many seeds there are, and what intervals therefore cover."""
-    if seeds == 1:
-        return "one seed: the intervals cover the draw of test examples, not that of seeds"
-    own = ", each with an encoder of its own" if not study.encoder.checkpoint else ""
-    return f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
-
-
 def with_interval(row: Any) -> str:
     """A row of ``results.estimates`` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
     if not np.isfinite(row.value):
         return "missing"
-    sign = "+" if row.quantity == "gain" else ""
-    if not np.isfinite(row.low):
-        return f"{round(float(row.value), 1) + 0.0:{sign}.1f} (one seed: no interval)".replace("-", "−")
-    low, high = (_bound(float(bound), row.low > 0 or row.high < 0) for bound in (row.low, row.high))
-    return f"{round(float(row.value), 1) + 0.0:{sign}.1f} [{low}, {high}]".replace("-", "−")
+    value, interval = (
+        f"{round(float(row.value), 1) + 0.0:{'+' if row.quantity == 'gain' else ''}.1f}",
+        "(one seed: no interval)",
+    )
+    if np.isfinite(row.low):
+        low, high = (_bound(float(bound), row.low > 0 or row.high < 0) for bound in (row.low, row.high))
+        interval = f"[{low}, {high}]"
+    return f"{value} {interval}".replace("-", "−")
 
 
 def with_evidence(row: Any) -> str:
@@ -204,7 +189,16 @@ def question_answer(
 ) -> str:
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
     :func:`verdict_table`). ``absent``: runs that lack scores."""
-    lines = [f"{setting_text(study, seeds)}: {covers(study, seeds)}.", *sentences]
+    setting = "On real text"
+    if study.source == "micro":
+        setting = "In the generated micro-world (constructed languages; not XTREME)"
+    if seeds == 1:
+        coverage = "one seed: the intervals cover the draw of test examples, not that of seeds"
+    else:
+        own = "" if study.encoder.checkpoint else ", each with an encoder of its own"
+        coverage = f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
+    few = "Two seeds say little of how much seeds differ: intervals are wide. " if seeds == 2 else ""
+    lines = [f"{few}{setting}: {coverage}.", *sentences]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

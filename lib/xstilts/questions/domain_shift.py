@@ -194,7 +194,7 @@ def estimates(
             values = {name: _combine(replicates, target, weights, languages) for name, languages in groups.items()}
             values |= {name: values[first] - values[second] for name, (first, second) in halves.items()}
             for name, cells in values.items():
-                value, low, high, seeds = replicates.interval(cells[:, 0], cells[:, 1:], LEVEL)
+                value, low, high, seeds = replicates.interval(cells[:, 0], cells[:, 1:])
                 if quantity == "score" and name not in halves:
                     low, high = np.clip([low, high], 0, 100)  # what a score can be
                 rows.append((examples, side, language, quantity, name, value, low, high, seeds, sizes[name]))
@@ -293,7 +293,7 @@ def by_distance(
         for row in measured.to_dict("records"):
             own = replicates[row["topic"]]
             gain = _combine(own, target, {row["task"]: 1, NONE: -1}, languages)
-            interval = own.interval(gain[:, 0], gain[:, 1:], LEVEL)
+            interval = own.interval(gain[:, 0], gain[:, 1:])
             points.append(row | {"examples": examples} | dict(zip(INTERVAL, interval, strict=True)))
             gains.append(own.draws(gain[:, 0], gain[:, 1:])[0])
         rho = low = high = np.nan

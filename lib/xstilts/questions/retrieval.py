@@ -117,7 +117,7 @@ def _over_runs(replicates: Replicates, wanted: pd.DataFrame, runs: list[str]) ->
 
     rows = []
     for target, language, members in averages:
-        value, low, high, seeds = replicates.interval(*mean_of([gain(run, members) for run in runs]), 0.95)
+        value, low, high, seeds = replicates.interval(*mean_of([gain(run, members) for run in runs]))
         number = len({code for codes in members.values() for code in codes})
         rows.append((ALL_RUNS, target, language, "gain", value, low, high, seeds, number, len(members)))
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]

@@ -118,7 +118,7 @@ def estimates(replicates: Replicates, contrasts: Contrasts, keys: Names, simulta
     cases; with two or three seeds that differ much more than examples do, in 89 or 90.
     """
     cells = [(contrast[:, 0], contrast[:, 1:]) for contrast in contrasts.values()]
-    rows = [(*key, *replicates.interval(*cell, LEVEL)) for key, cell in zip(contrasts, cells, strict=True)]
+    rows = [(*key, *replicates.interval(*cell)) for key, cell in zip(contrasts, cells, strict=True)]
     table = pd.DataFrame(rows, columns=[*keys, "value", "low", "high", "seeds"])
     if simultaneous:
         deviations = np.array([replicates.deviations(*cell)[1] for cell in cells])
