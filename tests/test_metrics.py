@@ -85,15 +85,6 @@ def test_a_chunk_reaches_over_the_sentence_border_as_in_seqeval():
     assert scored(stats)["f1"] == pytest.approx(seqeval_f1(gold, predicted), abs=1e-9) == 100 * 2 / 7
 
 
-def test_bare_tags_weigh_neighbours_together():
-    """One wrong tag of thirteen breaks two chunks: accuracy 0.923, F1 0.778."""
-    gold = "PROPN PROPN VERB ADP DET NOUN NOUN ADP PROPN PROPN PROPN NOUN PUNCT".split()
-    predicted = [*gold[:5], "DET", *gold[6:]]
-    found = scored(metrics.tagging(["s"], [gold], [predicted], LANGUAGE))
-    assert found["accuracy"] == pytest.approx(100 * 12 / 13, abs=1e-9)
-    assert found["f1"] == pytest.approx(100 * 7 / 9, abs=1e-9)
-
-
 # --- answers --------------------------------------------------------------------------------------------
 
 ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; worked by hand from the rules
@@ -103,30 +94,21 @@ ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; work
     ("squad", "en", ["ten", "about ten men"], "about ten", 0, 4 / 5),
     ("squad", "en", ["ten"], "", 0, 0),
     ("squad", "en", ["to be or not to be"], "to to to", 0, 4 / 9),
-    ("squad", "en", ["anthem"], "them", 0, 0),
     ("squad", "de", ["das alte Haus"], "altes Haus", 0, 2 / 5),
-    ("mlqa", "de", ["das alte Haus"], "altes Haus", 0, 1 / 2),
-    ("squad", "de", ["Der Hund"], "ein Hund", 0, 1 / 2),
     ("mlqa", "de", ["Der Hund"], "ein Hund", 1, 1),
-    ("squad", "es", ["la Casa"], "¿una casa?", 0, 1 / 2),
     ("mlqa", "es", ["la Casa"], "¿una casa?", 1, 1),
     ("squad", "zh", ["308分"], "308分。", 0, 0),
     ("mlqa", "zh", ["308分"], "308分。", 1, 1),
-    ("squad", "zh", ["北京大学"], "北京", 0, 0),
     ("mlqa", "zh", ["北京大学"], "北京", 0, 2 / 3),
     ("mlqa", "zh", ["NBA 总决赛"], "nba决赛", 0, 6 / 7),
     ("squad", "th", ["308 แต้ม"], "308", 0, 2 / 3),
-    ("squad", "th", ["ทีมแพนเธอร์ส"], "แพนเธอร์ส", 0, 0),
     ("squad", "hi", ["दस हज़ार।"], "दस हज़ार", 0, 1 / 2),
     ("mlqa", "hi", ["दस हज़ार।"], "दस हज़ार", 1, 1),
     ("mlqa", "ar", ["الكتاب"], "كتاب", 1, 1),
-    ("mlqa", "ar", ["الكتاب الكبير"], "كتاب كبير", 1, 1),
     ("mlqa", "ar", ["سؤال"], "سؤ", 1, 1),  # the pattern is not held to the beginnings of words
     ("mlqa", "ar", ["في عام 1945"], "عام 1945م", 0, 2 / 5),
     ("mlqa", "th", ["308 แต้ม"], "«308»", 0, 2 / 3),  # no language of MLQA: white space, no articles
-    ("mlqa", "zh", ["iPhone手机5代"], "iphone 5代", 0, 3 / 4),  # iphone 手 机 5 代
     ("mlqa", "zh", ["約翰·史密斯(John Smith)"], "john smith", 0, 4 / 9),  # 約 翰 史 密 斯 john smith
-    ("squad", "ru", ["в 1945 году"], "1945 году.", 0, 4 / 5),
     ("mlqa", "vi", ["của tôi"], "tôi", 1, 1),
     ("mlqa", "en", ["the $5 bill"], "5 bill", 1, 1),
     ("mlqa", "hi", ["the book"], "book", 0, 2 / 3),
@@ -186,28 +168,17 @@ def test_mining_is_f1_of_sets_of_pairs(sentences):
 
 # --- what all have in common ----------------------------------------------------------------------------
 
-KINDS = {  # function, gold of three examples
-    "classification": (metrics.classification, [0, 2, 1]),
-    "tagging": (metrics.tagging, [["NOUN", "X"], ["B-PER", "O", "SCONJ"], ["VERB"]]),
-    "span": (metrics.span, [["ten"], ["The", "a cat"], []]),
-    "mining": (metrics.mining, [["s1"], [], ["s2", "s3"]]),
+KINDS = {  # gold of three examples, predictions
+    metrics.classification: ([0, 2, 1], [0, 2, 1]),
+    metrics.tagging: ([["NOUN", "X"], ["B-PER", "O", "SCONJ"], ["VERB"]], [["NOUN", "X"], ["O"] * 3, ["VERB"]]),
+    metrics.span: ([["ten"], ["The", "a cat"], []], ["ten", "a cat", ""]),
+    metrics.mining: ([["s1"], [], ["s2", "s3"]], [["s1"], [], []]),
 }
 
 
-def _as_predicted(kind: str, gold: list) -> list:
-    return [answers[-1] if answers else "" for answers in gold] if kind == "span" else gold
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_gold_scores_100(kind):
-    function, gold = KINDS[kind]
-    assert (scored(function(list("abc"), gold, _as_predicted(kind, gold), LANGUAGE)) == 100).all()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_predictions_must_match_the_examples(kind):
-    function, gold = KINDS[kind]
-    predicted = _as_predicted(kind, gold)
+@pytest.mark.parametrize("function", KINDS)
+def test_predictions_must_match_the_examples(function):
+    gold, predicted = KINDS[function]
     with pytest.raises(ValueError, match="xx: no prediction for example c and those after"):
         function(list("abc"), gold, predicted[:2], LANGUAGE)
     with pytest.raises(ValueError, match="xx: no prediction for example b"):

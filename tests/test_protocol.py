@@ -19,10 +19,6 @@ def test_the_papers_study_is_trained_as_the_authors_code_says():
         rows = [row for row in csv.DictReader(file) if row["where"].startswith("jiant")]
     given = {(row["where"], row["task"], row["parameter"]): row["value"] for row in rows}
     study, target = load_study("xtreme"), "jiant target"
-
-    def told(parameter: str) -> float:
-        return float(given[target, "all", parameter])
-
     trained = [name for name in study.targets if get(name).kind not in RETRIEVAL_KINDS]
     assert len(trained) == 7
     for name in trained:
@@ -31,10 +27,13 @@ def test_the_papers_study_is_trained_as_the_authors_code_says():
         batch = f"{phase.batch_size}x{phase.accumulate}={phase.batch_size * phase.accumulate}"
         assert batch == given[target, name, "train_batch_size x grad_accum"]
     for phase in (study.phase("target", "mnli"), study.phase("intermediate", "mnli")):
-        assert phase.learning_rate == told("learning_rate") and phase.warmup == told("warmup_steps_proportion")
-        assert phase.evaluate_every == told("eval_every_steps")
-        assert phase.patience == told("no_improvements_for_n_evals (patience)")
-        assert phase.evaluate_examples == told("eval_subset_num (early-stopping dev examples)")
+        ours = {
+            "learning_rate": phase.learning_rate, "warmup_steps_proportion": phase.warmup,
+            "eval_every_steps": phase.evaluate_every, "no_improvements_for_n_evals (patience)": phase.patience,
+            "eval_subset_num (early-stopping dev examples)": phase.evaluate_examples,
+            "mlm_probability": study.training.mix.mlm_probability,
+        }  # fmt: skip
+        assert ours == {name: float(given[target, "all", name]) for name in ours}
         assert given[target, "all", "optimizer"] == (
             f"AdamW lr-linear-decay, eps 1e-8, weight_decay {phase.weight_decay} (none on bias/LayerNorm), "
             f"max_grad_norm {phase.max_grad_norm}"
@@ -44,14 +43,12 @@ def test_the_papers_study_is_trained_as_the_authors_code_says():
     assert before.epochs == float(given[simple, "intermediate", "num_train_epochs"])
     assert before.batch_size * before.accumulate == float(given[simple, "intermediate", "train_batch_size"])
     longest = study.training.max_length
-    assert f"{longest.classification}" == given[target, "xnli/pawsx/udpos/panx/mnli", "max_seq_length"]
+    lengths = {"xnli/pawsx/udpos/panx/mnli": longest.classification, "xquad/mlqa/tydiqa/squad_v1": longest.span,
+               "bucc2018/tatoeba": longest.retrieval}  # fmt: skip
+    assert lengths == {name: int(given[target, name, "max_seq_length"]) for name in lengths}
     assert longest.tagging == longest.classification
-    assert f"{longest.span}" == given[target, "xquad/mlqa/tydiqa/squad_v1", "max_seq_length"]
-    assert f"{longest.retrieval}" == given[target, "bucc2018/tatoeba", "max_seq_length"]
     spans = given[target, "all", "doc_stride/max_query/n_best/max_answer"].split("/")
-    assert [int(spans[place]) for place in (0, 1, 3)] == [longest.stride, MAX_QUESTION, MAX_ANSWER]
-    assert study.training.mix.mlm_probability == told("mlm_probability")
+    assert [int(spans[index]) for index in (0, 1, 3)] == [longest.stride, MAX_QUESTION, MAX_ANSWER]
     assert f"hidden_states[{study.retrieval.layer}]" in given[target, "all", "retrieval_layer"]
-    assert study.retrieval.special_tokens and given[target, "all", "retrieval pooler"].startswith(
-        study.retrieval.pooling
-    )
+    assert study.retrieval.special_tokens
+    assert given[target, "all", "retrieval pooler"].startswith(study.retrieval.pooling)

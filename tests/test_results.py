@@ -106,17 +106,12 @@ def test_an_average_with_a_part_missing_is_empty_not_smaller():
     assert pick(found, intermediate="none", target=MACRO, language=MEAN, quantity="score")["seeds"] == 3
 
 
-def test_one_target_kind_has_one_average():
-    stats, want = statistics(["none"], ["xnli"], LANGUAGES, [1], 10), wanted(["none"], ["xnli"], LANGUAGES, [1])
-    assert MACRO_TRAINED not in set(estimate(stats, want)["target"])
-
-
 def test_one_seed_interval_is_the_bootstrap_of_the_examples():
     right = np.arange(400) < 300
     found = estimate(table([("none", "qaa", 1, right)]), wanted(["none"], ["xnli"], ["qaa"], [1]), resamples=4000)
     cell = pick(found, target="xnli", language="qaa")
     half = 100 * 1.959964 * np.sqrt(0.75 * 0.25 / 400)  # the normal interval of a proportion
-    assert cell["value"] == 75.0
+    assert cell["value"] == 75.0 and MACRO_TRAINED not in set(found["target"]), "one kind has one average"
     assert (cell["high"] - cell["low"]) / 2 == pytest.approx(half, rel=0.06)
 
 
@@ -165,7 +160,7 @@ def test_without_example_noise_the_interval_is_students(seeds):
     assert results.widening(5) == pytest.approx(np.sqrt(5 / 4) * 2.7764451 / 1.9599640)
 
 
-@pytest.mark.parametrize(("seeds", "sd"), [(2, 0.04), (3, 0.04), (5, 0.0), (5, 0.04)])
+@pytest.mark.parametrize(("seeds", "sd"), [(2, 0.04), (3, 0.04), (5, 0.0)])
 def test_intervals_cover_the_true_gain(seeds, sd):
     """Simulated studies with a true gain of 10 points, seed effects of ``sd`` per run, paired examples.
 
@@ -193,15 +188,8 @@ def test_intervals_cover_the_true_gain(seeds, sd):
         found._draws[seeds] = found._draws[seeds] / factor  # undoes the widening for the second round
     widened, bare = hits.values()
     assert widened >= 0.93  # 0.95 less 1.6 standard errors of 300 simulations
-    if sd and seeds < 5:
+    if sd:
         assert bare < 0.92, "without widening the same intervals are too narrow"
-
-
-def test_same_generator_same_intervals():
-    study = ["none", "mnli"], ["xnli"], LANGUAGES, [1, 2]
-    stats, want = statistics(*study), wanted(*study)
-    pd.testing.assert_frame_equal(estimate(stats, want), estimate(stats, want))
-    assert not estimate(stats, want, seed=1)["low"].equals(estimate(stats, want)["low"])
 
 
 def test_runs_scored_on_different_examples_are_refused():

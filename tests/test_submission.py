@@ -5,23 +5,15 @@ import sys
 
 import pandas as pd
 import pytest
-import yaml
 from datasets import Dataset
 
+import synthetic
 from xstilts import __main__ as command
 from xstilts import submission
 from xstilts.errors import UserError
-from xstilts.study import load_study
 
 PREDICTIONS = {  # target -> (language, id, prediction) as phase 3 leaves them
-    "xnli": [
-        ("de", "1", "0"),
-        ("de", "2", "2"),
-        ("de", "3", "1"),
-        ("zh", "1", "1"),
-        ("zh", "2", "0"),
-        ("zh", "3", "0"),
-    ],
+    "xnli": [("de", "1", "0"), ("de", "2", "2"), ("de", "3", "1"), ("zh", "1", "1"), ("zh", "2", "0")],
     "pawsx": [("ja", "1", "1"), ("ja", "2", "0")],
     "udpos": [("th", "a", "NOUN VERB PUNCT"), ("th", "b", "X"), ("th", "c", "DET NOUN")],
     "panx": [("ar", "1", "B-PER I-PER O"), ("ar", "2", "O")],
@@ -37,7 +29,7 @@ PREDICTIONS = {  # target -> (language, id, prediction) as phase 3 leaves them
 }
 FILES = {
     "xnli/test-de.tsv": "entailment\ncontradiction\nneutral\n",
-    "xnli/test-zh.tsv": "neutral\nentailment\nentailment\n",
+    "xnli/test-zh.tsv": "neutral\nentailment\n",
     "pawsx/test-ja.tsv": "1\n0\n",
     "udpos/test-th.tsv": "NOUN\nVERB\nPUNCT\n\nX\n\nDET\nNOUN\n",
     "panx/test-ar.tsv": "B-PER\nI-PER\nO\n\nO\n",
@@ -63,18 +55,12 @@ class Sentences:
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A study whose run of mnli, seed 2, is done: each target in a bundle of its own."""
-    targets = list(PREDICTIONS)
-    values = {
-        "name": "mine", "runs": str(tmp_path / "runs"), "intermediate": ["none", "mnli"], "targets": targets,
-        "bundle": "each",
-    }  # fmt: skip
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
-    study = load_study(tmp_path / "mine.yaml")
+    study = synthetic.study(tmp_path, "mine", intermediate=["none", "mnli"], targets=list(PREDICTIONS), bundle="each")
     for target, rows in PREDICTIONS.items():
-        place = study.folder / "targets" / "mnli" / target / "seed2" / target
-        place.mkdir(parents=True)
-        pd.DataFrame(rows, columns=["language", "id", "prediction"]).to_parquet(place / "predictions.parquet")
-        (place / "scored.json").write_text(json.dumps({"split": "dev" if target == "tydiqa" else "test"}))
+        folder = study.folder / "targets" / "mnli" / target / "seed2" / target
+        folder.mkdir(parents=True)
+        pd.DataFrame(rows, columns=["language", "id", "prediction"]).to_parquet(folder / "predictions.parquet")
+        (folder / "scored.json").write_text(json.dumps({"split": "dev" if target == "tydiqa" else "test"}))
     monkeypatch.setattr(submission, "Fingerprints", lambda study: None)
     monkeypatch.setattr(
         submission, "state", lambda study, run, _: "done" if (run.intermediate, run.seed) == ("mnli", 2) else "missing"
@@ -99,21 +85,16 @@ def test_every_format_to_the_byte(study, tmp_path):
     assert by_name["xquad"].endswith("; XTREME-R also wants ro") and "XTREME-R also" not in by_name["xcopa"]
 
 
-def test_development_sets_are_not_submitted(study):
-    place = study.folder / "targets" / "mnli" / "xnli" / "seed2" / "xnli"
-    (place / "scored.json").write_text('{"split": "dev"}')
+def test_development_sets_are_not_submitted_and_the_default_folder_is_replaced_but_no_other(study, tmp_path):
+    folder = submission.default_folder(study, "mnli", 2)
+    submission.write_submission(study, Sentences(), "mnli", 2)
+    assert (folder / "xnli").is_dir()
+    (study.folder / "targets/mnli/xnli/seed2/xnli/scored.json").write_text('{"split": "dev"}')
     lines = submission.write_submission(study, Sentences(), "mnli", 2)
     assert any(line.startswith("xnli: left out: scored on its dev set") for line in lines)
-    folder = submission.default_folder(study, "mnli", 2)
     assert not (folder / "xnli").exists() and (folder / "tydiqa").is_dir()  # XTREME tests TyDiQA on its dev set
-
-
-def test_the_default_folder_is_replaced_and_another_never(study, tmp_path):
-    for _ in range(2):
-        submission.write_submission(study, Sentences(), "mnli", 2)
-    (tmp_path / "full" / "udpos").mkdir(parents=True)
     with pytest.raises(UserError, match="exists and is not empty; name a new folder"):
-        submission.write_submission(study, Sentences(), "mnli", 2, tmp_path / "full")
+        submission.write_submission(study, Sentences(), "mnli", 2, folder)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,10 @@ def test_the_answer_is_what_the_numbers_say():
 
 def test_guessing_is_judged_for_the_run_that_the_table_names():
     """XNLI has three labels, PAWS-X two, XCOPA two choices; of others a guess has no score."""
-    scores = {("none", "xnli"): (30, 28, 32), ("mnli", "xnli"): (60, 50, 70), ("none", "pawsx"): (51, 49, 53),
-              ("mnli", "pawsx"): (70, 48, 90), ("mnli", "xcopa"): (51, 40, 60), ("none", "xquad"): (1, 0, 2)}  # fmt: skip
+    scores = {
+        ("none", "xnli"): (30, 28, 32), ("mnli", "xnli"): (60, 50, 70), ("none", "pawsx"): (51, 49, 53),
+        ("mnli", "pawsx"): (70, 48, 90), ("mnli", "xcopa"): (51, 40, 60), ("none", "xquad"): (1, 0, 2),
+    }  # fmt: skip
     gains = {("mnli", target): (9, 2, 20) for target in ("xnli", "pawsx", "xcopa", "xquad")}
     estimates = table(gains, scores)
     verdicts = summaries.transfer_verdicts(estimates, STUDY).set_index("target")["train first"]

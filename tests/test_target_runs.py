@@ -23,48 +23,38 @@ def toy(folder, name="toy", **keys):
 
 
 def test_a_further_bundle_spelt_out(tmp_path):
-    one = toy(tmp_path, further={"direct": DIRECT | {"examples": [10, 0]}})
-    source = open_source(one)
-    found = target_runs(one, source, "direct")
-    assert [tuning.name for tuning in found] == [
-        "xnli=10",
-        "xnli",
-        "xnli@qab=10",
-        "xnli@qab",
-        "xnli@qac=10",
-        "xnli@qac",
-    ]
-    assert [tuning.languages(one, source) for tuning in found[1::2]] == [LANGUAGES, ["qab"], ["qac"]]
-    assert [tuning.training_language for tuning in found[::2]] == ["source", "qab", "qac"]
-    assert [tuning.training_sets(one, source) for tuning in found[::2]] == [[("train", code)] for code in LANGUAGES]
-    assert [tuning.phase(one).examples for tuning in found[:2]] == [10, 0]
-    assert found[2].model(one) == "mnli@qab=10", "XNLI is trained on MNLI"
-    assert [tuning.name for tuning in target_runs(one, source, "all")] == ["xnli", "tatoeba"]
-
-
-def test_targets_of_a_further_bundle_in_jobs_of_their_own(tmp_path):
-    keys = DIRECT | {"targets": ["xnli", "xcopa"], "bundle": "each"}
-    one = toy(tmp_path, further={"direct": keys})
-    source = open_source(one)
-    assert one.bundles_of("none") == ["all", "direct-xnli", "direct-xcopa"] and one.bundles_of("mnli") == ["all"]
-    parts = [target_runs(one, source, part) for part in one.parts("direct")]
-    assert [{tuning.target for tuning in part} for part in parts] == [{"xnli"}, {"xcopa"}]
-    assert [tuning for part in parts for tuning in part] == target_runs(one, source, "direct")
-
-
-def test_all_languages_and_every_language_scored(tmp_path):
-    one = toy(tmp_path, further={"joint": {"targets": ["xnli"], "training_languages": ["all", "qac"]}})
-    source = open_source(one)
-    joint, single = target_runs(one, source, "joint")
-    assert (joint.name, single.name) == ("xnli@all", "xnli@qac")
-    assert joint.training_sets(one, source) == [("train", code) for code in LANGUAGES]
-    assert joint.languages(one, source) == single.languages(one, source) == LANGUAGES
-
-
-def test_a_retrieval_target_is_the_encoder_as_it_is_unless_trained():
-    raw, tuned = TargetRun(get("tatoeba")), TargetRun(get("tatoeba"), "source")
+    toy_study = toy(tmp_path, further={"direct": DIRECT | {"examples": [10, 0]}})
+    source = open_source(toy_study)
+    runs = target_runs(toy_study, source, "direct")
+    names = ["xnli=10", "xnli", "xnli@qab=10", "xnli@qab", "xnli@qac=10", "xnli@qac"]
+    assert [run.name for run in runs] == names
+    assert [run.languages(toy_study, source) for run in runs[1::2]] == [LANGUAGES, ["qab"], ["qac"]]
+    assert [run.training_language for run in runs[::2]] == ["source", "qab", "qac"]
+    assert [run.training_sets(toy_study, source) for run in runs[::2]] == [[("train", code)] for code in LANGUAGES]
+    assert [run.phase(toy_study).examples for run in runs[:2]] == [10, 0]
+    assert runs[2].model(toy_study) == "mnli@qab=10", "XNLI is trained on MNLI"
+    raw, tuned = target_runs(toy_study, source, "all")[1], TargetRun(get("tatoeba"), "source")
     assert (raw.name, raw.training_language, raw.untrained) == ("tatoeba", "untrained", True)
-    assert (tuned.name, tuned.training_language, tuned.untrained) == ("tatoeba@source", "source", False)
+    assert (tuned.name, tuned.training_language, tuned.untrained) == (
+        "tatoeba@source",
+        "source",
+        False,
+    )
+
+
+def test_a_bundle_in_jobs_of_their_own_and_all_languages_in_every_language_scored(tmp_path):
+    joint = {"targets": ["xnli"], "training_languages": ["all", "qac"]}
+    direct = DIRECT | {"targets": ["xnli", "xcopa"], "bundle": "each"}
+    toy_study = toy(tmp_path, further={"direct": direct, "joint": joint})
+    source = open_source(toy_study)
+    assert toy_study.bundles_of("none") == ["all", "direct-xnli", "direct-xcopa", "joint"]
+    parts = [target_runs(toy_study, source, part) for part in toy_study.parts("direct")]
+    assert [{run.target for run in part} for part in parts] == [{"xnli"}, {"xcopa"}]
+    assert [run for part in parts for run in part] == target_runs(toy_study, source, "direct")
+    every, single = target_runs(toy_study, source, "joint")
+    assert (every.name, single.name) == ("xnli@all", "xnli@qac")
+    assert every.training_sets(toy_study, source) == [("train", code) for code in LANGUAGES]
+    assert every.languages(toy_study, source) == single.languages(toy_study, source) == LANGUAGES
 
 
 def test_few_examples_still_take_their_steps(tmp_path):
