@@ -241,7 +241,9 @@ def test_warnings_name_what_makes_results_weak(tmp_path):
         def __call__(self, texts):
             return {"input_ids": [[0, 3 if "c" in text else 4] for text in texts]}
 
-    found = " ".join(own_task.warnings(study, open_source(study), Tokenizer()))
+    source, task = open_source(study), study.task("mine")
+    rows = source.load(task, "train", "qaa"), {"qaa": source.load(task, "test", "qaa")}
+    found = " ".join(own_task.warnings(study, *rows, Tokenizer()))
     for words in ("8 training examples", "to score in qaa", "other languages than qaa", "88%", "10 of 10 scored rows"):
         assert words in found, words
     assert "does not know" not in found  # one token of sixteen

@@ -178,16 +178,12 @@ def micro():
 
 def test_micro_sets_are_parallel_and_their_sizes_known(micro):
     for name, splits in (("lareqa", ("test", "pool")), ("mewslix", ("train", "test", "pool"))):
-        task = get(name)
         for split in splits:
-            assert micro.languages(task, split) == list(LANGUAGE_CODES)
-            sets = {code: micro.load(task, split, code) for code in LANGUAGE_CODES}
-            assert {code: len(rows) for code, rows in sets.items()} == {
-                code: micro.size(task, split, code) for code in LANGUAGE_CODES
-            }
-            if split != "pool":
-                assert len({tuple(rows["id"][:]) for rows in sets.values()}) == 1
-            again = MicroSource(micro.settings).load(task, split, "qag")
+            sets = {code: micro.load(get(name), split, code) for code in micro.languages(get(name), split)}
+            assert list(sets) == list(LANGUAGE_CODES)
+            assert all(len(rows) == micro.size(get(name), split, code) for code, rows in sets.items())
+            assert split == "pool" or len({tuple(rows["id"][:]) for rows in sets.values()}) == 1
+            again = MicroSource(micro.settings).load(get(name), split, "qag")
             assert again.to_dict() == sets["qag"].to_dict()
     assert micro.languages(get("lareqa"), "train") == micro.languages(get("lareqa"), "dev") == []
 
@@ -195,22 +191,21 @@ def test_micro_sets_are_parallel_and_their_sizes_known(micro):
 def test_every_micro_query_has_its_answers_and_no_other(micro):
     plans = _passages(micro.examples.world, 30)
     for number, plan in enumerate(plans):
-        asked = plan["question"][0]
+        question = plan["question"][0]
         right = [
-            (other, place)
+            (other, index)
             for other, story in enumerate(plans)
-            for place, told in enumerate(story["context"])
-            if matches(asked.clause, told.clause, asked.ask)
+            for index, sentence in enumerate(story["context"])
+            if matches(question.clause, sentence.clause, question.ask)
         ]
         assert right == [(number, plan["told"][0])]
     pools = [micro.load(get("lareqa"), "pool", code) for code in LANGUAGE_CODES]
     assert len({identity for pool in pools for identity in pool["id"]}) == 8 * 90
     assert all(sum(map(bool, pool["keys"])) == 30 for pool in pools)
     people = _people(micro.examples.world, "test", 200)  # more than there are names
-    for one in people:
-        told = one["told"].clause
-        fit = [other for other in people if other["person"] == one["person"] and told.object in other.values()]
-        assert fit == [one]
+    for entity in people:
+        clause = entity["told"].clause
+        assert [p for p in people if p["person"] == entity["person"] and clause.object in p.values()] == [entity]
     keys = [key for code in LANGUAGE_CODES for key in micro.load(get("mewslix"), "pool", code)["keys"][:]]
     assert sorted(keys) == sorted(micro.load(get("mewslix"), "test", "qac")["keys"][:])
 
@@ -233,25 +228,25 @@ def test_a_set_larger_than_the_world_is_refused():
 @pytest.mark.parametrize("code", ["en", "th"])
 def test_questions_and_sentences_of_xquad_r_are_the_official_ones(code):
     """Against the rules of XTREME's utils_lareqa, worked through on the raw JSON."""
-    document, questions, answers, number = json.loads((DATA / f"{code}.json").read_text("utf-8")), {}, {}, 0
-    sentences = {}
-    for article in document["data"]:
-        for paragraph in article["paragraphs"]:
-            number += 1
-            texts = [paragraph["context"][start:end] for start, end in paragraph["sentence_breaks"]]
-            for asked in paragraph["qas"]:
-                begin = asked["answers"][0]["answer_start"]
-                at = [n for n, (start, end) in enumerate(paragraph["sentence_breaks"]) if start <= begin < end]
-                questions[asked["id"]] = asked["question"]
-                answers[asked["id"]] = {f"{code}_{number}_{n}" for n, text in enumerate(texts) if text == texts[at[0]]}
-            sentences |= {f"{code}_{number}_{n}": text for n, text in enumerate(texts)}
-    asked = read("xquad_r_questions", DATA / f"{code}.json")
-    assert {one["id"]: one["text"] for one in asked} == questions and len(questions) == 426
-    told = read("xquad_r_sentences", DATA / f"{code}.json")
-    assert {one["id"] for one in told} == set(sentences)
-    assert all(one["text"].startswith(sentences[one["id"]] + " ") for one in told)
+    document = json.loads((DATA / f"{code}.json").read_text("utf-8"))
+    paragraphs = [paragraph for article in document["data"] for paragraph in article["paragraphs"]]
+    questions, answers, sentences = {}, {}, {}
+    for number, paragraph in enumerate(paragraphs, 1):
+        breaks = paragraph["sentence_breaks"]
+        texts = {f"{code}_{number}_{n}": paragraph["context"][slice(*span)] for n, span in enumerate(breaks)}
+        for question in paragraph["qas"]:
+            begin = question["answers"][0]["answer_start"]
+            (answer,) = [paragraph["context"][start:end] for start, end in breaks if start <= begin < end]
+            questions[question["id"]] = question["question"]
+            answers[question["id"]] = {identity for identity, text in texts.items() if text == answer}
+        sentences |= texts
+    rows = read("xquad_r_questions", DATA / f"{code}.json")
+    assert {row["id"]: row["text"] for row in rows} == questions and len(questions) == 426
+    pool = {row["id"]: row for row in read("xquad_r_sentences", DATA / f"{code}.json")}
+    assert set(pool) == set(sentences)
+    assert all(row["text"].startswith(sentences[identity] + " ") for identity, row in pool.items())
     for key, right in answers.items():
-        assert {one["id"] for one in told if key in one["keys"]} == right
+        assert {identity for identity, row in pool.items() if key in row["keys"]} == right
 
 
 def span(text: str, context: str) -> dict:
@@ -291,12 +286,8 @@ def mewslix(tmp_path):
 
 def test_mewsli_x_as_xtreme_lays_it_out(mewslix):
     source, task = FilesSource(FilesSettings(root=str(mewslix))), TASKS["mewslix"]
-    assert [source.languages(task, split) for split in ("train", "dev", "test", "pool")] == [
-        ["en"],
-        ["en"],
-        [],
-        ["mul"],
-    ]
+    languages = [source.languages(task, split) for split in ("train", "dev", "test", "pool")]
+    assert languages == [["en"], ["en"], [], ["mul"]]
     query = "union: The trade { union } in (Greater) Helsinki struck."
     assert source.load(task, "dev", "en")[0] == {"id": "m1", "text": query, "language": "en", "keys": ["Q1757"]}
     told = "Eine Gewerkschaft. Sie streikt."

@@ -5,6 +5,7 @@ Behind ``9-your-task.ipynb``. The study that it writes is like any other and run
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.study import dump_yaml, parse_yaml
 from xstilts.summaries import chance, question_answer, verdict_table, with_interval
-from xstilts.target_runs import evaluation_languages, evaluation_split
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
 UNKNOWN = 0.1  # share of unknown tokens above which the encoder does not cover a text
@@ -54,16 +54,15 @@ def write_example(base: Study, folder: Path) -> dict[str, Any]:
         raise UserError('train: name your training file; the example is one of the micro-world (study = "tour")')
     source, task = open_source(base), base.task("panx")
     labels = {"PER": "person", "ORG": "organisation", "LOC": "place", "O": "no name"}
-    for split in ("train", "dev", "test"):
+    files = {"train": "train.csv", "dev": "dev.csv", "test": "test-{language}.csv"}
+    for split, name in files.items():
         for language in source.languages(task, split)[: 3 if split == "test" else 1]:
             rows = source.load(task, split, language)
-            sentences = [" ".join(tokens) for tokens in rows["tokens"]]
-            entities = [next((tag[2:] for tag in tags if tag != "O"), "O") for tags in rows["tags"]]
-            table = pd.DataFrame({"sentence": sentences, "mentions": [labels[entity] for entity in entities]})
-            write_table(table, folder / (f"test-{language}.csv" if split == "test" else f"{split}.csv"))
-    path = os.path.relpath(folder, ROOT)
-    files = {"train": f"{path}/train.csv", "dev": f"{path}/dev.csv", "test": f"{path}/test-{{language}}.csv"}
-    declaration = {"kind": "classification", "title": "First name (the example)", **files}
+            first = [next((tag[2:] for tag in tags if tag != "O"), "O") for tags in rows["tags"]]
+            columns = {"sentence": map(" ".join, rows["tokens"]), "mentions": [labels[kind] for kind in first]}
+            write_table(pd.DataFrame(columns), folder / name.format(language=language))
+    paths = {split: os.path.relpath(folder / name, ROOT) for split, name in files.items()}
+    declaration = {"kind": "classification", "title": "First name (the example)", **paths}
     return declaration | {"text_a": "sentence", "label": "mentions"}
 
 
@@ -90,20 +89,19 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
     return path
 
 
-def warnings(study: Study, source: Source, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """What weakens or invalidates the results of a study of the user's one task, a sentence each."""
-    task, home = study.task(study.targets[0]), study.source_language
-    train, split = source.load(task, "train", home), evaluation_split(source, task)
-    scored = {code: source.load(task, split, code) for code in evaluation_languages(study, source, task)}
-    texts = texts_of(train)
-    notes = []
+def warnings(
+    study: Study, train: Dataset, scored: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """What weakens or invalidates the results of a study of the user's one task, a sentence each. ``train``: its
+    training rows; ``scored``: language -> rows."""
+    home, texts, notes = study.source_language, texts_of(train), []
     if len(train) < FEW_TRAINED:
         notes.append(f"{len(train)} training examples: with few, seeds differ much; a study of 3 or more says more.")
     if few := [code for code, rows in scored.items() if len(rows) < FEW_SCORED]:
         notes.append(f"Fewer than {FEW_SCORED} examples to score in {', '.join(few)}: intervals are wide.")
     if set(scored) == {home}:
         notes.append(f"Nothing to score in other languages than {home}: results say nothing about transfer to them.")
-    if task.kind == "classification":
+    if study.task(study.targets[0]).kind == "classification":
         share = np.bincount(train["label"]).max() / len(train)
         if share > 0.8:
             notes.append(f"{share:.0%} of the training rows have one label: always giving it scores about as much.")
@@ -133,8 +131,9 @@ def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | No
     if not targets or not finished_target_runs(study, list(study.bundles())):
         return None
     expected = results.expected(study, source)
-    stats = results.read_stats(study, targets=targets)
-    replicates = results.resample(stats, np.random.default_rng(0), tasks=study.tasks)
+    replicates = results.resample(
+        results.read_stats(study, targets=targets), np.random.default_rng(0), tasks=study.tasks
+    )
     return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
