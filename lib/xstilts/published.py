@@ -16,8 +16,6 @@ targets. Encoders may differ, and both are named. A difference is given only whe
 published one and, for retrieval, layer and pooling are the same.
 """
 
-import csv
-import io
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,12 +28,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats as distributions
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
 from xstilts.locations import Hub
 from xstilts.names import MULTI, NONE, parse_run
 from xstilts.plots import interval_panels, title
-from xstilts.readers.records import text_of
+from xstilts.readers.records import csv_records
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, task_metrics
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -79,8 +77,8 @@ def read(study: Study) -> pd.DataFrame:
     if not study.published:
         return shipped()
     own = ROOT / study.published
-    if not own.is_file():
-        raise UserError(f"{study.path}: published: no file {own}; name a CSV of published numbers or drop the key")
+    message = f"{study.path}: published: no file {own}; name a CSV of published numbers or drop the key"
+    refuse(not own.is_file(), message)
     return pd.concat([shipped(), read_table(own)], ignore_index=True)
 
 
@@ -96,86 +94,53 @@ def read_table(path: Path) -> pd.DataFrame:
 
     UserError naming file, line and column for anything else than the module's docstring describes.
     """
-    reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
-    lines: dict[int, list[str]] = {}
-    try:
-        header = next(reader, [])
-        for cells in reader:
-            lines[reader.line_num] = cells
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not readable as CSV: {error}") from None
-    for column in header:
-        if column not in COLUMNS:
-            raise UserError(f'{path}:1: "{column}": unknown column{nearest(column, COLUMNS)}')
-        if header.count(column) > 1:
-            raise UserError(f'{path}:1: "{column}" stands twice')
-    lacking = [column for column in REQUIRED if column not in header]
-    if lacking:
-        raise UserError(f"{path}:1: no column {', '.join(lacking)}; required are {', '.join(REQUIRED)}")
     rows: dict[tuple, dict] = {}
-    for line, cells in lines.items():
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise UserError(f"{path}:{line}: {len(cells)} columns, expected {len(header)} as in the first line")
-        try:
-            row = _row(dict(zip(header, (cell.strip() for cell in cells), strict=True)), path.stem)
-        except UserError as error:
-            raise UserError(f"{path}:{line}: {error}") from None
-        key = tuple(row[name] for name in IDENTITY)
-        if key in rows:
-            raise UserError(f"{path}:{line}: the same number as in line {rows[key]['line']} ({', '.join(key)})")
-        rows[key] = row | {"line": line}
-    if not rows:
-        raise UserError(f"{path}: holds no number")
+    for origin, cells in csv_records(path, REQUIRED):
+        with located(origin):
+            row = _row(cells, path.stem)
+            key = tuple(row[name] for name in IDENTITY)
+            refuse(key in rows, f"a number that an earlier line has, too ({', '.join(key)})")
+        rows[key] = row
+    refuse(not rows, f"{path}: holds no number")
     table = pd.DataFrame(rows.values(), columns=list(COLUMNS))
     return table[table["provenance"] != "missing"].reset_index(drop=True)
 
 
 def _row(cells: dict[str, str], system: str) -> dict:
     """One line, checked and completed."""
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | cells
-    for column, usual in {"system": system, "language": MEAN, "provenance": "seen"}.items():
-        row[column] = row[column] or usual
+    for column in set(cells) - set(COLUMNS):
+        raise UserError(f'"{column}": unknown column{nearest(column, COLUMNS)}')
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {column: cell.strip() for column, cell in cells.items()}
     task = TASKS.get(row["target"])
-    metric = metric_of(task) if task else MEAN_OF_TARGETS
-    row["metric"] = row["metric"] or metric
+    metric, languages = (metric_of(task), task.languages) if task else (MEAN_OF_TARGETS, ())
+    averaged = len(languages) if languages and row["language"] in ("", MEAN) else ""
+    usual = {"system": system, "language": MEAN, "languages": averaged, "metric": metric, "provenance": "seen"}
+    row |= {column: value for column, value in usual.items() if not row[column]}
     choices = {
         "target": (*TASKS, *AVERAGES),
         "metric": (metric, MAP, *(task.metrics if task else ())),
-        "language": (MEAN, *(task.languages if task else ())),
+        "language": (MEAN, *languages),
     }
     for column, known in (choices | CHOICES).items():
         if row[column] not in known:
             raise UserError(f'{column}: unknown "{row[column]}"{nearest(row[column], known)}')
     if row["intermediate"] not in OPEN:
-        try:
+        with located("intermediate"):
             parse_run(row["intermediate"])
-        except UserError as error:
-            raise UserError(f"intermediate: {error}") from None
-    if row["intermediate"] == NONE and row["kind"] == "gain":
-        raise UserError('kind: a gain is measured from "none"; that of "none" itself is no number')
-    if not row["source"]:
-        raise UserError("source: is empty; no number is shown without its source")
-    row["value"] = (
-        np.nan if row["provenance"] == "missing" else _number(row, "value", 0 - 100 * (row["kind"] == "gain"))
-    )
-    averaged = len(task.languages) if task and row["language"] == MEAN else np.nan
-    row["languages"] = _number(row, "languages", 1) if row["languages"] else averaged
-    row["layer"] = _number(row, "layer", 0) if row["layer"] else np.nan
+    gain, missing = row["kind"] == "gain", row["provenance"] == "missing"
+    refuse(gain and row["intermediate"] == NONE, 'kind: a gain is measured from "none"; "none" itself has none')
+    refuse(not row["source"], "source: is empty; no number is shown without its source")
+    bounds = {"value": (-100 if gain else 0, 100), "languages": (1, 200), "layer": (0, 200)}
+    for column, (low, high) in bounds.items():
+        text = row[column]
+        try:
+            row[column] = float(text) if column == "value" else int(text)
+        except ValueError:
+            row[column] = np.nan
+        needed = text != "" or (column == "value" and not missing)
+        in_bounds = low <= row[column] <= high
+        refuse(needed and not in_bounds, f'{column}: expected a number from {low} to {high}, found "{text}"')
     return row
-
-
-def _number(row: dict, column: str, low: int) -> float:
-    """The number in a cell. UserError for none, or one outside the bounds."""
-    whole, high = column != "value", 100 if column == "value" else 200
-    try:
-        value = int(row[column]) if whole else float(row[column])
-    except ValueError:
-        value = np.nan
-    if not low <= value <= high:
-        raise UserError(f'{column}: expected a number from {low} to {high}, found "{row[column]}"')
-    return value
 
 
 @cache
@@ -259,38 +224,40 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
     groups = dict(list(table.groupby(["target", "language", "quantity"])))
     compared = []
     for row in rows.itertuples(index=False):
-        why, status = _set_differs(row, setting, any_split), LEFT_OUT
-        cell = dict.fromkeys(("ours", "low", "high", "difference"), np.nan) | {"seeds": 0}
-        if not why:
-            why, status = _protocol_differs(row, setting), ALONE
         values = groups.get((row.target, row.language, row.kind), table[:0])
-        if status == ALONE and why:  # of 36 languages by another protocol, the mean says enough
-            status = ALONE if row.language == MEAN else LEFT_OUT
-        elif not why and row.intermediate in OPEN:
+        estimate = values[values["intermediate"] == row.intermediate].dropna(subset="value")
+        status, why = _status(row, setting, any_split, scored=len(estimate) > 0)
+        cell = dict.fromkeys(("ours", "low", "high", "difference"), np.nan) | {"seeds": 0}
+        if status == COMPARED:
+            ours = estimate.iloc[0]
+            cell |= {"ours": ours["value"], "difference": ours["value"] - row.value, **ours[["low", "high", "seeds"]]}
+        elif status == ALONE and why in OPEN.values():
             cell |= {"low": values["value"].min(), "high": values["value"].max()}
-            why = OPEN[row.intermediate]
-        elif not why and row.intermediate in setting.runs:
-            status, why = LEFT_OUT, setting.runs[row.intermediate]
-        elif not why:
-            estimate = values[values["intermediate"] == row.intermediate].dropna(subset="value")
-            status, why = (COMPARED, "") if len(estimate) else (LEFT_OUT, f"no score of ours with {row.intermediate}")
-            for ours in estimate.itertuples():
-                cell = {"ours": ours.value, "low": ours.low, "high": ours.high, "seeds": ours.seeds}
-                cell["difference"] = ours.value - row.value
         compared.append({**row._asdict(), "status": status, "why": why, **cell})
     return pd.DataFrame(compared)
+
+
+def _status(row: Any, setting: Setting, any_split: bool, scored: bool) -> tuple[str, str]:
+    """Status of a published number, and why it is not compared."""
+    if why := _set_differs(row, setting, any_split):
+        return LEFT_OUT, why
+    if why := _protocol_differs(row, setting):
+        return ALONE if row.language == MEAN else LEFT_OUT, why  # of 36 languages the mean says enough
+    if row.intermediate in OPEN:
+        return ALONE, OPEN[row.intermediate]
+    if row.intermediate in setting.runs:
+        return LEFT_OUT, setting.runs[row.intermediate]
+    return (COMPARED, "") if scored else (LEFT_OUT, f"no score of ours with {row.intermediate}")
 
 
 def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
     """Why a number is on another set than ours, or ""."""
     if setting.constructed:
         return "constructed languages"
-    if row.target in MEMBERS:
-        retrieval = {name for name in XTREME if get(name).kind in RETRIEVAL_KINDS}
-        averaged = set(setting.splits) - (retrieval if row.target == MACRO_TRAINED else set())
-        if averaged != MEMBERS[row.target]:
-            return "averages other targets"
-    for target in MEMBERS.get(row.target, (row.target,)):
+    members = MEMBERS.get(row.target, {row.target})
+    if row.target in MEMBERS and set(setting.splits) - (XTREME - members) != members:
+        return "averages other targets"
+    for target in sorted(members):
         task = get(target)
         if target not in setting.splits:
             return "not a target here"
@@ -303,10 +270,11 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
             return f"{row.metric}, ours is {metric_of(task)}"
         languages = task.languages if row.language == MEAN else (row.language,)
         scored = {code for name, code in setting.examples if name == target}
-        if not scored.issuperset(languages) or (row.language == MEAN and scored != set(languages)):
-            return "other languages" if row.language == MEAN else "language not here"
-        differs = _size_differs(target, split, languages, setting.examples)
-        if differs:
+        if row.language == MEAN and scored != set(languages):
+            return "other languages"
+        if not scored.issuperset(languages):
+            return "language not here"
+        if differs := _size_differs(target, split, languages, setting.examples):
             return differs
     return ""
 
@@ -318,10 +286,11 @@ def _only_split(task: Task) -> str:
 
 
 def _size_differs(target: str, split: str, languages: Collection[str], examples: dict[tuple[str, str], int]) -> str:
-    sizes, total = set_sizes(), set_sizes().get((target, split, "all"))
-    if total:
+    sizes = set_sizes()
+    if (target, split, "all") in sizes:
+        least, most = sizes[target, split, "all"]
         scored = sum(count for (name, _), count in examples.items() if name == target)
-        return "" if total[0] <= scored <= total[1] else f"{target}: {scored:,} of {total[1]:,} examples"
+        return "" if least <= scored <= most else f"{target}: {scored:,} of {most:,} examples"
     for code in languages:
         least, most = sizes.get((target, split, code), (0, 0))
         if not most:
@@ -345,11 +314,11 @@ def _protocol_differs(row: Any, setting: Setting) -> str:
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`compare` that a table or figure may hold: scores, then gains; averages over languages first."""
-    order = {target: number for number, target in enumerate([*TASKS, *AVERAGES])}
+    order = [*TASKS, *AVERAGES]
     keys = {
         "gain": compared["kind"] == "gain",
         "single": compared["language"] != MEAN,
-        "order": compared["target"].map(order),
+        "order": compared["target"].map(order.index),
         "tuned": compared["intermediate"] != NONE,
     }
     ordered = compared.assign(**keys).sort_values([*keys, "language"], kind="stable").drop(columns=list(keys))
@@ -424,30 +393,30 @@ def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`shown` as a person reads them; a dagger marks a number that was not checked."""
-    rows = []
-    for row in table.rename(columns={"kind": "quantity"}).itertuples():
-        difference, ours = row.why, "–"
-        if row.status == COMPARED:
-            difference = f"{row.difference:+.1f}".replace("-", "−")
-            ours = with_interval(row._replace(value=row.ours))
-        elif np.isfinite(row.low):
-            ours = f"{row.low:.1f} to {row.high:.1f} over our runs".replace("-", "−")
-        recalled = row.provenance == "recalled"
-        rows.append(
-            {
-                "target": title(row.target),
-                "language": row.language,
-                "run": row.intermediate,
-                "what": f"{row.quantity}, {row.metric}, {row.split}",
-                "published": f"{row.value:.2f}".removesuffix("0").replace("-", "−") + "†" * recalled,
-                "ours": ours,
-                "difference": difference,
-                "system": row.system,
-                "protocol": row.note,
-                "source": row.source + " († recalled, not checked)" * recalled,
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = list(table.rename(columns={"kind": "quantity"}).itertuples())
+    recalled = table["provenance"] == "recalled"
+    published = [f"{row.value:.2f}".removesuffix("0").replace("-", "−") for row in rows]
+    signed = [f"{row.difference:+.1f}".replace("-", "−") for row in rows]
+    columns = {
+        "target": table["target"].map(title),
+        "language": table["language"],
+        "run": table["intermediate"],
+        "what": [f"{row.quantity}, {row.metric}, {row.split}" for row in rows],
+        "published": [number + "†" * dagger for number, dagger in zip(published, recalled, strict=True)],
+        "ours": [_ours(row) for row in rows],
+        "difference": np.where(table["status"] == COMPARED, signed, table["why"]),
+        "system": table["system"],
+        "protocol": table["note"],
+        "source": table["source"] + np.where(recalled, " († recalled, not checked)", ""),
+    }
+    return pd.DataFrame(columns)
+
+
+def _ours(row: Any) -> str:
+    """Our number beside a published one, or the span of our runs."""
+    if row.status == COMPARED:
+        return with_interval(row._replace(value=row.ours))
+    return f"{row.low:.1f} to {row.high:.1f} over our runs".replace("-", "−") if np.isfinite(row.low) else "–"
 
 
 def figure(table: pd.DataFrame) -> Figure:

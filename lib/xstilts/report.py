@@ -76,6 +76,13 @@ class Page:
         return "" if self.seconds is None else duration(self.seconds)
 
     @property
+    def log(self) -> str:
+        """The end of a failed run's log."""
+        path = self.folder / "log.txt"
+        text = path.read_text(encoding="utf-8", errors="replace") if self.status == "failed" and path.is_file() else ""
+        return "\n".join(text.splitlines()[-LAST_LINES:])
+
+    @property
     def titles(self) -> list[str]:
         return [self.study.task(name).title for name in self.tasks]
 
@@ -102,13 +109,12 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     problem = ""
     for member in [study, *sharing(study)]:
-        fingerprints: Fingerprints | None = None
         try:
-            current = Fingerprints(member)
-            current.of(Run(member.question))
-            fingerprints = current
+            fingerprints: Fingerprints | None = Fingerprints(member)
+            fingerprints.of(Run(member.question))
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
             problem = str(error)
+            fingerprints = None
         for run in list_runs(member):
             page = _page(member, run, fingerprints)
             pages.setdefault(page.name, page)
@@ -174,7 +180,7 @@ def build(study: Study) -> tuple[Path, str]:
     pages, problem = survey(study)
     shutil.copytree(FOLDER / "static", folder / "static", dirs_exist_ok=True)
     shown = {page.path: page for page in pages if page.path}
-    values = {path: {"page": page, "related": related(page, pages), "log": _log(page)} for path, page in shown.items()}
+    values = {path: {"page": page, "related": related(page, pages), "log": page.log} for path, page in shown.items()}
     inputs = {path: _inputs(values[path]) for path in shown}
     previous = read_record(folder / "pages.json")
     changed = [path for path in shown if inputs[path] != previous.get(path) or not (folder / path).is_file()]
@@ -187,14 +193,6 @@ def build(study: Study) -> tuple[Path, str]:
     counts = Counter(page.status for page in pages)
     summary = ", ".join(f"{count} {status}" for status, count in counts.items())
     return folder / "index.html", f"{len(pages)} runs ({summary}); {len(changed)} pages made, the others are current"
-
-
-def _log(page: Page) -> str:
-    """The end of a failed run's log."""
-    path = page.folder / "log.txt"
-    if page.status != "failed" or not path.is_file():
-        return ""
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
 
 
 def _inputs(values: dict[str, Any]) -> str:
@@ -237,17 +235,18 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
 def _figure(final: Page, folder: Path) -> dict[str, str]:
     """The main figure, copied into the report: its files, alternative text and, of a heatmap, table; {} without one."""
     name = FIGURES[final.study.question]
-    paths = {suffix: final.study.figures_folder / f"{name}.{suffix}" for suffix in ("png", "svg", "csv")}
-    if not final.answer or not all(path.is_file() for path in paths.values()):
+    paths = [final.study.figures_folder / f"{name}.{suffix}" for suffix in ("png", "svg", "csv")]
+    if not final.answer or not all(path.is_file() for path in paths):
         return {}
     (folder / "figures").mkdir(exist_ok=True)
-    figure = {"table": _table(paths["csv"], final.study.tasks) if name == "heatmap-mean" else ""}
-    for suffix, path in paths.items():
-        if path.is_file():
-            shutil.copy(path, folder / "figures")
-            figure[suffix] = f"figures/{path.name}"
-    described = re.search(r"<dc:description>(.+?)</dc:description>", paths["svg"].read_text("utf-8"), re.DOTALL)
-    return figure | {"alt": unescape(described[1].strip()) if described else f"{name} of {final.study.name}"}
+    for path in paths:
+        shutil.copy(path, folder / "figures")
+    described = re.search(r"<dc:description>(.+?)</dc:description>", paths[1].read_text("utf-8"), re.DOTALL)
+    return {
+        **{path.suffix[1:]: f"figures/{path.name}" for path in paths},
+        "table": _table(paths[2], final.study.tasks) if name == "heatmap-mean" else "",
+        "alt": unescape(described[1].strip()) if described else f"{name} of {final.study.name}",
+    }
 
 
 def _table(path: Path, tasks: Mapping[str, Task]) -> str:
