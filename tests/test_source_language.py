@@ -1,15 +1,13 @@
-"""Question 6. Contrasts against results.py and in coverage, on made-up statistics whose truth is known, and through
-the study's own command."""
+"""Question 6. Contrasts against results.py and in coverage, on made-up statistics whose truth is known, and its
+notebook on real files."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-import commands
 import small
 import toy
-from synthetic import run_cells, wanted
+from synthetic import known, run_cells, wanted, write
 from synthetic import statistics as noisy_statistics
 from synthetic import study as make_study
 from xstilts import results
@@ -28,72 +26,70 @@ from xstilts.tasks import get
 
 real = pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
 CODES = ["qaa", "qab", "qac", "qad"]
-NAMES = pd.Series({"qaa": "Amari", "qab": "Belu", "qac": "Cevo", "qad": "Dorim"})
-RUNS = ["none", "squad1", "squad1@qab", "squad1@all=60", "mnli"]
 TRAINED = {"none": [], "squad1": ["qaa"], "squad1@qab": ["qab"], "squad1@all=60": CODES, "mnli": ["qaa"]}
 FURTHER = {"sources": {"runs": ["none", "squad1"], "targets": ["tydiqa"], "training_languages": ["each", "all"]}}
 # Points of exact match that a score is made of.
 RUN = {"none": 0, "squad1": 3, "squad1@qab": 1, "squad1@all=60": 2, "mnli": -1}
 LANGUAGE = {"qaa": 60, "qab": 40, "qac": 30, "qad": 10}
 SEEN = 8  # phase 2 was trained in the language
-TUNED = {SOURCE: 0, "qaa": 0, "qab": -4, "qac": 2, "qad": -6, "all": 1}  # training language of phase 3
-TINY = 1e-3  # statistics are in single precision
+TUNED = {SOURCE: 0, "qab": -4, "qac": 2, "qad": -6, "all": 1}  # training language of phase 3
 OWN = 20  # phase 3 was trained in the language
-SHIFT = {"squad1": {"qab": 3, "qac": 3, "qad": 3}}  # phase 2 makes the other training languages better
+SHIFT = 3  # after squad1 the other training languages are better by this
+TINY = 1e-3  # statistics are in single precision
 
 
-@pytest.fixture
-def study(tmp_path):
+def study_of(folder, **keys):
     return make_study(
-        tmp_path, intermediate=RUNS, targets=["tydiqa"], bundle="each", further=FURTHER, seeds=2,
-        question="source-language", micro={"languages": CODES, "span": {"train": 60}},
-        figures=str(tmp_path / "figures"),
+        folder, question="source-language", targets=["tydiqa"], bundle="each", seeds=2, figures=str(folder / "figures"),
+        micro={"languages": CODES, "span": {"train": 60}}, **keys,
         training={"intermediate": {"steps": 10, "batch_size": 8, "epochs": 0}},
     )  # fmt: skip
 
 
 def truth(run, training, language):
     own = training == language or (training == SOURCE and language == "qaa")
-    return RUN[run] + LANGUAGE[language] + SEEN * (language in TRAINED[run]) + TUNED[training] + OWN * own + (
-        SHIFT.get(run, {}).get(training, 0))  # fmt: skip
+    better = SHIFT * (run == "squad1" and training in ("qab", "qac", "qad"))
+    return RUN[run] + LANGUAGE[language] + SEEN * (language in TRAINED[run]) + TUNED[training] + OWN * own + better
 
 
-def statistics(run, trainings, seed, noise=0.0, rng=None, languages=CODES):
+def statistics(runs, trainings):
     """Exact match equal to the truth, in every example; F1 ten points more."""
-    tables = []
-    for training in trainings:
-        for language in languages:
-            for metric, more in (("exact_match", 0), ("f1", 10)):
-                value = (truth(run, training, language) + more) / 100
-                values = np.full(20, value) + (noise * rng.normal(size=20) if noise else 0)
-                tables.append(pd.DataFrame({
-                    "study": "toy", "encoder": "pretrained", "intermediate": run, "target": "tydiqa",
-                    "training_language": training, "examples": 0, "language": language, "seed": seed,
-                    "metric": metric, "id": [str(n) for n in range(20)], "numerator": values, "denominator": 1.0,
-                }))  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
+    tables = [
+        known(lambda run, _, code, seed: truth(run, training, code), runs, ["tydiqa"], CODES, [1, 2])  # noqa: B023
+        .assign(training_language=training)
+        for training in trainings
+    ]  # fmt: skip
+    stats = pd.concat(tables, ignore_index=True)
+    return stats.assign(numerator=stats["numerator"] + 0.1 * (stats["metric"] == "f1"))
 
 
-def write(study, noise=0.0, without=()):
-    """Finished runs of phase 3, of both bundles."""
+def finish(study, noise=0.0, without=()):
+    """Finished runs of phase 3, of the study's own bundle and of the further one."""
     rng = np.random.default_rng(0)
-    for seed in study.seed_numbers:
-        for run in study.intermediate:
-            for bundle in study.bundles_of(run):
-                if (run, seed) in without:
-                    continue
-                trainings = [SOURCE] if bundle == "tydiqa" else [code for code in TUNED if code not in (SOURCE, "qaa")]
-                folder = study.folder / "targets" / run / bundle / f"seed{seed}"
-                folder.mkdir(parents=True)
-                statistics(run, trainings, seed, noise, rng).to_parquet(folder / "stats.parquet", index=False)
-                (folder / "run.json").write_text("{}")
+    own, further = statistics(study.intermediate, [SOURCE]), statistics(["none", "squad1"], list(TUNED)[1:])
+    for bundle, stats in {"tydiqa": own, **({"sources": further} if study.further else {})}.items():
+        stats["numerator"] += noise * rng.normal(size=len(stats))
+        absent = [run in without for run in zip(stats["intermediate"], stats["seed"], strict=True)]
+        write(stats[~np.array(absent)], study.folder, bundle)
 
 
-def tables(study, metric="exact_match"):
-    source = open_source(study)
-    plan = source_language.design(study, source)
-    replicates = results.resample(source_language.read(study, source), np.random.default_rng(0), 200, metric)
-    return plan, source_language.tables(replicates, plan)
+def tables(stats, plan, metric="exact_match"):
+    replicates = results.resample(stats, np.random.default_rng(0), 200, metric)
+    return source_language.tables(replicates, plan)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(a finished study without noise, its design, its statistics)"""
+    study = study_of(tmp_path_factory.mktemp("finished"), intermediate=list(TRAINED), further=FURTHER)
+    finish(study)
+    return study, source_language.design(study, open_source(study)), source_language.read(study)
+
+
+@pytest.fixture(scope="module")
+def made(finished):
+    _, plan, stats = finished
+    return tables(stats, plan)
 
 
 # --- contrasts ---------------------------------------------------------------------------------------------
@@ -171,60 +167,53 @@ def test_simultaneous_intervals_of_one_contrast_are_those_of_a_normal():
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def test_the_design_is_read_off_the_settings(study):
-    plan = source_language.design(study, open_source(study))
+def test_the_design_is_read_off_the_settings(finished):
+    plan = finished[1]
     assert plan.source == "qaa" and list(plan.languages) == CODES
     assert plan.trained == {run: frozenset(codes) for run, codes in TRAINED.items()}
-    assert plan.tasks == {"none": "", "mnli": "mnli"} | dict.fromkeys(RUNS[1:4], "squad1")
+    assert plan.tasks == {"none": "", "mnli": "mnli"} | dict.fromkeys(list(TRAINED)[1:4], "squad1")
     assert plan.tuned == {run: (SOURCE, "qab", "qac", "qad", "all") for run in ("none", "squad1")}
 
 
-def test_phase_2_is_recovered(study):
-    write(study)
-    _, made = tables(study)
+def test_phase_2_is_recovered(finished, made):
     gains = made["languages"].set_index(["intermediate", "language"])
     assert gains.loc[("none", "qaa"), "value"] == pytest.approx(60 + OWN) and not gains.loc["none", "seen"].any()
     assert gains.loc["squad1@qab", "value"].drop(MEAN).tolist() == pytest.approx([1, 9, 1, 1], abs=TINY)
     assert gains.loc["squad1@qab", "seen"].tolist() == [False, True, False, False, False]
     pairs = made["comparisons"].set_index(["first", "second", "group"])["value"].sort_index()
-    assert pairs["squad1@qab", "squad1"].to_dict() == pytest.approx(
-        {MEAN: -2, ADDED: -2 + SEEN, DROPPED: -2 - SEEN, NEITHER: -2}, abs=TINY
-    )
-    assert pairs["squad1@all=60", "squad1"].to_dict() == pytest.approx(
-        {MEAN: -1 + SEEN * 3 / 4, BOTH: -1, ADDED: -1 + SEEN}, abs=TINY
-    )
-    assert pairs["mnli", "none"].to_dict() == pytest.approx(
-        {MEAN: -1 + SEEN / 4, ADDED: -1 + SEEN, NEITHER: -1}, abs=TINY
-    )
+    expected = {
+        ("squad1@qab", "squad1"): {MEAN: -2, ADDED: -2 + SEEN, DROPPED: -2 - SEEN, NEITHER: -2},
+        ("squad1@all=60", "squad1"): {MEAN: -1 + SEEN * 3 / 4, BOTH: -1, ADDED: -1 + SEEN},
+        ("mnli", "none"): {MEAN: -1 + SEEN / 4, ADDED: -1 + SEEN, NEITHER: -1},
+    }
+    for pair, values in expected.items():
+        assert pairs[pair].to_dict() == pytest.approx(values, abs=TINY)
     assert made["seen"][["task", "value", "runs"]].values.tolist() == [["squad1", pytest.approx(SEEN, abs=TINY), 2]]
-    assert tables(study, "f1")[1]["languages"]["value"].iloc[0] == pytest.approx(60 + OWN + 10)
+    f1 = tables(finished[2], finished[1], "f1")["languages"]["value"]
+    assert f1.iloc[0] == pytest.approx(60 + OWN + 10)
 
 
-def test_having_been_seen_is_the_coefficient_of_a_regression(study):
+def test_having_been_seen_is_the_coefficient_of_a_regression(finished):
     """Against ordinary least squares with a dummy for every run and language, on scores with noise."""
-    write(study, noise=0.3)
-    plan, made = tables(study)
+    _, plan, stats = finished
     runs = ["squad1", "squad1@qab"]
-    stats = source_language.read(study, open_source(study)).query("metric == 'exact_match'")
-    score = 100 * stats.groupby(["intermediate", "language", "seed"])["numerator"].mean()
-    score = score.groupby(level=[0, 1]).mean()
+    stats = stats.query("metric == 'exact_match'")
+    stats = stats.assign(numerator=stats["numerator"] + np.random.default_rng(0).normal(0, 0.3, len(stats)))
+    score = 100 * stats.groupby(["intermediate", "language"])["numerator"].mean()
     rows, values = [], []
     for run in runs:
         for code in CODES:
             rows.append([code in plan.trained[run], *(run == r for r in runs), *(code == c for c in CODES)])
             values.append(score[run, code])
     coefficient = np.linalg.lstsq(np.array(rows, float), np.array(values), rcond=None)[0][0]
-    row = made["seen"].iloc[0]
+    row = tables(stats, plan)["seen"].iloc[0]
     assert row["value"] == pytest.approx(coefficient, abs=TINY) and row["low"] < coefficient < row["high"]
 
 
-def test_the_language_of_phase_3_is_recovered_without_the_advantage_of_its_own_test_language(study):
-    write(study)
-    _, made = tables(study)
+def test_the_language_of_phase_3_is_recovered_without_the_advantage_of_its_own_test_language(made):
     sources = made["sources"].set_index(["intermediate", "training"])
-    assert sources.loc["none", "value"].to_dict() == pytest.approx({"qab": -4, "qac": 2, "qad": -6}, abs=TINY)
-    assert sources.loc["squad1", "value"].to_dict() == pytest.approx({"qab": -1, "qac": 5, "qad": -3}, abs=TINY)
-    assert sources.loc[OVER_RUNS, "value"].to_dict() == pytest.approx({"qab": -2.5, "qac": 3.5, "qad": -4.5}, abs=TINY)
+    for run, values in {"none": (-4, 2, -6), "squad1": (-1, 5, -3), OVER_RUNS: (-2.5, 3.5, -4.5)}.items():
+        assert sources.loc[run, "value"][CODES[1:]].tolist() == pytest.approx(values, abs=TINY)
     assert set(sources["languages"]) == {2}
     # what averages over all languages but one's own would have said: their languages differ
     matrix = made["matrix"].query("intermediate == 'none'").pivot(
@@ -235,28 +224,24 @@ def test_the_language_of_phase_3_is_recovered_without_the_advantage_of_its_own_t
     effects = made["factors"].set_index(["intermediate", "effect"])["value"]
     assert effects["none"].to_dict() == pytest.approx({"lead": 8 / 3, "own": OWN - 8 / 3, "all": 1}, abs=TINY)
     assert effects["squad1"].to_dict() == pytest.approx(
-        {"lead": 8 / 3 - 3, "change of lead": -3, "own": OWN - 8 / 3 + 3, "all": 1}, abs=TINY
+        {"lead": 8 / 3 - SHIFT, "change of lead": -SHIFT, "own": OWN - 8 / 3 + SHIFT, "all": 1}, abs=TINY
     )
 
 
-def test_only_whole_trainings_of_tydiqa_count_and_each_once(study):
-    write(study)
-    folder = study.folder / "targets" / "none" / "sources" / "seed1"
-    again = statistics("none", [SOURCE, "qaa"], 1)  # what the study's own bundle has, under two names
-    few = statistics("none", ["qab"], 1).assign(examples=10, numerator=0.0)
-    other = statistics("none", ["qab"], 1).assign(target="xnli")
-    whole = pd.read_parquet(folder / "stats.parquet")
-    pd.concat([whole, again, few, other]).to_parquet(folder / "stats.parquet", index=False)
-    stats = source_language.read(study, open_source(study))
-    names = {*RUNS, *(f"{run} > {code}" for run in ("none", "squad1") for code in ("qab", "qac", "qad", "all"))}
-    assert set(stats["intermediate"]) == names
-    assert len(stats) == len(names) * 2 * len(CODES) * 2 * 20
-    assert stats.query("intermediate == 'none > qab'")["numerator"].min() > 0
+def test_only_whole_trainings_of_tydiqa_count_and_each_once(tmp_path):
+    study = study_of(tmp_path, intermediate=["none"], further={"sources": FURTHER["sources"] | {"runs": ["none"]}})
+    whole = statistics(["none"], TUNED)
+    again = statistics(["none"], [SOURCE]).assign(training_language="qaa")  # what the own bundle has, by another name
+    few = whole.assign(examples=10, numerator=0.0)
+    write(statistics(["none"], [SOURCE]), study.folder, "tydiqa")
+    write(pd.concat([whole, again, few, whole.assign(target="xnli")]), study.folder, "sources")
+    stats = source_language.read(study)
+    assert set(stats["intermediate"]) == {"none", "none > qab", "none > qac", "none > qad", "none > all"}
+    assert len(stats) == len(whole) and stats["numerator"].min() > 0
 
 
-def test_the_answer_follows_the_numbers(study):
-    write(study)
-    plan, made = tables(study)
+def test_the_answer_follows_the_numbers(finished, made):
+    plan = finished[1]
     assert source_language.sentences(made, plan) == [
         "Phase 2 in several languages instead of qaa: better in 1 of 1 comparisons, worse in 0.",
         "Phase 2 in one other language instead of qaa: better in 0 of 1 comparisons, worse in 1.",
@@ -267,8 +252,9 @@ def test_the_answer_follows_the_numbers(study):
     assert table["squad1@all=60", "squad1"] == "helps" and table["TyDiQA in qab", "TyDiQA in qaa"] == "hurts"
 
 
-def test_the_notebook_shows_an_unfinished_study(study):
-    write(study, noise=0.5, without={("squad1@qab", 1), ("squad1@qab", 2), ("mnli", 2)})
+def test_the_notebook_shows_an_unfinished_study(tmp_path):
+    study = study_of(tmp_path, intermediate=list(TRAINED), further=FURTHER)
+    finish(study, noise=0.5, without={("squad1@qab", 1), ("squad1@qab", 2), ("mnli", 2)})
     made = run_cells(study)["exact"]
     table = made["comparisons"].set_index(["first", "second", "group"])["seeds"].to_dict()
     assert table["mnli", "none", MEAN] == 1 and table["squad1@qab", "squad1", MEAN] == 0
@@ -282,17 +268,12 @@ def test_the_notebook_shows_an_unfinished_study(study):
     assert set(factors["metric"]) == set(source_language.METRICS)
 
 
-def test_without_trainings_in_other_languages_phase_3_is_not_asked(study):
-    alone = make_study(
-        study.folder.parent, "alone", intermediate=["none", "mnli"], targets=["tydiqa"], bundle="each",
-        question="source-language", micro={"languages": CODES}, figures=study.figures,
-    )  # fmt: skip
-    write(alone)
-    names = run_cells(alone)
-    assert names["design"].tuned == {} and all(
-        names["exact"][table].empty for table in ("matrix", "sources", "factors")
-    )
-    assert names["lines"] == []
+def test_without_trainings_in_other_languages_phase_3_is_not_asked(tmp_path):
+    study = study_of(tmp_path, intermediate=["none", "mnli"])
+    finish(study)
+    names = run_cells(study)
+    assert names["design"].tuned == {} and names["lines"] == []
+    assert all(names["exact"][table].empty for table in ("matrix", "sources", "factors"))
 
 
 def test_a_study_that_does_not_score_tydiqa_is_refused(tmp_path):
@@ -338,25 +319,18 @@ def test_no_training_set_of_the_real_study_holds_what_is_scored():
 
 @real
 def test_the_question_on_real_files(tmp_path):
-    """The shipped study on a few examples of each set, from a tiny checkpoint: trained, answered and drawn."""
+    """The committed study on a few examples of each set, from a tiny checkpoint: trained, answered and drawn."""
     toy.build_checkpoint(tmp_path / "encoder")
-    further = {"runs": ["none"], "targets": ["tydiqa"], "training_languages": ["zh", "all"]}
-    values = {
-        "based_on": str(ROOT / "params" / "files-source-language.yaml"), "name": "few", "intermediate": ["none"],
-        "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"), "further": {"sources": further},
-        "encoder": {"checkpoint": str(tmp_path / "encoder")}, "files": {"limits": {"train": 8, "dev": 6, "test": 6}},
-        "training": {"intermediate": {"epochs": 1}, "target": {"epochs": 1}},
-    }  # fmt: skip
-    path = tmp_path / "few.yaml"
-    path.write_text(yaml.safe_dump(values))
-    small.but_the_answer(path)
-    commands.run("make study STUDY=source-language", STUDY=path)
-    study = load_study(path)
-    stats = source_language.read(study, open_source(study))
+    study = make_study(
+        tmp_path, based_on=str(ROOT / "params" / "files-source-language.yaml"), targets=["tydiqa"], seeds=1,
+        further={"sources": {"runs": ["none"], "targets": ["tydiqa"], "training_languages": ["zh", "all"]}},
+        encoder={"checkpoint": str(tmp_path / "encoder")}, files={"limits": {"train": 4, "dev": 4, "test": 4}},
+        training={"intermediate": {"epochs": 1}, "target": {"epochs": 1}}, figures=str(tmp_path / "figures"),
+    )  # fmt: skip
+    small.at_once(study.path)
+    stats = run_cells(study)["stats"]
     assert set(stats["intermediate"]) == {"none", "none > zh", "none > all"}
     assert set(stats["language"]) == {"en", "id", "ko", "sw"}
     answer = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
-    assert (
-        "On real text" in answer and "TyDiQA trained in another language than en" in answer and "issing" not in answer
-    )
-    assert (study.figures_folder / "6-source-language.html").is_file()
+    assert "On real text" in answer and "TyDiQA trained in another language than en" in answer
+    assert "issing" not in answer

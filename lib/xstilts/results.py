@@ -64,6 +64,26 @@ def read_stats(
     return pd.concat(tables, ignore_index=True)
 
 
+def read_layers(study: Study, source: Source, bundles: Sequence[str]) -> pd.DataFrame:
+    """Scores of the finished retrieval targets of these bundles by hidden layer, as far as a study keeps them.
+
+    Columns: language, layer, metric, score (percent), intermediate, seed, target, main (whether it is the layer that
+    the target is scored at), training_language, examples.
+    """
+    columns = "language layer metric score intermediate seed target main training_language examples".split()
+    tables = [pd.DataFrame(columns=columns)]
+    for run in finished_target_runs(study, bundles):
+        for tuning in target_runs(study, source, run.bundle):
+            path = run.folder(study) / tuning.name / "layers.parquet"
+            if path.is_file():
+                table = pd.read_parquet(path)
+                labels = {"intermediate": run.intermediate, "seed": run.seed, "target": tuning.target}
+                main = table["layer"] == table["layer"].iloc[0]  # it comes first
+                training = {"training_language": tuning.training_language, "examples": tuning.examples}
+                tables.append(table.assign(**labels, main=main, **training))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
 def scores(stats: pd.DataFrame) -> pd.DataFrame:
     """The tidy table: ``KEYS``, metric, value (percent), n (examples); one row per score."""
     grouped = stats.groupby([*KEYS, "metric"], sort=False, observed=True)

@@ -1,1 +1,1 @@
-"""The further questions, each answered by a notebook of its own: tables, findings in words, figures."""
+"""The further questions, each answered by a notebook of its own: its tables, and its answer in words."""

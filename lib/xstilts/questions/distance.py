@@ -56,18 +56,11 @@ def read_stats(study: Study) -> pd.DataFrame:
     return pd.concat([stats, direct.assign(intermediate=names)], ignore_index=True)
 
 
-def read_layers(study: Study) -> pd.DataFrame:
-    """Alignment and retrieval of parallel sentences by layer, before (``none``) and after phase 2: intermediate,
-    seed, target, language, layer, metric, score (percent), main (whether it is the layer that retrieval uses).
-    Empty without a parallel target."""
-    tables = []
-    for run in finished_target_runs(study, list(study.bundles())):
-        for target in [target for target in study.targets if study.task(target).kind == "parallel"]:
-            table = pd.read_parquet(run.folder(study) / target / "layers.parquet")
-            main = table["layer"] == table["layer"].iloc[0]  # it comes first
-            tables.append(table.assign(intermediate=run.intermediate, seed=run.seed, target=target, main=main))
-    columns = ["language", "layer", "metric", "score", "intermediate", "seed", "target", "main"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+def read_layers(study: Study, source: Source) -> pd.DataFrame:
+    """Alignment and retrieval of parallel sentences by layer, before (``none``) and after phase 2, as
+    ``results.read_layers``. Empty without a parallel target."""
+    layers = results.read_layers(study, source, list(study.bundles())).drop(columns=["training_language", "examples"])
+    return layers[layers["target"].isin([name for name in study.targets if study.task(name).kind == "parallel"])]
 
 
 def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000) -> Replicates:
@@ -96,8 +89,7 @@ def language_gains(replicates: Replicates, runs: Names, targets: Names, codes: N
     draws, counts = {}, []
     for code in codes:
         shared = [target for target in targets if (NONE, target, code) in replicates.score]
-        gains = [gain(replicates, run, target, code) for target in shared for run in runs]
-        if gains:
+        if gains := [gain(replicates, run, target, code) for target in shared for run in runs]:
             drawn, seeds = replicates.draws(*mean_of(gains))
             if seeds:
                 draws[code] = drawn
@@ -227,16 +219,17 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
     for (part, series), (draws, _) in gains.items():
         if series not in (INTERMEDIATE, DIRECT):
             continue
-        for name in kinds:
-            known = table[name].reindex(draws.index).dropna()
-            if len(known) > 2:
-                drawn = slope_draws(known, draws.loc[known.index], rng)
-                rows.append((part, series, name, "", *interval_of(drawn), len(known)))
-        known = table.loc[draws.index].drop(columns=set(kinds) - {"distance"}).dropna(axis="columns")
-        held = known.loc[:, known.nunique() > 1].drop(columns="distance", errors="ignore")
-        if "distance" in known and len(held.columns) and len(draws) >= 2 * held.shape[1] + 4:
-            drawn = slope_draws(known["distance"], draws, rng, held)
-            rows.append((part, series, "distance", ", ".join(held), *interval_of(drawn), len(draws)))
+        known = table.loc[draws.index]
+        slopes = [(name, known[name].dropna(), None) for name in kinds]
+        held = known.drop(columns=kinds).dropna(axis="columns")
+        held = held.loc[:, held.nunique() > 1]
+        if held.shape[1] and len(draws) >= 2 * held.shape[1] + 4:
+            slopes.append(("distance", known["distance"], held))
+        for name, distance, covariates in slopes:
+            if len(distance) > 2:
+                drawn = slope_draws(distance, draws.loc[distance.index], rng, covariates)
+                names = ", ".join(() if covariates is None else covariates)
+                rows.append((part, series, name, names, *interval_of(drawn), len(distance)))
     return pd.DataFrame(rows, columns="part series over held value low high languages".split()).dropna(subset="value")
 
 
@@ -264,10 +257,15 @@ def learning_curves(replicates: Replicates, sizes: pd.DataFrame, codes: Names) -
     for row in sizes.itertuples():
         series = row.run.partition("=")[0]
         for code in codes if series == SOURCE else [row.language]:
-            draws, seeds = replicates.draws(*replicates.of(row.run, row.target, [code]))
+            draws, seeds = mean_score(replicates, [row.run], row.target, code)
             if seeds:
                 rows.append((row.target, code, series, row.examples, *np.clip(interval_of(draws), 0, 100), seeds))
     return pd.DataFrame(rows, columns="target language series examples value low high seeds".split())
+
+
+def mean_score(replicates: Replicates, runs: Names, target: str, code: str) -> tuple[np.ndarray, int]:
+    """Draws of the mean score of ``runs`` in a language, and the seeds it rests on."""
+    return replicates.draws(*mean_of([replicates.of(run, target, [code]) for run in runs]))
 
 
 def smoothed(scores: np.ndarray) -> np.ndarray:
@@ -299,18 +297,14 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
     rows: list[tuple] = []
     direct = sizes[sizes["run"].str.startswith(DIRECT)]
     for (target, code), points in direct.groupby(["target", "language"], sort=False):
-        cells = {row.examples: replicates.draws(*replicates.of(row.run, target, [code])) for row in points.itertuples()}
-        curve = {examples: draws for examples, (draws, seeds) in cells.items() if seeds}
-        if not curve:
-            continue
-        rising = smoothed(np.stack(list(curve.values())))
-        levels = {run: replicates.of(run, target, [code]) for run in runs}
-        if members := scored(replicates, averaged, [target]):
-            levels[INTERMEDIATE] = mean_of([replicates.of(run, target, [code]) for run in members])
-        for run, level in levels.items():
-            draws, seeds = replicates.draws(*level)
+        scores = {row.examples: mean_score(replicates, [row.run], target, code) for row in points.itertuples()}
+        curve = {examples: draws for examples, (draws, seeds) in scores.items() if seeds}
+        rising = smoothed(np.stack(list(curve.values()))) if curve else None
+        groups = {run: [run] for run in runs} | {INTERMEDIATE: scored(replicates, averaged, [target])}
+        for run, members in groups.items() if curve else ():
+            level, seeds = mean_score(replicates, members, target, code) if members else (None, 0)
             if seeds:
-                rows.append((target, code, run, crossing(list(curve), rising, draws), min(curve), max(curve), seeds))
+                rows.append((target, code, run, crossing(list(curve), rising, level), min(curve), max(curve), seeds))
     table = pd.DataFrame(rows, columns=["target", "language", "run", "draws", "smallest", "largest", "seeds"])
     for (target, run), part in table.groupby(["target", "run"], sort=False):
         middle = np.quantile(np.stack(part["draws"]), 0.5, axis=0, method="lower")  # some may be infinite
@@ -381,9 +375,8 @@ SENTENCES = {
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the series that ``SERIES`` names, by these names; parts by their titles."""
     rows = table[table["series"].isin(SERIES)].assign(quantity="gain", axis="gain over none (points)")
-    return rows.assign(
-        series=rows["series"].map(SERIES), part=[METRICS.get(part, title(part)) for part in rows["part"]]
-    )
+    titles = [METRICS.get(part, title(part)) for part in rows["part"]]
+    return rows.assign(series=rows["series"].map(SERIES), part=titles)
 
 
 def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
@@ -407,10 +400,9 @@ def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
     """The verdict table: gains of intermediate training and of direct tuning, mean over languages, by target and
     measure of alignment, each with its slope over distance."""
     rows = labelled(pd.concat([slopes, alignment]).rename(columns={"quantity": "what"}))
-    slope = (
-        rows[rows["what"] == "slope"].set_index(["part", "series"]).apply(with_interval, axis=1, result_type="reduce")
-    )
-    mean = rows[rows["what"] == "mean"].join(slope.rename("slope"), on=["part", "series"]).fillna({"slope": ""})
+    rows["slope"] = [with_interval(row) for row in rows.itertuples()]
+    slope = rows[rows["what"] == "slope"].set_index(["part", "series"])["slope"]
+    mean = rows[rows["what"] == "mean"].drop(columns="slope").join(slope, on=["part", "series"]).fillna({"slope": ""})
     return verdict_table(mean, {"part": "of", "series": "by", "slope": "slope over distance"})
 
 

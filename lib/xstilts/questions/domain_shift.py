@@ -1,4 +1,4 @@
-"""Question 7, domain shift: tables, figures and answer of ``7-domain-shift.ipynb``.
+"""Question 7, domain shift: tables and answer of ``7-domain-shift.ipynb``.
 
 Is intermediate training in another language than the source better or worse for XCOPA, and does it hold when the
 intermediate task is about something else than the test?
@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import Dataset
-from matplotlib.figure import Figure
 from scipy.stats import binomtest, rankdata
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -32,8 +31,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
 from xstilts.names import NONE, SOURCE, parse_run
-from xstilts.plots import heatmap, interval_panels
-from xstilts.results import SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
+from xstilts.results import ENDS, SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import chance, verdict_table
@@ -53,8 +51,6 @@ AGAINST = "against source"  # intermediate training in another language minus th
 WORST, UNTRAINED = "worst language", "untrained languages"
 LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
 HALVES = {f"{first} minus {second}": (first, second) for first, second in ((LESS, MORE), (FARTHER, NEARER))}
-LEVEL = 0.95
-QUANTILES = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 INTERVAL = ["value", "low", "high", "seeds"]
 Groups = dict[str, list[str]]  # name -> languages
 Runs = dict[tuple[str, str], str]  # (side, language) -> run; a side is a task, in-domain or out-of-domain
@@ -201,7 +197,7 @@ def estimates(
             if quantity == "score":
                 draws = [replicates.draws(values[code][:, 0], values[code][:, 1:]) for code in groups[ZERO_SHOT]]
                 lowest = np.min([draw for draw, _ in draws], axis=0)
-                low, high = np.quantile(lowest[1:].clip(0, 100), QUANTILES)
+                low, high = np.quantile(lowest[1:].clip(0, 100), ENDS)
                 seeds = min(count for _, count in draws)
                 rows.append((examples, side, language, quantity, WORST, lowest[0], low, high, seeds, 1))
     head = ["examples", "side", "trained_in", "quantity", "group", "value", "low", "high", "seeds", "languages"]
@@ -300,7 +296,7 @@ def by_distance(
         if len(gains) > 2 and np.isfinite(gains).all() and np.ptp(ranks):
             gain_ranks = rankdata(gains, axis=0).T
             rho, *draws = [np.corrcoef(ranks, column)[0, 1] if np.ptp(column) else 0.0 for column in gain_ranks]
-            low, high = np.quantile(draws, QUANTILES)
+            low, high = np.quantile(draws, ENDS)
         correlations.append((examples, rho, low, high, len(gains), measured["characters"].round(1).nunique()))
     head = ["examples", "rho", "low", "high", "domains", "distances"]
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
@@ -314,20 +310,6 @@ def labelled(table: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     training = [f"{examples:,} examples" if examples else "whole training set" for examples in rows["examples"]]
     group = rows["group"].replace(ZERO_SHOT, "all but the source")
     return rows.assign(training=training, run=rows["side"] + ", " + rows["trained_in"], group=group)
-
-
-def score_panels(table: pd.DataFrame) -> Figure:
-    """Scores by language of intermediate training (lines) and side (markers): a column per group of languages, a row
-    per size of the training set."""
-    groups = [name for name in (ZERO_SHOT, LESS, MORE, FARTHER, NEARER, WORST) if name in set(table["group"])]
-    rows = labelled(table[(table["quantity"] == "score") & (table["side"] != DROP)], groups)
-    what = "Dots with 95% intervals: accuracy by language of intermediate training"
-    return interval_panels(rows, "trained_in", "side", "group", what, "accuracy (%)", row="training")
-
-
-def language_heatmap(table: pd.DataFrame, languages: list[str], what: str) -> Figure:
-    """One quantity by run and language, a panel per size of the training set."""
-    return heatmap(labelled(table, languages), "run", "group", "training", what, what)
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:

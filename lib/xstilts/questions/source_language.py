@@ -22,7 +22,7 @@ from scipy.stats import norm
 
 from xstilts import results
 from xstilts.names import ALL, NONE, SOURCE
-from xstilts.results import MEAN, Replicates
+from xstilts.results import LEVEL, MEAN, Replicates
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import verdict_table, with_evidence
@@ -36,7 +36,6 @@ BOTH, ADDED, DROPPED, NEITHER = "in both", "in the first alone", "in the second 
 GROUPS = {(True, True): BOTH, (True, False): ADDED, (False, True): DROPPED, (False, False): NEITHER}
 OVER_RUNS = "mean of runs"
 JOINT = (ALL, TRANSLATED)  # training "languages" that are several
-LEVEL = 0.95
 
 Names = tuple[str, ...]
 Contrasts = dict[Any, np.ndarray]  # each [seeds, 1 + resamples]: a value, then its deviations
@@ -65,30 +64,22 @@ def design(study: Study, source: Source) -> Design:
         trained[name] = frozenset(code for _, code in sets)
         tasks[name] = "+".join([*run.tasks, *["mlm"] * run.mlm])
     tuned: dict[str, list[str]] = {}
-    for bundle, codes in training_languages(study, source).items():
-        for name in study.further[bundle].runs:
-            tuned.setdefault(name, [SOURCE]).extend(codes)
+    for bundle, further in study.further.items():
+        for tuning in target_runs(study, source, bundle):
+            if tuning.target == TARGET and not tuning.examples and not tuning.own:
+                home = tuning.training_language == study.source_language
+                for name in further.runs:
+                    tuned.setdefault(name, [SOURCE]).append(SOURCE if home else tuning.training_language)
     several = {name: tuple(dict.fromkeys(codes)) for name, codes in tuned.items() if len(set(codes)) > 1}
     languages = tuple(evaluation_languages(study, source, study.task(TARGET)))
     return Design(study.source_language, languages, trained, tasks, several)
 
 
-def training_languages(study: Study, source: Source) -> dict[str, list[str]]:
-    """Further bundle -> languages that it trains TyDiQA in, on whole sets, to be scored in every language."""
-    languages: dict[str, list[str]] = {}
-    for bundle in study.further:
-        for tuning in target_runs(study, source, bundle):
-            if tuning.target == TARGET and not tuning.examples and not tuning.own:
-                code = tuning.training_language
-                languages.setdefault(bundle, []).append(SOURCE if code == study.source_language else code)
-    return languages
-
-
-def read(study: Study, source: Source) -> pd.DataFrame:
+def read(study: Study) -> pd.DataFrame:
     """Statistics of TyDiQA, whole training sets alone; the column intermediate holds the run and, but for the
     source language, the training language ("squad1 > qab"), as both are compared alike.
     UserError where nothing is finished."""
-    stats = results.read_stats(study, [*study.bundles(), *training_languages(study, source)], targets=[TARGET])
+    stats = results.read_stats(study, [*study.bundles(), *study.further], targets=[TARGET])
     stats = stats[stats["examples"] == 0]
     training = stats["training_language"].replace(study.source_language, SOURCE)
     models = stats["intermediate"].where(training == SOURCE, stats["intermediate"] + " > " + training)
