@@ -214,6 +214,7 @@ def test_hyperparameters_are_xtreme_rs_unless_a_study_says_otherwise(tmp_path):
     phase = study.phase("retrieval", "squad1")
     assert (phase.epochs, phase.batch_size, phase.accumulate, phase.learning_rate) == (3, 4, 4, 2e-5)
     changed = {"training": {"overrides": {"retrieval/mewslix": {"batch_size": 8}}}}
+    changed |= {"further": {"retrieval": FURTHER | {"targets": ["mewslix"]}}}
     study = load_study(small.write(tmp_path, "toy", **TOY | changed))
     assert study.phase("retrieval", "mewslix").batch_size == 8 and study.phase("retrieval", "squad1").batch_size == 4
     assert get("lareqa").training_set == get("tatoeba").training_set == "squad1"

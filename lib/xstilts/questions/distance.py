@@ -299,10 +299,14 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
     for (target, code), points in direct.groupby(["target", "language"], sort=False):
         scores = {row.examples: mean_score(replicates, [row.run], target, code) for row in points.itertuples()}
         curve = {examples: draws for examples, (draws, seeds) in scores.items() if seeds}
-        rising = smoothed(np.stack(list(curve.values()))) if curve else None
-        groups = {run: [run] for run in runs} | {INTERMEDIATE: scored(replicates, averaged, [target])}
-        for run, members in groups.items() if curve else ():
-            level, seeds = mean_score(replicates, members, target, code) if members else (None, 0)
+        if not curve:
+            continue
+        rising = smoothed(np.stack(list(curve.values())))
+        groups = {run: [run] for run in runs}
+        if members := scored(replicates, averaged, [target]):
+            groups[INTERMEDIATE] = members
+        for run, group in groups.items():
+            level, seeds = mean_score(replicates, group, target, code)
             if seeds:
                 rows.append((target, code, run, crossing(list(curve), rising, level), min(curve), max(curve), seeds))
     table = pd.DataFrame(rows, columns=["target", "language", "run", "draws", "smallest", "largest", "seeds"])

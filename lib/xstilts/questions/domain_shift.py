@@ -257,13 +257,13 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
         task = study.task(name)
         own = texts(task, source.load(task, "train", study.source_language))
         for (topic, part), others in against.items():
-            pair = same_size(own, others)
-            row = {"task": name, "against": part, "topic": topic, "texts": len(pair[0])}
+            first, second = same_size(own, others)
+            row = {"task": name, "against": part, "topic": topic, "texts": len(first)}
             for features in FEATURES:
-                distance = a_distance(*pair, features)
+                distance = a_distance(first, second, features)
                 row[features] = distance.pop("value")
                 row |= {f"{features}_{key}": value for key, value in distance.items()}
-            rows.append(row | overlap(*pair))
+            rows.append(row | overlap(first, second))
     return pd.DataFrame(rows)
 
 
