@@ -341,7 +341,7 @@ CASES = [
         "parquet",
         "a column lacks",
         published([{"premise": "a", "label": 0}]),
-        r"nyu-mll/multi_nli default train, row 1: not as published \(KeyError: 'hypothesis'\); it has premise, label",
+        r'nyu-mll/multi_nli default train, row 1: no "text_b"; known: label, text_a: fetch revision',
     ),
     Case(
         "parquet", "a label outside the set", published([ROW, ROW | {"label": 3}]), r"row 2: label 3, expected 0 to 2"
@@ -350,7 +350,7 @@ CASES = [
         "parquet",
         "numbers for texts",
         published([ROW | {"premise": 5}]),
-        r"row 1: not as published \(TypeError: text_a holds 5, expected text\)",
+        r'row 1: "text_a" is 5, expected str: fetch revision',
     ),
     Case(
         "parquet",

@@ -12,9 +12,9 @@ from xstilts import custom_task as own_task
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.preflight import check_data
+from xstilts.readers.custom import test_files as files_of
 from xstilts.runs import Fingerprints, Run
 from xstilts.settings import OwnTask
-from xstilts.sources import custom as own_rows
 from xstilts.sources import open_source
 from xstilts.study import load_study
 
@@ -107,7 +107,7 @@ def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, sh
     task = OwnTask(
         kind="classification", train="train.csv", dev="dev.csv", test=below.replace("{root}", str(root)) + shape
     )
-    assert own_rows.test_files("mine", task, root) == files
+    assert files_of("mine", task, root) == files
 
 
 BAD = {  # files, keys of the task, what is said

@@ -46,7 +46,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a split of a task lies on the hub. ``reader`` is one of :mod:`xstilts.sources.hub_readers`.
+    """Where a split of a task lies on the hub. ``reader`` is one of those of :mod:`xstilts.sources.hub`.
 
     ``{language}`` in ``config`` stands for the language's code there, which ``codes`` maps ours to.
     ``mixed`` names the column that says the language, up to a hyphen, where one configuration holds several.
@@ -71,6 +71,14 @@ class Hub:
     def config_of(self, language: str) -> str:
         return self.config.replace("{language}", self.code(language))
 
+    def key(self, language: str) -> tuple[str, str, str]:
+        """Repository, configuration and split."""
+        return self.repo, self.config_of(language), self.split
+
+    def name_of(self, language: str) -> str:
+        """As messages name it."""
+        return " ".join(self.key(language))
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -85,6 +93,22 @@ class Folder:
 TEXT = Hub("text", "wikimedia/wikipedia", "20231101.{language}", "train-00000-of")
 
 
+def files(
+    reader: str,
+    codes: dict[str, str] | None = None,
+    language: str = "en",
+    overlaps: tuple[str, ...] = (),
+    **splits: str | tuple[str, ...],
+) -> dict[str, Files]:
+    """Split -> where its files are: ``files("pairs", dev="xnli/{split}-{language}.tsv")``."""
+    located = {}
+    for split, paths in splits.items():
+        paths = (paths,) if isinstance(paths, str) else paths
+        named = tuple(path.replace("{split}", split) for path in paths)
+        located[split] = Files(reader, named, codes or {}, language, overlaps)
+    return located
+
+
 def hub(
     reader: str, repo: str, config: str, codes: dict[str, str] | None = None, mixed: str = "", **splits: str
 ) -> dict[str, tuple[Hub | Folder, ...]]:
@@ -97,18 +121,24 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 # What places call languages that we call by their ISO 639-1 code, where there is one.
-TATOEBA_CODES = _pairs(
-    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun "
-    "id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel "
-    "th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn"
-)
-UDPOS_NAMES = _pairs(
-    "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian "
-    "fi:Finnish fr:French he:Hebrew hi:Hindi hu:Hungarian id:Indonesian it:Italian ja:Japanese kk:Kazakh ko:Korean "
-    "mr:Marathi nl:Dutch pt:Portuguese ru:Russian ta:Tamil te:Telugu th:Thai tl:Tagalog tr:Turkish ur:Urdu "
-    "vi:Vietnamese yo:Yoruba zh:Chinese"
-)
-TYDIQA_NAMES = _pairs(
-    "ar:arabic bn:bengali en:english fi:finnish id:indonesian ko:korean ru:russian sw:swahili te:telugu"
-)
-MASAKHANER_CODES = _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor")
+CODES = {
+    "tatoeba": _pairs(
+        "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun "
+        "id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel "
+        "th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn"
+    ),
+    "udpos": _pairs(
+        "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian "
+        "fi:Finnish fr:French he:Hebrew hi:Hindi hu:Hungarian id:Indonesian it:Italian ja:Japanese kk:Kazakh ko:Korean "
+        "mr:Marathi nl:Dutch pt:Portuguese ru:Russian ta:Tamil te:Telugu th:Thai tl:Tagalog tr:Turkish ur:Urdu "
+        "vi:Vietnamese yo:Yoruba zh:Chinese"
+    ),
+    "tydiqa": _pairs(
+        "ar:arabic bn:bengali en:english fi:finnish id:indonesian ko:korean ru:russian sw:swahili te:telugu"
+    ),
+    "masakhaner": _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor"),
+    "verses": _pairs("et:est eu:eus gu:guj lv:lav qu:que sw:swh uk:ukr wo:wol zu:zul"),
+}
+
+# Plain text beside the tasks' sets: one verse a line, <id> TAB <text>, one file a language.
+VERSES = Files("verses", ("mlm-text/bible-nt/{language}.tsv",), CODES["verses"])

@@ -153,7 +153,7 @@ def set_sizes() -> dict[tuple[str, str, str], tuple[int, int]]:
             if task.kind == "mining":  # its sentences are not on the hub
                 location = Hub("", "google/xtreme", "bucc18.{language}", {"dev": "validation"}.get(split, split))
             assert isinstance(location, Hub)
-            key = (location.repo, location.config_of(language), location.split)
+            key = location.key(language)
             known, whole = SIZES.get((*key, language)), SIZES.get((*key, ""))
             if count := known or whole:
                 sizes[task.name, split, "all" if location.mixed and not known else language] = (count, count)

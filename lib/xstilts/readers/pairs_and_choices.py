@@ -1,31 +1,26 @@
 """Readers: one file of an original distribution -> rows in the canonical columns of its kind.
 
-Each reader yields ``(origin, row)``; ``origin`` is ``file:line`` or, in SQuAD JSON, ``file: question id``,
-and every error names it. Files are UTF-8 (a byte-order mark is dropped), line ends LF or CRLF, offsets
-count code points. Text is kept as it stands. Rows of a set published without gold have label -1, tags
+Pairs and choices are read from records, dicts, whichever file they stand in (JSON lines, a table, parquet of the hub):
+:data:`RECORD_READERS`. Each reader of files yields ``(origin, row)``; ``origin`` is ``file:line`` or, in SQuAD JSON,
+``file: question id``, and every error names it. Files are UTF-8 (a byte-order mark is dropped), line ends LF or CRLF,
+offsets count code points. Text is kept as it stands. Rows of a set published without gold have label -1, tags
 None, no answers or no gold; a file with both sorts is an error.
 """
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from xstilts.errors import UserError
-from xstilts.readers.records import (
-    UNLABELLED,
-    Rows,
-    columns_of,
-    csv_records,
-    get,
-    index_of,
-    json_lines,
-    lines_of,
-    strings,
-)
+from xstilts.readers import records
+from xstilts.readers.records import UNLABELLED, Rows, columns_of, get, index_of, lines_of, strings
 from xstilts.readers.retrieval import entities, mentions, pairs
 from xstilts.readers.spans import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
 from xstilts.readers.tagging import auto, tagged
+
+Record = dict[str, Any]
 
 
 def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -71,9 +66,7 @@ def has_gold(row: dict[str, Any]) -> bool:
         return row["tags"] is not None
     if "answers" in row:
         return row["is_impossible"] or bool(row["answers"]["text"])
-    if "keys" in row:
-        return bool(row["keys"])
-    return True
+    return bool(row.get("keys", row.get("gold", True)))
 
 
 def companions(reader: str, path: Path) -> list[Path]:
@@ -87,42 +80,88 @@ def companions(reader: str, path: Path) -> list[Path]:
     return []
 
 
+def _records(path: Path) -> Iterator[tuple[str, dict]]:
+    if path.suffix == ".jsonl":
+        return records.json_lines(path)
+    return records.csv_records(path) if path.suffix == ".csv" else _table(path)
+
+
+def _rows(name: str) -> Callable[[Path, tuple[str, ...]], Rows]:
+    """The reader of a file whose records have a reader: rows without an id have the number of their line."""
+
+    def rows(path: Path, labels: tuple[str, ...]) -> Rows:
+        for origin, record in _records(path):
+            if row := RECORD_READERS[name](record, labels, origin):
+                yield origin, {"id": origin.rpartition(":")[2], **row}
+
+    return rows
+
+
 # --- pairs: XNLI, ANLI, MNLI, SICK, RTE, AmericasNLI; PAWS-X, MRPC, QQP --------------------------------
 
-PAIR_FIELDS = {  # lower-case column and key names of the distributions
+PAIR_COLUMNS = {  # lower-case column and key names of the distributions
     "id": ("id", "uid", "index", "pair_id", "pairid"),
-    "text_a": ("premise", "sentence1", "sentence_a", "question1", "#1 string", "context"),
-    "text_b": ("hypothesis", "sentence2", "sentence_b", "question2", "#2 string"),
+    "text_a": ("text_a", "premise", "sentence1", "sentence_a", "question1", "#1 string", "context"),
+    "text_b": ("text_b", "hypothesis", "sentence2", "sentence_b", "question2", "#2 string"),
     "label": ("label", "gold_label", "entailment_judgment", "is_duplicate", "quality"),
 }
-LABEL_ALIASES = {"e": "entailment", "n": "neutral", "c": "contradiction", "contradictory": "contradiction"}
+LABEL_ALIASES = {
+    "e": "entailment", "n": "neutral", "c": "contradiction", "contradictory": "contradiction",
+    "not_duplicate": "0", "duplicate": "1",
+}  # fmt: skip
 # XTREME wrote its tables with csv.writer, which wraps a text holding quotes in quotes and doubles them; the
 # other distributions are raw. A field that is quoted throughout and holds doubled quotes is the former.
 CSV_QUOTED = re.compile(r'"(?=.*"".*")(?:[^"]|"")*"', re.DOTALL)
 
 
-def _pairs(path: Path, labels: tuple[str, ...]) -> Rows:
-    """TSV with or without a header (then: text, text[, label]) or JSON lines, by the name's ending."""
-    for origin, record in _pair_records(path):
-        label = record.get("label")
-        if label == "-":  # MultiNLI: the annotators did not agree; every published result leaves these out
-            continue
-        if isinstance(label, str):
-            label = _plain(label, labels)
-        yield (
-            origin,
-            {
-                "id": str(record["id"]) if "id" in record else origin.rpartition(":")[2],
-                "text_a": get(record, "text_a", str, origin),
-                "text_b": get(record, "text_b", str, origin),
-                "label": index_of(label, labels, origin),
-            },
-        )
+def _pair(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
+    record = {column: record[name] for column, name in _pair_columns(tuple(record)).items()}
+    label = record.get("label")
+    if label == "-":  # MultiNLI: the annotators did not agree; every published result leaves these out
+        return None
+    texts = {column: get(record, column, str, origin) for column in ("text_a", "text_b")}
+    row = {**texts, "label": index_of(_plain(label, labels) if isinstance(label, str) else label, labels, origin)}
+    return {"id": str(record["id"]), **row} if "id" in record else row
+
+
+@cache
+def _pair_columns(names: tuple[str, ...]) -> dict[str, str]:
+    """Our column -> the distribution's name for it, of those that it has."""
+    lower = {name.lower(): name for name in names}
+    known = {column: [alias for alias in aliases if alias in lower] for column, aliases in PAIR_COLUMNS.items()}
+    return {column: lower[aliases[0]] for column, aliases in known.items() if aliases}
 
 
 def _plain(label: str, labels: tuple[str, ...]) -> str:
     label = label.strip() if label.strip() in labels else label.strip().lower()
     return label if label in labels else LABEL_ALIASES.get(label, label)
+
+
+def _table(path: Path) -> Iterator[tuple[str, Record]]:
+    """TSV of pairs with a header or without one (then: text, text[, label])."""
+    lines = lines_of(path)
+    header = next(lines)[1].split("\t")
+    columns = _pair_columns(tuple(header))
+    if not {"text_a", "text_b"} <= set(columns):
+        lines = lines_of(path)
+        header = ["text_a", "text_b", "label"][: len(header)] if len(header) in (2, 3) else header
+        columns = _pair_columns(tuple(header))
+        if "text_b" not in columns:
+            raise UserError(
+                f"{path}:1: {len(header)} columns and no header that names two texts; expected "
+                "text, text and label (or two texts alone) separated by tabs"
+            )
+    for origin, line in lines:
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise UserError(f"{origin}: {len(cells)} columns, expected {len(header)} separated by tabs")
+        record = dict(zip(header, cells, strict=True))
+        for column in (columns["text_a"], columns["text_b"]):
+            if CSV_QUOTED.fullmatch(record[column]):
+                record[column] = record[column][1:-1].replace('""', '"')
+        if "label" in columns and not record[columns["label"]].strip():
+            raise UserError(f"{origin}: empty label")
+        yield origin, record
 
 
 def _translated_pairs(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -139,133 +178,91 @@ def _translated_pairs(path: Path, labels: tuple[str, ...]) -> Rows:
         yield origin, {"id": origin.rpartition(":")[2], "text_a": text_a, "text_b": text_b, "label": index}
 
 
-def _pair_records(path: Path) -> Iterator[tuple[str, dict]]:
-    if path.suffix == ".jsonl":
-        for origin, record in json_lines(path):
-            columns = _fields(list(record))
-            yield origin, {field: record[key] for field, key in columns.items()}
-        return
-    lines = lines_of(path)
-    first = next(lines)[1].split("\t")
-    fields = _fields(first)
-    if {"text_a", "text_b"} <= set(fields):
-        places, width = {field: first.index(name) for field, name in fields.items()}, len(first)
-    else:
-        lines = lines_of(path)
-        places, width = {"text_a": 0, "text_b": 1}, len(first)
-        if width == 3:
-            places["label"] = 2
-        elif width != 2:
-            raise UserError(
-                f"{path}:1: {width} columns and no header that names two texts; expected "
-                "text, text and label (or two texts alone) separated by tabs"
-            )
-    for origin, line in lines:
-        cells = line.split("\t")
-        if len(cells) != width:
-            raise UserError(f"{origin}: {len(cells)} columns, expected {width} separated by tabs")
-        record = {field: cells[index] for field, index in places.items()}
-        for field in ("text_a", "text_b"):
-            if CSV_QUOTED.fullmatch(record[field]):
-                record[field] = record[field][1:-1].replace('""', '"')
-        if "label" in record and not record["label"].strip():
-            raise UserError(f"{origin}: empty label")
-        yield origin, record
-
-
-def _fields(names: list[str]) -> dict[str, str]:
-    """Our field -> the distribution's name for it, of those that are there."""
-    lower = {name.lower(): name for name in names}
-    return {
-        field: lower[known[0]]
-        for field, aliases in PAIR_FIELDS.items()
-        if (known := [alias for alias in aliases if alias in lower])
-    }
-
-
 # --- choices: (X)COPA, SocialIQA, PIQA, HellaSwag, CommonsenseQA, Cosmos QA ----------------------------------
 
 COPA_QUESTIONS = {"cause": "What was the cause?", "effect": "What was the effect?"}  # XTREME-R's, in every language
 
 
-def _choice(identity: Any, context: str, question: str, choices: list[str], label: int) -> dict:
-    return {"id": str(identity), "context": context, "question": question, "choices": choices, "label": label}
+def _texts(record: Record, origin: str, **columns: str) -> Record:
+    """Our column -> the text of theirs, which must be there."""
+    return {column: get(record, name, str, origin) for column, name in columns.items()}
 
 
-def _copa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for origin, record in json_lines(path):
-        question = get(record, "question", str, origin)
-        if question not in COPA_QUESTIONS:
-            raise UserError(f'{origin}: question "{question}" is neither cause nor effect')
-        choices = [get(record, "choice1", str, origin), get(record, "choice2", str, origin)]
-        label = index_of(record.get("label"), (0, 1), origin)
-        premise = get(record, "premise", str, origin)
-        yield origin, _choice(get(record, "idx", int, origin), premise, COPA_QUESTIONS[question], choices, label)
+def _copa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
+    row = _texts(record, origin, context="premise", question="question")
+    if row["question"] not in COPA_QUESTIONS:
+        raise UserError(f'{origin}: question "{row["question"]}" is neither cause nor effect')
+    choices = [get(record, name, str, origin) for name in ("choice1", "choice2")]
+    label = index_of(record.get("label"), ("choice1", "choice2"), origin)
+    identity, question = str(get(record, "idx", int, origin)), COPA_QUESTIONS[row["question"]]
+    return {**row, "id": identity, "question": question, "choices": choices, "label": label}
 
 
-def _socialiqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for number, (origin, record) in enumerate(json_lines(path), 1):
-        context, question = get(record, "context", str, origin), get(record, "question", str, origin)
-        choices = [get(record, f"answer{letter}", str, origin) for letter in "ABC"]
-        yield (
-            origin,
-            _choice(number, context, question, choices, index_of(record.get("correct"), tuple("ABC"), origin)),
-        )
+def _socialiqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
+    row = _texts(record, origin, context="context", question="question")
+    choices = [get(record, f"answer{letter}", str, origin) for letter in "ABC"]
+    known = ("correct", "ABC") if "correct" in record else ("label", "123")  # the original's, the hub's
+    return {**row, "choices": choices, "label": index_of(record.get(known[0]), tuple(known[1]), origin)}
 
 
 def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
     """A goal and two ways to it; line i of the companion says which of them, "0" or "1", is right on line i."""
-    records, answers = list(json_lines(path)), list(lines_of(companions("piqa", path)[0]))
-    if len(records) != len(answers):
-        raise UserError(f"{path}: {len(records)} lines, its labels {len(answers)}; expected the same number")
-    for number, ((origin, record), (beside, answer)) in enumerate(zip(records, answers, strict=True), 1):
-        choices = [get(record, "sol1", str, origin), get(record, "sol2", str, origin)]
-        label = index_of(answer.strip(), ("0", "1"), beside)
-        yield origin, _choice(number, "", get(record, "goal", str, origin), choices, label)
+    goals, answers = list(records.json_lines(path)), list(lines_of(companions("piqa", path)[0]))
+    if len(goals) != len(answers):
+        raise UserError(f"{path}: {len(goals)} lines, its labels {len(answers)}; expected the same number")
+    for number, ((origin, record), (beside, answer)) in enumerate(zip(goals, answers, strict=True), 1):
+        row = {"id": str(number), "context": "", "question": get(record, "goal", str, origin)}
+        choices = [get(record, name, str, origin) for name in ("sol1", "sol2")]
+        yield origin, {**row, "choices": choices, "label": index_of(answer.strip(), ("0", "1"), beside)}
 
 
-def _hellaswag(path: Path, labels: tuple[str, ...]) -> Rows:
-    for origin, record in json_lines(path):
-        endings = strings(record, "endings", origin)
-        if len(endings) < 2:
-            raise UserError(f'{origin}: "endings" holds {len(endings)}, expected two or more to choose from')
-        label = index_of(record.get("label"), tuple(range(len(endings))), origin)
-        context = get(record, "ctx", str, origin)
-        if "ctx_a" in record:  # in the whole files, where some copies have the two joined alone
-            context, begun = get(record, "ctx_a", str, origin), get(record, "ctx_b", str, origin)
-            endings = continued(begun, endings)
-        yield origin, _choice(get(record, "ind", int, origin), context, "", endings, label)
+def _hellaswag(record: Record, labels: tuple[str, ...], origin: str) -> Record:
+    """As jiant has it: each choice is the sentence that is begun (``ctx_b``, often empty) with one of the endings."""
+    endings = strings(record, "endings", origin)
+    if len(endings) < 2:
+        raise UserError(f'{origin}: "endings" holds {len(endings)}, expected two or more to choose from')
+    label = index_of(record.get("label"), tuple(map(str, range(len(endings)))), origin)
+    row = {"id": str(get(record, "ind", int, origin)), "question": "", "label": label}
+    if "ctx_a" not in record:  # some copies have the two joined alone
+        return {**row, "context": get(record, "ctx", str, origin), "choices": endings}
+    parts = _texts(record, origin, context="ctx_a", begun="ctx_b")
+    choices = [f"{parts['begun']} {ending}".strip() for ending in endings]
+    return {**row, "context": parts["context"], "choices": choices}
 
 
-def continued(begun: str, endings: list[str]) -> list[str]:
-    """HellaSwag's choices as jiant has them: the sentence that is begun (``ctx_b``, often empty) with each ending."""
-    return [f"{begun} {ending}".strip() for ending in endings]
+def _commonsenseqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
+    question = record.get("question")
+    if isinstance(question, dict):  # the original; the hub has the question itself and two lists
+        pairs = [
+            _texts(choice, origin, label="label", text="text") for choice in get(question, "choices", list, origin)
+        ]
+        choices = {pair["label"]: pair["text"] for pair in pairs}
+        question = get(question, "stem", str, origin)
+    else:
+        question, columns = get(record, "question", str, origin), get(record, "choices", dict, origin)
+        choices = dict(zip(strings(columns, "label", origin), strings(columns, "text", origin), strict=False))
+    letters = tuple(sorted(choices))
+    if len(letters) < 2:
+        raise UserError(f'{origin}: "choices" holds {len(letters)}, expected two or more to choose from')
+    label = index_of(record.get("answerKey"), letters, origin, "answerKey")
+    row = {"id": get(record, "id", str, origin), "context": "", "question": question}
+    return {**row, "choices": [choices[letter] for letter in letters], "label": label}
 
 
-def _commonsenseqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    for origin, record in json_lines(path):
-        question = get(record, "question", dict, origin)
-        choices = {
-            get(choice, "label", str, origin): get(choice, "text", str, origin)
-            for choice in get(question, "choices", list, origin)
-        }
-        letters = tuple(sorted(choices))
-        if len(letters) < 2:
-            raise UserError(f'{origin}: "choices" holds {len(letters)}, expected two or more to choose from')
-        label = index_of(record.get("answerKey"), letters, origin, "answerKey")
-        texts = [choices[letter] for letter in letters]
-        yield (
-            origin,
-            _choice(get(record, "id", str, origin), "", get(question, "stem", str, origin), texts, label),
-        )
+def _cosmosqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
+    row = _texts(record, origin, id="id", context="context", question="question")
+    choices = [get(record, f"answer{number}", str, origin) for number in range(4)]
+    return {**row, "choices": choices, "label": index_of(record.get("label"), tuple("0123"), origin)}
 
 
-def _cosmosqa(path: Path, labels: tuple[str, ...]) -> Rows:
-    answers = [f"answer{number}" for number in range(4)]
-    for origin, record in csv_records(path, ["id", "context", "question", *answers]):
-        label = index_of(record.get("label"), tuple("0123"), origin)
-        choices = [record[answer] for answer in answers]
-        yield origin, _choice(record["id"], record["context"], record["question"], choices, label)
+RECORD_READERS: dict[str, Callable[[Record, tuple[str, ...], str], Record | None]] = {
+    "pairs": _pair,
+    "copa": _copa,
+    "socialiqa": _socialiqa,
+    "hellaswag": _hellaswag,
+    "commonsenseqa": _commonsenseqa,
+    "cosmosqa": _cosmosqa,
+}
 
 
 # --- retrieval and plain text -------------------------------------------------------------------------
@@ -308,14 +305,9 @@ def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
-    "pairs": _pairs,
+    **{name: _rows(name) for name in RECORD_READERS},
     "translated_pairs": _translated_pairs,
-    "copa": _copa,
-    "socialiqa": _socialiqa,
     "piqa": _piqa,
-    "hellaswag": _hellaswag,
-    "commonsenseqa": _commonsenseqa,
-    "cosmosqa": _cosmosqa,
     "tagged": tagged,
     "ccgbank": auto,
     "squad": squad,

@@ -55,7 +55,7 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
         yield origin, cells
 
 
-def csv_records(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
     """(origin, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
     Empty lines are passed over."""
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
@@ -132,10 +132,14 @@ def strings(record: dict, key: str, origin: str) -> list[str]:
     return values
 
 
-def index_of(value: Any, known: tuple, origin: str, what: str = "label") -> int:
-    """Position of a gold value among ``known``; UNLABELLED where there is none."""
+def index_of(value: Any, known: tuple[str, ...], origin: str, what: str = "label") -> int:
+    """Position of a gold value, or of its number, among those known; UNLABELLED for None, "" and -1."""
     if value in (None, ""):
         return UNLABELLED
-    if value not in known or isinstance(value, bool):
-        raise UserError(f'{origin}: {what} "{value}" is none of {", ".join(map(str, known))}')
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not UNLABELLED <= value < len(known):
+            raise UserError(f"{origin}: {what} {value}, expected 0 to {len(known) - 1}, or {UNLABELLED} for none")
+        return value
+    if value not in known:
+        raise UserError(f'{origin}: {what} "{value}" is none of {", ".join(known)}')
     return known.index(value)

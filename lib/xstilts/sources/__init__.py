@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xstilts.errors import UserError
 from xstilts.io import ROOT
-from xstilts.settings import Study
+from xstilts.settings import FilesSettings, Study
 from xstilts.sources.base import Source, left_out
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ __all__ = ["Source", "left_out", "open_source"]
 def open_source(study: Study) -> CachedSource:
     """The source a study names, with the user's own tasks beside; what it loads is cached in the study's folder."""
     from xstilts.sources.cache import CachedSource
-    from xstilts.sources.custom import CustomSource
+    from xstilts.sources.files import CustomSource, FilesSource
 
     source: Source
+    translated = None
     if study.source == "micro":
         from xstilts.sources.micro import MicroSource
 
@@ -48,8 +50,12 @@ def open_source(study: Study) -> CachedSource:
 
         languages = study.languages or {code for name in study.all_targets for code in study.task(name).languages}
         source = HubSource(study.hub, study.source_language, tuple(sorted(languages)))
+        if study.hub.translations:  # released as files, on no hub
+            if not (ROOT / study.hub.translations).is_dir():
+                raise UserError(f"hub.translations: no folder {(ROOT / study.hub.translations).resolve()}")
+            settings = FilesSettings(root=study.hub.translations, limits=study.hub.limits)
+            translated = FilesSource(settings, study.source_language)
     else:
-        from xstilts.sources.files import FilesSource
-
         source = FilesSource(study.files, study.source_language)
-    return CachedSource(source, study.folder / "data", CustomSource(study.own, study.source_language, ROOT))
+    custom = CustomSource(study.own, study.source_language, ROOT)
+    return CachedSource(source, study.folder / "data", custom, translated)

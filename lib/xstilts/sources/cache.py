@@ -13,8 +13,8 @@ from pyarrow import ArrowException
 from xstilts.errors import UserError
 from xstilts.io import digest, file_hash, lock, written_whole
 from xstilts.sources.base import Source, TaskSource
-from xstilts.sources.custom import CustomSource
-from xstilts.tasks import Task
+from xstilts.sources.files import CustomSource
+from xstilts.tasks import TRANSLATED, Task
 
 log = logging.getLogger(__name__)
 datasets.disable_progress_bars()
@@ -22,21 +22,26 @@ DAMAGED = (OSError, ValueError, ArrowException)  # what datasets raises for a da
 
 
 class CachedSource(Source):
-    """A source, with the user's own tasks beside, whose datasets are cached in ``folder``, which can be deleted at any
-    time. A cached dataset is named by a hash of its task, its :meth:`Source.fingerprint` and the code that makes it."""
+    """A source, with the user's own tasks and translated training sets beside, whose datasets are cached in ``folder``,
+    which can be deleted at any time. A cached dataset is named by a hash of its task, its :meth:`Source.fingerprint`
+    and the code that makes it."""
 
-    def __init__(self, source: Source, folder: Path, custom: CustomSource | None = None):
-        self.source, self.folder, self.custom = source, folder, custom
+    def __init__(
+        self, source: Source, folder: Path, custom: CustomSource | None = None, translated: TaskSource | None = None
+    ):
+        self.source, self.folder, self.custom, self.translated = source, folder, custom, translated
         self.source_language = source.source_language
 
-    def _source_of(self, task: Task) -> TaskSource:
-        return self.custom if self.custom and task.name in self.custom.tasks else self.source
+    def _source_of(self, task: Task, split: str) -> TaskSource:
+        if self.custom and task.name in self.custom.tasks:
+            return self.custom
+        return self.translated if self.translated and split == TRANSLATED else self.source
 
     def languages(self, task: Task, split: str) -> list[str]:
-        return self._source_of(task).languages(task, split)
+        return self._source_of(task, split).languages(task, split)
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
-        return self._source_of(task).fingerprint(task, split, language)
+        return self._source_of(task, split).fingerprint(task, split, language)
 
     def text_fingerprint(self, seed: int) -> str:
         return self.source.text_fingerprint(seed)
@@ -45,23 +50,24 @@ class CachedSource(Source):
         return self.source.language_table()
 
     def check(self, sets: list[tuple[Task, str, list[str]]], text: bool) -> None:
-        self.source.check([item for item in sets if self._source_of(item[0]) is self.source], text)
+        fetched = [item for item in sets if item[1] != TRANSLATED and self._source_of(item[0], item[1]) is self.source]
+        self.source.check(fetched, text)
 
     def known_size(self, task: Task, split: str, language: str) -> int | None:
-        return self._source_of(task).known_size(task, split, language)
+        return self._source_of(task, split).known_size(task, split, language)
 
     def at_hand(self, task: Task, split: str, language: str) -> bool:
-        return self._source_of(task).at_hand(task, split, language)
+        return self._source_of(task, split).at_hand(task, split, language)
 
     def text_at_hand(self) -> bool:
         return self.source.text_at_hand()
 
     def topics(self, task: Task, split: str) -> dict[str, str]:
-        return self._source_of(task).topics(task, split)
+        return self._source_of(task, split).topics(task, split)
 
     def load(self, task: Task, split: str, language: str) -> Dataset:
         path = self._path(task, split, language)
-        return self._cached(path, lambda: self._source_of(task).load(task, split, language))
+        return self._cached(path, lambda: self._source_of(task, split).load(task, split, language))
 
     def text(self, seed: int) -> Dataset:
         return self._cached(self._text_path(seed), lambda: self.source.text(seed))

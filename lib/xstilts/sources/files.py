@@ -1,27 +1,9 @@
-"""The files source: original distributions in a folder, as declared in :mod:`xstilts.tasks`.
-
-Where machine-translated training sets lie: the split "mt" of the files source, behind runs named ``task@mt``.
-
-XTREME's translations (bucket xtreme_translations, linked from its README) were not at hand. What is known of
-them was seen in others' code that reads them:
-
-* XNLI and PAWS-X: ``translate-train/en-<language>-translated.tsv``, no header, no quoting; source text a, source
-  text b, translated a, translated b, label; "contradictory" for contradiction (tensorflow_datasets, xtreme_xnli);
-  "some rows in the files have been wrongly populated" (tensorflow_datasets, xtreme_pawsx).
-* SQuAD v1.1 and TyDiQA-GoldP: SQuAD JSON (FILTER; X-TUNE; tensorflow_datasets, tydi_qa).
-
-Likewise XNLI's own release, XNLI-MT-1.0: header, then translated a, translated b, label; and MLQA's, SQuAD JSON
-(datasets, mlqa). How many answers these files have lost is nowhere stated: they are checked, dropped and counted.
-
-COPA's are XCOPA's development sets: its development items, which nothing else is trained on, translated by people; not
-its training set, of which there are none.
-
-Any other set is read from ``<folder>/translate-train/<language>.<ending>``, in the format of the released ones
-(TSV of pairs, SQuAD JSON) or, for choices, of the task's own training set. Supertags (CCG) do not survive translation.
-"""
+"""The files source: original distributions in a folder, as declared in :mod:`xstilts.tasks`; and the user's own tasks,
+whose files stand beside the source that a study names."""
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -32,44 +14,39 @@ from datasets import Dataset, Features, List, Value
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
+from xstilts.locations import VERSES, Files
+from xstilts.readers import custom
 from xstilts.readers.pairs_and_choices import companions, has_gold, read, read_first
-from xstilts.settings import FilesSettings
-from xstilts.sources.base import Source
-from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Files, Task
+from xstilts.settings import FilesSettings, OwnTask
+from xstilts.sources.base import Source, TaskSource
+from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Task
 
-STRING, STRINGS = Value("string"), List(Value("string"))
+STRING, STRINGS, NUMBER = Value("string"), List(Value("string")), Value("int64")
+ANSWERS = {"text": STRINGS, "answer_start": List(NUMBER)}
+QUESTION = {"id": STRING, "context": STRING, "question": STRING}
 COLUMNS = {
-    "classification": {"id": STRING, "text_a": STRING, "text_b": STRING, "label": Value("int64")},
-    "choice": {"id": STRING, "context": STRING, "question": STRING, "choices": STRINGS, "label": Value("int64")},
+    "classification": {"id": STRING, "text_a": STRING, "text_b": STRING, "label": NUMBER},
+    "choice": {**QUESTION, "choices": STRINGS, "label": NUMBER},
     "tagging": {"id": STRING, "tokens": STRINGS, "tags": STRINGS},
-    "span": {
-        "id": STRING,
-        "context": STRING,
-        "question": STRING,
-        "answers": {"text": STRINGS, "answer_start": List(Value("int64"))},
-        "is_impossible": Value("bool"),
-    },
+    "span": {**QUESTION, "answers": ANSWERS, "is_impossible": Value("bool")},
     "parallel": {"id": STRING, "query": STRING, "candidate": STRING},
     "mining": {"id": STRING, "text": STRING, "side": STRING, "gold": STRINGS},
     "ranking": {"id": STRING, "text": STRING, "language": STRING, "keys": STRINGS},
+    "text": {"id": STRING, "text": STRING, "language": STRING},
 }
-# Plain text beside the tasks' sets: one verse a line, <id> TAB <text>, one file a language.
-VERSES = Files(
-    "verses",
-    ("mlm-text/bible-nt/{language}.tsv",),
-    {
-        "et": "est",
-        "eu": "eus",
-        "gu": "guj",
-        "lv": "lav",
-        "qu": "que",
-        "sw": "swh",
-        "uk": "ukr",
-        "wo": "wol",
-        "zu": "zul",
-    },
-)
 UNSPACED = ("ja", "my", "th", "zh")  # words are written without blanks between them
+HELD_OUT = 5  # of an own task without a development file, every fifth training row is one of its
+UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
+
+
+def to_dataset(rows: list[dict], columns: dict) -> Dataset:
+    """A dataset of these columns, in their order; ``columns``: name -> feature."""
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=Features(columns))
+
+
+def source_first(codes: Iterable[str], source_language: str) -> list[str]:
+    """Languages in the order of every source: its own one, then the others sorted."""
+    return sorted(codes, key=lambda code: (code != source_language, code))
 
 
 class FilesSource(Source):
@@ -95,7 +72,7 @@ class FilesSource(Source):
         codes = [code for code, paths in self._paths(task, origin).items() if self._gold(task, origin, paths[0])]
         if split == TRANSLATED:  # some releases have the original among the translations
             codes = [code for code in codes if code != self.source_language]
-        return sorted(codes, key=lambda code: (code != self.source_language, code))
+        return source_first(codes, self.source_language)
 
     def _gold(self, task: Task, split: str, path: Path) -> bool:
         if split in (TRANSLATED, POOL):  # whose first row may be one without
@@ -108,8 +85,7 @@ class FilesSource(Source):
     def _paths(self, task: Task, split: str) -> dict[str, list[Path]]:
         key = (task.name, split)
         if key not in self._paths_of:
-            declared = _declared(task, split)
-            self._paths_of[key] = find(self.root, declared) if declared else {}
+            self._paths_of[key] = find(self.root, task.files[split]) if split in task.files else {}
         return self._paths_of[key]
 
     # --- reading ---------------------------------------------------------------------------------------
@@ -121,7 +97,7 @@ class FilesSource(Source):
         training items of a choice task stand in its development or test file as well.
         """
         rows = self._rows(task, split, language)
-        if not any(has_gold(row) if task.kind != "mining" else row["gold"] for row in rows):
+        if not any(map(has_gold, rows)):
             raise UserError(
                 f"{self._where(task, split, language)}: published without gold labels; nothing can be scored "
                 "or trained on it"
@@ -132,7 +108,7 @@ class FilesSource(Source):
         if task.kind == "tagging":
             rows = [{**row, "tags": row["tags"] or []} for row in rows]
         extra = {name: STRINGS for name in rows[0] if name not in columns}
-        return Dataset.from_list(rows, features=Features({**columns, **extra}))
+        return to_dataset(rows, {**columns, **extra})
 
     def _rows(self, task: Task, split: str, language: str) -> list[dict]:
         origin, start, stop = self.settings.rows_of(task.name, split)
@@ -154,19 +130,16 @@ class FilesSource(Source):
         paths = self._paths(task, split).get(language)
         if not paths:
             raise UserError(self._absent(task, split, language))
-        declared = _declared(task, split)
-        assert declared  # it has files
-        parts = [read(declared.reader, path, task.labels) for path in paths]
+        parts = [read(task.files[split].reader, path, task.labels) for path in paths]
         if len(parts) == 1:
             return parts[0]
         names = [str(path.relative_to(self.root)) for path in paths]
         return [{**row, "id": f"{name}:{row['id']}"} for name, rows in zip(names, parts, strict=True) for row in rows]
 
     def _absent(self, task: Task, split: str, language: str) -> str:
-        declared = _declared(task, split)
-        if not declared:
+        if split not in task.files:
             return f"{task.name}: no {split} set is published; there is {', '.join(task.files)}"
-        wanted = " or ".join(path.replace("{language}", language) for path in declared.paths)
+        wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
         present = ", ".join(sorted(self._paths(task, split))) or "none"
         return (
             f"{task.name}: no {split} file for {language} below {self.root} (looked for {wanted}); there is: {present}"
@@ -202,39 +175,26 @@ class FilesSource(Source):
         rows = []
         for language, texts in sorted(self._texts().items()):
             ids = sorted(texts)
-            keep = self.settings.documents_per_language or len(ids)
-            rows += [{"id": f"{language}-{text_id}", "text": texts[text_id], "language": language}
-                     for text_id in (ids[index] for index in rng.permutation(len(ids))[:keep])]  # fmt: skip
-        rows = [rows[index] for index in rng.permutation(len(rows))]
-        return Dataset.from_list(rows, features=Features({"id": STRING, "text": STRING, "language": STRING}))
+            chosen = rng.permutation(len(ids))[: self.settings.documents_per_language or None]
+            for text_id in [ids[index] for index in chosen]:
+                rows.append({"id": f"{language}-{text_id}", "text": texts[text_id], "language": language})
+        return to_dataset([rows[index] for index in rng.permutation(len(rows))], COLUMNS["text"])
 
     def _texts(self) -> dict[str, dict[str, str]]:
         """Language -> id (hash of the text: says nothing of where it stood) -> text; each text once."""
         texts: dict[str, dict[str, str]] = {}
-
-        def add(language: str, text: str) -> None:
-            text = " ".join(text.split())
-            if text:
-                texts.setdefault(language, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
-
-        for task, split, language in self._sets():
-            for row in self._file_rows(task, split, language):
-                if task.kind == "classification":
-                    add(language, row["text_a"])
-                    add(language, row["text_b"])
-                elif task.kind == "tagging":
-                    add(language, ("" if language in UNSPACED else " ").join(row["tokens"]))
-                elif task.kind == "parallel":
-                    add(language, row["candidate"])
-                    add("en", row["query"])
-                elif task.kind == "mining":
-                    add(language if row["side"] == "foreign" else "en", row["text"])
-                else:
-                    add(language, row["context"])
-        for language, paths in find(self.root, VERSES).items():
-            for row in chain.from_iterable(read(VERSES.reader, path) for path in paths):
-                add(language, row["text"])
+        for language, rows in self._text_rows():
+            for code, text in chain.from_iterable(_texts_of(row, language) for row in rows):
+                if text := " ".join(text.split()):
+                    texts.setdefault(code, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
         return texts
+
+    def _text_rows(self) -> Iterator[tuple[str, list[dict]]]:
+        for task, split, language in self._sets():
+            yield language, self._file_rows(task, split, language)
+        for language, paths in find(self.root, VERSES).items():
+            for path in paths:
+                yield language, read(VERSES.reader, path)
 
     def _sets(self) -> list[tuple[Task, str, str]]:
         return [
@@ -256,9 +216,7 @@ class FilesSource(Source):
         return digest([origin, self._limit(task, split), self._hashes(task, origin[0], paths)])
 
     def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
-        declared = _declared(task, split)
-        assert declared
-        beside = chain.from_iterable(companions(declared.reader, path) for path in paths)
+        beside = chain.from_iterable(companions(task.files[split].reader, path) for path in paths)
         return [file_hash(path) for path in (*paths, *beside) if path.is_file()]
 
     def text_fingerprint(self, seed: int) -> str:
@@ -290,8 +248,15 @@ def natural_languages(source_language: str) -> pd.DataFrame:
     return table
 
 
-def _declared(task: Task, split: str) -> Files | None:
-    return TRANSLATIONS.get(task.name) if split == TRANSLATED else task.files.get(split)
+def _texts_of(row: dict, language: str) -> list[tuple[str, str]]:
+    """(language, text) of the texts of a row of a set in a language; the other side of retrieval is English."""
+    if "tokens" in row:
+        return [(language, ("" if language in UNSPACED else " ").join(row["tokens"]))]
+    if "query" in row:
+        return [(language, row["candidate"]), ("en", row["query"])]
+    if "side" in row:
+        return [(language if row["side"] == "foreign" else "en", row["text"])]
+    return [(language, row[column]) for column in ("text_a", "text_b", "context", "text") if column in row]
 
 
 def part(rows: list, start: int, stop: int) -> list:
@@ -338,37 +303,48 @@ def find(root: Path, files: Files) -> dict[str, list[Path]]:
 def _pattern(pattern: str) -> re.Pattern:
     """A path pattern as a regular expression: every ``{language}`` must stand for the same code."""
     first, *rest = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]").split(r"\{language\}")
-    return re.compile(first + "".join(("(?P=language)" if i else "(?P<language>[a-z]{2,3})") + part
-                                      for i, part in enumerate(rest)))  # fmt: skip
+    groups = ["(?P<language>[a-z]{2,3})", *["(?P=language)"] * len(rest)]
+    return re.compile(first + "".join(group + part for group, part in zip(groups, rest, strict=False)))
 
 
-def _pairs(folder: str, *released: str) -> Files:
-    return Files("translated_pairs", (*released, f"{folder}/translate-train/{{language}}.tsv"))
+class CustomSource(TaskSource):
+    """Tasks that a study declares under ``own:``."""
 
+    def __init__(self, tasks: dict[str, OwnTask], source_language: str, root: Path):
+        self.tasks, self.source_language, self.root = tasks, source_language, root
 
-def _spans(folder: str, *released: str) -> Files:
-    return Files("translated_squad", (*released, f"{folder}/translate-train/{{language}}.json"))
+    def languages(self, task: Task, split: str) -> list[str]:
+        """Training and development data are in the source language alone."""
+        if split in ("train", "dev"):
+            return [self.source_language]
+        codes = custom.test_files(task.name, self.tasks[task.name], self.root) if split == "test" else ()
+        return source_first(codes, self.source_language)
 
+    def load(self, task: Task, split: str, language: str) -> Dataset:
+        """One split in one language. UserError for what is absent or malformed."""
+        settings = self.tasks[task.name]
+        path, shared = self._file(task, split, language)
+        examples = custom.rows(settings, path, task.labels)
+        if shared:  # by train and dev
+            examples = [row for number, row in enumerate(examples, 1) if (number % HELD_OUT == 0) == (split == "dev")]
+        if not examples:
+            raise UserError(
+                f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: add some or name a dev file"
+            )
+        return to_dataset(examples, COLUMNS[task.kind])
 
-def _xtreme(folder: str, theirs: str, name: str) -> tuple[str, str]:
-    """In the folder of the task, or in a copy of the bucket."""
-    return f"{folder}/translate-train/{name}", f"xtreme_translations/{theirs}/translate-train/{name}"
+    def _file(self, task: Task, split: str, language: str) -> tuple[Path, bool]:
+        """The file of a set, and whether train and dev share it."""
+        settings = self.tasks[task.name]
+        if language not in self.languages(task, split):
+            known = ", ".join(self.languages(task, split)) or "none"
+            raise UserError(f'own.{task.name}: no {split} file in "{language}"; there is: {known}')
+        if split == "test":
+            return custom.test_files(task.name, settings, self.root)[language], False
+        named = settings.dev if split == "dev" and settings.dev else settings.train
+        return self.root / named, not settings.dev
 
-
-_TSV = "en-{language}-translated.tsv"
-_XNLI_MT = "XNLI-MT-1.0/multinli/multinli.train.{language}.tsv"
-_MLQA = "mlqa-translate-train/{language}_squad-translate-train-train-v1.1.json"
-
-TRANSLATIONS = {
-    "mnli": _pairs("mnli", *_xtreme("xnli", "XNLI", _TSV), _XNLI_MT),
-    "anli": _pairs("anli"),
-    "qqp": _pairs("qqp"),
-    "pawsx": _pairs("pawsx", *_xtreme("pawsx", "PAWSX", _TSV)),
-    "squad1": _spans("squad", *_xtreme("squad", "SQuAD", "squad.translate.train.en-{language}.json"), _MLQA),
-    "squad2": _spans("squad-v2"),
-    "tydiqa": _spans("tydiqa", *_xtreme("tydiqa", "TyDiQA-GoldP", "tydiqa.translate.train.en-{language}.json")),
-    "hellaswag": Files("hellaswag", ("hellaswag/translate-train/{language}.jsonl",)),
-    "cosmosqa": Files("cosmosqa", ("cosmosqa/translate-train/{language}.csv",)),
-    "csqa": Files("commonsenseqa", ("commonsenseqa/translate-train/{language}.jsonl",)),
-    "copa": Files("copa", ("copa-en/translate-train/{language}.jsonl", "xcopa/{language}/val.{language}.jsonl")),
-}
+    def fingerprint(self, task: Task, split: str, language: str) -> str:
+        """Hash of the file, of how its columns are read, and of which of its rows."""
+        path, shared = self._file(task, split, language)
+        return digest([self.tasks[task.name].model_dump(exclude=UNREAD), file_hash(path), split if shared else ""])
