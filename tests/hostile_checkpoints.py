@@ -87,52 +87,32 @@ def lack_head(weights: dict) -> None:
 NOT_ONE = "not a masked-LM checkpoint that loads"
 ROWS = [  # what is hostile, how it comes to be, message
     ("no folder", shutil.rmtree, r"no folder \S+given; name one, or a checkpoint on the hub such as"),
-    (
-        "no config.json",
-        lambda one: (one / "config.json").unlink(),
-        "no config.json in .*expected a checkpoint as save_",
-    ),
+    ("no config.json", lambda one: (one / "config.json").unlink(), "no config.json in .*expected a checkpoint as save"),
     ("config.json cut", lambda one: (one / "config.json").write_text("{"), f"{NOT_ONE}.* not a valid JSON"),
     ("config.json is a list", lambda one: (one / "config.json").write_text("[1]"), NOT_ONE),
     ("a pickle", pickled, "holds only pytorch_model.bin, which can run code as it is loaded; expected model.safetens"),
     ("a pickle named by an index", pickled_in_parts, "holds only part-1.bin, which can run code as it is loaded"),
-    (
-        "an index that is none",
-        lambda one: (one / "model.safetensors.index.json").write_text("[]"),
-        "not an index of wei",
-    ),
+    ("an index that is none", lambda one: (one / "model.safetensors.index.json").write_text("[]"), "not an index of w"),
     ("no weights", lambda one: (one / "model.safetensors").unlink(), "holds no weights; expected model.safetensors"),
-    ("weights of one byte", lambda one: (one / "model.safetensors").write_bytes(b"x"), NOT_ONE),
     ("weights cut", cut("model.safetensors"), f"{NOT_ONE}: .*"),
-    (
-        "missing tensors",
-        lambda one: reweighed(one, lack_layer),
-        r"its weights lack \d+ that the model has, among them "
-        r"bert.encoder.layer.1.attention",
-    ),
+    ("missing tensors", lambda one: reweighed(one, lack_layer),
+     r"its weights lack \d+ that the model has, among them bert.encoder.layer.1.attention"),
     ("no masked-LM head, and +mlm", lambda one: reweighed(one, lack_head), r"lack \d+ .*of the masked-LM head, which"),
     ("a layer more in config.json", lambda one: configured(one, num_hidden_layers=3), r"its weights lack \d+ that the"),
     ("no layers in config.json", lambda one: configured(one, num_hidden_layers=0), "num_hidden_layers: expected 1 or"),
-    (
-        "NaN weights",
-        lambda one: reweighed(one, lambda all: all["bert.embeddings.word_embeddings.weight"].fill_(float("nan"))),
-        "bert.embeddings.word_embeddings.weight holds NaN or infinite weights",
-    ),
-    (
-        "wrong vocabulary size",
-        lambda one: configured(one, vocab_size=77),
-        rf"{NOT_ONE}: \S+ has the shape .*config.json asks for \(77",
-    ),
-    ("wrong width", lambda one: configured(one, hidden_size=48), f"{NOT_ONE}: .* has the shape"),
+    ("NaN weights",
+     lambda one: reweighed(one, lambda all: all["bert.embeddings.word_embeddings.weight"].fill_(float("nan"))),
+     "bert.embeddings.word_embeddings.weight holds NaN or infinite weights"),
+    ("wrong vocabulary size", lambda one: configured(one, vocab_size=77),
+     rf"{NOT_ONE}: \S+ has the shape .*config.json asks for \(77"),
     ("a width in words", lambda one: configured(one, hidden_size="wide"), NOT_ONE),
     ("tokenizer of another model", other_tokenizer, r"its tokenizer has \d+ tokens, the model 50 embeddings"),
     ("no tokenizer", lambda one: (one / "tokenizer.json").unlink(), "no tokenizer in .*expected tokenizer.json"),
     ("tokenizer cut", cut("tokenizer.json"), f"{NOT_ONE}: .*"),
-    ("tokenizer is a list", lambda one: (one / "tokenizer.json").write_text("[]"), NOT_ONE),
     ("slow tokenizer alone", slow_tokenizer, "no tokenizer there; expected tokenizer.json beside the weights"),
     ("code of its own", foreign_code, "contains custom code"),
     ("another architecture", lambda one: configured(one, model_type="gpt2"), "Unrecognized configuration class"),
-]
+]  # fmt: skip
 
 
 def given(spoil: Callable[[Path], object]):
@@ -149,12 +129,8 @@ def given(spoil: Callable[[Path], object]):
     return attempt
 
 
+PREFIX = r'mine.yaml: encoder.checkpoint "\S+given": .*'
 CASES = [
-    Case(
-        "checkpoint",
-        name,
-        given(spoil),
-        f'mine.yaml: encoder.checkpoint "\\S+given": .*(?:{message})' if "index of" not in message else message,
-    )
+    Case("checkpoint", name, given(spoil), message if "index of" in message else f"{PREFIX}(?:{message})")
     for name, spoil, message in ROWS
 ]

@@ -28,13 +28,14 @@ def study(folder: Path, changes: dict[str, Any] | str | bytes) -> Study:
     return load_study(path)
 
 
+UNREADABLE = [  # a Cyrillic letter and digits of another script among them
+    "MNLI", "../mnli", "mnli=0", "mnli=1e3", "", "mnli/../..", "/mnli", "mnli\0", "mnli\n", "mnli@../de", "mnli ", "..",
+    "mnli@de,../..", "mnl\u0456", "mnli=\uff11\uff10\uff10", "mnli=" + "9" * 10,
+]  # fmt: skip
 RUNS = [  # name of an intermediate run, message
+    *((name, "expected task") for name in UNREADABLE),
     ("mnlli", 'did you mean "mnli"'),
-    ("MNLI", "expected task"),
-    ("../mnli", "expected task"),
     ("mlm", "is mixed into a task"),
-    ("mnli=0", "expected task"),
-    ("mnli=1e3", "expected task"),
     ("none=100", '"none" stands alone'),
     ("mlm+mnli", 'unknown task "mlm"'),
     ("none+mlm", "stands alone"),
@@ -45,44 +46,25 @@ RUNS = [  # name of an intermediate run, message
     ("multi+mnli", "already holds"),
     ("tatoeba", "nothing trains on it"),
     ("mnli@mt,de", "already holds every translated language"),
-    ("", "expected task"),
-    ("mnli/../..", "expected task"),
-    ("/mnli", "expected task"),
-    ("mnli\0", "expected task"),
-    ("mnli\n", "expected task"),
-    ("mnli@../de", "expected task"),
-    ("mnli@de,../..", "expected task"),
-    ("mnli ", "expected task"),
-    ("..", "expected task"),
-    ("mnlі", "expected task"),  # the last letter is Cyrillic
-    ("mnli=１００", "expected task"),  # digits of another script
-    ("mnli=" + "9" * 10, "expected task"),
     ("mnli=" + "9" * 5000, "5005 characters; its name is a folder's: 200 at most"),
     ("mnli@" + ",".join(["de"] * 100), "304 characters; its name is a folder's: 200 at most"),
 ]
 KEYS = [  # keys of the default study that are changed, message
     ({"tagets": ["xnli"]}, 'tagets: unknown key; did you mean "targets"'),
-    (
-        {"training": {"target": {"lerning_rate": 1e-5}}},
-        'training.target.lerning_rate: unknown key; did you mean "learning_rate"',
-    ),
+    ({"training": {"target": {"lerning_rate": 1e-5}}},
+     'training.target.lerning_rate: unknown key; did you mean "learning_rate"'),
     ({"training": {"target": {"steps": "many"}}}, "training.target.steps: .*found 'many'"),
-    ({"seeds": 0}, "seeds: .*greater than 0"),
     ({"intermediate": ["none", "mnlli"]}, 'intermediate.1: .*unknown task "mnlli"; did you mean "mnli"'),
     ({"intermediate": ["mnli"]}, 'add "none"'),
     ({"intermediate": ["none", "mnli@qxx"]}, 'intermediate.1: unknown language "qxx"'),
     ({"targets": ["xnli", "xqad"]}, 'targets.1: unknown task "xqad"; did you mean "xquad"'),
-    ({"targets": ["xnli", "xnli"]}, "a name stands twice"),
     ({"languages": ["qaa", "qaz"]}, 'languages: unknown language "qaz"'),
     ({"training_sets": {"xnli": "squad1"}}, '"squad1" is a span task, xnli needs a classification one'),
     ({"training_sets": {"xnli": "rte"}}, 'the labels of "rte" are'),
     ({"training_sets": {"mnli": "sick"}}, "training_sets.mnli: not a target"),
     ({"name": "../elsewhere"}, "name: "),
     ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
-    (
-        {"training": {**TRAINING, "overrides": {"mnlli": {}}}},
-        'training.overrides.mnlli: .*did you mean "mnli"',
-    ),
+    ({"training": {**TRAINING, "overrides": {"mnlli": {}}}}, 'training.overrides.mnlli: .*did you mean "mnli"'),
     *(
         ({"training": {**TRAINING, "overrides": overrides}}, f"training.overrides.{message}")
         for overrides, message in [
@@ -95,25 +77,13 @@ KEYS = [  # keys of the default study that are changed, message
         ]
     ),
     ({"training": {"target": {"steps": 5, "patience": 3}}}, "training.target: patience .* need evaluate_every"),
-    (
-        {"training": {"target": {"steps": 5, "precision": "fp8"}}},
-        "target.precision: .*'bf16'.*found 'fp8'",
-    ),
-    ({"training": {"target": {"steps": 5, "accumulate": 0}}}, "training.target.accumulate: .*greater than 0"),
-    ({"training": {"target": {"steps": 5, "adam_epsilon": 0}}}, "training.target.adam_epsilon: .*greater than 0"),
-    ({"training": {"target": {"steps": 5, "max_grad_norm": -1}}}, "training.target.max_grad_norm: .*greater than"),
-    ({"training": {"target": {"steps": 5, "evaluate_every": -1}}}, "training.target.evaluate_every: .*greater"),
-    ({"training": {"mix": {"mlm_share": 1}}}, "training.mix.mlm_share: .*less than 1"),
+    ({"training": {"target": {"steps": 5, "precision": "fp8"}}}, "target.precision: .*'bf16'.*found 'fp8'"),
     # names that leave the folder of the study
     ({"name": ".."}, "name: .*pattern"),
     ({"name": "/etc"}, "name: .*pattern"),
     ({"name": "a" * 101}, "name: .*pattern"),
-    ({"name": ""}, "name: .*pattern"),
     ({"name": "a\0b"}, "name: .*pattern"),
-    ({"name": "a\n"}, "name: .*pattern"),
     ({"shares": "../../elsewhere"}, "shares: .*pattern"),
-    ({"shares": "/etc"}, "shares: .*pattern"),
-    ({"runs": ""}, "runs: .*at least 1 character"),
     ({"runs": "a\0b"}, "runs: holds the control character"),
     ({"runs": "a" * 300}, "runs: 300 characters, too long for a name or a path"),
     ({"figures": "a/" * 3000}, "figures: 6000 characters, too long"),
@@ -137,11 +107,8 @@ KEYS = [  # keys of the default study that are changed, message
     # wrong types
     ({"seeds": "many"}, "seeds: .*valid integer.*found 'many'"),
     ({"seeds": True}, "seeds: .*valid integer, found True"),
-    ({"seeds": 1.5}, "seeds: .*integer.*found 1.5"),
     ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
-    ({"seeds": None}, "seeds: .*found None"),
     ({"targets": "xnli"}, "targets: .*found 'xnli'"),
-    ({"targets": {"xnli": 1}}, "targets: .*found"),
     ({"training": []}, "training: .*object, found"),
     ({"languages": [False]}, r"languages.0: .*found False; put it in quotes"),
     ({"source_language": False}, "source_language: .*found False; put it in quotes"),
@@ -149,11 +116,8 @@ KEYS = [  # keys of the default study that are changed, message
     ({"based_on": ["micro"]}, r"based_on: \['micro'\]: expected the name of a study"),
     ({"based_on": None}, "based_on: None: expected the name of a study"),
     ({"training": {"target": {"learning_rate": float("inf")}}}, "target.learning_rate: .*finite number, found inf"),
-    ({"training": {"target": {"epochs": float("nan")}}}, "training.target.epochs: .*finite number, found nan"),
-    (
-        {"training": {**TRAINING, "max_length": {**TRAINING["max_length"], "span": 159}}},
-        "max_length.span: 159 tokens, and an encoder of encoder.pretrain.positions: 160 takes 158 at most",
-    ),
+    ({"training": {**TRAINING, "max_length": {**TRAINING["max_length"], "span": 159}}},
+     "max_length.span: 159 tokens, and an encoder of encoder.pretrain.positions: 160 takes 158 at most"),
     ({"training": {"max_length": {"span": 0}}}, "training.max_length.span: .*greater than or equal to 8"),
     ({"training": {"overrides": {"mnli": {"steps": True}}}}, "overrides.mnli.steps: .*valid integer, found True"),
     ({"training": {"overrides": {"mnli": 3}}}, "training.overrides.mnli: .*object, found 3"),

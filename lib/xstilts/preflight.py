@@ -50,9 +50,8 @@ def check_data(study: Study) -> None:
     generated = study.source == "micro"  # right by construction
     for task, split, languages in sets:
         for language in languages if task.name in study.own or not generated else ():
-            if not source.is_cached(task, split, language):
-                source.load(task, split, language)
-    if text and not generated and not source.text_is_cached(1):
+            source.load(task, split, language)
+    if text and not generated:
         source.text(1)
 
 

@@ -93,17 +93,9 @@ def _codes(text: str) -> tuple[str, ...]:
 
 
 _XNLI = _codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
-_PAWSX = _codes("de en es fr ja ko zh")
 _UDPOS = _codes("af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
 _PANX = tuple(sorted({*_UDPOS, *_codes("bn jv ka ml ms my sw")}))
 _XQUAD = _codes("ar de el en es hi ru th tr vi zh")
-_MLQA = _codes("ar de en es hi vi zh")
-_TYDIQA = _codes("ar bn en fi id ko ru sw te")
-_BUCC = _codes("de fr ru zh")
-_TATOEBA = tuple(CODES["tatoeba"])
-_MEWSLIX = _codes("ar de en es fa ja pl ro ta tr uk")
-_XCOPA = _codes("et ht id it qu sw ta th tr vi zh")
-_MASAKHANER = _codes("am ha ig lg luo pcm rw sw wo yo")
 _AMERICASNLI = _codes("ay bzd cni gn hch nah oto quy shp tar")
 
 
@@ -200,7 +192,7 @@ _TARGETS = (
          files=files("pairs", overlaps=("americasnli",), dev=_XNLI_FILES, test=_XNLI_FILES),
          hub=hub("pairs", "google/xtreme", "XNLI", mixed="language", dev="validation", test="test"),
          citation="Conneau et al. 2018, arXiv:1809.05053"),
-    Task("pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _PAWSX,
+    Task("pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _codes("de en es fr ja ko zh"),
          files=files("pairs", train=("pawsx/train-{language}.tsv", "pawsx-original/{language}/*train.tsv"),
                      dev=_PAWSX_FILES, test=_PAWSX_FILES)
          | _translated("translated_pairs", "pawsx", *_bucket("pawsx", "PAWSX", _TSV)),
@@ -219,27 +211,28 @@ _TARGETS = (
          files=files("squad", overlaps=("squad1", "squad2", "xquadr", "lareqa"), test="xquad/xquad.{language}.json"),
          hub=hub("squad", "google/xtreme", "XQuAD.{language}", test="validation"),
          citation="Artetxe et al. 2020, arXiv:1910.11856"),
-    Task("mlqa", "span", "MLQA", _QA, (), _MLQA, "squad1", "mlqa",
+    Task("mlqa", "span", "MLQA", _QA, (), _codes("ar de en es hi vi zh"), "squad1", "mlqa",
          files=files(  # question and context in the same language: the cross-lingual pairs are no XTREME target
              "squad", dev=_MLQA_FILES, test=_MLQA_FILES
          ),
          hub=hub("squad", "google/xtreme", "MLQA.{language}.{language}", dev="validation", test="test"),
          citation="Lewis et al. 2020, arXiv:1910.07475"),
-    Task("tydiqa", "span", "TyDiQA", _QA, (), _TYDIQA,
+    Task("tydiqa", "span", "TyDiQA", _QA, (), _codes("ar bn en fi id ko ru sw te"),
          files=files("squad", train=_TYDIQA_FILES, dev=_TYDIQA_FILES)
          | _translated("translated_squad", "tydiqa", *_TYDIQA_MT),
          hub=hub("squad", "google/xtreme", "tydiqa", CODES["tydiqa"], mixed="id", train="train", dev="validation"),
          citation="Clark et al. 2020, arXiv:2003.05002", independent=True),
-    Task("bucc", "mining", "BUCC", ("f1",), (), _BUCC,
+    Task("bucc", "mining", "BUCC", ("f1",), (), _codes("de fr ru zh"),
          files=files("bucc", dev=_BUCC_FILES, test=_BUCC_FILES),
          hub={split: (Folder("bucc"),) for split in ("dev", "test")},  # the hub has the gold pairs alone
          citation="Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080"),
-    Task("tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy", *_RANKED[1:5]), (), _TATOEBA, "squad1",
+    Task("tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy", *_RANKED[1:5]), (), (*CODES["tatoeba"],),
+         "squad1",
          # never XTREME's own copies (de-en.de): the download script sorts their English side, which loses the gold
          files=files("tatoeba", CODES["tatoeba"], test="tatoeba/tatoeba.{language}-eng.{language}"),
          hub=hub("tatoeba", "google/xtreme", "tatoeba.{language}", CODES["tatoeba"], test="validation"),
          citation="Artetxe and Schwenk 2019, arXiv:1812.10464"),
-    Task("xcopa", "choice", "XCOPA", ("accuracy",), (), _XCOPA, "copa",
+    Task("xcopa", "choice", "XCOPA", ("accuracy",), (), _codes("et ht id it qu sw ta th tr vi zh"), "copa",
          files=files("copa", overlaps=("copa",), dev="xcopa/{language}/val.{language}.jsonl",
                      test="xcopa/{language}/test.{language}.jsonl"),
          hub=hub("copa", "cambridgeltl/xcopa", "{language}", dev="validation", test="test"),
@@ -275,7 +268,8 @@ _FURTHER = (
          files=files("pairs", {"ay": "aym"}, overlaps=("xnli",),
                      dev="americasnli/{split}/{language}.tsv", test="americasnli/{split}/{language}.tsv"),
          citation="Ebrahimi et al. 2022, arXiv:2104.08726"),
-    Task("masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"), _MASAKHANER,
+    Task("masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"),
+         _codes("am ha ig lg luo pcm rw sw wo yo"),
          files=files("tagged", CODES["masakhaner"], train=_NER_FILES, dev=_NER_FILES, test=_NER_FILES),
          citation="Adelani et al. 2021, arXiv:2103.11811"),
     Task("xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
@@ -284,7 +278,7 @@ _FURTHER = (
     Task("lareqa", "ranking", "LAReQA", _RANKED, (), _XQUAD, "squad1",
          files=files("xquad_r_questions", test=_XQUAD_R) | files("xquad_r_sentences", pool=_XQUAD_R),
          citation="Roy et al. 2020, arXiv:2004.05484; XTREME-R: arXiv:2104.07412"),
-    Task("mewslix", "ranking", "Mewsli-X", _RANKED, (), _MEWSLIX,
+    Task("mewslix", "ranking", "Mewsli-X", _RANKED, (), _codes("ar de en es fa ja pl ro ta tr uk"),
          files=files("mewslix_pairs", train="mewslix/wikipedia_pairs-train.jsonl")
          | files(  # XTREME's script takes the gold from the test set
              "mewslix_mentions", dev="mewslix/wikinews_mentions/dev-{language}.jsonl",

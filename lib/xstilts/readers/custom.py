@@ -1,7 +1,7 @@
 """The files of a user's own task -> rows in the canonical columns of its kind; its declaration as a task."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,9 @@ def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[s
         chunks = settings.kind == "tagging" and all(re.match(r"[BI]-.|O$", tag) for tag in labels)
         metrics = {"span": ("f1", "exact_match"), "tagging": ("f1", "accuracy") if chunks else ("accuracy", "f1")}
         tasks[name] = Task(
-            name,
-            settings.kind,
-            settings.title or name,
-            metrics.get(settings.kind, ("accuracy",)),
-            labels,
-            languages=tuple(test_files(name, settings, root)) or (source_language,),
-            choices=len(settings.choices),
-        )
+            name, settings.kind, settings.title or name, metrics.get(settings.kind, ("accuracy",)), labels,
+            tuple(test_files(name, settings, root)) or (source_language,), choices=len(settings.choices),
+        )  # fmt: skip
     return tasks
 
 
@@ -72,28 +67,26 @@ def rows(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> list[dict[st
     if settings.kind in READ_AS:
         examples = read(READ_AS[settings.kind], path, labels)
         if not has_gold(examples[0]):
-            raise UserError(
-                f"{path}: no gold; expected {'tags' if settings.kind == 'tagging' else 'answers'} throughout"
-            )
+            gold = "tags" if settings.kind == "tagging" else "answers"
+            raise UserError(f"{path}: no gold; expected {gold} throughout")
         return examples
-    build = {"classification": _classification, "choice": _choice}[settings.kind]
-    return whole(path, _numbered(settings, path, labels, build))
+    return whole(path, _numbered(settings, path, labels))
 
 
 READ_AS = {"tagging": "tagged", "span": "squad"}
 
 
-def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...], build: Callable) -> Iterator[tuple[str, dict]]:
+def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+    read_record = _classification if settings.kind == "classification" else _choice
     for number, (origin, record) in enumerate(_records(settings, path), 1):
         identity = _text(record, settings.id, origin) if settings.id else str(number)
-        yield origin, {"id": identity, **build(settings, record, labels, origin)}
+        yield origin, {"id": identity, **read_record(settings, record, labels, origin)}
 
 
 def _records(settings: OwnTask, path: Path) -> Iterator[tuple[str, dict]]:
     """Records with every column that the settings name."""
-    texts = [settings.text_a, settings.text_b] if settings.kind == "classification" else [
-        settings.context, settings.question, *settings.choices
-    ]  # fmt: skip
+    texts = [settings.context, settings.question, *settings.choices]
+    texts = [settings.text_a, settings.text_b] if settings.kind == "classification" else texts
     columns = [name for name in (settings.id, *texts, settings.label) if name]
     if path.suffix == ".jsonl":
         yield from json_lines(path)

@@ -115,7 +115,11 @@ CSV_QUOTED = re.compile(r'"(?=.*"".*")(?:[^"]|"")*"', re.DOTALL)
 
 
 def _pair(record: Record, labels: tuple[str, ...], origin: str) -> Record | None:
-    record = {column: record[name] for column, name in _pair_columns(tuple(record)).items()}
+    columns = _pair_columns(tuple(record))
+    for column in {"text_a", "text_b"} - columns.keys():
+        known = ", ".join(PAIR_COLUMNS[column])
+        raise UserError(f'{origin}: no "{column}" (expected one of {known}); it has {", ".join(record)}')
+    record = {column: record[name] for column, name in columns.items()}
     label = record.get("label")
     if label == "-":  # MultiNLI: the annotators did not agree; every published result leaves these out
         return None
@@ -256,13 +260,9 @@ def _cosmosqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
 
 
 RECORD_READERS: dict[str, Callable[[Record, tuple[str, ...], str], Record | None]] = {
-    "pairs": _pair,
-    "copa": _copa,
-    "socialiqa": _socialiqa,
-    "hellaswag": _hellaswag,
-    "commonsenseqa": _commonsenseqa,
+    "pairs": _pair, "copa": _copa, "socialiqa": _socialiqa, "hellaswag": _hellaswag, "commonsenseqa": _commonsenseqa,
     "cosmosqa": _cosmosqa,
-}
+}  # fmt: skip
 
 
 # --- retrieval and plain text -------------------------------------------------------------------------
@@ -305,20 +305,10 @@ def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
-    **{name: _rows(name) for name in RECORD_READERS},
-    "translated_pairs": _translated_pairs,
-    "piqa": _piqa,
-    "tagged": tagged,
-    "ccgbank": auto,
-    "squad": squad,
-    "translated_squad": translated_squad,
-    "xquad_r": xquad_r,
-    "xquad_r_questions": xquad_r_questions,
-    "xquad_r_sentences": xquad_r_sentences,
-    "mewslix_mentions": mentions,
-    "mewslix_entities": entities,
-    "mewslix_pairs": pairs,
-    "tatoeba": _tatoeba,
-    "bucc": _bucc,
-    "verses": _verses,
-}
+    **{name: _rows(name) for name in RECORD_READERS}, "translated_pairs": _translated_pairs, "piqa": _piqa,
+    "tagged": tagged, "ccgbank": auto,
+    "squad": squad, "translated_squad": translated_squad, "xquad_r": xquad_r,
+    "xquad_r_questions": xquad_r_questions, "xquad_r_sentences": xquad_r_sentences,
+    "mewslix_mentions": mentions, "mewslix_entities": entities, "mewslix_pairs": pairs,
+    "tatoeba": _tatoeba, "bucc": _bucc, "verses": _verses,
+}  # fmt: skip

@@ -18,15 +18,9 @@ def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
         context = get(record, "context", dict, origin)
         for mention in get(record, "mentions", list, origin):
             entity = get(mention, "entity_id", str, origin).strip()
-            yield (
-                origin,
-                {
-                    "id": get(mention, "example_id", str, origin),
-                    "text": _query(context, mention, origin),
-                    "language": get(context, "language", str, origin),
-                    "keys": [entity] if entity else [],
-                },
-            )
+            row = {"id": get(mention, "example_id", str, origin), "text": _query(context, mention, origin)}
+            language = get(context, "language", str, origin)
+            yield origin, {**row, "language": language, "keys": [entity] if entity else []}
 
 
 def entities(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -34,10 +28,8 @@ def entities(path: Path, labels: tuple[str, ...]) -> Rows:
     for origin, entity in json_lines(path):
         identity = get(entity, "entity_id", str, origin)
         language = get(entity, "description_language", str, origin)
-        yield (
-            origin,
-            {"id": identity, "text": _description(entity, origin), "language": language, "keys": [identity]},
-        )
+        row = {"id": identity, "text": _description(entity, origin), "language": language, "keys": [identity]}
+        yield origin, row
 
 
 def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -45,24 +37,14 @@ def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
     for origin, record in json_lines(path):
         contextual = get(record, "contextual_mention", dict, origin)
         context, mention = get(contextual, "context", dict, origin), get(contextual, "mention", dict, origin)
-        yield (
-            origin,
-            {
-                "id": get(mention, "example_id", str, origin),
-                "query": _query(context, mention, origin),
-                "candidate": _description(get(record, "entity", dict, origin), origin),
-            },
-        )
+        query = {"id": get(mention, "example_id", str, origin), "query": _query(context, mention, origin)}
+        yield origin, {**query, "candidate": _description(get(record, "entity", dict, origin), origin)}
 
 
 def _query(context: dict, mention: dict, origin: str) -> str:
     """The mention, then its sentence with braces around the mention."""
     text, span = get(context, "text", str, origin), get(mention, "mention_span", dict, origin)
-    name, start, end = (
-        get(span, "text", str, origin),
-        get(span, "start", int, origin),
-        get(span, "end", int, origin),
-    )
+    name, start, end = get(span, "text", str, origin), get(span, "start", int, origin), get(span, "end", int, origin)
     if text[start:end] != name:
         raise UserError(
             f"{origin}: the mention {name!r} does not stand at {start}-{end} of the article's text"

@@ -66,28 +66,15 @@ class CachedSource(Source):
         return self._source_of(task, split).topics(task, split)
 
     def load(self, task: Task, split: str, language: str) -> Dataset:
-        path = self._path(task, split, language)
-        return self._cached(path, lambda: self._source_of(task, split).load(task, split, language))
+        source = self._source_of(task, split)
+        key = [repr(task), split, language, source.fingerprint(task, split, language)]
+        return self._cached(key, lambda: source.load(task, split, language))
 
     def text(self, seed: int) -> Dataset:
-        return self._cached(self._text_path(seed), lambda: self.source.text(seed))
+        return self._cached(["text", self.text_fingerprint(seed)], lambda: self.source.text(seed))
 
-    def is_cached(self, task: Task, split: str, language: str) -> bool:
-        """Whether the dataset was read, and found right, before."""
-        return self._path(task, split, language).is_dir()
-
-    def text_is_cached(self, seed: int) -> bool:
-        """Whether the text of a seed was read before."""
-        return self._text_path(seed).is_dir()
-
-    def _path(self, task: Task, split: str, language: str) -> Path:
-        key = [_code_hash(), repr(task), split, language, self.fingerprint(task, split, language)]
-        return self.folder / digest(key)
-
-    def _text_path(self, seed: int) -> Path:
-        return self.folder / digest([_code_hash(), "text", self.text_fingerprint(seed)])
-
-    def _cached(self, path: Path, make: Callable[[], Dataset]) -> Dataset:
+    def _cached(self, key: list[str], make: Callable[[], Dataset]) -> Dataset:
+        path = self.folder / digest([_code_hash(), *key])
         if not path.is_dir():
             self._write(path, make(), replace=False)
         try:

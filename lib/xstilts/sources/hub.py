@@ -5,7 +5,6 @@ the names; else the numbers, which then count the task's own labels. Records wit
 words are left out.
 """
 
-import csv
 import logging
 import textwrap
 from collections.abc import Callable, Iterator
@@ -51,16 +50,11 @@ NEEDED = {
 }
 
 
-def _sizes() -> dict[tuple[str, str, str, str], int]:
-    """(repo, config, split, language or "") -> rows. From the ``dataset_infos.json`` of each repository; of
-    XNLI's languages, of facebook/xnli's; of TyDiQA's English part, from the table of XTREME (RemBERT,
-    arXiv:2010.12821, table 11). ``bucc18.*``, gold pairs without their sentences, is read by nothing."""
-    with (Path(__file__).parents[1] / "tables" / "hub_sizes.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {(row["repo"], row["config"], row["split"], row["language"]): int(row["rows"]) for row in rows}
-
-
-SIZES = _sizes()
+# (repo, config, split, language or "") -> rows. From the dataset_infos.json of each repository; of XNLI's languages, of
+# facebook/xnli's; of TyDiQA's English part, from the table of XTREME (RemBERT, arXiv:2010.12821, table 11). bucc18.*,
+# gold pairs without their sentences, is read by nothing.
+_table = pd.read_csv(Path(__file__).parents[1] / "tables" / "hub_sizes.csv", keep_default_na=False)
+SIZES: dict[tuple, int] = _table.set_index(["repo", "config", "split", "language"])["rows"].to_dict()
 
 
 # --- files of repositories --------------------------------------------------------------------------------
@@ -238,16 +232,13 @@ class HubSource(Source):
 
     def _entries(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """What holds the split in that language (udpos.Thai has no training set), of what the task declares."""
-        return [
-            entry
-            for entry in task.hub.get(split, ())
-            if language in (entry.languages or task.languages)
-            and (
-                (*entry.key(language), "") in SIZES
-                if isinstance(entry, Hub)
-                else self._in_folder(entry, split, language)
-            )
-        ]
+        declared = [entry for entry in task.hub.get(split, ()) if language in (entry.languages or task.languages)]
+        return [entry for entry in declared if self._holds(entry, split, language)]
+
+    def _holds(self, entry: Hub | Folder, split: str, language: str) -> bool:
+        if isinstance(entry, Hub):
+            return (*entry.key(language), "") in SIZES
+        return bool(self._in_folder(entry, split, language))
 
     def _published(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """As :meth:`_entries`; UserError where there are none."""
