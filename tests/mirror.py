@@ -3,57 +3,64 @@ hub's columns, types and names of class labels, and a few made-up rows. Written 
 the package's own declarations; only which configurations and splits there are comes from ``hub_sizes.csv``."""
 
 import csv
+import tempfile
+from functools import cache
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars
+import pyarrow
+import pyarrow.parquet
+from datasets import ClassLabel, Features, List, Value
 
 from xstilts.io import ROOT
+from xstilts.settings import HubSettings
 
-disable_progress_bars()
 STRING, INT = Value("string"), Value("int32")
-ANSWERS = {"text": List(STRING), "answer_start": List(INT)}
-QUESTION = {"id": STRING, "title": STRING, "context": STRING, "question": STRING, "answers": ANSWERS}
+STRINGS = List(STRING)
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
-UPOS = ["ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
-        "SYM", "VERB", "X"]  # fmt: skip
+UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 NER = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 TYDIQA = "arabic bengali english finnish indonesian korean russian swahili telugu".split()
 TEXTS = {"zh": "卡罗来纳黑豹队的防守只丢了{}分。", "th": "แพนเธอร์สเสียแต้มเพียง {} แต้ม", "ar": "الفريق خسر {} نقطة فقط"}
-DATA = (
-    "nyu-mll/multi_nli",
-    "tau/commonsense_qa",
-    "Rowan/hellaswag",
-)  # data/<split>-…: repositories of one configuration
+DATA = ("nyu-mll/multi_nli", "tau/commonsense_qa", "Rowan/hellaswag")  # data/<split>-…: of one configuration
 CONVERTED = ("allenai/cosmos_qa", "allenai/social_i_qa")  # refs/convert/parquet
 
 
+@cache
 def sets() -> list[dict[str, str]]:
     """Rows of ``hub_sizes.csv``: every configuration and split there is and that anything reads."""
     with open(ROOT / "lib/xstilts/tables/hub_sizes.csv", newline="") as file:
         return [row for row in csv.DictReader(file) if not row["language"] and "bucc18" not in row["config"]]
 
 
-def build(folder: Path, rows: int = 6) -> Path:
-    """Write the mirror below ``folder``: ``rows`` rows of every set, in mixed sets of every language."""
+@cache
+def built() -> Path:
+    """``mirror``, ``bucc`` and ``ccgbank`` in a folder that all tests of this process share: copy what you change."""
+    folder = tempfile.TemporaryDirectory(prefix="xstilts-hub-")
+    built.folder = folder  # removed with the process
+    return build_all(Path(folder.name))
+
+
+def settings(folder: Path | None = None, **changes) -> HubSettings:
+    """Of a study on the mirror and the folders of ``built``, or on those below ``folder``."""
+    values = {name: str((folder or built()) / name) for name in ("mirror", "bucc", "ccgbank")}
+    return HubSettings(**values | changes)
+
+
+def build_all(folder: Path, rows: int = 6) -> Path:
+    """All that a study on the hub source may name, below ``folder``; sets of ``rows`` rows, in every language."""
+    mirror = folder / "mirror"
     for known in sets():
         repo, config, split = known["repo"], known["config"], known["split"]
-        content, features = _content(repo, config, split, rows)
         name = f"{split}-00000-of-00001.parquet"
         path = f"{config}/{split}/0000.parquet" if repo in CONVERTED else f"{config}/{name}"
-        _write(folder / repo / (f"data/{name}" if repo in DATA else path), content, features)
+        write(mirror / repo / (f"data/{name}" if repo in DATA else path), *content(repo, config, split, rows))
     for code in {"en", *(row["config"].removeprefix("PAN-X.") for row in sets() if row["config"].startswith("PAN-X"))}:
         articles = [
             {"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(rows)
         ]
-        path = folder / f"wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
-        _write(path, articles, dict.fromkeys(("id", "url", "title", "text"), STRING))
-    return folder
-
-
-def build_all(folder: Path, rows: int = 6) -> Path:
-    """``mirror``, ``bucc`` and ``ccgbank`` below ``folder``: all that a study on the hub source may name."""
-    build(folder / "mirror", rows)
+        path = mirror / f"wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
+        write(path, articles, dict.fromkeys(("id", "url", "title", "text"), STRING))
     build_bucc(folder / "bucc", rows)
     build_ccgbank(folder / "ccgbank", rows)
     return folder
@@ -87,114 +94,105 @@ def build_ccgbank(folder: Path, rows: int = 6) -> Path:
     return folder
 
 
-def _write(path: Path, rows: list[dict], features: dict) -> None:
+def write(path: Path, rows: list[dict], features: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(rows, features=Features(features)).to_parquet(path)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, Features(features).arrow_schema), path)
 
 
 def _text(language: str, number: int) -> str:
     return TEXTS.get(language, f"{language} team {{}} won the game").format(number)
 
 
-def _content(repo: str, config: str, split: str, rows: int) -> tuple[list[dict], dict]:
-    """(rows, features) of one set."""
-    numbers, language = range(rows), config.rpartition(".")[2]
-    if config == "XNLI":  # all languages in one, labels as strings
-        names = ("language", "sentence1", "sentence2", "gold_label")
-        found = [(code, _text(code, n), f"{code} {n}", NLI.names[n % 3]) for code in XNLI for n in numbers]
-        return [dict(zip(names, row, strict=True)) for row in found], dict.fromkeys(names, STRING)
-    if config.startswith("PAWS-X"):  # labels as strings
-        content = [{"sentence1": _text(language, n), "sentence2": f"{n}", "label": str(n % 2)} for n in numbers]
-        return content, dict.fromkeys(("sentence1", "sentence2", "label"), STRING)
-    if config.startswith("udpos"):
-        content = [{"tokens": ["Dogs", f"bark{n}", "."], "pos_tags": [7, 15, 12]} for n in numbers]
-        return content, {"tokens": List(STRING), "pos_tags": List(ClassLabel(names=UPOS))}
-    if config.startswith("PAN-X"):
-        row = {"ner_tags": [1, 2, 0, 5], "langs": [language] * 4}
-        content = [{"tokens": ["Ada", f"Byron{n}", "in", "London"], **row} for n in numbers]
-        return content, {"tokens": List(STRING), "ner_tags": List(ClassLabel(names=NER)), "langs": List(STRING)}
-    if config == "tydiqa":  # the language stands in the id alone
-        return [_question(f"{name}-{n}-0", name, n) for name in TYDIQA for n in numbers], QUESTION
-    if config.startswith("MLQA") or repo in ("rajpurkar/squad", "rajpurkar/squad_v2"):
-        content = [_question(f"{split}-{n}", language, n) for n in numbers]
-        if repo == "rajpurkar/squad_v2":
-            content[1]["answers"] = {"text": [], "answer_start": []}
-        return content, QUESTION
-    if config.startswith("XQuAD"):
-        content = [_question(f"{n}", language, n) for n in numbers]
-        features = {name: kind for name, kind in QUESTION.items() if name != "title"}
-        return [{name: row[name] for name in features} for row in content], features
-    if config.startswith("tatoeba"):  # XTREME's script keeps the line ends; the foreign side comes first
-        names = ("source_sentence", "target_sentence", "source_lang", "target_lang")
-        found = [(f"{language} {n}\n", f"eng {n}\n", language, "eng") for n in numbers]
-        return [dict(zip(names, row, strict=True)) for row in found], dict.fromkeys(names, STRING)
-    return _english(repo, config, split, rows)
-
-
-def _question(identity: str, language: str, number: int) -> dict:
+def question(identity: str, language: str, number: int) -> dict:
+    """A row of a set in SQuAD's columns."""
     context = _text(language, number) + " 308 points."
     answers = {"text": ["308"], "answer_start": [context.index("308")]}
-    return {
-        "id": identity,
-        "title": "Panthers",
-        "context": context,
-        "question": f"How many? {number}",
-        "answers": answers,
-    }
+    texts = {"id": identity, "title": "Panthers", "context": context, "question": f"How many? {number}"}
+    return {**texts, "answers": answers}
 
 
-def _english(repo: str, config: str, split: str, rows: int) -> tuple[list[dict], dict]:
-    numbers = range(rows)
-    pair = [{"premise": f"{repo} {config} {n}", "hypothesis": f"{n}", "label": n % 3} for n in numbers]
-    texts = {"premise": STRING, "hypothesis": STRING}
-    if repo == "nyu-mll/multi_nli":
-        strings = ("pairID", "premise_binary_parse", "premise_parse", "hypothesis_binary_parse", "hypothesis_parse",
-                   "genre")  # fmt: skip
-        content = [{**row, **dict.fromkeys(strings, "x"), "promptID": n} for n, row in enumerate(pair)]
-        return content, {"promptID": INT, **texts, **dict.fromkeys(strings, STRING), "label": NLI}
-    if repo == "stanfordnlp/snli":  # -1: the annotators did not agree
-        pair[-1]["label"] = -1
-        return pair, {**texts, "label": NLI}
-    if repo == "facebook/anli":
-        return [{**row, "uid": f"u{n}", "reason": ""} for n, row in enumerate(pair)], {
-            "uid": STRING, **texts, "label": NLI, "reason": STRING
-        }  # fmt: skip
-    if repo == "facebook/xnli":
-        return pair, {**texts, "label": NLI}
-    if repo == "nyu-mll/glue":
-        content = [{"question1": f"Why {n}?", "question2": f"How {n}?", "label": n % 2, "idx": n} for n in numbers]
-        label = ClassLabel(names=["not_duplicate", "duplicate"])
-        return content, {"question1": STRING, "question2": STRING, "label": label, "idx": INT}
-    if repo in ("aps/super_glue", "cambridgeltl/xcopa"):
-        names = ("premise", "choice1", "choice2", "question")
-        choices = {"premise": f"{config} fell.", "choice1": "It slipped.", "choice2": "It hurt."}
-        content = [{**choices, "question": ("cause", "effect")[n % 2], "label": n % 2, "idx": n} for n in numbers]
-        features = dict.fromkeys(names, STRING) | {"label": INT, "idx": INT}
-        if repo == "aps/super_glue":
-            return content, {**features, "label": ClassLabel(names=["choice1", "choice2"])}
-        return [{**row, "changed": False} for row in content], {**features, "changed": Value("bool")}
-    if repo == "Rowan/hellaswag":  # the label is a string
-        strings = ("activity_label", "ctx_a", "ctx_b", "ctx", "source_id", "split", "split_type", "label")
-        row = dict.fromkeys(strings, "x") | {"endings": ["runs.", "sits.", "eats.", "reads."]}
-        told = [(f"A man stands {n}.", "he" if n % 2 else "") for n in numbers]
-        content = [
-            {**row, "ind": n, "ctx_a": a, "ctx_b": b, "ctx": f"{a} {b}".strip(), "label": str(n % 4)}
-            for n, (a, b) in enumerate(told)
-        ]
-        return content, {"ind": INT, **dict.fromkeys(strings, STRING), "endings": List(STRING)}
-    if repo == "allenai/cosmos_qa":
+def _strings(names: str) -> dict:
+    return dict.fromkeys(names.split(), STRING)
+
+
+QUESTION = {**_strings("id title context question"), "answers": {"text": STRINGS, "answer_start": List(INT)}}
+COPA = {**_strings("premise choice1 choice2 question"), "label": INT, "idx": INT}
+PAIR = {**_strings("premise hypothesis"), "label": NLI}
+HELLASWAG = _strings("activity_label ctx_a ctx_b ctx source_id split split_type label")
+COSMOS = _strings("context question answer0 answer1 answer2 answer3")
+FEATURES = {  # configuration up to a point, or repository -> features
+    "XNLI": _strings("language sentence1 sentence2 gold_label"),
+    "PAWS-X": _strings("sentence1 sentence2 label"),
+    "udpos": {"tokens": STRINGS, "pos_tags": List(ClassLabel(names=UPOS))},
+    "PAN-X": {"tokens": STRINGS, "ner_tags": List(ClassLabel(names=NER)), "langs": STRINGS},
+    "tydiqa": QUESTION, "MLQA": QUESTION, "rajpurkar/squad": QUESTION, "rajpurkar/squad_v2": QUESTION,
+    "XQuAD": {name: feature for name, feature in QUESTION.items() if name != "title"},
+    "tatoeba": _strings("source_sentence target_sentence source_lang target_lang"),
+    "nyu-mll/multi_nli": {
+        **_strings("pairID premise_binary_parse premise_parse hypothesis_binary_parse hypothesis_parse genre"),
+        **PAIR, "promptID": INT,
+    },
+    "stanfordnlp/snli": PAIR, "facebook/xnli": PAIR,
+    "facebook/anli": {**PAIR, "uid": STRING, "reason": STRING},
+    "nyu-mll/glue": {
+        **_strings("question1 question2"), "label": ClassLabel(names=["not_duplicate", "duplicate"]), "idx": INT
+    },
+    "aps/super_glue": {**COPA, "label": ClassLabel(names=["choice1", "choice2"])},
+    "cambridgeltl/xcopa": {**COPA, "changed": Value("bool")},
+    "Rowan/hellaswag": {**HELLASWAG, "ind": INT, "endings": STRINGS},
+    "allenai/cosmos_qa": {"id": STRING, **COSMOS, "label": INT},
+    "tau/commonsense_qa": {
+        **_strings("id question question_concept answerKey"), "choices": {"label": STRINGS, "text": STRINGS}
+    },
+    "allenai/social_i_qa": _strings("context question answerA answerB answerC label"),
+}  # fmt: skip
+
+
+def content(repo: str, config: str, split: str, rows: int) -> tuple[list[dict], dict]:
+    """(rows, features) of one set."""
+    kind = config.partition(".")[0]
+    codes = {"XNLI": XNLI, "tydiqa": TYDIQA}.get(kind, [config.rpartition(".")[2]])  # several languages in one
+    name = kind if kind in FEATURES else repo
+    table = [_row(name, config, split, code, n) for code in codes for n in range(rows)]
+    if repo == "rajpurkar/squad_v2":
+        table[1]["answers"] = {"text": [], "answer_start": []}
+    if repo == "stanfordnlp/snli":  # the annotators did not agree
+        table[-1]["label"] = -1
+    return [{column: row[column] for column in FEATURES[name]} for row in table], FEATURES[name]
+
+
+def _row(name: str, config: str, split: str, code: str, n: int) -> dict:
+    """The columns of a row, of sets that lack some of them too."""
+    if "squad" in name or name in ("tydiqa", "MLQA", "XQuAD"):  # the language stands in TyDiQA's id alone
+        return question({"tydiqa": f"{code}-{n}-0", "XQuAD": f"{n}"}.get(name, f"{split}-{n}"), code, n)
+    if name in ("XNLI", "PAWS-X"):  # labels as strings
+        row = {"language": code, "sentence1": _text(code, n), "gold_label": NLI.names[n % 3], "label": str(n % 2)}
+        return {**row, "sentence2": f"{code} {n}" if name == "XNLI" else f"{n}"}
+    if name == "udpos":
+        return {"tokens": ["Dogs", f"bark{n}", "."], "pos_tags": [7, 15, 12]}
+    if name == "PAN-X":
+        return {"tokens": ["Ada", f"Byron{n}", "in", "London"], "ner_tags": [1, 2, 0, 5], "langs": [code] * 4}
+    if name == "tatoeba":  # XTREME's script keeps the line ends; the foreign side comes first
+        sides = {"source_sentence": f"{code} {n}\n", "target_sentence": f"eng {n}\n"}
+        return {**sides, "source_lang": code, "target_lang": "eng"}
+    if name in ("aps/super_glue", "cambridgeltl/xcopa"):
+        texts = {"premise": f"{config} fell.", "choice1": "It slipped.", "choice2": "It hurt."}
+        return {**texts, "question": ("cause", "effect")[n % 2], "label": n % 2, "idx": n, "changed": False}
+    if name == "nyu-mll/glue":
+        return {"question1": f"Why {n}?", "question2": f"How {n}?", "label": n % 2, "idx": n}
+    if name == "Rowan/hellaswag":  # the label is a string
+        begun = {"ctx_a": f"A man stands {n}.", "ctx_b": "he" if n % 2 else ""}
+        row = {**dict.fromkeys(HELLASWAG, "x"), **begun, "ctx": " ".join(begun.values()).strip(), "label": str(n % 4)}
+        return {**row, "ind": n, "endings": ["runs.", "sits.", "eats.", "reads."]}
+    if name == "allenai/cosmos_qa":
         answers = {f"answer{letter}": f"It was {letter}." for letter in "0123"}
-        row = {"context": "It rained.", "question": "Why?", **answers}
-        content = [{"id": f"c{n}", **row, "label": n % 4} for n in numbers]
-        return content, {"id": STRING, **dict.fromkeys(row, STRING), "label": INT}
-    if repo == "tau/commonsense_qa":
+        return {"id": f"c{n}", "context": "It rained.", "question": "Why?", **answers, "label": n % 4}
+    if name == "tau/commonsense_qa":
         choices = {"label": list("ABCDE"), "text": ["bank", "library", "mall", "park", "pub"]}
         row = {"question": "Where do you read?", "question_concept": "read", "choices": choices}
-        content = [{"id": f"q{n}", **row, "answerKey": "ABCDE"[n % 5]} for n in numbers]
-        features = dict.fromkeys(("id", "question", "question_concept", "answerKey"), STRING)
-        return content, {**features, "choices": {"label": List(STRING), "text": List(STRING)}}
-    assert repo == "allenai/social_i_qa", repo  # the label is a string, "1" to "3"
-    names = ("context", "question", "answerA", "answerB", "answerC", "label")
-    return [dict(zip(names, ("Kai ran.", "Why?", "a", "b", "c", str(n % 3 + 1)), strict=True)) for n in numbers], (
-        dict.fromkeys(names, STRING)
-    )
+        return {"id": f"q{n}", **row, "answerKey": "ABCDE"[n % 5]}
+    if name == "allenai/social_i_qa":  # the label is a string, "1" to "3"
+        answers = dict(zip(("answerA", "answerB", "answerC"), "abc", strict=True))
+        return {"context": "Kai ran.", "question": "Why?", **answers, "label": str(n % 3 + 1)}
+    pair = {"premise": f"{name} {config} {n}", "hypothesis": f"{n}", "label": n % 3, "uid": f"u{n}", "reason": ""}
+    return {**dict.fromkeys(FEATURES[name], "x"), **pair, "promptID": n}

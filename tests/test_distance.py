@@ -383,7 +383,7 @@ def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tm
 
 
 def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_language(tmp_path):
-    mirror.build(tmp_path / "mirror", 3)
+    mirror.build_all(tmp_path, 3)
     base = load_study("xtreme")
     hub = base.hub.model_copy(update={"mirror": str(tmp_path / "mirror")})
     xtreme = load_study("xtreme-distance", hub=hub.model_dump())

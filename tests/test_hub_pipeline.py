@@ -20,7 +20,6 @@ PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
 
 
 def test_the_papers_study_runs_from_a_mirror(tmp_path):
-    mirror.build_all(tmp_path)
     build_checkpoint(tmp_path / "encoder")
     answers = {"308": PASSAGE.index("308"), "Punkte": 0}  # the second is not where translation left it
     questions = [
@@ -33,7 +32,7 @@ def test_the_papers_study_runs_from_a_mirror(tmp_path):
     short = {"steps": 2, "epochs": 0, "batch_size": 2, "accumulate": 1, "evaluate_every": 1, "patience": 1}
     values = {
         "based_on": "xtreme", "name": "small", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"),
-        "hub": {name: str(tmp_path / name) for name in ("mirror", "bucc", "translations")},
+        "hub": mirror.settings(ccgbank="", translations=str(tmp_path / "translations")).model_dump(),
         "intermediate": ["none", "ccg", "mnli", "multi", "mnli+mlm", "squad1@mt"], "bundle": "all",
         "encoder": {"checkpoint": str(tmp_path / "encoder")},
         "training": {

@@ -17,28 +17,16 @@ from xstilts.errors import UserError
 from xstilts.locations import REVISIONS
 from xstilts.preflight import check_data
 from xstilts.runs import list_runs
-from xstilts.settings import HubSettings
 from xstilts.sources.hub import HubSource
 from xstilts.study import load_study
 from xstilts.tasks import get
 
 MULTI_NLI = "nyu-mll/multi_nli"
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return mirror.build_all(tmp_path_factory.mktemp("hub"))
-
-
-def settings(folder: Path, **changes) -> HubSettings:
-    values = {name: str(folder / name) for name in ("mirror", "bucc", "ccgbank")}
-    return HubSettings(**values | changes)
-
-
-def study_file(folder: Path, tmp_path: Path, **changes) -> Path:
+def study_file(tmp_path: Path, **changes) -> Path:
     values = {
-        "name": "hub", "source": "hub", "source_language": "en", "hub": settings(folder).model_dump(),
+        "name": "hub", "source": "hub", "source_language": "en", "hub": mirror.settings().model_dump(),
         "intermediate": ["none", "mnli"], "targets": ["xnli"], "runs": str(tmp_path / "runs"),
         "encoder": {"checkpoint": str(placeholder(tmp_path / "encoder"))},
     } | changes  # fmt: skip
@@ -47,10 +35,10 @@ def study_file(folder: Path, tmp_path: Path, **changes) -> Path:
     return path
 
 
-def test_without_ccgbank_its_run_is_left_out_by_name(folder, tmp_path):
+def test_without_ccgbank_its_run_is_left_out_by_name(tmp_path):
     names = ["none", "ccg", "mnli", "multi", "squad1+ccg"]
-    values = settings(folder, ccgbank="").model_dump()
-    study = load_study(study_file(folder, tmp_path, hub=values, intermediate=names))
+    values = mirror.settings(ccgbank="").model_dump()
+    study = load_study(study_file(tmp_path, hub=values, intermediate=names))
     assert study.left_out == ("ccg", "squad1+ccg") and len(study.intermediate_run("multi").tasks) == 8
     assert study.absence == (
         "ccg is left out; squad1+ccg is left out; multi is trained without ccg: no CCGbank (LDC2005T13), whose folder "
@@ -58,36 +46,32 @@ def test_without_ccgbank_its_run_is_left_out_by_name(folder, tmp_path):
     )
     assert {run.intermediate for run in list_runs(study) if run.intermediate} == {"none", "mnli", "multi"}
     check_data(study)
-    whole = load_study(study_file(folder, tmp_path, intermediate=names))
+    whole = load_study(study_file(tmp_path, intermediate=names))
     assert not whole.left_out and not whole.absence and len(whole.intermediate_run("multi").tasks) == 9
     assert {run.intermediate for run in list_runs(whole) if run.intermediate} == set(names)
 
 
-def test_a_run_that_is_left_out_is_missing_in_the_tables(folder, tmp_path):
+def test_a_run_that_is_left_out_is_missing_in_the_tables(tmp_path):
     from xstilts.results import expected, missing
 
-    study = load_study(
-        study_file(folder, tmp_path, hub=settings(folder, ccgbank="").model_dump(), intermediate=["none", "ccg"])
-    )
+    study = load_study(study_file(tmp_path, hub=mirror.settings(ccgbank="").model_dump(), intermediate=["none", "ccg"]))
     wanted = expected(study, HubSource(study.hub))
     scored = wanted[wanted["intermediate"] == "none"].assign(value=50.0)
     assert set(missing(wanted, scored)["intermediate"]) == {"ccg"}
 
 
-def test_bucc_lacks_its_sentences_on_the_hub(folder, tmp_path):
-    study = load_study(
-        study_file(folder, tmp_path, hub=settings(folder, bucc="").model_dump(), targets=["xnli", "bucc"])
-    )
+def test_bucc_lacks_its_sentences_on_the_hub(tmp_path):
+    study = load_study(study_file(tmp_path, hub=mirror.settings(bucc="").model_dump(), targets=["xnli", "bucc"]))
     with pytest.raises(UserError, match=r"bucc: the hub holds BUCC's gold pairs alone.*de-en\.dev\.gold.*hub\.bucc"):
         check_data(study)
 
 
-def test_the_gold_that_xtremes_script_deletes_is_asked_for(folder, tmp_path):
+def test_the_gold_that_xtremes_script_deletes_is_asked_for(tmp_path):
     """Its download_data.sh ends with rm *test.gold: no language may drop out of BUCC for that in silence."""
-    bucc = shutil.copytree(folder / "bucc", tmp_path / "bucc")
+    bucc = shutil.copytree(mirror.built() / "bucc", tmp_path / "bucc")
     (bucc / "fr-en.test.gold").unlink()
-    changes = {"hub": settings(folder, bucc=str(bucc)).model_dump(), "targets": ["bucc"]}
-    study = load_study(study_file(folder, tmp_path, **changes))
+    changes = {"hub": mirror.settings(bucc=str(bucc)).model_dump(), "targets": ["bucc"]}
+    study = load_study(study_file(tmp_path, **changes))
     message = r"hub\.bucc: .* lacks fr-en\.test\.gold; take it from bucc2018-fr-en.*\.training-gold\.tar\.bz2"
     with pytest.raises(UserError, match=message):
         check_data(study)
@@ -110,21 +94,21 @@ def test_the_gold_that_xtremes_script_deletes_is_asked_for(folder, tmp_path):
         ({"hub": {"miror": ""}}, 'hub.miror: unknown key; did you mean "mirror"'),
     ],
 )
-def test_refused(folder, tmp_path, changes, message):
-    changes = {**changes, "hub": settings(folder).model_dump() | changes.get("hub", {})}
+def test_refused(tmp_path, changes, message):
+    changes = {**changes, "hub": mirror.settings().model_dump() | changes.get("hub", {})}
     with pytest.raises(UserError, match=message):
-        check_data(load_study(study_file(folder, tmp_path, **changes)))
+        check_data(load_study(study_file(tmp_path, **changes)))
 
 
-def test_every_language_of_an_intermediate_task(folder, tmp_path):
-    check_data(load_study(study_file(folder, tmp_path, intermediate=["none", "mnli@de", "mnli@all", "panx@sw,tl"])))
+def test_every_language_of_an_intermediate_task(tmp_path):
+    check_data(load_study(study_file(tmp_path, intermediate=["none", "mnli@de", "mnli@all", "panx@sw,tl"])))
 
 
-def test_a_mirror_that_lacks_a_file(folder, tmp_path):
+def test_a_mirror_that_lacks_a_file(tmp_path):
     lacking = tmp_path / "mirror"
     (lacking / "google").mkdir(parents=True)
-    (lacking / "nyu-mll").symlink_to(folder / "mirror/nyu-mll")
-    study = load_study(study_file(folder, tmp_path, hub=settings(folder, mirror=str(lacking)).model_dump()))
+    (lacking / "nyu-mll").symlink_to(mirror.built() / "mirror/nyu-mll")
+    study = load_study(study_file(tmp_path, hub=mirror.settings(mirror=str(lacking)).model_dump()))
     with pytest.raises(UserError, match=r"google/xtreme XNLI test: no such file in .*XNLI/test-\*\.parquet"):
         check_data(study)
 
@@ -132,36 +116,30 @@ def test_a_mirror_that_lacks_a_file(folder, tmp_path):
 # --- the hub itself ----------------------------------------------------------------------------------
 
 
-def command(path: Path | str, home: Path, **environment) -> subprocess.CompletedProcess:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return subprocess.run(
-        [sys.executable, "-m", "xstilts", "study", str(path)], env=kept | {"HF_HOME": str(home)} | environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def test_the_papers_study_stops_at_once_where_nothing_can_be_reached(tmp_path):
-    done = command("xtreme", tmp_path, **OFFLINE)
-    assert done.returncode == 2 and not done.stdout
-    (line,) = done.stderr.splitlines()
-    assert f"Rowan/hellaswag (revision {REVISIONS['Rowan/hellaswag']}) could not be reached on the hub" in line
-    assert "google/xtreme, nyu-mll/glue" in line and str(tmp_path / "hub") in line
+def test_the_papers_study_stops_at_once_where_nothing_can_be_reached():
+    """The tests run offline, with an empty cache."""
+    with pytest.raises(UserError) as raised:
+        check_data(load_study("xtreme"))
+    message = str(raised.value)
+    assert f"Rowan/hellaswag (revision {REVISIONS['Rowan/hellaswag']}) could not be reached on the hub" in message
+    assert "google/xtreme, nyu-mll/glue" in message and str(Path(os.environ["HF_HOME"]) / "hub") in message
     for way_out in ("connect to the network", "fill the cache", "hub.mirror"):
-        assert way_out in line
+        assert way_out in message
 
 
-def test_with_a_mirror_the_encoder_is_what_cannot_be_reached(folder, tmp_path):
+def test_with_a_mirror_the_encoder_is_what_cannot_be_reached(tmp_path):
     """Before any set is read and any run begun: not by a hundred runs that failed for want of the first."""
-    path = study_file(folder, tmp_path, encoder={"checkpoint": "some/model", "revision": "v2"})
-    done = command(path, tmp_path / "home", **OFFLINE)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2 and not done.stdout
-    assert 'encoder.checkpoint "some/model" (revision v2) could not be reached on the hub, and the cache' in line
-    assert "connect to the network; or fill the cache" in line and "name a folder that holds the checkpoint" in line
+    study = load_study(study_file(tmp_path, encoder={"checkpoint": "some/model", "revision": "v2"}))
+    message = (
+        r'encoder.checkpoint "some/model" \(revision v2\) could not be reached on the hub, and the cache .* connect to '
+        "the network; or fill the cache .*name a folder that holds the checkpoint"
+    )
+    with pytest.raises(UserError, match=message):
+        check_data(study)
     assert not list((tmp_path / "runs").rglob("*.arrow"))
 
 
-def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch, capsys):
+def test_the_encoder_is_fetched_before_jobs_begin(tmp_path, monkeypatch, capsys):
     """They may run where no network is. What the cache holds is not asked for."""
     asked = []
 
@@ -175,7 +153,7 @@ def test_the_encoder_is_fetched_before_jobs_begin(folder, tmp_path, monkeypatch,
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *asked, **options: None)
-    study = load_study(study_file(folder, tmp_path, encoder={"checkpoint": "some/model"}))
+    study = load_study(study_file(tmp_path, encoder={"checkpoint": "some/model"}))
     check_data(study)
     assert asked == [("some/model", "main", True), ("some/model", "main", False)]
     assert capsys.readouterr().out == "fetching some/model (revision main) from the hub\n"
@@ -208,23 +186,18 @@ print(source.load(get("xnli"), "test", "zh")[1]["text_b"], source.load(get("mnli
 """
 
 
-def test_the_hub_then_its_cache(folder, tmp_path):
+def test_the_hub_then_its_cache(tmp_path):
     """Fetched over HTTP as from the hub, only what is needed; then again without a network."""
-    path = study_file(folder, tmp_path, hub={})
+    path = study_file(tmp_path, hub={})
     outer = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     outer |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
     outer |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "120")
 
     def fetch(**environment) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-c", FETCH, str(path)],
-            env=outer | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-c", FETCH, str(path)]
+        return subprocess.run(command, env=outer | environment, capture_output=True, text=True, check=False)
 
-    with hub_server.serve(folder / "mirror") as (address, asked):
+    with hub_server.serve(mirror.built() / "mirror") as (address, asked):
         first = fetch(HF_ENDPOINT=address)
         assert first.returncode == 0, first.stderr
         assert first.stdout.splitlines() == [
@@ -237,22 +210,25 @@ def test_the_hub_then_its_cache(folder, tmp_path):
               for split in ("train", "validation_matched")),
         }  # fmt: skip
         assert sum("/revision/" in name for name in asked) == 2  # that each is there; the second check asks for nothing
-    again = fetch(**OFFLINE)
+    again = fetch(HF_HUB_OFFLINE="1")
     assert again.returncode == 0 and again.stdout == "zh 1 2\n", again.stderr
 
 
 def test_a_second_start_reads_what_changed_and_nothing_else(tmp_path, monkeypatch):
-    folder, seen, real = mirror.build_all(tmp_path / "hub"), [], HubSource.load
+    loads, load = [], HubSource.load
     monkeypatch.setattr(
-        HubSource, "load", lambda self, task, *asked: seen.append((task.name, *asked)) or real(self, task, *asked)
+        HubSource, "load", lambda self, task, *key: loads.append((task.name, *key)) or load(self, task, *key)
     )
-    path = study_file(folder, tmp_path)
+    hub = tmp_path / "mirror"
+    for repo in ("nyu-mll/multi_nli", "google/xtreme/XNLI"):
+        shutil.copytree(mirror.built() / "mirror" / repo, hub / repo)
+    path = study_file(tmp_path, hub=mirror.settings(mirror=str(hub)).model_dump())
     check_data(load_study(path))
-    assert len(seen) == len(set(seen)) > 15  # XNLI's test sets, MultiNLI's training and development set
-    seen.clear()
+    assert len(loads) == len(set(loads)) > 15  # XNLI's test sets, MultiNLI's training and development set
+    loads.clear()
     check_data(load_study(path))
-    assert seen == []
-    rows, features = mirror._content("nyu-mll/multi_nli", "default", "train", 7)
-    mirror._write(folder / "mirror/nyu-mll/multi_nli/data/train-00000-of-00001.parquet", rows, features)
+    assert loads == []
+    table = mirror.content("nyu-mll/multi_nli", "default", "train", 7)
+    mirror.write(hub / "nyu-mll/multi_nli/data/train-00000-of-00001.parquet", *table)
     check_data(load_study(path))
-    assert seen == [("mnli", "train", "en")]
+    assert loads == [("mnli", "train", "en")]

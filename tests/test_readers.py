@@ -54,11 +54,6 @@ def test_unlabelled_pairs(write):
     assert [row["label"] for row in rows] == [-1, -1] and not has_gold(rows[0])
 
 
-def test_line_separators_inside_a_field_do_not_split_it(write):
-    rows = read("pairs", write("dev.tsv", "a\u2028b\tc\x85d\tneutral\n"), NLI)
-    assert rows == [{"id": "1", "text_a": "a\u2028b", "text_b": "c\x85d", "label": 1}]
-
-
 def test_choices(write):
     copa = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "idx": 3, "label": 1}
     path = write("val.jsonl", json.dumps(copa) + "\r\n" + json.dumps(copa | {"idx": 4, "question": "effect"}) + "\r\n")
