@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 import websocket
+from jupyter_client.session import Session
 
 from cluster import free_ports
 from xstilts.io import ROOT
@@ -35,11 +36,10 @@ def server(tmp_path):
         process.wait()
 
 
-def asked(server, path, method="GET"):
+def ask(server, path, method="GET"):
     _, address, token = server
-    request = urllib.request.Request(
-        f"http://{address}/{path}", method=method, headers={"Authorization": f"token {token}"}
-    )
+    headers = {"Authorization": f"token {token}"}
+    request = urllib.request.Request(f"http://{address}/{path}", method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=600) as reply:
         return json.loads(reply.read() or "null")
 
@@ -50,30 +50,20 @@ def test_lab_has_a_kernel_with_everything(server):
     while not specs:
         assert process.poll() is None, "the server ended"
         with suppress(OSError):
-            specs = asked(server, "api/kernelspecs")
+            specs = ask(server, "api/kernelspecs")
         time.sleep(0.1)
     assert "python3" in specs["kernelspecs"]
-    assert "9-your-task.ipynb" in [entry["name"] for entry in asked(server, "api/contents")["content"]]
-    kernel = asked(server, "api/kernels", "POST")["id"]
+    assert "9-your-task.ipynb" in [entry["name"] for entry in ask(server, "api/contents")["content"]]
+    kernel = ask(server, "api/kernels", "POST")["id"]
     channels = websocket.create_connection(f"ws://{address}/api/kernels/{kernel}/channels?token={token}", timeout=600)
-    code = "import matplotlib, papermill, torch, transformers, xstilts.phases; print(xstilts.__file__)"
-    header = {
-        "msg_id": "one",
-        "msg_type": "execute_request",
-        "username": "",
-        "session": "s",
-        "version": "5.3",
-        "date": "",
-    }
-    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-    channels.send(
-        json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"})
-    )
-    said = []
-    while not said or said[-1]["msg_type"] != "execute_reply":
-        said.append(json.loads(channels.recv()))
+    code = "import matplotlib, papermill, xstilts; print(xstilts.__file__)"
+    message = Session().msg("execute_request", {"code": code, "silent": False}) | {"channel": "shell"}
+    channels.send(json.dumps(message, default=str))
+    replies = []
+    while not replies or replies[-1]["msg_type"] != "execute_reply":
+        replies.append(json.loads(channels.recv()))
     channels.close()
-    assert said[-1]["content"]["status"] == "ok", said[-1]
-    printed = "".join(one["content"]["text"] for one in said if one["msg_type"] == "stream")
+    assert replies[-1]["content"]["status"] == "ok", replies[-1]
+    printed = "".join(reply["content"]["text"] for reply in replies if reply["msg_type"] == "stream")
     assert str(ROOT / "lib") in printed
-    asked(server, f"api/kernels/{kernel}", "DELETE")
+    ask(server, f"api/kernels/{kernel}", "DELETE")

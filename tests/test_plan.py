@@ -1,7 +1,6 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
 import re
-import shutil
 from types import SimpleNamespace
 
 import pandas as pd
@@ -48,13 +47,13 @@ STUDY = {
 
 def write(folder, **changes):
     path = folder / "tiny.yaml"
-    places = {"runs": str(folder / "runs"), "figures": str(folder / "figures")}
-    path.write_text(yaml.safe_dump(STUDY | places | changes))
+    folders = {"runs": str(folder / "runs"), "figures": str(folder / "figures")}
+    path.write_text(yaml.safe_dump(STUDY | folders | changes))
     return path
 
 
-def table_of(study):
-    return plan.cost_table(plan.Samples(study)).set_index("run")
+def table_of(study, source=None):
+    return plan.cost_table(plan.Samples(study, source)).set_index("run")
 
 
 @pytest.fixture(scope="module")
@@ -117,23 +116,21 @@ def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, m
 
 
 def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
-    study, _, _ = trained
     monkeypatch.setattr(plan, "state", lambda study, run, fingerprints: "done" if run.phase == "encoder" else "stale")
-    samples = plan.Samples(study)
-    table = plan.cost_table(samples).assign(hours=2.0)
-    text = plan.report(samples, table, STATED)
+    samples = plan.Samples(trained[0])
+    text = plan.report(samples, plan.cost_table(samples).assign(hours=2.0), STATED)
     assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
 
 
-@pytest.mark.parametrize("keep", ["all", "encoders", "pretrained"])
-def test_disk_is_what_stays(trained, keep, tmp_path):
-    study, _, _ = trained
+@pytest.mark.parametrize("keep", ["all", "pretrained"])
+def test_disk_is_what_stays(trained, keep):
+    study = trained[0]
     table = table_of(study.model_copy(update={"keep": keep})).groupby("phase")[["disk", "temporary"]].first()
     encoder = (Run("encoder", 1).folder(study) / "checkpoint" / "model.safetensors").stat().st_size
     assert table.loc["encoder", "disk"] == pytest.approx(encoder, rel=0.15)  # with a tokenizer, without the LM head
-    assert (table.loc["intermediate", "disk"] > 0) == (keep != "pretrained")
-    kept = table.loc["targets"]["disk" if keep == "all" else "temporary"]
-    assert kept == pytest.approx(3 * encoder, rel=0.15)  # of mnli, udpos and squad1
+    assert (table.loc["intermediate", "disk"] > 0) == (keep == "all")
+    models = table.loc["targets"]["disk" if keep == "all" else "temporary"]
+    assert models == pytest.approx(3 * encoder, rel=0.15)  # of mnli, udpos and squad1
 
 
 def test_disk_of_a_training_is_what_it_has_at_its_largest(trained, tmp_path, monkeypatch):
@@ -141,12 +138,12 @@ def test_disk_of_a_training_is_what_it_has_at_its_largest(trained, tmp_path, mon
     once = STUDY["training"]["intermediate"] | {"epochs": 0, "steps": 4, "evaluate_every": 1}
     training = STUDY["training"] | {"intermediate": once, "save_minutes": 0}
     path = write(tmp_path, runs=str(trained[0].folder.parent), intermediate=["none", "csqa"], training=training)
-    study, sizes, plain = load_study(path), [], Saves._marker
+    study, sizes, marker = load_study(path), [], Saves._marker
 
-    def watched(self, place):
+    def watched(self, checkpoint):
         files = {path.stat().st_ino: path.stat().st_size for path in self.folder.rglob("*") if path.is_file()}
         sizes.append(sum(files.values()))  # a link takes no room
-        return plain(self, place)
+        return marker(self, checkpoint)
 
     monkeypatch.setattr(Saves, "_marker", watched)
     phases.intermediate(study, open_source(study), "csqa", 1)
@@ -160,7 +157,7 @@ class Paper(MicroSource):
     def known_size(self, task, split, language):
         return {"train": 392_702, "dev": 9_815, "test": 5_010}[split]
 
-    def at_hand(self, *asked):
+    def at_hand(self, *arguments):
         return False
 
 
@@ -213,9 +210,8 @@ def test_every_published_size_has_its_source():
     for row in pd.read_csv(plan.SIZES).itertuples():
         assert row.source
         if row.set == "bucc":  # the two sides
-            assert sum(int(found.replace(",", "")) for found in re.findall(r"[0-9]+,[0-9]{3}", row.source)) == (
-                row.examples
-            )
+            sides = re.findall(r"[0-9]+,[0-9]{3}", row.source)
+            assert sum(int(side.replace(",", "")) for side in sides) == row.examples
 
 
 def test_what_is_not_known_is_not_nothing(tmp_path):
@@ -264,46 +260,29 @@ def test_encoders_that_are_known_without_a_network(tmp_path):
     assert round(encoder.body / 1e6) == 85 and round((encoder.parameters - encoder.body) / 1e6) == 193
 
 
-def test_the_encoder_is_the_checkpoint_that_exists(trained, tmp_path):
-    study, _, _ = trained
-    made = Run("encoder", 1).folder(study) / "checkpoint"
-    settings = EncoderSettings(checkpoint="xlm-roberta-base")
-    assert read_config(settings, 0, made).hidden_size == 64
+def test_the_encoder_is_the_checkpoint_that_exists(trained, tmp_path, monkeypatch):
+    checkpoint, settings = (
+        Run("encoder", 1).folder(trained[0]) / "checkpoint",
+        EncoderSettings(checkpoint="xlm-roberta-base"),
+    )
+    assert read_config(settings, 0, checkpoint).hidden_size == 64
     assert read_config(settings, 0, tmp_path).num_hidden_layers == 12
-    copy = tmp_path / "mine"
-    shutil.copytree(made, copy)
-    assert read_config(EncoderSettings(checkpoint=str(copy)), 0, tmp_path).intermediate_size == 256
+    monkeypatch.setenv("HOME", str(checkpoint.parent))
+    study = load_study(write(tmp_path, encoder={"checkpoint": "~/checkpoint"}))
+    assert plan.Samples(study).encoder.config.intermediate_size == 256
     with pytest.raises(UserError, match=r'encoder\.checkpoint "nobody/nothing".*FacebookAI/xlm-roberta-base'):
         read_config(EncoderSettings(checkpoint="nobody/nothing"), 0, tmp_path)
-
-
-def test_a_folder_may_be_relative_and_shares_are_checked(trained, tmp_path, monkeypatch):
-    study, _, _ = trained
-    made = Run("encoder", 1).folder(study) / "checkpoint"
-    monkeypatch.setenv("HOME", str(made.parent))
-    named = load_study(write(tmp_path, encoder={"checkpoint": "~/checkpoint"}))
-    assert plan.Samples(named).encoder.config.hidden_size == 64
-    shared = load_study(write(tmp_path, intermediate=["none", "mnli@all=2"]))
     with pytest.raises(UserError, match='"mnli@all=2": 2 examples of 3 languages together'):
-        table_of(shared)
-
-
-@pytest.mark.parametrize(
-    "gpu, precision, message",
-    [
-        ("H10", "fp32", 'unknown GPU "H10"; did you mean "H100"'),
-        ("V100", "bf16", "V100 has no bf16; it has fp32, fp16"),
-    ],
-)
-def test_a_wrong_gpu_is_one_message(gpu, precision, message):
-    with pytest.raises(UserError, match=message):
-        device_rate(gpu, precision, 0.4, Encoder(config()), 32, 64)
+        table_of(load_study(write(tmp_path, intermediate=["none", "mnli@all=2"])))
 
 
 def test_every_gpu_has_a_peak_and_its_source():
     table = pd.read_csv(plan.GPUS, index_col="gpu")
     assert table["source"].str.contains("NVIDIA").all() and (table["fp16"] > table["fp32"]).all()
     assert device_rate("h100", "bf16", 0.5, Encoder(config()), 32, 64).flops == 0.5 * 989.5e12
+    for gpu, message in (("H10", 'unknown GPU "H10"; did you mean "H100"'), ("V100", "V100 has no bf16; it has fp32")):
+        with pytest.raises(UserError, match=message):
+            device_rate(gpu, "bf16", 0.4, Encoder(config()), 32, 64)
 
 
 @pytest.mark.parametrize(

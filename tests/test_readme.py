@@ -14,13 +14,13 @@ from torch.utils.tensorboard import SummaryWriter
 import commands
 import small
 import toy
-from faults import FAULTS
 from xstilts.io import ROOT
 from xstilts.results import read_stats
 from xstilts.study import load_study
 
 NLI = ("entailment", "neutral", "contradiction")
 README = commands.TEXTS["README.md"]
+QUESTIONS = ("source-language", "domain-shift", "retrieval")
 # commands that tests do not run by ``commands.run`` or ``commands.command``, and where they are run
 ELSEWHERE = {
     "make test": (".ci/run", "make test"),
@@ -28,6 +28,11 @@ ELSEWHERE = {
     "make setup": ("tests/test_setup.py", 'sandbox.make("setup")'),
     "make lab": ("tests/test_lab.py", '["make", "lab"'),
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
+    # as STUDY=distance, which is executed; the tests of these questions run their notebooks
+    **{
+        f"make study STUDY={name}": ("docs/questions.md", name)
+        for name in ("source-language", "domain-shift", "retrieval")
+    },
 }
 
 
@@ -88,15 +93,6 @@ def test_every_module_is_described():
 def test_the_answer_is_that_of_the_committed_figures():
     (shown,) = re.findall(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.DOTALL)
     assert shown == (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
-
-
-def test_the_table_of_faults_is_of_the_tests_that_there_are():
-    shown = pd.read_csv(ROOT / "figures" / "faults" / "faults.csv")
-    tests = [(file, test) for file, tests in FAULTS.items() for test in tests]
-    assert [f"{file}::{test}".rstrip(":") for file, test in tests] == shown["test"].tolist()
-    for file, test in tests:
-        assert f"def {test}" in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8"), test
-    assert not shown["lost"].any()
 
 
 def test_the_further_trainings_shown_are_those_of_the_distance_study():

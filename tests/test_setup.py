@@ -45,14 +45,8 @@ def pinned(environment):
 
 
 def environment_of(python):
-    linux = {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
-    return {
-        **default_environment(),
-        **linux,
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "extra": "",
-    }
+    linux = {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64", "extra": ""}
+    return default_environment() | linux | {"python_version": python, "python_full_version": f"{python}.0"}
 
 
 def needed(environment):
@@ -69,9 +63,8 @@ def needed(environment):
         except metadata.PackageNotFoundError:  # needed by another Python than this one
             continue
         for requirement in map(Requirement, requires):
-            wanted = requirement.marker is None or any(
-                requirement.marker.evaluate({**environment, "extra": extra}) for extra in {"", *extras}
-            )
+            marker = requirement.marker
+            wanted = not marker or any(marker.evaluate({**environment, "extra": extra}) for extra in {"", *extras})
             # what torch pins itself (its GPU libraries) is as fixed as torch
             if wanted and not (name == "torch" and "==" in str(requirement.specifier)):
                 queue.append((canonicalize_name(requirement.name), name, frozenset(requirement.extras)))
@@ -92,12 +85,9 @@ def test_the_pins_are_complete(python):
     assert not missing, f"Python {python} also needs (package: needed by): {missing}"
 
 
-def test_nothing_is_pinned_that_nothing_needs():
+def test_what_is_pinned_is_needed_and_installed():
     environment = environment_of(f"{sys.version_info.major}.{sys.version_info.minor}")
     assert not set(pinned(environment)) - set(needed(environment))
-
-
-def test_what_is_installed_is_what_is_pinned():
     wanted = {name: str(requirement.specifier)[2:] for name, requirement in pinned(default_environment()).items()}
     installed = {name: metadata.version(name).partition("+")[0] for name in wanted}
     assert installed == wanted
@@ -111,13 +101,9 @@ def imports(source):
             yield node.module.partition(".")[0]
 
 
-def cells(notebook):
-    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-
-
 def code(notebook):
     """The notebook's code; lines of IPython's own (magics, shell) left out."""
-    sources = ["".join(cell["source"]) for cell in cells(notebook) if cell["cell_type"] == "code"]
+    sources = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
     return "\n".join(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE) for source in sources)
 
 
@@ -188,12 +174,9 @@ class Sandbox:
         outer = ("CONDA", "MAKE", "MFLAGS", "PYTHON", "STUDY", "SEEDS", "CORES")  # of the make that runs these tests
         kept = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
         done = subprocess.run(
-            ["make", f"PYTHON={self.folder / 'recorder'}", *arguments],
-            cwd=self.folder,
-            env={**kept, "LOG": str(log), "FAIL": fail, **variables},
-            capture_output=True,
-            text=True,
-        )
+            ["make", f"PYTHON={self.folder / 'recorder'}", *arguments], cwd=self.folder,
+            env={**kept, "LOG": str(log), "FAIL": fail, **variables}, capture_output=True, text=True,
+        )  # fmt: skip
         return done, log.read_text()
 
 
@@ -205,12 +188,7 @@ def sandbox(tmp_path):
 def test_set_up_happens_once_and_again_when_the_pins_change(sandbox):
     done, commands = sandbox.make("setup")
     assert done.returncode == 0
-    steps = [
-        "-m venv --clear",
-        "-r requirements.txt",
-        "--no-deps --no-build-isolation --editable .",
-        "-m ipykernel install",
-    ]
+    steps = ["-m venv --clear", "-r requirements.txt", "--no-deps --no-build-isolation --editable .", "-m ipykernel"]
     assert [commands.index(step) for step in steps] == sorted(commands.index(step) for step in steps)
     assert sandbox.make("setup")[1] == ""
     (sandbox.folder / "requirements.txt").touch()
@@ -276,55 +254,14 @@ def test_python3_means_this_environment(tmp_path, sandbox):
     hostile = {"HOME": str(tmp_path / "home"), "JUPYTER_PATH": str(foreign.parents[1]), "JUPYTER_PREFER_ENV_PATH": "0"}
     given, _ = sandbox.make("-f", "probe.mk", "probe", CONDA_DEFAULT_ENV="xstilts", CONDA_PREFIX=sys.prefix, **hostile)
     environment = os.environ | hostile | dict(line.split("=", 1) for line in given.stdout.splitlines())
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "papermill",
-            "in.ipynb",
-            "out.ipynb",
-            "-k",
-            "python3",
-            "--no-progress-bar",
-            "--start-timeout",
-            "600",
-        ],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
+    words = ["papermill", "in.ipynb", "out.ipynb", "-k", "python3", "--no-progress-bar", "--start-timeout", "600"]
+    command = [sys.executable, "-m", *words]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].outputs
     assert output["text"].strip() == sys.prefix
 
 
 # What may be committed
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_parameters_cell_holds_explained_literals(notebook):
-    """Only literals, one a line, each with a comment: all that papermill's own reader understands."""
-    tagged = [cell for cell in cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
-    assert len(tagged) == 1 and tagged[0]["cell_type"] == "code"
-    lines = [line for line in "".join(tagged[0]["source"]).splitlines() if line]
-    for line in lines:
-        (statement,) = ast.parse(line).body
-        assert isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name), line
-        assert isinstance(ast.literal_eval(statement.value), str | int | float | bool | list | None), line
-        value = ast.get_source_segment(line, statement.value)
-        assert "=" not in value, line
-        assert line.partition(value)[2].strip().startswith("# "), f"say what it means: {line}"
-    assert len(lines) <= 6
-
-
-def test_notebooks_are_committed_without_outputs():
-    """And without papermill's marks of a run; `make format` strips both."""
-    nbstripout = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id"]
-    keys = ["--extra-keys", "metadata.papermill cell.metadata.papermill"]
-    found = subprocess.run([*nbstripout, *keys, *NOTEBOOKS], capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout + found.stderr
-    for notebook in NOTEBOOKS:
-        assert json.loads(notebook.read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == "python3"
 
 
 def test_no_committed_file_is_large():

@@ -1,4 +1,4 @@
-"""A study as jobs of a real Slurm cluster: two nodes, the same bits as here, and a node lost half-way."""
+"""A study as jobs of a real Slurm cluster: two nodes, one lost half-way, the same bits as here."""
 
 import subprocess
 import time
@@ -9,7 +9,7 @@ import yaml
 
 import commands
 import small
-from cluster import NODES, cluster, missing
+from cluster import cluster, missing
 from xstilts.io import ROOT
 from xstilts.study import load_study
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("slurm")) as one:
-        yield one
+    with cluster(tmp_path_factory.mktemp("slurm")) as daemons:
+        yield daemons
 
 
 @pytest.fixture(scope="module")
@@ -29,40 +29,28 @@ def here(tmp_path_factory):
 
 
 @pytest.fixture
-def command(tmp_path):
-    """The command of a study through the shipped profile, for a cluster with no GPU, no accounting and little memory,
-    looked at often."""
+def profile(tmp_path):
+    """The shipped profile for a cluster with no GPU, no accounting and little memory, looked at often; short jobs are
+    submitted together."""
     values = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     assert values["set-resources"]["targets"]["gpu"] == "threads"
     values |= {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 1, "latency-wait": 5}
+    values |= {"default-resources": {"mem_mb": "attempt * 1500", "runtime": "attempt * 10"}}
+    values |= {"groups": ["targets=phase3"], "group-components": ["phase3=2"]}
     del values["set-resources"]
-    values["default-resources"] = {"mem_mb": "attempt * 1500", "runtime": "attempt * 10"}
-
-    def made(path, **changes):
-        (tmp_path / "profile").mkdir()
-        (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(values | changes))
-        return commands.command("make study STUDY=xtreme PROFILE=slurm", STUDY=path, PROFILE=tmp_path / "profile")
-
-    return made
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "profile"
 
 
-def test_jobs_on_both_nodes_short_ones_together_give_the_bits_of_one_machine(slurm, here, command, tmp_path):
+def test_a_node_lost_half_way_loses_nothing(slurm, here, profile, tmp_path):
+    """And jobs of a cluster, some of them submitted together, give the bits of one machine."""
     path = small.write(tmp_path, "small")
-    grouped = command(path, groups=["targets=phase3"], **{"group-components": ["phase3=2"]})
-    done = subprocess.run(grouped, env=slurm.environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = slurm.jobs()
-    assert {node for _, node in jobs} == set(NODES) and {state for state, _ in jobs} == {"COMPLETED"}
-    assert len(jobs) < 7
-    pd.testing.assert_frame_equal(small.results(path), here)
-
-
-def test_a_node_lost_half_way_loses_nothing(slurm, here, command, tmp_path):
-    path, before = small.write(tmp_path, "small"), len(slurm.jobs())
-    process = subprocess.Popen(
-        command(path), env=slurm.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     folder = load_study(path).folder
+    words = commands.command("make study STUDY=xtreme PROFILE=slurm", STUDY=path, PROFILE=profile)
+    process = subprocess.Popen(
+        words, env=slurm.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         while not (list(folder.glob("intermediate/*/seed1/log.txt")) and slurm.at_work("node1")):
             assert process.poll() is None, process.stdout.read()
@@ -72,5 +60,7 @@ def test_a_node_lost_half_way_loses_nothing(slurm, here, command, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 0, output
-    assert "down" in slurm("sinfo", "-h", "-n", "node1", "-o", "%T") and len(slurm.jobs()) - before == 7
+    assert "down" in slurm("sinfo", "-h", "-n", "node1", "-o", "%T")
+    jobs = slurm.jobs()
+    assert "node2" in {node for _, node in jobs} and {state for state, _ in jobs} == {"COMPLETED"} and len(jobs) < 7
     pd.testing.assert_frame_equal(small.results(path), here)

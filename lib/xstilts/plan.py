@@ -40,7 +40,7 @@ from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, tar
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
 from xstilts.training.checkpoints import locate
 from xstilts.training.pretraining import encode as encode_documents
-from xstilts.training.pretraining import train_tokenizer
+from xstilts.training.pretraining import new_model, train_tokenizer
 
 SAMPLE = 300  # examples of a set, evenly spaced
 DOCUMENTS = 3000  # documents of the pretraining text
@@ -133,13 +133,10 @@ def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> Pre
 
     Raises UserError for a checkpoint whose config.json is neither here, nor known, nor on the hub.
     """
-    own, name = settings.pretrain, str(folder) if (folder / "config.json").is_file() else settings.checkpoint
+    name = str(folder) if (folder / "config.json").is_file() else settings.checkpoint
     if not name:
-        return transformers.XLMRobertaConfig(
-            hidden_size=own.width, num_hidden_layers=own.layers, intermediate_size=own.feed_forward,
-            num_attention_heads=own.heads, vocab_size=vocabulary, max_position_embeddings=own.positions,
-            type_vocab_size=1,
-        )  # fmt: skip
+        with torch.device("meta"):
+            return new_model(vocabulary, settings.pretrain).config
     known = pd.read_csv(ENCODERS, index_col="checkpoint")
     for checkpoint, sizes in known.to_dict("index").items():
         if name in (checkpoint, checkpoint.split("/")[1]):

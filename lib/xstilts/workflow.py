@@ -20,17 +20,16 @@ from tqdm import tqdm
 from xstilts.errors import MARK, UserError
 from xstilts.io import ROOT, lives, lock, read_record, remove_halves, sign, write_record
 from xstilts.preflight import check_data
-from xstilts.progress import about, duration, reported
+from xstilts.progress import duration, reported
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, remove_encoder, state
 from xstilts.settings import Study
-from xstilts.status import GAPS, SILENT, Seen, cause, of_kernel, of_log, standing, time_left
+from xstilts.status import GAPS, SILENT, Seen, cause, of_kernel, of_log, standing
 from xstilts.target_runs import target_runs
 from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
 
 PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
 LOOK = 2  # seconds between two looks at the runs at work
-APART = 60  # seconds between two lines of a phase
 
 
 def run_notebook(study: Study, name: str) -> int:
@@ -43,13 +42,11 @@ def run_notebook(study: Study, name: str) -> int:
         raise UserError(f'study "{study.name}" has no run "{name}"')
     folder = run.folder(study)
     folder.mkdir(parents=True, exist_ok=True)
-    held, holder = lock(folder / ".lock")
-    if holder:
-        print(f"{name}: another process still does it ({holder}); waiting for it to end", flush=True)
-        held.close()
-        held, _ = lock(folder / ".lock", wait=True)
-    with held:
-        sign(held, name, process=os.getpid())
+
+    def explain(holder: dict) -> str:
+        return f"{name}: another process still does it ({holder}); waiting for it to end"
+
+    with _locked(folder, name, explain) as held:
         remove_halves(folder)
         with reported(folder) as log:
             why = _execute(study, run, (held.fileno(), log))
@@ -152,7 +149,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         read(study)
     if study.absence:
         print(study.absence, flush=True)
-    with _locked(study) as held:
+    with _locked(study.folder, study.name, _left_behind) as held:
         study.resolve()
         runs = discard_stale(study)
         if runs:
@@ -198,26 +195,25 @@ def discard_stale(study: Study) -> list[Run]:
     return unfinished
 
 
-def _locked(study: Study) -> IO[str]:
-    """The lock of the folder of runs, held. UserError while another command works there; where that one was killed
-    and left Snakemake behind, what it began is waited for."""
-    path = study.folder / ".lock"
-    held, holder = lock(path)
+def _locked(folder: Path, name: str, explain: Callable[[dict], str]) -> IO[str]:
+    """The lock of a folder, held and signed with ``name``. One that another process holds is waited for, once what
+    ``explain`` says of the holder is printed."""
+    held, holder = lock(folder / ".lock")
     if holder:
         held.close()
-        if lives(holder, "process"):
-            raise UserError(
-                f'study "{holder["name"]}" is already running in {study.folder} (process {holder.get("process")} on '
-                f"{holder.get('host')}); wait for it or stop it"
-            )
-        print(
-            f'study "{holder["name"]}": its command was killed, and Snakemake (process {holder.get("snakemake")}) is '
-            "still at work: waiting for it to end, then doing what is left",
-            flush=True,
-        )
-        held, _ = lock(path, wait=True)
-    sign(held, study.name, process=os.getpid())
+        print(explain(holder), flush=True)
+        held, _ = lock(folder / ".lock", wait=True)
+    sign(held, name, process=os.getpid())
     return held
+
+
+def _left_behind(holder: dict) -> str:
+    """That Snakemake outlived its command. UserError where the command itself is at work."""
+    if lives(holder, "process"):
+        process = f"process {holder.get('process')} on {holder.get('host')}"
+        raise UserError(f'study "{holder["name"]}" is already running ({process}); wait for it or stop it')
+    killed = f"its command was killed, and Snakemake (process {holder.get('snakemake')}) is still at work"
+    return f'study "{holder["name"]}": {killed}: waiting for it to end, then doing what is left'
 
 
 def _profile(name: str) -> Path:
@@ -230,51 +226,35 @@ def _profile(name: str) -> Path:
 
 
 class StudyProgress:
-    """Lines on the ``runs`` that a study does, ``jobs`` at a time (0: as many as are running): when a phase begins and
-    ends, how far it is once a minute, failures at once. In a terminal with a bar below them."""
+    """A line on each phase of the ``runs`` that a study does, once it is done, and on each failure; in a terminal a
+    bar below them."""
 
-    def __init__(self, study: Study, runs: Sequence[Run], jobs: int):
-        self.study, self.runs, self.jobs = study, runs, jobs
-        self.seen = {run: Seen("left") if run in runs else standing(study, run, None) for run in list_runs(study)}
-        self.phases = list(dict.fromkeys(run.phase for run in runs))  # those that are not done
-        self.began: dict[str, float] = {}
-        self.due: dict[str, float] = {}  # when the next line of a phase is
+    def __init__(self, study: Study, runs: Sequence[Run]):
+        self.study = study
+        self.seen = dict.fromkeys(runs, Seen("left"))
+        self.began: dict[str, float] = {}  # when runs of each phase were first seen at work
         self.looked = 0.0
         self.bar = tqdm(total=len(runs), unit="run", disable=None, leave=False, file=sys.stdout)
 
     def update(self, end: bool = False) -> None:
         """Look at the runs, if the last look is some seconds old. ``end``: nothing is at work any more."""
-        if end:
-            self.due = {}
-        elif time.monotonic() - self.looked < LOOK:
+        if not end and time.monotonic() - self.looked < LOOK:
             return
         self.looked = time.monotonic()
-        for run in [run for run in self.runs if self.seen[run].state != "done"]:
-            before, self.seen[run] = self.seen[run], standing(self.study, run, None)
+        for run in [run for run, seen in self.seen.items() if seen.state != "done"]:
+            before, seen = self.seen[run], standing(self.study, run, None)
+            self.seen[run] = seen
+            if seen.state in ("running", "done"):
+                self.began.setdefault(run.phase, self.looked)
             # of a job that is silent more is known at the end; a profile may try again
-            if self.seen[run].state == "failed" and self.seen[run].detail not in (before.detail, SILENT):
-                self._print(f"  failed: {run.name}: {self.seen[run].detail}")
-        for phase in list(self.phases):
-            counts = Counter(self.seen[run].state for run in self.runs if run.phase == phase)
-            line = f"  {phase}: {counts['done']} of {counts.total()} done"
-            if counts["done"] == counts.total():
-                self.phases.remove(phase)
-                self._print(f"{line} in {duration(self.looked - self.began.get(phase, self.looked))}")
-            elif counts["done"] + counts["running"]:
-                self.began.setdefault(phase, self.looked)
-                if self.looked >= self.due.get(phase, 0):
-                    self.due[phase] = self.looked + APART
-                    self._print(", ".join([line, *self._outlook(phase, counts)]))
-        self.bar.n = sum(self.seen[run].state == "done" for run in self.runs)
+            if seen.state == "failed" and seen.detail not in (before.detail, SILENT):
+                self._print(f"  failed: {run.name}: {seen.detail}")
+            states = Counter(entry.state for other, entry in self.seen.items() if other.phase == run.phase)
+            if states["done"] == states.total():
+                took = duration(self.looked - self.began[run.phase])
+                self._print(f"  {run.phase}: {states['done']} of {states['done']} done in {took}")
+        self.bar.n = sum(seen.state == "done" for seen in self.seen.values())
         self.bar.refresh()
-
-    def _outlook(self, phase: str, counts: Counter[str]) -> list[str]:
-        """``4 running``, ``about 6 min left``."""
-        parts = [f"{counts[name]} {name}" for name in ("running", "failed") if counts[name]]
-        before = self.phases[: self.phases.index(phase) + 1]  # their runs go first
-        seen = {run: entry for run, entry in self.seen.items() if run.phase in before}
-        seconds, unknown = time_left(seen, self.jobs or counts["running"])
-        return [*parts, f"{about(seconds)} left"] if seconds and not unknown else parts
 
     def _print(self, line: str) -> None:
         self.bar.write(line, file=sys.stdout)
@@ -296,7 +276,7 @@ class Snakemake:
 
     def do(self, runs: Sequence[Run]) -> int:
         """Do these runs and print how far they are; the exit status."""
-        progress = StudyProgress(self.study, runs, self.cores)
+        progress = StudyProgress(self.study, runs)
         # by name: what follows a run may be done already (a notebook was edited, its run.json deleted)
         status = self.make([run.folder(self.study) / "run.json" for run in runs], progress.update)
         progress.update(end=True)
