@@ -4,7 +4,6 @@ and in coverage; then its notebook on real files, from a tiny checkpoint."""
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy.stats import theilslopes
 from sklearn.isotonic import IsotonicRegression
 
@@ -68,12 +67,9 @@ def test_known_slopes_means_and_differences_are_recovered():
     gains = distance.series_gains(replicates(exact()), parts, ["mnli", "mnli@qad"], ["mnli", "ccg"], AWAY.index)
     table = distance.against_distance(gains, DISTANCE, rng(1))
     slopes = table[table["quantity"] == "slope"].set_index(["part", "series"])["value"]
-    assert slopes["xnli"].to_dict() == pytest.approx(
-        {"mnli": -20, "mnli@qad": 70, INTERMEDIATE: -15, DIRECT: 40, DIFFERENCE: 55}
-    )
-    assert slopes[ALL_TARGETS].to_dict() == pytest.approx(
-        {"mnli": -15, "mnli@qad": 52.5, INTERMEDIATE: -11.25, DIRECT: 30, DIFFERENCE: 41.25}
-    )
+    expected = {"mnli": -20, "mnli@qad": 70, INTERMEDIATE: -15, DIRECT: 40, DIFFERENCE: 55}
+    assert slopes["xnli"].to_dict() == pytest.approx(expected)
+    assert slopes[ALL_TARGETS].to_dict() == pytest.approx({series: 0.75 * value for series, value in expected.items()})
     mean = table.set_index(["part", "series", "quantity"]).loc["xnli", DIFFERENCE, "mean"]
     far = AWAY.mean()
     assert mean["value"] == pytest.approx(5 + 40 * far - (4 - 15 * far)) and mean["languages"] == 4
@@ -175,10 +171,8 @@ def test_alignment_before_and_after_is_paired_by_seed():
 
 def test_alignment_changes_layer_by_layer():
     """Phase 2 takes 4 points a layer and 10 more of qac in layer 2; seeds differ by what differences do not see."""
-    layers, codes = (
-        alignment(lambda layer, code: -4 * layer - 10 * (layer == 2 and code == "qac")),
-        AWAY[["qab", "qac"]],
-    )
+    layers = alignment(lambda layer, code: -4 * layer - 10 * (layer == 2 and code == "qac"))
+    codes = AWAY[["qab", "qac"]]
     table = distance.layer_gains(layers, ["mnli"], codes, rng())
     assert table.set_index(["layer", "language"])["value"].to_dict() == pytest.approx(
         {(0, "qab"): 0, (0, "qac"): 0, (0, MEAN): 0, (1, "qab"): -4, (1, "qac"): -4, (1, MEAN): -4,
@@ -322,20 +316,6 @@ def test_a_run_is_compared_over_its_own_seeds():
     assert row[["worst_gain", "lose", "seeds"]].tolist() == pytest.approx([0, 100 / 3, 1], abs=1e-4)
 
 
-def test_the_mean_of_runs_is_as_sure_as_its_runs_allow():
-    """Runs that differ from ``none`` by one and the same noise are no surer together; independent ones are."""
-    runs = ["none", *(f"mnli={number}" for number in range(1, 5))]
-    stats = statistics(runs, ["xnli"], ["qaa", *CODES], [1, 2, 3], 150)
-    copied = stats[stats["intermediate"].isin(runs[:2])]
-    copied = pd.concat([copied, copied[copied["intermediate"] == runs[1]].assign(intermediate=runs[2])])
-    width = {}
-    for name, table, some in (("apart", stats, runs[1:]), ("same", copied, runs[1:3])):
-        even = distance.robustness(replicates(table, 300), ["xnli"], some, some, CODES).set_index("series")
-        size = even["worst_high"] - even["worst_low"]
-        width[name] = size[INTERMEDIATE] / size[some].mean()
-    assert width["same"] == pytest.approx(1, abs=1e-3) and width["apart"] < 0.9
-
-
 def test_without_none_nothing_is_known():
     stats = known(lambda run, target, code, seed: 50, ["mnli"], ["xnli"], CODES, [1, 2])
     table = distance.robustness(replicates(stats, 50), ["xnli"], ["mnli"], ["mnli"], CODES)
@@ -382,20 +362,14 @@ def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tm
         study(tmp_path, question="distance", further=further, **keys)
 
 
-def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_language(tmp_path):
-    mirror.build_all(tmp_path, 3)
-    base = load_study("xtreme")
-    hub = base.hub.model_copy(update={"mirror": str(tmp_path / "mirror")})
-    xtreme = load_study("xtreme-distance", hub=hub.model_dump())
+def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_language():
+    xtreme = load_study("xtreme-distance", hub=mirror.settings().model_dump())
     examples: dict = {}
     for tuning in target_runs(xtreme, open_source(xtreme), "direct"):
         examples.setdefault((tuning.target, tuning.training_language), []).append(tuning.examples)
     assert {tuple(numbers) for numbers in examples.values()} == {(10, 30, 100, 300, 1000, 3000, 10000, 0)}
-    languages = {target: {code for name, code in examples if name == target} for target, _ in examples}
-    assert {"source", "sw", "ur", "zh"} < languages["xnli"] and len(languages["xnli"]) == 15
-    assert {"source", "sw", "te"} < languages["tydiqa"] and {"source", "ta", "eu"} < languages["udpos"]
-    shared = [run for run in list_runs(base) if run in list_runs(xtreme)]
-    assert len(shared) == len(list_runs(base)) - 1 and all(run.folder(base) == run.folder(xtreme) for run in shared)
+    assert set(examples) > {("xnli", "source"), ("xnli", "sw"), ("tydiqa", "te"), ("udpos", "ta"), ("udpos", "eu")}
+    assert sum(target == "xnli" for target, _ in examples) == 15
 
 
 # --- the answer and the notebook ---------------------------------------------------------------------------
@@ -434,24 +408,19 @@ def test_the_answer_says_what_the_intervals_say():
 def test_real_files_from_a_tiny_checkpoint_and_what_is_missing(tmp_path):
     """The phases as their notebooks call them, then the cells of this one in order, on a run too few."""
     build_checkpoint(tmp_path / "encoder")
-    keys = {
-        "based_on": "files-distance", "name": "toy", "runs": str(tmp_path), "figures": str(tmp_path / "figures"),
-        "encoder": {"checkpoint": str(tmp_path / "encoder")}, "intermediate": ["none", "sick", "mrpc"],
-        "targets": ["udpos", "tatoeba"], "languages": ["en", "de", "fi", "ko"],
-        "files": {"limits": {"train": 30, "dev": 16, "test": 16}},
-        "further": {"direct": {"targets": ["udpos"], "examples": [10, 0]}},
-        "training": {"intermediate": {"steps": 3}, "target": {"steps": 3, "batch_size": 4}},
-    }  # fmt: skip
-    path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(keys))
-    toy = load_study(path)
+    toy = study(
+        tmp_path, based_on="files-distance", encoder={"checkpoint": str(tmp_path / "encoder")}, figures=str(tmp_path),
+        intermediate=["none", "sick", "mrpc"], targets=["udpos", "tatoeba"], languages=["en", "de", "fi", "ko"],
+        files={"limits": {"train": 20, "dev": 8, "test": 8}}, seeds=1,
+        further={"direct": {"targets": ["udpos"], "examples": [8, 0]}},
+        training={"intermediate": {"steps": 2}, "target": {"steps": 2, "batch_size": 4}},
+    )  # fmt: skip
     source = open_source(toy)
     phases.encoder(toy, source, 1)
     phases.intermediate(toy, source, "sick", 1)
     for run in list_runs(toy):
         if run.phase == "targets" and run.intermediate != "mrpc":
             list(phases.targets(toy, source, run.intermediate, run.bundle, 1))
-            (run.folder(toy) / "run.json").write_text("{}")
     space = run_cells(toy)
     distance_truth.check(toy, ["sick"], ["de", "fi", "ko"])
     text = (toy.figures_folder / "answer.md").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
+from xstilts.tasks import RETRIEVAL_KINDS
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is tuned on whole training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
@@ -36,6 +37,9 @@ ALL_TARGETS = "mean"  # in the column part: the mean of the targets with direct 
 MEDIAN = "median"  # in the column language
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")
 SHARES = ("cognates", "names")  # of the micro-world, shared with the source: 1 - share is a distance
+KIND_TITLES = {"classification": "sentence pairs", "span": "question answering"} | dict.fromkeys(
+    RETRIEVAL_KINDS, "retrieval"
+)
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
 
 Names = Sequence[str]
@@ -77,10 +81,12 @@ def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 100
 # --- gains and their intervals -----------------------------------------------------------------------------
 
 
-def scored(replicates: Replicates, runs: Names, targets: Names) -> list[str]:
-    """Those of ``runs`` with a score on each of ``targets``."""
+def scored(replicates: Replicates, groups: dict[str, Names], targets: Names) -> dict[str, list[str]]:
+    """Of each group of runs those with a score on each of ``targets``; groups without any are left out."""
     pairs = {(run, target) for (run, target, _), score in replicates.score.items() if np.isfinite(score).any()}
-    return [run for run in runs if pairs.issuperset((run, target) for target in targets)]
+    complete = {run for run, _ in pairs if pairs.issuperset((run, target) for target in targets)}
+    members = {series: [run for run in group if run in complete] for series, group in groups.items()}
+    return {series: group for series, group in members.items() if group}
 
 
 def language_gains(replicates: Replicates, runs: Names, targets: Names, codes: Names) -> tuple[pd.DataFrame, int]:
@@ -112,9 +118,8 @@ def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, a
     groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged, DIRECT: [WHOLE]}
     gains: Gains = {}
     for part, targets in parts.items():
-        for series, group in groups.items():
-            if members := scored(replicates, group, targets):
-                gains[part, series] = language_gains(replicates, members, targets, codes)
+        for series, members in scored(replicates, groups, targets).items():
+            gains[part, series] = language_gains(replicates, members, targets, codes)
         if (part, INTERMEDIATE) in gains and (part, DIRECT) in gains:
             (zero_shot, seeds), (direct, fewer) = gains[part, INTERMEDIATE], gains[part, DIRECT]
             both = direct.index.intersection(zero_shot.index, sort=False)
@@ -302,11 +307,9 @@ def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Na
         if not curve:
             continue
         rising = smoothed(np.stack(list(curve.values())))
-        groups = {run: [run] for run in runs}
-        if members := scored(replicates, averaged, [target]):
-            groups[INTERMEDIATE] = members
-        for run, group in groups.items():
-            level, seeds = mean_score(replicates, group, target, code)
+        groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged}
+        for run, members in scored(replicates, groups, [target]).items():
+            level, seeds = mean_score(replicates, members, target, code)
             if seeds:
                 rows.append((target, code, run, crossing(list(curve), rising, level), min(curve), max(curve), seeds))
     table = pd.DataFrame(rows, columns=["target", "language", "run", "draws", "smallest", "largest", "seeds"])
@@ -330,8 +333,8 @@ def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Na
     cells, seeds.
     """
     groups = {run: [run] for run in runs} | {DIRECT: [WHOLE], INTERMEDIATE: averaged}
-    members = {NONE: [NONE]} | {series: scored(replicates, group, targets) for series, group in groups.items()}
-    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in members.items() if group]
+    groups = {NONE: [NONE]} | scored(replicates, groups, targets)
+    rows = [(series, *evenness(replicates, members, targets, codes)) for series, members in groups.items()]
     head = "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds"
     return pd.DataFrame(rows, columns=head.split())
 
