@@ -76,7 +76,7 @@ PRESENT = {  # set -> languages that have gold in the folder
     "udpos train": "en", "udpos test": "en ar de es eu fi hi ja ko ru ta te th vi yo zh",
     "panx dev": "en de es eu hi ru sw te zh", "masakhaner test": "sw yo", "americasnli dev": "gn quy",
     "xquad test": "en de es hi ru th zh", "xquadr test": "en de es hi th zh", "mlqa dev": "en de es zh",
-    "tydiqa dev": "en id ko sw", "tatoeba test": "af ar bg de es et eu fa fi fr hi id ja ko ru sw ta te th tl zh",
+    "tydiqa dev": "en id ko sw", "tatoeba test": "af ar bg de es et eu fi fr hi id ja ko ru sw ta te th tl zh",
     "bucc dev": "zh", "xcopa test": "et id it sw th tr vi zh", "copa train": "en", "mnli train": "", "sick mt": "",
 }  # fmt: skip
 
