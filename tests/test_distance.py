@@ -346,18 +346,15 @@ def test_noise_alone_makes_no_run_less_even():
 
 
 @pytest.mark.parametrize(
-    ("further", "keys", "message"),
+    ("trained", "keys", "message"),
     [
-        ({}, {}, "further.direct: the question of distance compares with direct tuning"),
-        ({"direct": {"targets": ["xnli"], "training_languages": ["source"]}}, {}, "training_languages: .source, each."),
-        (
-            {"direct": {"targets": ["xnli"], "training_languages": ["each"]}},
-            {"source": "files", "source_language": "de"},
-            'source_language: "de": distances are known from en alone',
-        ),
+        ([], {}, "further.direct: the question of distance compares with direct tuning"),
+        (["source"], {}, "training_languages: .source, each."),
+        (["each"], {"source": "files", "source_language": "de"}, '"de": distances are known from en alone'),
     ],
 )
-def test_what_the_question_cannot_be_asked_of_is_refused_before_anything_runs(tmp_path, further, keys, message):
+def test_a_study_that_the_question_cannot_be_asked_of_is_refused(tmp_path, trained, keys, message):
+    further = {"direct": {"targets": ["xnli"], "training_languages": trained}} if trained else {}
     with pytest.raises(UserError, match=message):
         study(tmp_path, question="distance", further=further, **keys)
 
@@ -376,18 +373,15 @@ def test_the_learning_curve_on_xtreme_goes_from_10_to_10_000_examples_in_every_l
 
 
 def test_the_answer_says_what_the_intervals_say():
-    head = ["part", "series", "quantity", "value", "low", "high", "languages", "seeds"]
+    head = ["part", "series", "quantity", "value", "low", "high"]
     rows = [
         ("xnli", INTERMEDIATE, "mean", 9.0, 8.0, 10.0), (ALL_TARGETS, INTERMEDIATE, "mean", -1.2, -2.0, -0.4),
         (ALL_TARGETS, INTERMEDIATE, "slope", -8.0, -15.0, 1.0), (ALL_TARGETS, DIRECT, "mean", 5.0, 4.0, 6.0),
         (ALL_TARGETS, DIFFERENCE, "mean", 6.2, 5.0, 7.0), (ALL_TARGETS, "mnli", "mean", 1.0, 0.5, 2.0),
     ]  # fmt: skip
-    slopes = pd.DataFrame([(*row, 7, 5) for row in rows], columns=head)
-    aligned = [
-        ("cka", INTERMEDIATE, "mean", -9.0, -10.0, -8.0),
-        ("accuracy", INTERMEDIATE, "mean", 1.0, np.nan, np.nan),
-    ]
-    alignment = pd.DataFrame([(*row, 7, 5) for row in aligned], columns=head)
+    aligned = [(name, INTERMEDIATE, "mean", *values) for name, values in
+               {"cka": (-9.0, -10.0, -8.0), "accuracy": (1.0, np.nan, np.nan)}.items()]  # fmt: skip
+    slopes, alignment = (pd.DataFrame(part, columns=head).assign(seeds=5) for part in (rows, aligned))
     worth = pd.DataFrame({"language": MEDIAN, "run": INTERMEDIATE, "examples": [np.inf, 0.0, 347.0]})
     worth = worth.assign(smallest=10, largest=3000)
     assert distance.sentences(slopes, alignment, worth) == [

@@ -96,19 +96,14 @@ def made(finished):
 
 
 def test_a_difference_is_the_gain_of_results():
-    runs, languages, seeds = ["none", "squad1"], ["qaa", "qab", "qac"], [1, 2, 3]
-    stats = noisy_statistics(runs, ["tydiqa"], languages, seeds, 60)
-    replicates = results.resample(stats, np.random.default_rng(3), 300)
-    table = results.estimates(replicates, wanted(runs, ["tydiqa"], languages, seeds), "qaa")
-    gain = table[(table["quantity"] == "gain") & (table["target"] == "tydiqa")].set_index("language")
-    groups = {code: (code,) for code in languages} | {"mean": languages}
-    contrasts = {
-        (name,): source_language.average(replicates, "squad1", codes)
-        - source_language.average(replicates, "none", codes)
-        for name, codes in groups.items()
-    }
-    ours = source_language.estimates(replicates, contrasts, ("language",)).set_index("language")
-    np.testing.assert_allclose(ours.astype(float), gain.loc[ours.index, list(ours)].astype(float), atol=1e-5)
+    runs, codes, seeds = ["none", "squad1"], ["qaa", "qab", "qac"], [1, 2, 3]
+    replicates = results.resample(noisy_statistics(runs, ["tydiqa"], codes, seeds, 60), np.random.default_rng(3), 300)
+    table = results.estimates(replicates, wanted(runs, ["tydiqa"], codes, seeds), "qaa").query("target == 'tydiqa'")
+    plan = source_language.Design("qaa", tuple(codes), dict.fromkeys(runs, frozenset()), {}, {})
+    ours = source_language.languages(replicates, plan).drop(columns="seen").set_index(["intermediate", "language"])
+    rows = table[table["quantity"] == np.where(table["intermediate"] == "none", "score", "gain")]
+    rows = rows.set_index(["intermediate", "language"]).loc[ours.index, ours.columns]
+    pd.testing.assert_frame_equal(ours, rows, atol=1e-5)
 
 
 def contrast(score, deviations=0.0, resamples=400):
@@ -131,17 +126,12 @@ def test_a_seed_that_lacks_a_part_does_not_count_and_no_seed_is_a_gap():
 
 def test_scores_by_one_metric():
     stats = noisy_statistics(["none"], ["tydiqa"], CODES, [1], 40)
-    parts = {metric: results.resample(stats, np.random.default_rng(0), 50, metric) for metric in ("exact_match", "f1")}
-    both = results.resample(stats, np.random.default_rng(0), 50)
-    by_hand = stats.groupby(["metric", "language"])["numerator"].mean() * 100
-    for code in CODES:
-        key = ("none", "tydiqa", code)
-        values = [parts[metric].score[key][0] for metric in parts]
-        assert values == pytest.approx([by_hand[metric, code] for metric in parts])
-        assert both.score[key][0] == pytest.approx(np.mean(values))
-        # one and the same resamples: the mean of the parts is the whole, resample by resample
-        mean = np.mean([parts[metric].deviation[key] for metric in parts], axis=0)
-        np.testing.assert_allclose(both.deviation[key], mean, atol=1e-4)
+    exact, f1, both = (
+        results.resample(stats, np.random.default_rng(0), 50, metric) for metric in ("exact_match", "f1", "")
+    )
+    for key in both.score:  # on the same resamples the mean of the parts is the whole
+        np.testing.assert_allclose(both.score[key], (exact.score[key] + f1.score[key]) / 2)
+        np.testing.assert_allclose(both.deviation[key], (exact.deviation[key] + f1.deviation[key]) / 2, atol=1e-4)
 
 
 def test_simultaneous_intervals_cover_all_truths_at_once():
@@ -216,16 +206,14 @@ def test_the_language_of_phase_3_is_recovered_without_the_advantage_of_its_own_t
         assert sources.loc[run, "value"][CODES[1:]].tolist() == pytest.approx(values, abs=TINY)
     assert set(sources["languages"]) == {2}
     # what averages over all languages but one's own would have said: their languages differ
-    matrix = made["matrix"].query("intermediate == 'none'").pivot(
-        index="training", columns="language", values="value")  # fmt: skip
+    matrix = made["matrix"].query("intermediate == 'none'").pivot_table("value", "training", "language")
     naive = matrix.loc["qac", ["qaa", "qab", "qad"]].mean() - matrix.loc[SOURCE, ["qab", "qac", "qad"]].mean()
     assert naive == pytest.approx(2 + (60 - 30) / 3, abs=TINY)
     assert matrix.loc["qac", "qac"] == pytest.approx(30 + 2 + OWN, abs=TINY)
     effects = made["factors"].set_index(["intermediate", "effect"])["value"]
     assert effects["none"].to_dict() == pytest.approx({"lead": 8 / 3, "own": OWN - 8 / 3, "all": 1}, abs=TINY)
-    assert effects["squad1"].to_dict() == pytest.approx(
-        {"lead": 8 / 3 - SHIFT, "change of lead": -SHIFT, "own": OWN - 8 / 3 + SHIFT, "all": 1}, abs=TINY
-    )
+    expected = {"lead": 8 / 3 - SHIFT, "change of lead": -SHIFT, "own": OWN - 8 / 3 + SHIFT, "all": 1}
+    assert effects["squad1"].to_dict() == pytest.approx(expected, abs=TINY)
 
 
 def test_only_whole_trainings_of_tydiqa_count_and_each_once(tmp_path):
@@ -285,9 +273,8 @@ def test_the_shipped_study_goes_on_from_the_default_studys_encoders():
     base, study = load_study("micro"), load_study("source-language")
     old, new = Fingerprints(base), Fingerprints(study)
     shared = [run for run in list_runs(base) if run in list_runs(study)]
-    assert {run.name for run in shared if run.seed == 1} == {
-        "encoder/seed1", *(f"intermediate/{name}/seed1" for name in ("squad1", "mnli", "mnli@qad")),
-    }  # fmt: skip
+    names = {run.name for run in shared if run.seed == 1}
+    assert names == {"encoder/seed1", *(f"intermediate/{name}/seed1" for name in ("squad1", "mnli", "mnli@qad"))}
     assert all(old.of(run) == new.of(run) and run.folder(base) == run.folder(study) for run in shared)
     plan, sizes = source_language.design(study, open_source(study)), study.micro
     assert all(len(plan.trained[run]) == 8 for run in plan.trained if "@all" in run)
@@ -310,11 +297,6 @@ def test_no_training_set_of_the_real_study_holds_what_is_scored():
             rows = source.load(get(name), split, code)
             columns = {"question", "context", "text_a", "text_b"} & set(rows.column_names)
             assert len(rows) > 300 and not texts & {text for column in columns for text in rows[column][:]}
-    # TyDiQA's own sets may be cut: its languages are no translations of each other
-    files = {"root": study.files.root, "splits": {"tydiqa": {"train": "dev[:80%]", "dev": "dev[80%:]"}}}
-    cut = open_source(load_study("files-source-language", files=files, training_sets={}))
-    parts = [set(cut.load(get("tydiqa"), split, "ko")["id"]) for split in ("train", "dev")]
-    assert all(parts) and not set.intersection(*parts)
 
 
 @real
