@@ -26,7 +26,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -425,15 +425,12 @@ def show(figure: Figure, name: str = "") -> bytes:
     return written.getvalue()
 
 
-def make_legible(figure: Figure) -> list[str]:
-    """Give the texts of ``figure`` fonts that have their characters, from those that are installed.
-
-    A character that none has is written as its code point ("U+1000"), and a line printed says which; returns those.
-    """
-    axes = [axis for ax in figure.findobj(Axes) for axis in (ax.xaxis, ax.yaxis)]
-    labelled = [axis for axis in axes if isinstance(axis.get_major_formatter(), FixedFormatter)]
-    for axis in labelled:
-        axis.get_ticklabels()  # creates them
+def make_legible(figure: Figure) -> None:
+    """Give the texts of ``figure`` fonts that have their characters, from those that are installed. Matplotlib warns of
+    a character that none has, and draws the sign of its script in its place."""
+    for ax in figure.findobj(Axes):
+        ax.xaxis.get_ticklabels()  # creates them
+        ax.yaxis.get_ticklabels()
     texts = figure.findobj(Text)
     letters = {letter for text in texts for letter in text.get_text()}
     # controls and joiners need no picture
@@ -444,18 +441,7 @@ def make_legible(figure: Figure) -> list[str]:
         if needed & characters:
             families.append(name)
             needed -= characters
-    spelling = {point: f"U+{point:04X}" for point in sorted(needed)}
-    for axis in labelled:  # their formatter writes the labels again at every drawing
-        formatter = axis.get_major_formatter()
-        formatter.seq = [label.translate(spelling) for label in formatter.seq]
-    for text in texts:
-        text.set(text=text.get_text().translate(spelling), fontfamily=families)
-    absent = list(map(chr, spelling))
-    if absent:
-        names = [f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".strip() for letter in absent[:5]]
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-        print(f"no installed font has {', '.join(names)}{more}: shown as code points; Noto Sans has most")
-    return absent
+    plt.setp(texts, fontfamily=families)
 
 
 @cache

@@ -8,7 +8,6 @@ made again only when that changed. Contents are compared rather than dates, as c
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from nbconvert.filters import markdown2html
 
 from xstilts.errors import UserError
@@ -30,9 +28,7 @@ from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templ
 from xstilts.sources import Source, open_source
 from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
-from xstilts.summaries import with_interval
 from xstilts.target_runs import target_runs, training_sets
-from xstilts.tasks import Task
 
 LAST_LINES = 40  # of a failed run's log
 FIGURES = {  # question -> the figure that the index shows, in the study's folder of figures
@@ -95,9 +91,7 @@ class Page:
         """The committed answer of a final notebook in Markdown, if it is that of the notebook executed here: figures
         in the study's folder may be from another machine. "" otherwise."""
         path = self.study.figures_folder / "answer.md"
-        if not (self.executed and path.is_file()):
-            return ""
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if self.executed and path.is_file() else ""
         cells = read_notebook(self.folder / "notebook.ipynb").cells
         outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
         return text if any(text.strip() in data.get("text/markdown", "") for data in outputs) else ""
@@ -109,12 +103,13 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     problem = ""
     for member in [study, *sharing(study)]:
+        fingerprints: Fingerprints | None = None
         try:
-            fingerprints: Fingerprints | None = Fingerprints(member)
-            fingerprints.of(Run(member.question))
+            current = Fingerprints(member)
+            current.of(Run(member.question))
+            fingerprints = current
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
             problem = str(error)
-            fingerprints = None
         for run in list_runs(member):
             page = _page(member, run, fingerprints)
             pages.setdefault(page.name, page)
@@ -233,7 +228,7 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
 
 
 def _figure(final: Page, folder: Path) -> dict[str, str]:
-    """The main figure, copied into the report: its files, alternative text and, of a heatmap, table; {} without one."""
+    """The main figure, copied into the report: its files and alternative text; {} without one."""
     name = FIGURES[final.study.question]
     paths = [final.study.figures_folder / f"{name}.{suffix}" for suffix in ("png", "svg", "csv")]
     if not final.answer or not all(path.is_file() for path in paths):
@@ -244,18 +239,5 @@ def _figure(final: Page, folder: Path) -> dict[str, str]:
     described = re.search(r"<dc:description>(.+?)</dc:description>", paths[1].read_text("utf-8"), re.DOTALL)
     return {
         **{path.suffix[1:]: f"figures/{path.name}" for path in paths},
-        "table": _table(paths[2], final.study.tasks) if name == "heatmap-mean" else "",
         "alt": unescape(described[1].strip()) if described else f"{name} of {final.study.name}",
     }
-
-
-def _table(path: Path, tasks: Mapping[str, Task]) -> str:
-    """The heatmap's numbers as an HTML table: intermediate runs by targets, the score of ``none``, gains of others."""
-    table = pd.read_csv(path)
-    table = table[(table["intermediate"] == NONE) | (table["quantity"] == "gain")]
-    titles = {name: tasks[name].title if name in tasks else name for name in table["target"].unique()}
-    table = table.assign(text=[with_interval(row) for row in table.itertuples()], target=table["target"].map(titles))
-    wide = table.pivot(index="intermediate", columns="target", values="text")
-    wide = wide.loc[table["intermediate"].unique(), list(titles.values())]
-    wide = wide.rename(index={NONE: "none (score)"}).rename_axis(index=None, columns=None)
-    return wide.to_html(border=0).replace("<th></th>", "<th>gain over none</th>", 1)
