@@ -22,13 +22,13 @@ def missing() -> str:
 
 def free_ports(count: int) -> list[int]:
     """Ports that are free now, below those that the system gives to others in the meantime."""
-    found: list[int] = []
-    while len(found) < count:
+    ports: set[int] = set()
+    while len(ports) < count:
         port = random.randrange(15_000, 32_000)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            found += [port] if port not in found else []
-    return found
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
 class Cluster:
@@ -63,13 +63,11 @@ class Cluster:
         (folder / "munge.key").chmod(0o600)
 
     def start(self) -> None:
-        here = self.folder
-        self._start(
-            "munged", "munged", "--foreground", "--force", f"--socket={here}/munge.socket",
-            f"--key-file={here}/munge.key", f"--pid-file={here}/munged.pid", f"--log-file={here}/munged.log",
-            f"--seed-file={here}/munged.seed",
-        )  # fmt: skip
-        self._until(lambda: (here / "munge.socket").exists())
+        files = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munged.pid"}
+        files |= {"log-file": "munged.log", "seed-file": "munged.seed"}
+        options = [f"--{option}={self.folder}/{file}" for option, file in files.items()]
+        self._start("munged", "munged", "--foreground", "--force", *options)
+        self._until((self.folder / "munge.socket").exists)
         self._start("slurmctld", "slurmctld", "-D")
         for name in NODES:
             self._start(name, "slurmd", "-D", "-N", name)
@@ -81,9 +79,9 @@ class Cluster:
                 command, env=self.environment, stdout=out, stderr=out, start_new_session=True
             )
 
-    def _until(self, found, seconds: float = 300) -> None:
+    def _until(self, condition, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
-        while not found():
+        while not condition():
             if time.monotonic() > end:
                 logs = [path.read_text(errors="replace")[-500:] for path in sorted(self.folder.glob("*.out"))]
                 raise TimeoutError("\n".join(logs))
@@ -134,9 +132,9 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path):
     """A running cluster; its daemons end with the block."""
-    one = Cluster(folder)
+    daemons = Cluster(folder)
     try:
-        one.start()
-        yield one
+        daemons.start()
+        yield daemons
     finally:
-        one.stop()
+        daemons.stop()

@@ -30,9 +30,8 @@ def pytest_xdist_auto_num_workers(config):
 
 
 # whole studies, minutes each: begun last they would be waited for
-LONG = ("test_slurm", "test_pipeline", "test_failures", "test_readme", "test_hub_pipeline", "test_notebooks",
-        "test_keep", "test_resume", "test_source_language", "test_retrieval_question", "test_report",
-        "test_domain_shift", "test_status", "test_processes", "test_own", "test_contributing")  # fmt: skip
+LONG = ("test_failures", "test_pipeline", "test_hub_pipeline", "test_slurm", "test_keep", "test_resume",
+        "test_notebooks", "test_report", "test_readme", "test_processes", "test_own", "test_contributing")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -86,11 +86,11 @@ def prove(study: Study, runs: list[Run]) -> None:
         write_record(run.folder(study) / "run.json", record)
 
 
-def but_the_answer(path: Path) -> None:
-    """Every run done in this process, which is quicker: what is left to the command is the final notebook."""
+def every_run(path: Path, final: bool = True) -> None:
+    """Every run done in this process, which is quicker. Without ``final`` its notebook is left to the command."""
     at_once(path)
     study = load_study(path)
-    prove(study, [run for run in list_runs(study) if not run.final])
+    prove(study, [run for run in list_runs(study) if final or not run.final])
 
 
 def results(path: Path) -> pd.DataFrame:

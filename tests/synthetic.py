@@ -83,10 +83,12 @@ def write(stats, folder, bundle="all"):
         (run_folder / "run.json").write_text("{}")
 
 
-def run_cells(study):
-    """Execute the code cells of the notebook that answers a study's question, in this process; the names they bind."""
+def run_cells(study, notebook=None):
+    """Execute the code cells of a notebook, by default the one that answers a study's question, in this process; the
+    names they bind."""
     names = {"display": str}
-    for part in json.loads(Run(study.question).notebook.read_text(encoding="utf-8"))["cells"]:
+    notebook = notebook or Run(study.question).notebook
+    for part in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         if part["cell_type"] == "code":
             exec(re.sub(r'^study = ".*?"', f'study = "{study.path}"', "".join(part["source"])), names)
     return names

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from small import but_the_answer, results, write
+from small import every_run, results, write
 from test_pipeline import command, proofs
 from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
@@ -29,7 +29,7 @@ def study(path: Path) -> list[str]:
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba"])
-    but_the_answer(path)
+    every_run(path, final=False)
     assert study(path) == ["transfer"]
     here = load_study(path)
     folder = MNLI.folder(here)

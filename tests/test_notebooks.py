@@ -18,28 +18,38 @@ QUESTIONS = ["5-distance", "6-source-language", "7-domain-shift", "8-retrieval"]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project whose own modules the kernels import."""
+    """A copy of the project whose own modules the kernel imports."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("lib", "notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
-def execute(project, name, **parameters):
-    """The executed notebook; an error in it is the test's."""
+@pytest.fixture(scope="module")
+def done(project):
+    """Name -> notebook, executed one after the other on one folder of runs: as one, whose kernel forgets every name in
+    between."""
+    parts = {name: nbformat.read(project / "notebooks" / f"{name}.ipynb", 4).cells for name in IN_ORDER}
+    cells = []
+    for name, part in parts.items():
+        cells += [nbformat.v4.new_code_cell(cell.source) for cell in part if cell.cell_type == "code"]
+        cells.append(nbformat.v4.new_code_cell(f"%reset -f\n# {name}"))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), project / "all.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(project / "lib"), os.environ.get("PYTHONPATH", "")]))
         patch.delenv("MPLBACKEND", raising=False)
-        return papermill.execute_notebook(
-            project / "notebooks" / f"{name}.ipynb", project / f"{name}.ipynb", parameters, kernel_name="python3",
-            cwd=project / "notebooks", progress_bar=False, **small.kernel(project),
+        executed = papermill.execute_notebook(
+            project / "all.ipynb", project / "executed.ipynb", kernel_name="python3", cwd=project / "notebooks",
+            progress_bar=False, **small.kernel(project),
         )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def done(project):
-    """Name -> notebook, executed one after the other on one folder of runs."""
-    return {name: execute(project, name) for name in IN_ORDER}
+    notebooks, part = {}, []
+    for cell in executed.cells:
+        part.append(cell)
+        if cell.source.startswith("%reset"):
+            notebooks[cell.source.partition("# ")[2]] = nbformat.v4.new_notebook(cells=part)
+            part = []
+    return notebooks
 
 
 def shown(notebook):

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -21,15 +23,12 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 LIB = sorted((ROOT / "lib").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-HEADER, PINS = [], []
-for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-    (HEADER if line.startswith("#") else PINS).append(line)
-DIRECT = {
-    canonicalize_name(name)
-    for line in HEADER
-    if line.startswith("# Direct") and ":" in line
-    for name in line.partition(":")[2].split()
-}
+LINES = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+PINS = [line for line in LINES if not line.startswith("#")]
+DIRECT = set()
+for line in LINES:
+    if re.match("# Direct.*:", line):
+        DIRECT |= set(map(canonicalize_name, line.partition(":")[2].split()))
 
 
 def tracked():
@@ -49,6 +48,14 @@ def environment_of(python):
     return default_environment() | linux | {"python_version": python, "python_full_version": f"{python}.0"}
 
 
+@cache
+def requirements_of(name):
+    """As the installed package declares them; none of one that another Python than this one needs."""
+    with suppress(metadata.PackageNotFoundError):
+        return [Requirement(line) for line in metadata.requires(name) or []]
+    return []
+
+
 def needed(environment):
     """Name -> who needs it, from the direct requirements on, as the installed packages declare it."""
     reached, queue, expanded = {}, [(name, "the project", frozenset()) for name in sorted(DIRECT)], set()
@@ -58,11 +65,7 @@ def needed(environment):
         if (name, extras) in expanded:
             continue
         expanded.add((name, extras))
-        try:
-            requires = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:  # needed by another Python than this one
-            continue
-        for requirement in map(Requirement, requires):
+        for requirement in requirements_of(name):
             marker = requirement.marker
             wanted = not marker or any(marker.evaluate({**environment, "extra": extra}) for extra in {"", *extras})
             # what torch pins itself (its GPU libraries) is as fixed as torch

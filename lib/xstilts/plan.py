@@ -28,7 +28,7 @@ from datasets import Dataset
 from torch.utils.benchmark import Timer
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names
 from xstilts.io import read_record
 from xstilts.preflight import check_share
@@ -174,12 +174,9 @@ def device_rate(gpu: str, precision: str, utilisation: float, encoder: Encoder, 
         return Rate(flops, device, f"measured on this {device}: {flops / 1e12:.3g} TFLOP/s in {precision}")
     table = pd.read_csv(GPUS, index_col="gpu")
     name = {name.lower(): name for name in table.index}.get(gpu.lower())
-    if not name:
-        raise UserError(f'--gpu: unknown GPU "{gpu}"{nearest(gpu, [*table.index, "cpu"])}')
-    peak = table.loc[name, precision]
-    if pd.isna(peak):
-        available = ", ".join(table.loc[name, [*PRECISIONS]].dropna().index)
-        raise UserError(f"--precision: {name} has no {precision}; it has {available}")
+    refuse(not name, f'--gpu: unknown GPU "{gpu}"{nearest(gpu, [*table.index, "cpu"])}')
+    peak, available = table.loc[name, precision], ", ".join(table.loc[name, [*PRECISIONS]].dropna().index)
+    refuse(pd.isna(peak), f"--precision: {name} has no {precision}; it has {available}")
     origin = f"{utilisation:.0%} of the {peak:g} TFLOP/s in {precision} of the {table.loc[name, 'source']}"
     return Rate(utilisation * peak * 1e12, name, origin)
 
@@ -464,8 +461,8 @@ def cost_table(samples: Samples) -> pd.DataFrame:
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
     """Print what the study costs; write every run to ``csv``, if given."""
     transformers.logging.set_verbosity_error()  # rows longer than the encoder takes are cut or split
-    if not 0 < utilisation <= 1:
-        raise UserError(f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}")
+    share = f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}"
+    refuse(not 0 < utilisation <= 1, share)
     samples = Samples(study)
     table = cost_table(samples)
     trained, settings = table[table["training_tokens"] > 0], study.training.target

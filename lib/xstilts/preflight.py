@@ -1,9 +1,11 @@
 """Which data and which encoder the runs of a study load; whether it is all there."""
 
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import UserError, nearest
+from xstilts.errors import nearest, refuse
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
@@ -19,34 +21,29 @@ def check_data(study: Study) -> None:
     had."""
     source = open_source(study)
     sets = _needed(study, source)
-    mlm = any(study.intermediate_run(name).mlm for name in study.intermediate)
-    text = mlm or not study.encoder.checkpoint
+    text = not study.encoder.checkpoint or any(study.intermediate_run(name).mlm for name in study.intermediate)
     source.check(sets, text)
     if study.encoder.checkpoint:
         _fetch_encoder(study)
-    available: set[str] = set()
+    scored: set[str] = set()
     for task in map(study.task, study.all_targets):
-        if not evaluation_languages(study, source, task):
-            restriction = f" in {', '.join(study.languages)}" if study.languages else ""
-            raise UserError(
-                f'{study.path}: targets: no data with gold labels for "{task.name}"{restriction}: '
-                "add its files or leave it out"
-            )
-        available.update(source.languages(task, evaluation_split(source, task)))
+        restriction = f" in {', '.join(study.languages)}" if study.languages else ""
+        refuse(
+            not evaluation_languages(study, source, task),
+            f'{study.path}: targets: no data with gold labels for "{task.name}"{restriction}: add its files or leave '
+            "it out",
+        )
+        scored.update(source.languages(task, evaluation_split(source, task)))
     for language in study.languages:
-        if language not in available:
-            hint = nearest(language, available)
-            raise UserError(f'{study.path}: languages: "{language}" is in no target\'s data{hint}')
+        hint = nearest(language, scored)
+        refuse(language not in scored, f'{study.path}: languages: "{language}" is in no target\'s data{hint}')
     for task, split, languages in sets:
         known, kind = source.languages(task, split), split
         if split == TRANSLATED:  # where a task has no training set of its own in a language
             known, kind = [*source.languages(task, "train"), *known], "train"
-        absent = [language for language in languages if language not in known]
-        if absent:
-            raise UserError(
-                f'{study.path}: no {kind} set of "{task.name}" in {", ".join(absent)}; there is: '
-                f"{', '.join(known) or 'none'}"
-            )
+        absent = ", ".join(language for language in languages if language not in known)
+        known_sets = ", ".join(known) or "none"
+        refuse(absent, f'{study.path}: no {kind} set of "{task.name}" in {absent}; there is: {known_sets}')
     generated = study.source == "micro"  # right by construction
     for task, split, languages in sets:
         for language in languages if task.name in study.own or not generated else ():
@@ -66,21 +63,17 @@ def _fetch_encoder(study: Study) -> None:
     from xstilts.sources.hub import unreachable
 
     options: dict[str, Any] = {"revision": revision, "allow_patterns": [*ENCODER], "ignore_patterns": ["*/*"]}
-    try:
-        held = huggingface_hub.snapshot_download(name, local_files_only=True, **options)
-        if any(Path(held).glob("*.safetensors")):
+    with suppress(LocalEntryNotFoundError):
+        snapshot = huggingface_hub.snapshot_download(name, local_files_only=True, **options)
+        if any(Path(snapshot).glob("*.safetensors")):
             return
-    except LocalEntryNotFoundError:
-        pass
     try:
         huggingface_hub.HfApi().model_info(name, revision=revision)
         print(f"fetching {name} (revision {revision}) from the hub", flush=True)
         huggingface_hub.snapshot_download(name, **options)
     except Exception as error:  # no network, no such name, no such revision, …: the ways out are the same
-        weights = (f"model.safetensors{end}" for end in ("", ".index.json"))
-        if any(
-            isinstance(huggingface_hub.try_to_load_from_cache(name, file, revision=revision), str) for file in weights
-        ):
+        cached = partial(huggingface_hub.try_to_load_from_cache, name, revision=revision)
+        if any(isinstance(cached(f"model.safetensors{end}"), str) for end in ("", ".index.json")):
             return  # put there by transformers, which takes but what it needs
         what = f'{study.path}: encoder.checkpoint "{name}" (revision {revision})'
         raise unreachable(what, error, "name a folder that holds the checkpoint") from None
@@ -114,8 +107,5 @@ def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:
 
 def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: int) -> None:
     """UserError where a run or tuning ``name`` has fewer ``examples`` (0: all) than (split, language) sets to share."""
-    if 0 < examples < len(sets):
-        raise UserError(
-            f'{study.path}: "{name}": {examples} examples of {len(sets)} languages together, fewer than one of each; '
-            f"expected {len(sets)} or more, or 0 for all"
-        )
+    fewer = f"{examples} examples of {len(sets)} languages together, fewer than one of each"
+    refuse(0 < examples < len(sets), f'{study.path}: "{name}": {fewer}; expected {len(sets)} or more, or 0 for all')
