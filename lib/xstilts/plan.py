@@ -173,7 +173,7 @@ def device_rate(gpu: str, precision: str, utilisation: float, encoder: Encoder, 
         flops = probe(encoder, "cuda", precision, batch_size, length)
         return Rate(flops, device, f"measured on this {device}: {flops / 1e12:.3g} TFLOP/s in {precision}")
     table = pd.read_csv(GPUS, index_col="gpu")
-    name = {name.lower(): name for name in table.index}.get(gpu.lower())
+    name = {name.lower(): name for name in table.index}.get(gpu.lower(), "")
     refuse(not name, f'--gpu: unknown GPU "{gpu}"{nearest(gpu, [*table.index, "cpu"])}')
     peak, available = table.loc[name, precision], ", ".join(table.loc[name, [*PRECISIONS]].dropna().index)
     refuse(pd.isna(peak), f"--precision: {name} has no {precision}; it has {available}")
