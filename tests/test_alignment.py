@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xstilts.evaluation.alignment import alignment, cosine_margin, linear_cka
+from xstilts.evaluation.retrieval import alignment, cosine_margin, linear_cka
 
 
 def rotation(rng, width):

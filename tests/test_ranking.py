@@ -34,9 +34,8 @@ def values(gold, ranked) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_average_precision_and_recall_are_scikit_learns_and_the_official_definition(seed):
-    """scikit-learn's where all that is relevant can be among the first 20 and all candidates are ranked; of longer
-    rankings the mean over min(relevant, 20) of the precision at each relevant candidate of the first 20."""
+def test_average_precision_and_recall_are_scikit_learns(seed):
+    """Where all that is relevant can be among the first 20 and all candidates are ranked."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(3, 21))
     scores, relevant = rng.permutation(count).astype(float), rng.random(count) < 0.4
@@ -47,12 +46,6 @@ def test_average_precision_and_recall_are_scikit_learns_and_the_official_definit
     for cut in metrics.CUTOFFS:
         chosen = np.isin(np.arange(count), ranked[:cut])
         assert short[f"recall@{cut}"] == pytest.approx(recall_score(relevant, chosen), abs=1e-12)
-    ranked, size = rng.permutation(60).tolist(), [1, 5, 30][seed % 3]
-    gold = rng.choice(60, size, replace=False).tolist()
-    hits = np.isin(ranked[:20], gold)
-    precisions = (np.cumsum(hits) / np.arange(1, 21))[hits]
-    assert values(gold, ranked)["map@20"] == pytest.approx(precisions.sum() / min(size, 20), abs=1e-12)
-    assert values(gold, ranked)["recall@20"] == pytest.approx(hits.sum() / size, abs=1e-12)
 
 
 def test_worked_by_hand():

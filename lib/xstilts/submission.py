@@ -63,16 +63,15 @@ def write_submission(study: Study, source: Source, name: str, seed: int, folder:
             split = read_record(results / "scored.json")["split"]
             if target not in FOLDERS:
                 lines.append(f"{target}: left out: XTREME's and XTREME-R's scorers read no such task")
-            elif split != "test" and target != "tydiqa":
-                lines.append(
-                    f"{target}: left out: scored on its {split} set, and XTREME's labels are those of the test set"
-                )
-            else:
-                predictions = pd.read_parquet(results / "predictions.parquet")
-                lines.append(_coverage(study.task(target), list(predictions["language"].unique())))
-                for language, part in predictions.groupby("language", sort=False):
-                    path = aside / FOLDERS[target] / f"test-{language}.{SUFFIXES.get(study.task(target).kind, 'tsv')}"
-                    write_text(path, _text(study.task(target), part, source, split, str(language)))
+                continue
+            if split != "test" and target != "tydiqa":
+                lines.append(f"{target}: left out: scored on its {split} set, and XTREME's labels are of the test set")
+                continue
+            task, predictions = study.task(target), pd.read_parquet(results / "predictions.parquet")
+            lines.append(_coverage(task, list(predictions["language"].unique())))
+            for language, part in predictions.groupby("language", sort=False):
+                path = aside / FOLDERS[target] / f"test-{language}.{SUFFIXES.get(task.kind, 'tsv')}"
+                write_text(path, _text(task, part, source, split, str(language)))
         if not any(aside.iterdir()):
             raise UserError(f"{study.path}: nothing to submit: {'; '.join(lines)}")
     return lines
@@ -99,12 +98,9 @@ def _coverage(task: Task, languages: list[str]) -> str:
 def _text(task: Task, part: pd.DataFrame, source: Source, split: str, language: str) -> str:
     """The file of one language; ``part``: its predictions, in the order of the test file."""
     ids, predictions = part["id"].tolist(), part["prediction"].tolist()
-    if task.kind == "span":
-        return json.dumps(dict(zip(ids, predictions, strict=True)), indent=1) + "\n"
-    if task.kind == "ranking":
-        return (
-            json.dumps({query: ranked.split() for query, ranked in zip(ids, predictions, strict=True)}, indent=1) + "\n"
-        )
+    if task.kind in ("span", "ranking"):
+        answers = predictions if task.kind == "span" else map(str.split, predictions)
+        return json.dumps(dict(zip(ids, answers, strict=True)), indent=1) + "\n"
     if task.kind == "classification":
         lines = [task.labels[int(label)] for label in predictions]
     elif task.kind == "choice":

@@ -158,20 +158,13 @@ def _bound(bound: float, apart: bool) -> str:
     return f"{round(bound, places) + 0.0:.{places}f}"
 
 
-def verdict(row: Any) -> str:
-    """What the interval of a difference shows."""
-    if not np.isfinite(row.value):
-        return "missing"
-    return "helps" if row.low > 0 else "hurts" if row.high < 0 else "no evidence"
-
-
 def verdict_table(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     """Differences as a person reads them. ``columns``: column of ``rows`` -> its heading, those that say what is
     compared; then verdict, gain with its interval, and seeds."""
     table = rows[list(columns)].rename(columns=columns)
-    gains = list(rows.assign(quantity="gain").itertuples())
-    table["verdict"] = [verdict(row) for row in gains]
-    table["gain"] = [with_interval(row) for row in gains]
+    shown = [~np.isfinite(rows["value"]), rows["low"] > 0, rows["high"] < 0]
+    table["verdict"] = np.select(shown, ["missing", "helps", "hurts"], "no evidence")
+    table["gain"] = [with_interval(row) for row in rows.assign(quantity="gain").itertuples()]
     return table.assign(seeds=rows["seeds"]).reset_index(drop=True)
 
 
@@ -251,10 +244,8 @@ def readable_ranks(table: pd.DataFrame) -> pd.DataFrame:
 
 def readable_effort(table: pd.DataFrame) -> pd.DataFrame:
     """``results.effort`` as a person reads it; columns that no run fills (of a GPU) are left out."""
-    shown = table.copy()
-    for name in ("examples", "steps", "tokens"):
-        shown[name] = table[name].map("{:,.0f}".format)
-    for name in ("hours", "core_hours", "gpu_hours"):
-        shown[name] = table[name].map("{:,.2f}".format)
+    formats = dict.fromkeys(("examples", "steps", "tokens"), "{:,.0f}")
+    formats |= dict.fromkeys(("hours", "core_hours", "gpu_hours"), "{:,.2f}")
+    shown = table.assign(**{name: table[name].map(form.format) for name, form in formats.items()})
     empty = [name for name in ("core_hours", "gpu_hours") if not table[name].any()]
     return shown.drop(columns=[*empty, *(["gpu"] if "gpu_hours" in empty else [])]).set_index("phase")

@@ -15,7 +15,7 @@ import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -57,12 +57,10 @@ def tagging(
     starts = list(accumulate((len(right) + 1 for right in gold), initial=0))  # seqeval puts an O between sentences
     shared, both = [0] * len(ids), [0] * len(ids)
     gold_chunks, predicted_chunks = _chunks(gold), _chunks(predicted)
-    for chunk in gold_chunks:
+    for chunk in [*gold_chunks, *predicted_chunks]:
         both[bisect_right(starts, chunk[2]) - 1] += 1
-    for chunk in predicted_chunks:
-        sentence = bisect_right(starts, chunk[2]) - 1
-        both[sentence] += 1
-        shared[sentence] += 2 * (chunk in gold_chunks)
+    for chunk in gold_chunks & predicted_chunks:
+        shared[bisect_right(starts, chunk[2]) - 1] += 2
     correct = [sum(map(str.__eq__, *pair)) for pair in zip(gold, predicted, strict=True)]
     return _table(language, ids, {"f1": (shared, both), "accuracy": (correct, list(map(len, gold)))})
 
@@ -166,16 +164,14 @@ def task_metrics(task: Task) -> tuple[str, ...]:
 def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) -> None:
     if len(ids) != len(gold):
         raise ValueError(f"{language}: {len(ids)} ids and {len(gold)} gold labels do not match")
-    if len(predicted) < len(ids):
-        raise ValueError(f"{language}: no prediction for example {ids[len(predicted)]} and those after it")
     if len(predicted) > len(ids):
         raise ValueError(f"{language}: {len(predicted) - len(ids)} more predictions than examples")
-    missing = next((example for example, value in zip(ids, predicted, strict=True) if value is None), None)
-    if missing is not None:
-        raise ValueError(f"{language}: no prediction for example {missing}")
-    if len(set(ids)) < len(ids):
-        twice = next(example for example, times in Counter(ids).items() if times > 1)
-        raise ValueError(f"{language}: id {twice} stands twice")
+    for example, prediction in zip_longest(ids, predicted):
+        if prediction is None:
+            raise ValueError(f"{language}: no prediction for example {example}")
+    for example, count in Counter(ids).items():
+        if count > 1:
+            raise ValueError(f"{language}: id {example} stands twice")
 
 
 def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence, Sequence]]) -> pd.DataFrame:
