@@ -1,12 +1,10 @@
 """A model that knows the gold, an encoder of given vectors, and a tokenizer that parts any text where any answer may
 end."""
 
-from collections import defaultdict, deque
 from collections.abc import Iterable
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import torch
 from datasets import Dataset
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
@@ -14,9 +12,8 @@ from torch.nn.functional import one_hot
 from transformers import PreTrainedTokenizerFast
 
 from toy import SPECIAL, joined
-from xstilts.evaluation import metrics, ranking, retrieval
-from xstilts.evaluation.prediction import evaluate, predict
-from xstilts.features import encode
+from xstilts.evaluation import metrics, prediction, ranking, retrieval
+from xstilts.features import INPUTS
 from xstilts.settings import RetrievalSettings
 from xstilts.tasks import get
 
@@ -35,47 +32,25 @@ def build_letter_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 class Gold(torch.nn.Module):
-    """Outputs the gold of every input it is shown: what is lost after it is lost elsewhere. Of inputs that are the
-    same (a question that is asked twice of a passage, with two answers) it knows the order."""
+    """Outputs the gold that comes with its inputs: what is lost is lost elsewhere."""
 
-    def __init__(self, features, classes):
+    def __init__(self, classes):
         super().__init__()
-        self.known, self.classes = defaultdict(deque), classes
-        for feature in features:
-            rows = feature["input_ids"] if isinstance(feature["input_ids"][0], list) else [feature["input_ids"]]
-            self.known[self._key(map(torch.tensor, rows))].append(feature)
-        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.classes, self.weight = classes, torch.nn.Parameter(torch.zeros(1))
 
-    @staticmethod
-    def _key(rows) -> tuple[bytes, ...]:
-        return tuple(row.numpy().tobytes() for row in rows)
-
-    def forward(self, input_ids, attention_mask, token_type_ids=None):
-        inputs, lengths = (table.reshape(len(input_ids), -1, table.shape[-1]) for table in (input_ids, attention_mask))
-        lengths = lengths.sum(-1).tolist()
-        rows = [
-            self.known[self._key(row[:length] for row, length in zip(*one, strict=True))].popleft()
-            for one in zip(inputs, lengths, strict=True)
-        ]
-        if "start_positions" in rows[0]:
-            ends = [torch.tensor([row[f"{end}_positions"] for row in rows]) for end in ("start", "end")]
-            start, end = (one_hot(places, input_ids.shape[-1]).float() for places in ends)
-            return SimpleNamespace(start_logits=start, end_logits=end)
-        if isinstance(rows[0]["labels"], int):
-            return SimpleNamespace(logits=one_hot(torch.tensor([row["labels"] for row in rows]), self.classes).float())
-        labels = torch.zeros(input_ids.shape, dtype=torch.long)
-        for index, row in enumerate(rows):
-            labels[index, : len(row["labels"])] = torch.tensor(row["labels"]).clamp(min=0)
-        return SimpleNamespace(logits=one_hot(labels, self.classes).float())
+    def forward(self, input_ids, labels=None, start_positions=None, end_positions=None, **_):
+        if labels is None:
+            ends = (one_hot(positions, input_ids.shape[-1]).float() for positions in (start_positions, end_positions))
+            return SimpleNamespace(**dict(zip(("start_logits", "end_logits"), ends, strict=True)))
+        return SimpleNamespace(logits=one_hot(labels.clamp(min=0), self.classes).float())
 
 
-def gold_scores(task, data, tokenizer, lengths, labels):
-    """(predictions per language, scores by language and metric) of a model that outputs the gold; ``data``: language
-    -> rows."""
-    features = [feature for rows in data.values() for feature in encode(task, rows, tokenizer, lengths, labels)]
-    model = Gold(features, len(labels) or 5)  # five: the most choices there are
-    found = dict(predict(model, task, data, tokenizer, lengths, labels))
-    return found, metrics.score(pd.concat(evaluate(task, data[code], found[code], code) for code in data))
+def gold_scores(monkeypatch, task, rows, tokenizer, lengths, labels):
+    """(predictions, metric -> percent) of a model that outputs the gold of a language's rows."""
+    monkeypatch.setattr(prediction, "INPUTS", (*INPUTS, "labels", "start_positions", "end_positions"))
+    model = Gold(len(labels) or 5)  # five: the most choices there are
+    ((_, predictions),) = prediction.predict(model, task, {"xx": rows}, tokenizer, lengths, labels)
+    return predictions, metrics.score(prediction.evaluate(task, rows, predictions, "xx")).loc["xx"]
 
 
 class Rows:

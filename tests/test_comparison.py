@@ -1,7 +1,6 @@
 """Which published numbers are compared with ours, and how far a whole table agrees with our gains."""
 
 import re
-from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,11 +53,7 @@ XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
         (one(), without(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
         (one("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
         (one("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa: 4,789 of 5,077 examples"),
-        (
-            one("copa"),
-            Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}),
-            "size of copa test in en not known",
-        ),
+        (one("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}), "size of copa test in en not"),
         (one(MACRO), XNLI, "averages other targets"),
         (one(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
         (one(run="ccg"), XNLI, "no score of ours with ccg"),
@@ -127,35 +122,26 @@ def test_setting_of_a_study():
     assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (2, "mean")
     assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
     assert found.splits["xnli"] == "test"
-    cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": study.files.limits.model_copy(
-        update={"train": 10})})})  # fmt: skip
+    limits = study.files.limits.model_copy(update={"train": 10})
+    cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": limits})})
     assert published.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
-    text_alone = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"special_tokens": False})})
-    assert published.setting(text_alone, source, stats).retrieval is None
-    centred = study.model_copy(update={"retrieval": study.retrieval.model_copy(update={"centre": True})})
-    assert published.setting(centred, source, stats).retrieval is None
+    for changes in ({"special_tokens": False}, {"centre": True}):
+        other = study.model_copy(update={"retrieval": study.retrieval.model_copy(update=changes)})
+        assert published.setting(other, source, stats).retrieval is None
 
 
 # --- agreement of a whole table ------------------------------------------------------------------------------
 
 
-def tau_by_hand(x, y):
-    """Kendall's tau-b: (concordant - discordant) / sqrt(pairs not tied in x * pairs not tied in y)."""
-    signs = [(np.sign(a - b), np.sign(c - d)) for (a, c), (b, d) in combinations(list(zip(x, y, strict=True)), 2)]
-    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
-    return sum(a * b for a, b in signs) / np.sqrt(untied[0] * untied[1])
-
-
 def test_kendall_by_hand_and_against_scipy():
     x, y = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 3, 5, 4])  # 8 pairs concordant, 2 discordant
     tau, low, high = published.kendall(x, y, np.random.default_rng(0), 500)
-    assert tau == pytest.approx(0.6) and tau == pytest.approx(tau_by_hand(x, y))
+    assert tau == pytest.approx(0.6)
     assert -1 <= low < tau < high <= 1
     rng = np.random.default_rng(1)
     for _ in range(5):  # with ties
         x, y = rng.integers(0, 5, 12), rng.integers(0, 5, 12)
-        tau = published.kendall(x, y, rng, 20)[0]
-        assert tau == pytest.approx(kendalltau(x, y).statistic) and tau == pytest.approx(tau_by_hand(x, y))
+        assert published.kendall(x, y, rng, 20)[0] == pytest.approx(kendalltau(x, y).statistic)
 
 
 def test_interval_of_tau_equals_an_independent_bootstrap_and_shrinks():

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 from sklearn.metrics import accuracy_score
@@ -79,7 +79,6 @@ def test_a_chunk_reaches_over_the_sentence_border_as_in_seqeval():
 ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; worked by hand from the rules
     ("squad", "en", ["the Denver Broncos!"], "Denver broncos", 1, 1),
     ("squad", "en", ["a cat sat"], "the cat sat down", 0, 4 / 5),
-    ("squad", "en", ["U.S. Army"], "us army", 1, 1),
     ("squad", "en", ["ten", "about ten men"], "about ten", 0, 4 / 5),
     ("squad", "en", ["ten"], "", 0, 0),
     ("squad", "en", ["to be or not to be"], "to to to", 0, 4 / 9),
@@ -90,8 +89,6 @@ ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; work
     ("mlqa", "zh", ["308分"], "308分。", 1, 1),
     ("mlqa", "zh", ["北京大学"], "北京", 0, 2 / 3),
     ("mlqa", "zh", ["NBA 总决赛"], "nba决赛", 0, 6 / 7),
-    ("squad", "th", ["308 แต้ม"], "308", 0, 2 / 3),
-    ("squad", "hi", ["दस हज़ार।"], "दस हज़ार", 0, 1 / 2),
     ("mlqa", "hi", ["दस हज़ार।"], "दस हज़ार", 1, 1),
     ("mlqa", "ar", ["الكتاب"], "كتاب", 1, 1),
     ("mlqa", "ar", ["سؤال"], "سؤ", 1, 1),  # the pattern is not held to the beginnings of words
@@ -131,28 +128,6 @@ def test_unanswerable_questions_bring_the_rules_of_squad_2(gold, predicted, exac
     values = stats[stats["id"] == "q"].set_index("metric")["numerator"]
     assert values["exact_match"] == exact
     assert values["f1"] == pytest.approx(f1, abs=1e-9)
-
-
-# --- mined pairs ----------------------------------------------------------------------------------------
-
-SOURCES = st.lists(st.sampled_from("stuv"), max_size=3)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(SOURCES, SOURCES), min_size=1, max_size=8))
-@example([([], [])])
-def test_mining_is_f1_of_sets_of_pairs(sentences):
-    gold, predicted = map(list, zip(*sentences, strict=True))
-    names = ids(sentences)
-    right = {(name, other) for name, others in zip(names, gold, strict=True) for other in others}
-    found = {(name, other) for name, others in zip(names, predicted, strict=True) for other in others}
-    common = len(right & found)
-    expected = 0.0
-    if common:
-        precision, recall = common / len(found), common / len(right)
-        expected = 200 * precision * recall / (precision + recall)
-    stats = metrics.mining(names, gold, predicted, LANGUAGE)
-    assert scored(stats)["f1"] == pytest.approx(expected, abs=1e-9)
 
 
 # --- what all have in common ----------------------------------------------------------------------------

@@ -112,12 +112,3 @@ def test_mistakes_are_one_message(study, monkeypatch, capsys, arguments, message
     assert command.main() == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
-
-
-def test_the_command_prints_what_was_written(study, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["xstilts", "submission", study.path, "mnli", "--seed", "2", "--folder",
-                                      str(tmp_path / "out")])  # fmt: skip
-    assert command.main() == 0
-    output = capsys.readouterr().out
-    assert "  bucc2018: 1 of XTREME's 4 languages: its scorer stops without de, ru, zh" in output
-    assert (tmp_path / "out" / "bucc2018" / "test-fr.tsv").is_file()

@@ -133,9 +133,8 @@ def test_missing_runs_are_named(tmp_path):
 
 def test_runs_by_hand_are_finished_until_their_settings_change(tmp_path):
     changes = {"intermediate": ["none"], "targets": ["xnli"]}
-    path = small.write(tmp_path, "toy", **changes)
-    small.at_once(path)
-    study = load_study(path)
+    study = load_study(small.write(tmp_path, "toy", **changes))
+    small.at_once(tmp_path / "toy.yaml")
     (run,) = finished_target_runs(study, ["xnli"])
     assert summaries.report_missing(study) is None
     training = small.SMALL["training"] | {"target": {"steps": 3, "learning_rate": 0.001}}
