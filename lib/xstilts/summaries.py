@@ -59,8 +59,8 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     same runs share a row. Columns: target, train first, gain, hurts (runs whose gain lies below zero).
     """
     rows = []
-    for task, part in _by_target(table, study):
-        gains, best = part[part["quantity"] == "gain"], _run_to_train_first(part, task)
+    for task, part, best in _to_train_first(table, study):
+        gains = part[part["quantity"] == "gain"]
         missing = gains["value"].isna().all()
         kind = "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind
         named = "missing" if missing else NONE if best is None else f"`{best.intermediate}`"
@@ -98,23 +98,22 @@ def guessing(table: pd.DataFrame, study: Study) -> list[str]:
     """Titles of the targets on which the score of the run that :func:`transfer_verdicts` names is not shown to lie
     above guessing: that is ``none``, any other has learned the task."""
     titles = []
-    for task, part in _by_target(table, study):
+    for task, part, best in _to_train_first(table, study):
         none = part[(part["intermediate"] == NONE) & (part["quantity"] == "score")]
-        if task.chance and _run_to_train_first(part, task) is None and (none["low"] <= task.chance).any():
+        if task.chance and best is None and (none["low"] <= task.chance).any():
             titles.append(task.title)
     return titles
 
 
-def _by_target(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, pd.DataFrame]]:
+def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, pd.DataFrame, Any]]:
+    """Target by target: the task, its rows in the mean over languages, and the gain of the best run that helps and has
+    learned the task, as a row; None without any."""
     mean = table[(table["language"] == MEAN) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
-    return ((study.task(name), part) for name, part in mean.groupby("target", sort=False))
-
-
-def _run_to_train_first(part: pd.DataFrame, task: Task) -> Any:
-    """The gain of the best run that helps and has learned the task, as a row; None without any."""
-    learned = part.loc[(part["quantity"] == "score") & (part["low"] > task.chance), "intermediate"]
-    helping = part[(part["quantity"] == "gain") & (part["low"] > 0) & part["intermediate"].isin(learned)]
-    return next(helping.nlargest(1, "value").itertuples(), None)
+    for name, part in mean.groupby("target", sort=False):
+        task = study.task(name)
+        learned = part.loc[(part["quantity"] == "score") & (part["low"] > task.chance), "intermediate"]
+        helping = part[(part["quantity"] == "gain") & (part["low"] > 0) & part["intermediate"].isin(learned)]
+        yield task, part, next(helping.nlargest(1, "value").itertuples(), None)
 
 
 def code_list(names: Sequence[str]) -> str:
@@ -213,17 +212,11 @@ def tatoeba_protocol(study: Study) -> str:
         "mean over all tokens": "the first token" if settings.pooling == "cls" else pooling,
         "no centring": "centring by language" if settings.centre else "no centring",
     }
-    other = [f"{value}, not {published}" for published, value in ours.items() if value != published]
-    if other:
-        return (
-            "Tatoeba's published baselines of XLM-R Large, 31.0 (Phang et al.'s code), 57.3 (XTREME) and 77.3 "
-            f"(XTREME-R, recalled), are three protocols, and this study follows none of them: {'; '.join(other)}."
-        )
-    tuned = "`squad1` starts from" if "squad1" in study.intermediate else "a run `squad1` would start from"
+    follows = "; ".join(f"{value}, not {published}" for published, value in ours.items() if value != published)
     return (
-        "Of Tatoeba's published baselines of XLM-R Large, `none` follows that of Phang et al.'s code, 31.0 "
-        f"({', '.join(ours)}); XTREME's script names the same, yet 57.3 is published from it, for reasons unknown; "
-        f"{tuned} the SQuAD-tuned encoder of XTREME-R's 77.3 (recalled; that mean has five more languages)."
+        "Tatoeba's published baselines of XLM-R Large, 31.0 (Phang et al.'s code), 57.3 (XTREME; its script names the "
+        "same layer and pooling) and 77.3 (XTREME-R, recalled; an encoder tuned on SQuAD, as after `squad1`), are "
+        f"three protocols, and this study follows {f'none of them: {follows}' if follows else 'the first with `none`'}."
     )
 
 
