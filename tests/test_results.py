@@ -29,14 +29,10 @@ def table(rows, target="xnli", metric="accuracy"):
     return pd.concat(parts, ignore_index=True)
 
 
-def estimate(stats, want, resamples=500, seed=0):
-    return results.estimates(results.resample(stats, np.random.default_rng(seed), resamples), want, "qaa")
-
-
-def pick(estimates, **where):
-    rows = estimates[np.logical_and.reduce([estimates[key] == value for key, value in where.items()])]
-    assert len(rows) == 1
-    return rows.iloc[0]
+def estimate(stats, want, resamples=500):
+    """The estimates by run, target, language and quantity."""
+    estimates = results.estimates(results.resample(stats, np.random.default_rng(0), resamples), want, "qaa")
+    return estimates.set_index(["intermediate", "target", "language", "quantity"]).sort_index()
 
 
 def test_a_score_is_a_ratio_of_sums_and_a_task_score_the_mean_of_its_xtreme_metrics():
@@ -59,9 +55,9 @@ def test_nothing_to_find_and_nothing_found_is_0_as_for_the_scorers_and_no_data_i
     stats = table(rows, "panx", "f1")
     stats.loc[stats["language"] == "qab", "denominator"] = 0.0
     assert results.scores(stats)["value"].tolist() == [50.0, 0.0, 100.0]
-    found = estimate(stats, wanted(["none", "mnli"], ["panx"], ["qaa", "qab"], [1]))
-    assert pick(found, intermediate="none", language="qab")["value"] == 0.0
-    gap = pick(found, intermediate="mnli", language="qab", quantity="score")
+    estimates = estimate(stats, wanted(["none", "mnli"], ["panx"], ["qaa", "qab"], [1]))
+    assert estimates.loc["none", "panx", "qab", "score"]["value"] == 0.0
+    gap = estimates.loc["mnli", "panx", "qab", "score"]
     assert np.isnan(gap["value"]) and gap["seeds"] == 0
 
 
@@ -72,14 +68,14 @@ def test_values_of_cells_and_averages_by_hand():
         table([("none", "qab", 1, [1, 0, 0, 0]), ("mnli", "qab", 1, [0, 0, 0, 0])], "tatoeba"),
     ]
     want = wanted(["none", "mnli"], ["xnli", "tatoeba"], ["qaa", "qab"], [1])
-    found = estimate(pd.concat(parts), want).set_index(["intermediate", "target", "language", "quantity"])["value"]
-    assert found["none", "xnli", MEAN, "score"] == 50.0  # (75 + 25) / 2
-    assert found["none", "xnli", ZERO_SHOT, "score"] == 25.0
-    assert found["mnli", "xnli", MEAN, "gain"] == 25.0
-    assert found["mnli", "tatoeba", MEAN, "gain"] == -25.0
-    assert found["none", MACRO, MEAN, "score"] == 37.5  # (50 + 25) / 2: over targets, not over languages
-    assert found["mnli", MACRO, MEAN, "gain"] == 0.0
-    assert found["mnli", MACRO_TRAINED, MEAN, "gain"] == 25.0
+    expected = {
+        ("none", "xnli", MEAN, "score"): 50.0,  # (75 + 25) / 2
+        ("none", "xnli", ZERO_SHOT, "score"): 25.0,
+        ("none", MACRO, MEAN, "score"): 37.5,  # (50 + 25) / 2: over targets, not over languages
+    }
+    gains = {"xnli": 25.0, "tatoeba": -25.0, MACRO: 0.0, MACRO_TRAINED: 25.0}
+    expected |= {("mnli", target, MEAN, "gain"): gain for target, gain in gains.items()}
+    assert estimate(pd.concat(parts), want)["value"][list(expected)].to_dict() == expected
 
 
 def test_an_average_with_a_part_missing_is_empty_not_smaller():
@@ -92,36 +88,31 @@ def test_an_average_with_a_part_missing_is_empty_not_smaller():
     assert missing.groupby("target").size().to_dict() == {"tatoeba": 6, "pawsx": 1}
     assert missing[missing["target"] == "pawsx"].values.tolist() == [["mnli", "pawsx", "qac", 2]]
 
-    found = estimate(stats[~gone], want)
-    for name in ("tatoeba", MACRO):
-        cell = pick(found, intermediate="mnli", target=name, language=MEAN, quantity="gain")
-        assert np.isnan([cell["value"], cell["low"], cell["high"]]).all() and cell["seeds"] == 0
-    assert pick(found, intermediate="mnli", target="pawsx", language="qac", quantity="gain")["seeds"] == 2
-    assert pick(found, intermediate="mnli", target="pawsx", language=MEAN, quantity="gain")["seeds"] == 2
-    trained = pick(found, intermediate="mnli", target=MACRO_TRAINED, language=MEAN, quantity="gain")
+    estimates = estimate(stats[~gone], want)
+    seeds = [estimates["seeds"]["mnli", target, MEAN, "gain"] for target in ("tatoeba", MACRO, "pawsx", MACRO_TRAINED)]
+    assert seeds == [0, 0, 2, 2] and estimates["seeds"]["none", MACRO, MEAN, "score"] == 3
+    assert estimates.loc[estimates["seeds"] == 0, ["value", "low", "high"]].isna().all(axis=None)
     by_seed = results.task_scores(results.scores(stats)).query("target != 'tatoeba' and seed != 2")
     means = by_seed.groupby(["intermediate", "target"])["value"].mean().groupby("intermediate").mean()
-    assert trained["seeds"] == 2
-    assert trained["value"] == pytest.approx(means["mnli"] - means["none"])
-    assert pick(found, intermediate="none", target=MACRO, language=MEAN, quantity="score")["seeds"] == 3
+    gain = estimates["value"]["mnli", MACRO_TRAINED, MEAN, "gain"]
+    assert gain == pytest.approx(means["mnli"] - means["none"])
 
 
 def test_one_seed_interval_is_the_bootstrap_of_the_examples():
     right = np.arange(400) < 300
-    found = estimate(table([("none", "qaa", 1, right)]), wanted(["none"], ["xnli"], ["qaa"], [1]), resamples=4000)
-    cell = pick(found, target="xnli", language="qaa")
+    estimates = estimate(table([("none", "qaa", 1, right)]), wanted(["none"], ["xnli"], ["qaa"], [1]), resamples=4000)
+    cell = estimates.loc["none", "xnli", "qaa", "score"]
     half = 100 * 1.959964 * np.sqrt(0.75 * 0.25 / 400)  # the normal interval of a proportion
-    assert cell["value"] == 75.0 and MACRO_TRAINED not in set(found["target"]), "one kind has one average"
+    assert cell["value"] == 75.0 and MACRO_TRAINED not in estimates.index.levels[1], "one kind has one average"
     assert (cell["high"] - cell["low"]) / 2 == pytest.approx(half, rel=0.06)
 
 
 def test_runs_are_paired_on_examples():
     rng = np.random.default_rng(0)
-    rows = [(run, "qaa", seed, rng.random(100) < 0.5) for seed in (1, 2, 3) for run in ("none",)]
-    rows += [("mnli", language, seed, values) for _, language, seed, values in rows]
-    found = estimate(table(rows), wanted(["none", "mnli"], ["xnli"], ["qaa"], [1, 2, 3]))
-    gain = pick(found, intermediate="mnli", target="xnli", language="qaa", quantity="gain")
-    assert (gain["value"], gain["low"], gain["high"]) == (0.0, 0.0, 0.0)
+    right = {seed: rng.random(100) < 0.5 for seed in (1, 2, 3)}
+    rows = [(run, "qaa", seed, values) for run in ("none", "mnli") for seed, values in right.items()]
+    estimates = estimate(table(rows), wanted(["none", "mnli"], ["xnli"], ["qaa"], [1, 2, 3]))
+    assert estimates.loc["mnli", "xnli", "qaa", "gain"][["value", "low", "high"]].tolist() == [0, 0, 0]
 
 
 def test_languages_that_share_examples_are_resampled_together():
@@ -131,7 +122,7 @@ def test_languages_that_share_examples_are_resampled_together():
     want = wanted(["none"], ["xnli"], LANGUAGES, [1])
     widths = []
     for stats in (shared, apart):
-        cell = pick(estimate(stats, want, resamples=4000), target="xnli", language=MEAN)
+        cell = estimate(stats, want, resamples=4000).loc["none", "xnli", MEAN, "score"]
         widths.append(cell["high"] - cell["low"])
     assert widths[0] / widths[1] == pytest.approx(np.sqrt(3), rel=0.08)  # three copies of one set are one set
 
