@@ -1,5 +1,6 @@
 """What every test runs under, set before any library is imported."""
 
+import json
 import os
 import shutil
 import signal
@@ -45,6 +46,31 @@ def _job():
     yield
     signal.signal(signal.SIGTERM, before)
     os.environ["MPLBACKEND"] = "agg"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A random encoder for the sentences of test_training.py."""
+    from test_training import WORDS
+    from toy import build_checkpoint
+
+    return build_checkpoint(tmp_path_factory.mktemp("encoder") / "checkpoint", [" ".join(WORDS)] * 20)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(checkpoint):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def dropout(checkpoint, tmp_path_factory):
+    """The encoder ``checkpoint``, whose training draws random numbers at every step."""
+    folder = shutil.copytree(checkpoint, tmp_path_factory.mktemp("dropout") / "checkpoint")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.2}))
+    return folder
 
 
 def pytest_unconfigure(config):

@@ -16,24 +16,17 @@ from xstilts.study import load_study
 LANGUAGES = ["qaa", "qab", "qac"]
 SIZES = {"train": 40, "dev": 10, "test": 10}
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking")
+PRETRAIN = {
+    "steps": 4, "log_every": 2, "vocab_size": 400, "width": 32, "layers": 2, "heads": 2, "feed_forward": 64,
+    "batch_tokens": 1000,
+}  # fmt: skip
 SMALL = {
     "intermediate": ["none", "mnli"],
     "targets": ["xnli", "tatoeba"],
     "bundle": "each",
     "languages": LANGUAGES,
     "micro": {"documents": 200} | dict.fromkeys(KINDS, SIZES),
-    "encoder": {
-        "pretrain": {
-            "steps": 4,
-            "log_every": 2,
-            "vocab_size": 400,
-            "width": 32,
-            "layers": 2,
-            "heads": 2,
-            "feed_forward": 64,
-            "batch_tokens": 1000,
-        }
-    },
+    "encoder": {"pretrain": PRETRAIN},
     "training": {
         "intermediate": {"steps": 4, "learning_rate": 0.001},
         "target": {"steps": 4, "learning_rate": 0.001},
@@ -57,11 +50,11 @@ def kernel(folder: Path) -> dict:
     return {"config": config, "start_timeout": 600, "iopub_timeout": 600}
 
 
-def at_once(path: Path) -> pd.DataFrame:
+def at_once(path: Path, runs: list[Run] | None = None) -> pd.DataFrame:
     """Every run of the study in this process, one after the other: what an interrupted one must come to."""
     study = load_study(path)
     source = open_source(study)
-    for run in list_runs(study):
+    for run in runs or list_runs(study):
         if run.phase == "encoder":
             phases.encoder(study, source, run.seed)
         elif run.phase == "intermediate":

@@ -5,14 +5,16 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
+from safetensors.torch import load_file
 
-from toy import TEXT, build_checkpoint
+from toy import TEXT, build_checkpoint, tune
 from xstilts.evaluation import retrieval
 from xstilts.features import collate
-from xstilts.settings import MixSettings, PhaseSettings, RetrievalSettings
+from xstilts.settings import PhaseSettings, RetrievalSettings
 from xstilts.tasks import get
 from xstilts.training import dual_encoder as dual
-from xstilts.training.fine_tuning import TrainingSet, fine_tune
+from xstilts.training.batching import TrainingSet
+from xstilts.training.fine_tuning import save_encoder
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +62,12 @@ def test_queries_and_candidates_are_cut_to_their_own_lengths(tokenizer):
 CONTEXT = 'One ran. "Two ran!" Three (at 3.5 km) ran? 四跑了。五也跑了。'
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("One", "One ran."),
-        ("ran!", '"Two ran!"'),
-        ("3.5", "Three (at 3.5 km) ran?"),
-        ("四", "四跑了。"),
-        ("五也", "五也跑了。"),
-    ],
-)
+SENTENCES = {
+    "One": "One ran.", "ran!": '"Two ran!"', "3.5": "Three (at 3.5 km) ran?", "四": "四跑了。", "五也": "五也跑了。",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "sentence"), SENTENCES.items())
 def test_the_sentence_of_an_answer(words, sentence):
     assert dual.sentence_at(CONTEXT, CONTEXT.index(words)) == sentence
 
@@ -80,26 +78,18 @@ def test_pairs_of_questions_on_passages():
     assert dual.pairs(get("squad1"), data) == [(0, "Who?", f'"Two ran!" {CONTEXT}')]  # the first answer's; or none
 
 
-def test_tuning_finds_the_pairs_it_was_tuned_on_and_repeats_itself(checkpoint, tokenizer, tmp_path):
+def test_tuning_finds_the_pairs_it_was_tuned_on(checkpoint, tokenizer, tmp_path):
     words = tokenizer.convert_ids_to_tokens(range(10, 60))
     pairs = [(f"{one} {two}", f"{three} {four}") for one, two, three, four in zip(*[iter(words[:48])] * 4, strict=True)]
     item = TrainingSet("mewslix", "dual", dual.features(get("mewslix"), rows(*pairs), tokenizer, 512))
     phase = PhaseSettings(steps=60, batch_size=12, learning_rate=3e-3)
-    models = [fine_tune(checkpoint, [item], tokenizer, phase, MixSettings(), 1, tmp_path / "trainer") for _ in range(2)]
-    losses = [record["loss"] for _, record in models]
-    assert losses[0] == losses[1] and losses[0][-1]["loss"] < 0.1 < losses[0][0]["loss"]
-    models[0][0].heads["mewslix"].save_pretrained(tmp_path / "tuned")
+    model, record = tune(checkpoint, [item], tokenizer, tmp_path / "trainer", phase)
+    assert record["loss"][-1]["loss"] < 0.1 < record["loss"][0]["loss"]
+    save_encoder(model, tokenizer, tmp_path / "tuned")
     tuned = transformers.AutoModel.from_pretrained(tmp_path / "tuned").eval()
-    assert not any("pooler" in name for name in _names(tmp_path / "tuned"))
+    assert not any("pooler" in name for name in load_file(tmp_path / "tuned" / "model.safetensors"))
     queries, candidates = (
         retrieval.normalise(retrieval.embed(tuned, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
         for texts in zip(*pairs, strict=True)
     )
     assert retrieval.nearest(queries, candidates)[0][:, 0].tolist() == list(range(12))
-
-
-def _names(folder) -> list[str]:
-    from safetensors import safe_open
-
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        return list(file.keys())

@@ -8,12 +8,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from encoders import FAMILIES, JAPANESE, build_encoder
 from gold import gold_scores
-from toy import TEXT
+from toy import TEXT, tune
 from xstilts import phases
 from xstilts.evaluation import retrieval
 from xstilts.evaluation.prediction import predict
 from xstilts.features import INPUTS, collate, encode, encode_text
-from xstilts.settings import LengthSettings, MixSettings, PhaseSettings, RetrievalSettings
+from xstilts.settings import LengthSettings, PhaseSettings, RetrievalSettings
 from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.training import fine_tuning
@@ -102,7 +102,7 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     sets.append(TrainingSet("mlm", "text", encode_text([*TEXT, JAPANESE] * 4, tokenizer, LENGTHS.mlm)))
     sets = [sets[2], *sets[:2], *sets[3:]]  # the head of the first set reads no pooler, those of others do
     phase = PhaseSettings(steps=40, batch_size=4, learning_rate=3e-3)
-    model, record = fine_tuning.fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), 1, tmp_path / "trainer")
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path / "trainer", phase)
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
     assert all(head.base_model is model.encoder for head in model.heads.values())
     for name, head in list(model.heads.items())[:4]:

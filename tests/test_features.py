@@ -37,29 +37,25 @@ def test_every_tag_survives_splitting(tokenizer):
     assert read == tags
 
 
+def passage(question: str, context: str, answer: str = "") -> Dataset:
+    """One question; without an answer it has none."""
+    answers = (
+        {"text": [answer], "answer_start": [context.index(answer)]} if answer else {"text": [], "answer_start": []}
+    )
+    row = {"id": "0", "context": context, "question": question, "answers": answers, "is_impossible": not answer}
+    return Dataset.from_list([row])
+
+
 @pytest.mark.parametrize("answer", ["308", " 308 ", "sixth in the league", "第六", "308分", "เพียง", "Punkte"])
 def test_answer_tokens_cover_the_answer(tokenizer, answer):
-    context = next(text for text in TEXT if answer in text)
-    answers = {"text": [answer], "answer_start": [context.index(answer)]}
-    data = Dataset.from_dict(
-        {
-            "id": ["0"],
-            "context": [context * 2],
-            "question": ["How many points?"],
-            "answers": [answers],
-            "is_impossible": [False],
-        }
-    )
-    windows = features.encode(get("squad1"), data, tokenizer, LENGTHS)
-    held = [window for window in windows if window["start_positions"]]
-    assert held, "no window holds the answer"
-    for window in held:
-        start = window["offsets"][window["start_positions"]][0]
-        end = window["offsets"][window["end_positions"]][1]
-        found = (context * 2)[start:end]
-        assert answer.strip() in found
-        # never more than the tokens that touch the answer
-        assert window["offsets"][window["start_positions"]][1] > answers["answer_start"][0]
+    context = next(text for text in TEXT if answer in text) * 2
+    windows = features.encode(get("squad1"), passage("How many points?", context, answer), tokenizer, LENGTHS)
+    windows = [window for window in windows if window["start_positions"]]
+    assert windows, "no window holds the answer"
+    for window in windows:
+        first, last = window["offsets"][window["start_positions"]], window["offsets"][window["end_positions"]]
+        assert answer.strip() in context[first[0] : last[1]]
+        assert first[1] > context.index(answer)  # never more than the tokens that touch the answer
 
 
 def test_windows_begin_a_stride_apart(tokenizer):
@@ -88,52 +84,26 @@ def test_windows_begin_a_stride_apart(tokenizer):
 def test_windows_of_the_paper():
     """384 tokens, 10 of question, 3 special ones: 371 of a passage of 1,000 at 0, 128, …, 640."""
     tokenizer = build_letter_tokenizer("abc")
-    data = {"id": ["0"], "context": ["abc" * 333 + "a"], "question": ["b" * 10], "is_impossible": [True]}
-    data["answers"] = [{"text": [], "answer_start": []}]
-    windows = features.encode(get("squad2"), Dataset.from_dict(data), tokenizer, LengthSettings())
+    data = passage("b" * 10, "abc" * 333 + "a")
+    windows = features.encode(get("squad2"), data, tokenizer, LengthSettings())
     assert [next(filter(None, w["offsets"]))[0] for w in windows] == [0, 128, 256, 384, 512, 640]
+    assert {(window["start_positions"], window["end_positions"]) for window in windows} == {(0, 0)}  # unanswerable
 
 
 def test_long_question_leaves_room_for_the_passage(tokenizer):
-    data = Dataset.from_dict(
-        {
-            "id": ["0"],
-            "context": [TEXT[0]],
-            "question": ["How many points did the Panthers give up? " * 40],
-            "answers": [{"text": ["308"], "answer_start": [TEXT[0].index("308")]}],
-            "is_impossible": [False],
-        }
-    )
+    data = passage("How many points did the Panthers give up? " * 40, TEXT[0], "308")
     windows = features.encode(get("squad1"), data, tokenizer, LengthSettings(span=96, stride=8))
     assert any(window["start_positions"] for window in windows)
     assert all(len(window["input_ids"]) <= 96 for window in windows)
 
 
-def test_unanswerable_points_at_the_first_token(tokenizer):
-    data = Dataset.from_dict(
-        {
-            "id": ["0"], "context": [TEXT[0]], "question": ["Who?"],
-            "answers": [{"text": [], "answer_start": []}], "is_impossible": [True],
-        }
-    )  # fmt: skip
-    assert {
-        (w["start_positions"], w["end_positions"]) for w in features.encode(get("squad2"), data, tokenizer, LENGTHS)
-    } == {(0, 0)}
-
-
 def test_a_long_prompt_keeps_its_question(tokenizer, tmp_path):
     """Its start is cut; a pair's end, before as after, with the tokenizer that is saved with an encoder, too."""
-    row = {
-        "id": ["0"],
-        "context": [TEXT[0]],
-        "question": ["How many points?"],
-        "choices": [["308", "one"]],
-        "label": [0],
-    }
-    (feature,) = features.encode(get("cosmosqa"), Dataset.from_dict(row), tokenizer, LengthSettings(choice=20))
+    row = {"id": "0", "context": TEXT[0], "question": "How many points?", "choices": ["308", "one"], "label": 0}
+    (feature,) = features.encode(get("cosmosqa"), Dataset.from_list([row]), tokenizer, LengthSettings(choice=20))
     whole = tokenizer([f"{TEXT[0]} How many points?"] * 2, ["308", "one"])["input_ids"]
-    for found, right in zip(feature["input_ids"], whole, strict=True):
-        assert len(found) == 20 < len(right) and found[0] == right[0] and found[1:] == right[-19:]
+    for ids, right in zip(feature["input_ids"], whole, strict=True):
+        assert len(ids) == 20 < len(right) and ids[0] == right[0] and ids[1:] == right[-19:]
     tokenizer.save_pretrained(tmp_path)
     pairs = Dataset.from_dict({"id": ["0"], "text_a": [TEXT[0]], "text_b": ["308"], "label": [0]})
     whole = tokenizer(TEXT[0])["input_ids"]

@@ -34,21 +34,21 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(LIB.rglob("*.py"))}
 
 
-def imports(path: Path) -> set[str]:
-    """Modules of this project that a file imports, also in its functions and for its annotations alone."""
+def imports(code: str) -> set[str]:
+    """Modules of this project that code imports, also in its functions and for its annotations alone."""
     modules = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}:{node.lineno}: a relative import; expected an absolute one"
+            assert not node.level, f"from {node.module} import: a relative import; expected an absolute one"
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 modules.add(name if name in MODULES else node.module)
         elif isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-    return {name for name in modules if name in MODULES} - {module_name(path), "xstilts"}
+    return {name for name in modules if name in MODULES} - {"xstilts"}
 
 
-IMPORTS = {name: imports(path) for name, path in MODULES.items()}
+IMPORTS = {name: imports(path.read_text(encoding="utf-8")) - {name} for name, path in MODULES.items()}
 
 
 def layer(module: str) -> int:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from small import every_run, results, write
-from test_pipeline import command, proofs
+from small import at_once, prove, results, write
+from test_pipeline import command
+from xstilts.__main__ import _discard_stale
 from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
@@ -17,47 +18,40 @@ MNLI = Run("intermediate", 1, "mnli")
 CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained", "languages": []}
 
 
-def study(path: Path) -> list[str]:
-    """Names of the runs that the command did, in order."""
-    before = proofs(path)
-    done = subprocess.run([*command(path), "--cores", "1"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    new = {name: when for name, when in proofs(path).items() if before.get(name) != when}
-    assert bool(new) != ("nothing to do" in done.stdout)
-    return sorted(new, key=new.get)
+def again(path: Path) -> set[str]:
+    """What ``make study`` would do."""
+    return {run.name for run in _discard_stale(load_study(path))}
 
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba"])
-    every_run(path, final=False)
-    assert study(path) == ["transfer"]
-    here = load_study(path)
-    folder = MNLI.folder(here)
-    assert not list(folder.glob("*checkpoint*")) and (folder / "training.json").is_file()
-    assert (Run("encoder", 1).folder(here) / "checkpoint").is_dir()
+    before, study = at_once(path), load_study(path)
+    prove(study, list_runs(study))
+    folder = MNLI.folder(study)
+    assert again(path) == set() and not list(folder.glob("*checkpoint*")) and (folder / "training.json").is_file()
+    assert (Run("encoder", 1).folder(study) / "checkpoint").is_dir()
 
-    # killed between the removal of the encoder and the proof of the run: nothing is trained again
+    # killed between the removal of the encoder and run.json: nothing is trained again
     trained = (folder / "training.json").stat().st_mtime_ns
-    proof = Run("targets", 1, "mnli", "tatoeba").folder(here) / "run.json"
-    proof.unlink()
-    assert study(path) == ["targets/mnli/tatoeba/seed1"]
+    (Run("targets", 1, "mnli", "tatoeba").folder(study) / "run.json").unlink()
+    assert again(path) == {"targets/mnli/tatoeba/seed1"}
+    assert at_once(path, [Run("targets", 1, "mnli", "tatoeba")]).equals(before)
     assert (folder / "training.json").stat().st_mtime_ns == trained
+    prove(study, list_runs(study))
 
-    before = results(path)
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba", "xnli"])
-    done = study(path)
-    # Snakemake executes the other target of a new encoder again, too: it finds its scores (compared below)
-    again = "targets/mnli/tatoeba/seed1"
-    assert set(done) - {again} == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
-    assert done.index(MNLI.name) < done.index("targets/mnli/xnli/seed1")
-    assert not list(folder.glob("*checkpoint*"))
+    assert again(path) == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
+    done = subprocess.run([*command(path), "--cores", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "training.json").stat().st_mtime_ns > trained and not list(folder.glob("*checkpoint*"))
     after = results(path)
-    assert after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
+    assert again(path) == set() and after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
 
 
 @pytest.fixture
-def scored(tmp_path):
+def scored(tmp_path, monkeypatch):
     """A study of two bundles, everything of `mnli` done but one target: (study, scores the other)."""
+    monkeypatch.setattr("xstilts.runs.notebook_hash", lambda path: None)
 
     def build(**changes):
         return load_study(write(tmp_path, "made-up", **CHANGES | changes, targets=["tatoeba", "xnli"]))
@@ -65,7 +59,7 @@ def scored(tmp_path):
     here = build()
     fingerprints = Fingerprints(here)
     (MNLI.folder(here) / "checkpoint").mkdir(parents=True)
-    write_record(MNLI.folder(here) / "run.json", {"fingerprint": fingerprints.of(MNLI), "notebook": NOTEBOOK})
+    write_record(MNLI.folder(here) / "run.json", {"fingerprint": fingerprints.of(MNLI), "notebook": None})
 
     def score(target):
         run = Run("targets", 1, "mnli", target)
@@ -76,16 +70,8 @@ def scored(tmp_path):
     return build, score
 
 
-NOTEBOOK = None
-
-
-@pytest.fixture(autouse=True)
-def _notebook(monkeypatch):
-    monkeypatch.setattr("xstilts.runs.notebook_hash", lambda path: NOTEBOOK)
-
-
-@pytest.mark.parametrize("keep, there", [("all", True), ("encoders", True), ("pretrained", False)])
-def test_it_goes_after_its_last_target_and_where_the_study_says_so(scored, keep, there):
+@pytest.mark.parametrize("keep, stays", [("all", True), ("encoders", True), ("pretrained", False)])
+def test_it_goes_after_its_last_target_and_where_the_study_says_so(scored, keep, stays):
     build, score = scored
     here = build(keep=keep)
     fingerprints, folder = Fingerprints(here), MNLI.folder(here)
@@ -95,7 +81,7 @@ def test_it_goes_after_its_last_target_and_where_the_study_says_so(scored, keep,
     (folder / ".checkpoint.removed" / "half").mkdir(parents=True)  # killed before it was gone
     remove_encoder(MNLI, fingerprints)
     remove_encoder(MNLI, fingerprints)  # as two last bundles at once do
-    assert (folder / "checkpoint").is_dir() == there and there != (not list(folder.glob(".checkpoint.*")))
+    assert (folder / "checkpoint").is_dir() == stays and stays != (not list(folder.glob(".checkpoint.*")))
     assert state(here, MNLI, fingerprints) == "done"
 
 

@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from microworld.settings import MicroSettings
 from xstilts.errors import UserError
 from xstilts.settings import PretrainSettings
 from xstilts.sources.micro import MicroSource
+from xstilts.training.callbacks import Saves
 from xstilts.training.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
 
 SMALL = PretrainSettings(layers=1, width=16, heads=2, feed_forward=32, batch_tokens=256, warmup_steps=5, steps=60)
@@ -17,7 +23,7 @@ SMALL = PretrainSettings(layers=1, width=16, heads=2, feed_forward=32, batch_tok
 
 @pytest.fixture(scope="module")
 def texts():
-    return MicroSource(MicroSettings(documents=1500)).text(1)
+    return MicroSource(MicroSettings(documents=1000)).text(1)
 
 
 @pytest.fixture(scope="module")
@@ -110,43 +116,42 @@ def test_masking_meets_its_share_spares_special_tokens_and_prefers_rare_words(te
     assert weights[5:][counts.argmax()] < weights[5:][counts == 5].mean() / 2
 
 
+def pretrained(texts, folder, seed=3, **changes):
+    saves = Saves(folder.parent / "trainer", "a", 15)
+    return pretrain(texts, folder, SMALL.model_copy(update=changes), seed, saves)
+
+
 def test_checkpoint_loads_learns_and_is_the_same_again(texts, tmp_path):
-    record = pretrain(texts, tmp_path / "a", SMALL.model_copy(update={"log_every": 20}), seed=3, threads=1)
+    record = pretrained(texts, tmp_path / "a", log_every=20)
     assert record["steps"] == 60 and 60 * 180 < record["tokens"] < 60 * 256
     assert [entry["step"] for entry in record["loss"]] == [20, 40, 60]
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"] - 0.1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
-    assert (tmp_path / "a" / "model.safetensors").is_file()
 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a")
     text = texts["text"][0]
     assert tokenizer(text)["input_ids"] == train_tokenizer(texts, SMALL)(text)["input_ids"]
     assert tokenizer.mask_token_id == MASK and tokenizer.model_max_length == 158
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "a")
+    embeddings = model.roberta.embeddings.word_embeddings.weight
     head = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a", num_labels=3)
-    assert torch.equal(model.roberta.embeddings.word_embeddings.weight, head.roberta.embeddings.word_embeddings.weight)
-    assert model.lm_head.decoder.weight is model.roberta.embeddings.word_embeddings.weight
+    assert torch.equal(embeddings, head.roberta.embeddings.word_embeddings.weight)
+    assert model.lm_head.decoder.weight is embeddings
 
-    pretrain(texts, tmp_path / "b", SMALL, seed=3, threads=1)
-    pretrain(texts, tmp_path / "c", SMALL, seed=4, threads=1)
+    pretrained(texts, tmp_path / "b")
+    pretrained(texts, tmp_path / "c", seed=4)
     a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
     assert a == b != c
 
 
-def test_no_steps_give_the_untrained_control(texts, tmp_path):
-    record = pretrain(texts, tmp_path / "a", SMALL.model_copy(update={"steps": 0}), seed=3, threads=1)
+def test_no_steps_give_the_untrained_control_and_an_interrupted_write_leaves_it(texts, tmp_path, monkeypatch):
+    record = pretrained(texts, tmp_path / "a", steps=0)
     assert record["tokens"] == 0 and record["loss"] == []
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "a")
     assert model.roberta.embeddings.word_embeddings.weight.std().item() == pytest.approx(0.05, abs=0.005)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "a")) == model.config.vocab_size
-
-
-def test_an_interrupted_write_leaves_the_old_checkpoint(texts, tmp_path, monkeypatch):
-    import transformers
-
-    pretrain(texts, tmp_path / "a", SMALL.model_copy(update={"steps": 0}), seed=3, threads=1)
     before = (tmp_path / "a" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(transformers.PreTrainedTokenizerFast, "save_pretrained", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        pretrain(texts, tmp_path / "a", SMALL.model_copy(update={"steps": 0}), seed=4, threads=1)
+        pretrained(texts, tmp_path / "a", seed=4, steps=0)
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == before

@@ -59,15 +59,14 @@ def stopped(path: Path) -> int:
     """SIGTERM once phase 2 has saved: it reaches all processes, and all end with one message. After which step."""
     study, process = load_study(path), begun(path)
     folder = Run("intermediate", 1, NAME).folder(study)
-    while not list(folder.glob("trainer/resume-*")):
+    while not list(folder.glob("trainer/*/whole.json")):
         assert process.is_alive()
         time.sleep(0.02)
     process.terminate()
     process.join()
     assert process.exitcode == 2
-    (place,) = folder.glob("trainer/resume-*")
-    step = int(place.name.partition("-")[2])
-    assert (study.folder / "said").read_text().startswith(f"stopped by SIGTERM after step {step},")
+    step = max(int(marker.parent.name.partition("-")[2]) for marker in folder.glob("trainer/*/whole.json"))
+    assert (study.folder / "message").read_text().startswith(f"stopped by SIGTERM after step {step},")
     return step
 
 

@@ -4,16 +4,15 @@ import functools
 import json
 import math
 import random
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoModel, AutoTokenizer, TrainingArguments
+from transformers import AutoModel, TrainingArguments, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from toy import build_checkpoint
+from toy import tune
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics
 from xstilts.evaluation.prediction import evaluate, predict
@@ -24,43 +23,25 @@ from xstilts.training import fine_tuning
 from xstilts.training.batching import Batches, TrainingSet
 
 WORDS = ["red", "green", "blue", "dog", "cat", "runs", "sleeps", "here", "there", "yes", "no", "maybe"]
-COLOURS = {"red": 0, "green": 1, "blue": 2}
 LENGTHS = LengthSettings(classification=32, choice=32, tagging=32, span=32, stride=8, mlm=32)
 PHASE = PhaseSettings(steps=150, batch_size=16, learning_rate=3e-3)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return build_checkpoint(tmp_path_factory.mktemp("encoder") / "checkpoint", [" ".join(WORDS)] * 20)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint):
-    return AutoTokenizer.from_pretrained(checkpoint)
-
-
 def colours(n: int) -> Dataset:
     """The label is the colour that the first text holds: a rule that a fresh head can learn."""
-    rows = [(colour, WORDS[3 + i % 9], label) for i in range(n) for colour, label in COLOURS.items()]
-    return Dataset.from_dict(
-        {
-            "id": [str(i) for i in range(len(rows))],
-            "text_a": [f"{noun} {colour}" for colour, noun, _ in rows],
-            "text_b": [noun for _, noun, _ in rows],
-            "label": [label for *_, label in rows],
-        }
+    rows = [(WORDS[3 + i % 9], label) for i in range(n) for label in range(3)]
+    return Dataset.from_list(
+        [
+            {"id": str(i), "text_a": f"{noun} {WORDS[label]}", "text_b": noun, "label": label}
+            for i, (noun, label) in enumerate(rows)
+        ]
     )
 
 
 def tags(n: int) -> Dataset:
     sentences = [[WORDS[(i * 5 + j * j) % 12] for j in range(4)] for i in range(n)]
-    return Dataset.from_dict(
-        {
-            "id": [str(i) for i in range(n)],
-            "tokens": sentences,
-            "tags": [["ADJ" if word in COLOURS else "NOUN" for word in words] for words in sentences],
-        }
-    )
+    tags = [["ADJ" if word in WORDS[:3] else "NOUN" for word in words] for words in sentences]
+    return Dataset.from_dict({"id": list(map(str, range(n))), "tokens": sentences, "tags": tags})
 
 
 def guesses(n: int) -> Dataset:
@@ -68,15 +49,14 @@ def guesses(n: int) -> Dataset:
     right = [i * 7 % 4 for i in range(n)]
     choices = [[f"{WORDS[3 + (i + k) % 6]} {'yes' if k == right[i] else 'no'}" for k in range(4)] for i in range(n)]
     columns = {"context": [WORDS[3 + i % 9] for i in range(n)], "question": [""] * n, "choices": choices}
-    return Dataset.from_dict({"id": [str(i) for i in range(n)], **columns, "label": right})
+    return Dataset.from_dict({"id": list(map(str, range(n))), **columns, "label": right})
 
 
 def passages(n: int) -> Dataset:
     """The answer is the one colour that the passage names, wherever that stands."""
     rng, rows = random.Random(0), []
     for i in range(n):
-        words = rng.sample(WORDS[3:], 5)
-        colour = rng.choice(WORDS[:3])
+        colour, words = rng.choice(WORDS[:3]), rng.sample(WORDS[3:], 5)
         words.insert(rng.randrange(6), colour)
         text = " ".join(words)
         answers = {"text": [colour], "answer_start": [text.index(colour)]}
@@ -84,60 +64,48 @@ def passages(n: int) -> Dataset:
     return Dataset.from_list(rows)
 
 
+def masked_text(copies: int, tokenizer) -> TrainingSet:
+    return TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * copies, tokenizer, 32))
+
+
 def training_set(name, data, tokenizer):
     labels = get(name).labels
     return TrainingSet(name, get(name).kind, encode(get(name), data, tokenizer, LENGTHS, labels), labels)
-
-
-def tune(checkpoint, sets, tokenizer, folder, phase=PHASE, seed=1, mix=None, development=None):
-    mix = mix or MixSettings()
-    return fine_tuning.fine_tune(checkpoint, sets, tokenizer, phase, mix, seed, folder, development)
 
 
 def flat(model) -> torch.Tensor:
     return torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])
 
 
-def test_two_tasks_are_learned_on_one_encoder(checkpoint, tokenizer, tmp_path):
-    sets = [training_set("mnli", colours(40), tokenizer), training_set("udpos", tags(120), tokenizer)]
-    model, record = tune(checkpoint, sets, tokenizer, tmp_path)
-    assert model.heads["mnli"].base_model is model.heads["udpos"].base_model is model.encoder
-    assert record["steps"] == PHASE.steps and record["tokens"] > 0
-    losses = [entry["loss"] for entry in record["loss"]]
-    assert losses[-1] < losses[0] / 2
-    labels = list(get("mnli").labels)
-    found = dict(predict(model.heads["mnli"], get("mnli"), {"en": colours(5)}, tokenizer, LENGTHS, labels))["en"]
-    assert found == colours(5)["label"][:]
-    labels = list(get("udpos").labels)
-    found = dict(predict(model.heads["udpos"], get("udpos"), {"en": tags(20)}, tokenizer, LENGTHS, labels))["en"]
-    assert found == tags(20)["tags"][:]
+def scores(model, item: TrainingSet, data: Dataset, tokenizer) -> dict[str, float]:
+    task = get(item.name)
+    ((_, predictions),) = predict(model.heads[item.name], task, {"en": data}, tokenizer, LENGTHS, list(item.labels))
+    return metrics.score(evaluate(task, data, predictions, "en")).loc["en"].to_dict()
 
 
-@pytest.mark.parametrize(("name", "data"), [("hellaswag", guesses), ("squad1", passages)])
-def test_choices_and_spans_are_learned(checkpoint, tokenizer, tmp_path, name, data):
-    """The other two kinds beside those above; an untrained head is far from it."""
-    task, unseen = get(name), {"en": data(240).select(range(200, 240))}
-
-    def score(steps: int) -> float:
-        phase = PHASE.model_copy(update={"steps": steps})
-        item = training_set(name, data(200), tokenizer)
-        model, _ = tune(checkpoint, [item], tokenizer, tmp_path, phase)
-        found = dict(predict(model.heads[name], task, unseen, tokenizer, LENGTHS, list(item.labels)))
-        return metrics.score(evaluate(task, unseen["en"], found["en"], "en")).loc["en", task.metrics[-1]]
-
-    assert score(1) < 50
-    assert score(PHASE.steps) > 90
+@pytest.mark.parametrize(
+    "tasks",
+    [{"mnli": colours, "udpos": tags}, {"hellaswag": guesses}, {"squad1": passages}],
+    ids=lambda tasks: "+".join(tasks),
+)
+def test_every_kind_is_learned_and_two_tasks_on_one_encoder(checkpoint, tokenizer, tmp_path, tasks):
+    sets = [training_set(name, data(120).select(range(100)), tokenizer) for name, data in tasks.items()]
+    unseen = [data(120).select(range(100, 120)) for data in tasks.values()]
+    fresh, _ = tune(checkpoint, sets, tokenizer, tmp_path, PHASE.model_copy(update={"steps": 1}))
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path, PHASE)
+    assert all(head.base_model is model.encoder for head in model.heads.values())
+    assert record["steps"] == PHASE.steps and record["loss"][-1]["loss"] < record["loss"][0]["loss"] / 2
+    for item, data in zip(sets, unseen, strict=True):
+        before, after = (scores(each, item, data, tokenizer) for each in (fresh, model))
+        metric = get(item.name).metrics[-1]
+        assert before[metric] < 75 and after[metric] >= 90
 
 
 def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
     def weights(seed):
         torch.rand(seed * 7)  # whatever was drawn before must not matter
-        sets = [
-            training_set("mnli", colours(20), tokenizer),
-            TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
-        ]
-        phase = PHASE.model_copy(update={"steps": 20})
-        return flat(tune(checkpoint, sets, tokenizer, tmp_path, phase, seed)[0])
+        sets = [training_set("mnli", colours(20), tokenizer), masked_text(50, tokenizer)]
+        return flat(tune(checkpoint, sets, tokenizer, tmp_path, PHASE.model_copy(update={"steps": 8}), seed=seed)[0])
 
     first = weights(1)
     assert torch.equal(first, weights(1))
@@ -150,47 +118,6 @@ def test_frozen_embeddings_stay(checkpoint, tokenizer, tmp_path):
         phase = PHASE.model_copy(update={"steps": 5, "freeze_embeddings": frozen})
         model, _ = tune(checkpoint, [training_set("mnli", colours(20), tokenizer)], tokenizer, tmp_path, phase)
         assert torch.equal(model.encoder.embeddings.word_embeddings.weight, before) == frozen
-
-
-def test_saved_encoder_is_a_plain_checkpoint(checkpoint, tokenizer, tmp_path):
-    data = {
-        "id": ["0", "1"],
-        "context": ["dog", "cat"],
-        "question": ["", ""],
-        "choices": [["red", "blue"]] * 2,
-        "label": [0, 1],
-    }
-    sets = [training_set("hellaswag", Dataset.from_dict(data), tokenizer)]
-    model, _ = tune(checkpoint, sets, tokenizer, tmp_path, PHASE.model_copy(update={"steps": 3}))
-    fine_tuning.save_encoder(model, tokenizer, tmp_path / "saved")
-    again = AutoModel.from_pretrained(tmp_path / "saved", add_pooling_layer=False)
-    batch = AutoTokenizer.from_pretrained(tmp_path / "saved")(["red dog"], return_tensors="pt")
-    with torch.no_grad():
-        assert torch.equal(again(**batch).last_hidden_state, model.encoder(**batch).last_hidden_state)
-    assert (tmp_path / "saved" / "model.safetensors").is_file()
-
-
-def test_mixing_follows_sizes_cap_and_mlm_share(tokenizer):
-    sets = [
-        training_set("mnli", colours(100), tokenizer),
-        training_set("udpos", tags(100), tokenizer),
-        TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
-    ]
-    steps = 1000
-
-    def shares(**mix):
-        batches = list(Batches(sets, PHASE, MixSettings(**mix), steps, seed=3))
-        assert all(len({number for number, *_ in batch}) == 1 for batch in batches), "a batch mixes tasks"
-        numbers = [batch[0][0] for batch in batches]
-        return [numbers.count(number) / steps for number in range(3)]
-
-    mnli, udpos, mlm = shares()
-    assert mlm == 0.2
-    assert math.isclose(mnli / udpos, 3, rel_tol=0.25)
-    assert math.isclose(*shares(cap=100)[:2], rel_tol=0.25)
-    flat = shares(temperature=2)
-    assert math.isclose(flat[0] / flat[1], math.sqrt(3), rel_tol=0.25)
-    assert shares(mlm_share=0.5)[2] == 0.5
 
 
 def test_an_epoch_sees_every_example_once(tokenizer):
@@ -220,15 +147,18 @@ def test_the_batches_of_a_step_are_of_one_task_and_none_is_masked_twice_alike(to
     sets = [
         training_set("mnli", colours(30), tokenizer),
         training_set("udpos", tags(60), tokenizer),
-        TrainingSet("mlm", "text", encode_text(WORDS, tokenizer, 32)),
+        masked_text(12, tokenizer),
     ]
     phase = PHASE.model_copy(update={"batch_size": 4, "accumulate": 3})
-    batches = Batches(sets, phase, MixSettings(), 50, seed=3)
-    made = list(batches)
-    assert len(made) == len(batches) == 150
-    assert all(len({batch[0][0] for batch in made[i : i + 3]}) == 1 for i in range(0, 150, 3))
-    assert [batch[0][2] for batch in made] == list(range(150))  # what masks are seeded by
-    assert sum(batch[0][0] == 2 for batch in made) == 30
+
+    def made(share):
+        return list(Batches(sets, phase, MixSettings(mlm_share=share), 50, seed=3))
+
+    batches = made(0.2)
+    assert len(batches) == 150 and all(len({number for number, *_ in batch}) == 1 for batch in batches)
+    assert all(len({batch[0][0] for batch in batches[i : i + 3]}) == 1 for i in range(0, 150, 3))
+    assert [batch[0][2] for batch in batches] == list(range(150))  # what masks are seeded by
+    assert [sum(batch[0][0] == 2 for batch in made(share)) for share in (0.2, 0.5)] == [30, 75]
 
 
 def test_a_step_is_adamw_as_the_paper_has_it(checkpoint, tokenizer, tmp_path):
@@ -286,39 +216,36 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(checkpoint, 
     sets = [training_set("mnli", colours(40), tokenizer), training_set("udpos", tags(60), tokenizer)]
     phase = PHASE.model_copy(update={"steps": 40, "accumulate": 2, "evaluate_every": 3, "patience": 2})
     pairs = [(30, 10), (40, 60), (70, 30), (0, 99), (99, 99)]  # means 20, 50, 50, 49.5
-    asked = Scripted(*({"mnli": a, "udpos": b} for a, b in pairs))
-    model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase, development=asked)
-    assert record["steps"] == 12 and len(asked.seen) == 4
+    development = Scripted(*({"mnli": a, "udpos": b} for a, b in pairs))
+    model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase, development)
+    assert record["steps"] == 12 and len(development.seen) == 4
     assert record["selection"]["best_step"] == 6 and record["selection"]["best_score"] == 50
     assert [(entry["step"], entry["score"]) for entry in record["selection"]["curve"]] == [
         (3, 20), (6, 50), (9, 50), (12, 49.5),
     ]  # fmt: skip
     assert record["selection"]["curve"][3] == {"step": 12, "score": 49.5, "mnli": 0, "udpos": 99}
-    assert torch.equal(flat(model), asked.seen[1]) and not torch.equal(asked.seen[1], asked.seen[3])
+    assert torch.equal(flat(model), development.seen[1]) and not torch.equal(development.seen[1], development.seen[3])
     assert model.heads["mnli"].base_model is model.heads["udpos"].base_model is model.encoder
     made = list(Batches(sets, phase, MixSettings(), 40, seed=1))[:24]
     assert record["tokens"] == sum(len(sets[n].features[row]["input_ids"]) for batch in made for n, row, _ in batch)
     json.dumps(record)
 
 
-def test_being_watched_changes_nothing(checkpoint, tokenizer, tmp_path):
-    """With dropout: asking for scores draws no random number, and training goes on in training mode. The last
-    step is asked for, too, and what a killed run left behind is not taken for a checkpoint."""
-    dropping = shutil.copytree(checkpoint, tmp_path / "dropping")
-    config = json.loads((dropping / "config.json").read_text())
-    (dropping / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.2}))
+def test_evaluation_changes_nothing(dropout, tokenizer, tmp_path):
+    """It draws no random number, and training goes on in training mode. The last step is evaluated, too, and what
+    another training left behind is not taken for a checkpoint."""
     item = training_set("mnli", colours(40), tokenizer)
     phase = PHASE.model_copy(update={"steps": 11})
-    plain, alone = tune(dropping, [item], tokenizer, tmp_path / "plain", phase)
-    (tmp_path / "watched" / "checkpoint-99").mkdir(parents=True)
-    asked = Scripted(*({"mnli": score} for score in (1, 2, 3)))
+    plain, alone = tune(dropout, [item], tokenizer, tmp_path / "plain", phase)
+    (tmp_path / "evaluated" / "checkpoint-99").mkdir(parents=True)
+    (tmp_path / "evaluated" / "checkpoint-99" / "model.safetensors").touch()
+    development = Scripted(*({"mnli": score} for score in (1, 2, 3)))
     phase = phase.model_copy(update={"evaluate_every": 5})
-    watched, record = tune(dropping, [item], tokenizer, tmp_path / "watched", phase, development=asked)
-    assert record["selection"]["best_step"] == 11 and len(asked.seen) == 3
-    assert torch.equal(flat(plain), flat(watched))
-    assert record["loss"] == alone["loss"] and record["tokens"] == alone["tokens"]
-    assert "selection" not in alone
-    assert [path.name for path in (tmp_path / "watched").iterdir()] == ["checkpoint-11"]
+    model, record = tune(dropout, [item], tokenizer, tmp_path / "evaluated", phase, development)
+    assert record["selection"]["best_step"] == 11 and len(development.seen) == 3
+    assert torch.equal(flat(plain), flat(model))
+    assert record.pop("selection") and record == alone
+    assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["checkpoint-11"]
 
 
 class Largest(TorchDispatchMode):
@@ -336,8 +263,6 @@ class Largest(TorchDispatchMode):
 
 def test_masked_lm_makes_logits_at_masked_positions_alone(tmp_path, tokenizer):
     """With a vocabulary that dwarfs all else, forward and backward make nothing larger than masked x vocabulary."""
-    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
-
     config = XLMRobertaConfig(
         vocab_size=20_000, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4,
         max_position_embeddings=66, pad_token_id=tokenizer.pad_token_id,
@@ -385,10 +310,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(checkpoint, tokenizer, 
     hook = torch.nn.modules.module.register_module_forward_hook(
         lambda module, _, output: kinds.add(output.dtype) if isinstance(module, torch.nn.Linear) else None
     )
-    sets = [
-        training_set("mnli", colours(20), tokenizer),
-        TrainingSet("mlm", "text", encode_text([" ".join(WORDS)] * 50, tokenizer, 32)),
-    ]
+    sets = [training_set("mnli", colours(20), tokenizer), masked_text(50, tokenizer)]
     phase = PHASE.model_copy(update={"steps": 5, "precision": "bf16"})
     model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase)
     hook.remove()

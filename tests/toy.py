@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+from xstilts.settings import MixSettings
+from xstilts.training.callbacks import Saves
+from xstilts.training.fine_tuning import fine_tune
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
 TEXT = [
@@ -26,10 +31,8 @@ def build_tokenizer(family: str, text=TEXT) -> PreTrainedTokenizerFast:
         trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>")
     elif family == "wordpiece":
         core = Tokenizer(models.WordPiece(unk_token="<unk>"))
-        core.normalizer, core.pre_tokenizer = (
-            normalizers.BertNormalizer(lowercase=False),
-            pre_tokenizers.BertPreTokenizer(),
-        )
+        core.normalizer = normalizers.BertNormalizer(lowercase=False)
+        core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special)
     else:
         core = Tokenizer(models.BPE())
@@ -60,6 +63,14 @@ def build_checkpoint(folder: Path, text=TEXT) -> Path:
     return folder
 
 
+def tune(
+    checkpoint: Path, sets: list, tokenizer, folder: Path, phase, development=None, seed=1, **saves: Any
+) -> tuple[torch.nn.Module, dict]:
+    """Fine-tune, with checkpoints every 15 minutes."""
+    saves = Saves(folder, **({"fingerprint": "a", "minutes": 15} | saves))
+    return fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), seed, saves, development)
+
+
 def placeholder(folder: Path) -> Path:
     """What looks like a checkpoint, for studies whose encoder nothing loads."""
     folder.mkdir(exist_ok=True)
@@ -68,6 +79,6 @@ def placeholder(folder: Path) -> Path:
     return folder
 
 
-def joined(found: Iterable[tuple[pd.DataFrame, ...]]) -> list[pd.DataFrame]:
+def joined(tables: Iterable[tuple[pd.DataFrame, ...]]) -> list[pd.DataFrame]:
     """What retrieval yields language by language, as whole tables."""
-    return [pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)]
+    return [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]

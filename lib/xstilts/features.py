@@ -6,6 +6,7 @@ Pairs are cut, choices at their start, taggings are split into windows of whole 
 windows: no tag and no answer is lost to a length limit.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 
 from xstilts.errors import UserError
 from xstilts.settings import LengthSettings
@@ -76,9 +78,8 @@ def encode(
 def _pairs(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
     second = dataset["text_b"][:]  # empty throughout: one text is what is classified
     batch = tokenizer(dataset["text_a"][:], second if any(second) else None, truncation=True, max_length=max_length)
-    return [
-        {**_inputs(batch, index), "labels": label, "example": index} for index, label in enumerate(dataset["label"][:])
-    ]
+    labels = enumerate(dataset["label"][:])
+    return [{**_inputs(batch, index), "labels": label, "example": index} for index, label in labels]
 
 
 def _inputs(batch: Any, rows: int | slice) -> Feature:
@@ -125,42 +126,28 @@ def _words(
         for row in dataset["tokens"][:]
     ]
     room = max_length - tokenizer.num_special_tokens_to_add()
-    widths = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
-    pieces, origin = [], []
+    tokenized = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
+    pieces = []  # (sentence, first word, words)
     for index, words in enumerate(sentences):
-        counts = [0] * len(words)
-        for word in widths.word_ids(index):
-            counts[word] += 1
+        widths = Counter(tokenized.word_ids(index))
         start = used = 0
-        for position, count in enumerate(counts):
-            if used and used + count > room:
-                pieces.append(words[start:position])
-                origin.append((index, start))
+        for position in range(len(words)):
+            if used and used + widths[position] > room:
+                pieces.append((index, start, words[start:position]))
                 start, used = position, 0
-            used += count
-        pieces.append(words[start:])
-        origin.append((index, start))
-    batch = tokenizer(pieces, is_split_into_words=True, truncation=True, max_length=max_length)
-    all_tags, features = dataset["tags"][:], []
-    for piece, (index, first) in enumerate(origin):
+            used += widths[position]
+        pieces.append((index, start, words[start:]))
+    texts = [words for _, _, words in pieces]
+    batch = tokenizer(texts, is_split_into_words=True, truncation=True, max_length=max_length)
+    tags, features = dataset["tags"][:], []
+    for piece, (index, first, _) in enumerate(pieces):
         word_ids = batch.word_ids(piece)
-        starts = [
-            position
-            for position, word in enumerate(word_ids)
-            if word is not None and (position == 0 or word_ids[position - 1] != word)
-        ]
+        starts = [word_ids.index(word) for word in sorted(set(word_ids) - {None})]
         targets = [IGNORED] * len(word_ids)
         for position in starts:
-            targets[position] = label_ids.get(all_tags[index][first + word_ids[position]], IGNORED)
-        features.append(
-            {
-                "input_ids": batch["input_ids"][piece],
-                "labels": targets,
-                "example": index,
-                "word_starts": starts,
-                "first_word": first,
-            }
-        )
+            targets[position] = label_ids.get(tags[index][first + word_ids[position]], IGNORED)
+        inputs = {"input_ids": batch["input_ids"][piece], "labels": targets, "example": index}
+        features.append({**inputs, "word_starts": starts, "first_word": first})
     return features
 
 
@@ -195,15 +182,8 @@ def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length:
                 for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
             ]
             start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
-            features.append(
-                {
-                    **_inputs(batch, window),
-                    "start_positions": start,
-                    "end_positions": end,
-                    "example": index,
-                    "offsets": offsets,
-                }
-            )
+            positions = {"start_positions": start, "end_positions": end}
+            features.append({**_inputs(batch, window), **positions, "example": index, "offsets": offsets})
     return sorted(features, key=lambda feature: feature["example"])
 
 
@@ -243,24 +223,17 @@ def token_table(
     """The tokens of an encoded example (of choices: of the first) for a reader: token, id, characters ("start:end" in
     the text, of a tagging in the word), text (these characters) and, of taggings and spans, label. Without characters
     and text where the example was cut or split."""
-    ids = feature["input_ids"][0] if task.kind == "choice" else feature["input_ids"]
-    words = task.kind == "tagging"
-    texts: tuple[Any, ...]
-    if words:
-        texts = (row["tokens"],)
-    elif task.kind == "span":
-        texts = (row["question"], row["context"])
-    elif task.kind == "choice":
-        texts = (f"{row['context']} {row['question']}".strip(), row["choices"][0])
-    else:
-        texts = (row["text_a"], row["text_b"] or None)
+    ids, words = token_rows(feature["input_ids"])[0], task.kind == "tagging"
+    columns = {"tagging": ("tokens",), "span": ("question", "context")}.get(task.kind, ("text_a", "text_b"))
+    if task.kind == "choice":
+        row = {"text_a": f"{row['context']} {row['question']}".strip(), "text_b": row["choices"][0]}
+    texts: list[Any] = [row[column] or None for column in columns]
     batch = tokenizer(*texts, is_split_into_words=words, return_offsets_mapping=True, verbose=False)
     table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(ids), "id": ids})
     if batch["input_ids"] == ids:
         characters, pieces = [], []
-        for part, word, (start, end) in zip(
-            batch.sequence_ids(), batch.word_ids(), batch["offset_mapping"], strict=True
-        ):
+        tokens = zip(batch.sequence_ids(), batch.word_ids(), batch["offset_mapping"], strict=True)
+        for part, word, (start, end) in tokens:
             text = "" if part is None else str(texts[0][word] if words else texts[part])
             characters.append(f"{start}:{end}" if text else "")
             pieces.append(text[start:end])
@@ -273,39 +246,38 @@ def token_table(
     return table
 
 
+def token_rows(values: list) -> list[list[int]]:
+    """The rows of tokens of a feature: one, or of choices one each."""
+    return values if isinstance(values[0], list) else [values]
+
+
 def size(feature: Feature) -> tuple[int, int]:
     """(number of choices or 1, longest row in tokens): features of like size share a batch."""
-    rows = feature["input_ids"]
-    return (len(rows), max(map(len, rows))) if isinstance(rows[0], list) else (1, len(rows))
+    rows = token_rows(feature["input_ids"])
+    return len(rows), max(map(len, rows))
 
 
 def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.Tensor]:
     """Pad to the longest row. ``input_ids``, ``attention_mask`` and, where the features have them,
     ``token_type_ids`` are (batch, length), for choices (batch, choices, length); labels as the head wants them."""
-    choices, length = max(size(feature)[0] for feature in features), max(size(feature)[1] for feature in features)
-    nested = isinstance(features[0]["input_ids"][0], list)
-    if nested and any(len(feature["input_ids"]) != choices for feature in features):
+    counts = {size(feature)[0] for feature in features}
+    if len(counts) > 1:
         raise UserError("choice examples of one task differ in their number of choices; expected the same for all")
+    shape = (len(features), *(counts if isinstance(features[0]["input_ids"][0], list) else ()), -1)
 
-    def padded(key: str, filling: int) -> torch.Tensor:
-        rows = [row for feature in features for row in (feature[key] if nested else [feature[key]])]
-        table = torch.full((len(rows), length), filling)
-        for index, row in enumerate(rows):
-            table[index, : len(row)] = torch.tensor(row)
-        return table.view(len(features), choices, length) if nested else table
+    def padded(rows: Iterable[list[int]], filling: int) -> torch.Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filling)
 
-    batch = {"input_ids": padded("input_ids", pad_token_id)}
-    lengths = torch.tensor([len(row) for f in features for row in (f["input_ids"] if nested else [f["input_ids"]])])
-    batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long().view(batch["input_ids"].shape)
+    ids = [row for feature in features for row in token_rows(feature["input_ids"])]
+    batch = {"input_ids": padded(ids, pad_token_id), "attention_mask": padded([[1] * len(row) for row in ids], 0)}
     if "token_type_ids" in features[0]:
-        batch["token_type_ids"] = padded("token_type_ids", 0)
+        types = [row for feature in features for row in token_rows(feature["token_type_ids"])]
+        batch["token_type_ids"] = padded(types, 0)
+    batch = {key: rows.view(shape) for key, rows in batch.items()}
     for key in ("labels", "start_positions", "end_positions"):
-        if key not in features[0]:
-            continue
-        values = [feature[key] for feature in features]
-        if isinstance(values[0], list):
-            values = [value + [IGNORED] * (length - len(value)) for value in values]
-        batch[key] = torch.tensor(values)
+        if key in features[0]:
+            values = [feature[key] for feature in features]
+            batch[key] = padded(values, IGNORED) if isinstance(values[0], list) else torch.tensor(values)
     return batch
 
 

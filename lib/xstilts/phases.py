@@ -60,17 +60,9 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
     if study.encoder.checkpoint:
         record = fetch(study, folder / "checkpoint")
     else:
-        saves = Saves(folder / "trainer", fingerprint, study.training.save_minutes)
         curves = folder / "tensorboard" if study.training.tensorboard else None
-        record = pretrain(
-            source.text(seed),
-            folder / "checkpoint",
-            study.encoder.pretrain,
-            seed,
-            torch.get_num_threads(),
-            saves,
-            curves,
-        )
+        saves = Saves(folder / "trainer", fingerprint, study.training.save_minutes, curves)
+        record = pretrain(source.text(seed), folder / "checkpoint", study.encoder.pretrain, seed, saves)
     record = {"fingerprint": fingerprint, **record}
     write_record(folder / "training.json", record)
     shutil.rmtree(folder / "trainer", ignore_errors=True)
@@ -175,9 +167,8 @@ class Training:
             features = dual_encoder.features(task, dataset, tokenizer, lengths.retrieval)
             return TrainingSet(task.name, "dual", features, (), dropped)
         labels = label_names(task, dataset)
-        return TrainingSet(
-            task.name, task.kind, encode(task, dataset, tokenizer, lengths, labels), tuple(labels), dropped
-        )
+        features = encode(task, dataset, tokenizer, lengths, labels)
+        return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
 
     def fine_tune(
         self, checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet]
@@ -185,26 +176,15 @@ class Training:
         """Train fresh heads and the encoder of ``checkpoint``, or go on where a killed training last saved; returns the
         model and its record (steps, tokens, loss, and selection where checkpoints are compared)."""
         (self.folder / "training.json").unlink(missing_ok=True)  # before what it stands for changes
-        curves = self.folder / "tensorboard"
-        if self.target_run:  # the folder of a model takes its name when all is written
-            curves = self.run.folder(self.study) / "tensorboard" / self.folder.name
-        return fine_tuning.fine_tune(
-            checkpoint,
-            datasets,
-            tokenizer,
-            self.settings,
-            self.study.training.mix,
-            self.run.seed,
-            self._trainer,
-            self._development(datasets, tokenizer),
-            Saves(self._trainer, self.fingerprint, self.study.training.save_minutes),
-            curves if self.study.training.tensorboard else None,
-        )
+        curves = self._beside("tensorboard") if self.study.training.tensorboard else None
+        saves = Saves(self._beside("trainer"), self.fingerprint, self.study.training.save_minutes, curves)
+        settings, mix, development = self.settings, self.study.training.mix, self._development(datasets, tokenizer)
+        return fine_tuning.fine_tune(checkpoint, datasets, tokenizer, settings, mix, self.run.seed, saves, development)
 
-    @property
-    def _trainer(self) -> Path:
-        """Folder of the checkpoints inside the training."""
-        return self.folder.with_name(f"{self.folder.name}.trainer") if self.target_run else self.folder / "trainer"
+    def _beside(self, name: str) -> Path:
+        """Folder of the checkpoints of a training, or of its curves: not in that of a target's model, which takes its
+        name when all is written."""
+        return self.run.folder(self.study) / name / self.folder.name if self.target_run else self.folder / name
 
     def save(
         self, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet], record: dict
@@ -219,21 +199,22 @@ class Training:
         if not PartialState().is_main_process:
             return record
         if self.run.phase == "intermediate":
-            fine_tuning.save_encoder(model, tokenizer, self.folder / "checkpoint")
+            with written_whole(self.folder / "checkpoint") as aside:
+                fine_tuning.save_encoder(model, tokenizer, aside)
             record |= {"dev": {}, "predictions": {}}
             for item in datasets:
                 if item.kind != "text":
-                    rows = self.source.load(self.study.task(item.name), "dev", self.study.source_language)
-                    predictions, record["dev"][item.name] = self._predict(item, rows, model, tokenizer)
+                    predictions, record["dev"][item.name] = self._score_dev(item, model, tokenizer)
                     record["predictions"][item.name] = [str(value) for value in predictions[:SHOWN]]
             write_record(self.folder / "training.json", record)
         else:
             with written_whole(self.folder) as aside:
-                model.heads[datasets[0].name].save_pretrained(aside)
                 if self.retrieval:
-                    tokenizer.save_pretrained(aside)
+                    fine_tuning.save_encoder(model, tokenizer, aside)
+                else:
+                    model.heads[datasets[0].name].save_pretrained(aside)
                 write_record(aside / "training.json", record)
-        shutil.rmtree(self._trainer, ignore_errors=True)
+        shutil.rmtree(self._beside("trainer"), ignore_errors=True)
         return record
 
     def _development(self, datasets: list[TrainingSet], tokenizer: "PreTrainedTokenizerBase") -> Development | None:
@@ -241,25 +222,25 @@ class Training:
         ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
         if not self.settings.evaluate_every:
             return None
-        rows, scored = {}, [item for item in datasets if item.kind != "text"]
-        for item in scored:
-            dev = self.source.load(self.study.task(item.name), "dev", self.study.source_language)
-            rows[item.name] = dev.select(range(min(self.settings.evaluate_examples or len(dev), len(dev))))
 
         def scores(model: SharedEncoder) -> dict[str, float]:
             means = {}
-            for item in scored:
-                _, values = self._predict(item, rows[item.name], model, tokenizer)
-                means[item.name] = mean(values[metric] for metric in task_metrics(self.study.task(item.name)))
+            for item in datasets:
+                if item.kind != "text":
+                    _, values = self._score_dev(item, model, tokenizer, self.settings.evaluate_examples)
+                    means[item.name] = mean(values[metric] for metric in task_metrics(self.study.task(item.name)))
             return means
 
         return scores
 
-    def _predict(
-        self, item: TrainingSet, rows: Dataset, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase"
+    def _score_dev(
+        self, item: TrainingSet, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", limit: int = 0
     ) -> tuple[list[Any], dict[str, float]]:
-        """Predictions for development rows in the source language, and metric -> percent."""
+        """Predictions for the development rows in the source language, or the first ``limit`` of them, and metric ->
+        percent."""
         task, language, lengths = self.study.task(item.name), self.study.source_language, self.study.training.max_length
+        rows = self.source.load(task, "dev", language)
+        rows = rows.select(range(min(limit or len(rows), len(rows))))
         head, labels = model.heads[task.name], list(item.labels)
         ((_, predictions),) = predict(head, task, {language: rows}, tokenizer, lengths, labels)
         return predictions, score(evaluate(task, rows, predictions, language)).iloc[0].to_dict()
@@ -279,18 +260,13 @@ def target_training(
     study: Study, source: Source, run: Run, target_run: TargetRun, fingerprints: Fingerprints
 ) -> Training:
     """The training of a target's model in phase 3, which targets with the same training set share."""
+    sets = tuple(target_run.training_sets(study, source))
+    parts, settings = ((study.training_task(target_run.task), sets),), target_run.phase(study)
+    folder, fingerprint = run.folder(study) / "models" / target_run.model(study), fingerprints.trained(run, target_run)
     return Training(
-        study,
-        source,
-        run,
-        fingerprints,
-        ((study.training_task(target_run.task), tuple(target_run.training_sets(study, source))),),
-        target_run.phase(study),
-        run.folder(study) / "models" / target_run.model(study),
-        fingerprints.trained(run, target_run),
-        target_run.name,
+        study, source, run, fingerprints, parts, settings, folder, fingerprint, target_run.name,
         retrieval=target_run.retrieval,
-    )
+    )  # fmt: skip
 
 
 def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
@@ -354,13 +330,7 @@ def targets(study: Study, source: Source, name: str, bundle: str, seed: int) -> 
 
 
 def score_target(
-    study: Study,
-    source: Source,
-    run: Run,
-    target_run: TargetRun,
-    model: Path,
-    record: dict,
-    fingerprints: Fingerprints,
+    study: Study, source: Source, run: Run, target_run: TargetRun, model: Path, record: dict, fingerprints: Fingerprints
 ) -> None:
     """Score a model, a checkpoint folder, in every language of a target run, and write statistics, predictions and,
     last, the record ``scored.json``. What was there of an earlier scoring, and the statistics of the whole bundle, are
@@ -407,9 +377,8 @@ def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -
         "seed": run.seed,
     }
     tables = [folder / target_run.name / "stats.parquet" for target_run in target_runs(study, source, run.bundle)]
-    write_parts(
-        ([part.assign(**columns)] for table in tables for part in read_parts(table)), [folder / "stats.parquet"]
-    )
+    parts = ([part.assign(**columns)] for table in tables for part in read_parts(table))
+    write_parts(parts, [folder / "stats.parquet"])
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if run.intermediate != NONE:

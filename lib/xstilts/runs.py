@@ -23,27 +23,15 @@ from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, tar
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 from xstilts.training.checkpoints import identity
 
+QUESTIONS = ("transfer", "distance", "source-language", "domain-shift", "retrieval")
 NOTEBOOKS = {
-    "encoder": "1-encoder",
-    "intermediate": "2-intermediate",
-    "targets": "3-targets",
-    "transfer": "4-transfer",
-    "distance": "5-distance",
-    "source-language": "6-source-language",
-    "domain-shift": "7-domain-shift",
-    "retrieval": "8-retrieval",
+    phase: f"{number}-{phase}" for number, phase in enumerate(("encoder", "intermediate", "targets", *QUESTIONS), 1)
 }
-
-
-# modules whose code decides the outcome of a phase (with those of the phases before it)
+# modules whose code decides the outcome of a phase (with those of the phases before it), as patterns
 CODE = {
     "encoder": (
-        "training/pretraining",
-        "training/callbacks",
-        "training/checkpoints",
-        "sources/",
-        "readers/",
-        "../microworld/",
+        *("training/pretraining", "training/callbacks", "training/checkpoints"),
+        *("sources/*", "readers/*", "../microworld/*"),
     ),
     "intermediate": (
         *("features", "phases", "target_runs", "settings", "training/multi_gpu"),
@@ -51,13 +39,10 @@ CODE = {
     ),
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
-    "targets": ("evaluation/", "features", "phases", "target_runs", "training/dual_encoder"),
+    "targets": ("evaluation/*", "features", "phases", "target_runs", "training/dual_encoder"),
     "transfer": ("results", "summaries", "plots", "published"),
-    "distance": ("results", "summaries", "plots", "questions/distance"),
-    "source-language": ("results", "summaries", "plots", "questions/source_language"),
-    "domain-shift": ("results", "summaries", "plots", "questions/domain_shift"),
-    "retrieval": ("results", "summaries", "plots", "questions/retrieval"),
 }
+CODE |= {name: (*CODE["transfer"], f"questions/{name.replace('-', '_')}") for name in QUESTIONS[1:]}
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
 
@@ -114,12 +99,7 @@ def list_runs(study: Study) -> list[Run]:
 @cache
 def _code_hash(phase: str) -> str:
     package = Path(__file__).parent
-    files = [
-        path
-        for name in CODE[phase]
-        for path in (sorted((package / name).rglob("*.py")) if name.endswith("/") else [package / f"{name}.py"])
-    ]
-    return digest([file_hash(path) for path in files])
+    return digest([file_hash(path) for name in CODE[phase] for path in sorted(package.glob(f"{name}.py"))])
 
 
 @cache
@@ -143,7 +123,14 @@ class Fingerprints:
 
     def of(self, run: Run) -> str:
         """Fingerprint of the results of ``run``; changes exactly when they might."""
-        inputs = self._final() if run.final else getattr(self, f"_{run.phase}")(run)
+        if run.phase == "encoder":
+            inputs = self._encoder(run)
+        elif run.phase == "intermediate":
+            inputs = self._intermediate(run)
+        elif run.phase == "targets":
+            inputs = [self.target_run(run, part) for part in target_runs(self.study, self.source, run.bundle)]
+        else:
+            inputs = self._final()
         return digest([run.phase, run.seed, _code_hash(run.phase), inputs])
 
     def _data(self, task: str, split: str, language: str) -> str:
@@ -152,44 +139,41 @@ class Fingerprints:
         return digest([identity, self.source.fingerprint(declared, split, language)])
 
     def _encoder(self, run: Run) -> list:
-        study = self.study
-        settings = study.encoder.model_dump()
-        if study.encoder.checkpoint:
-            del settings["pretrain"]
-            return [settings, identity(study)]
-        return [settings, self.source.text_fingerprint(run.seed)]
+        settings = self.study.encoder
+        if settings.checkpoint:
+            return [settings.model_dump(exclude={"pretrain"}), identity(self.study)]
+        return [settings.model_dump(), self.source.text_fingerprint(run.seed)]
 
     def _intermediate(self, run: Run) -> list:
-        study, parsed = self.study, self.study.intermediate_run(run.intermediate)
-        data = [
-            self._data(task, split, language)
-            for task in parsed.tasks
-            for split, language in training_sets(run.intermediate, study.task(task), parsed.languages, self.source)
-        ]
-        text = self.source.text_fingerprint(run.seed) if parsed.mlm else ""
-        phase = study.phase("intermediate", run.intermediate)
-        settings = [
-            phase.model_dump(),
-            study.training.max_length.model_dump(),
-            self._selection(phase, parsed.tasks),
-            *self._parted(),
-        ]
-        mix = study.training.mix.model_dump() if parsed.mlm or len(parsed.tasks) > 1 else {}
-        return [self.of(Run("encoder", run.seed)), run.intermediate, settings, mix, data, text]
+        study, spec = self.study, self.study.intermediate_run(run.intermediate)
+        sets = {
+            task: training_sets(run.intermediate, study.task(task), spec.languages, self.source) for task in spec.tasks
+        }
+        training = self._training(study.phase("intermediate", run.intermediate), sets)
+        text = self.source.text_fingerprint(run.seed) if spec.mlm else ""
+        mix = study.training.mix.model_dump() if spec.mlm or len(spec.tasks) > 1 else {}
+        return [self.of(Run("encoder", run.seed)), run.intermediate, training, mix, text]
 
-    def _targets(self, run: Run) -> list:
-        return [self.target_run(run, target_run) for target_run in target_runs(self.study, self.source, run.bundle)]
+    def _training(self, phase: PhaseSettings, sets: dict[str, list[tuple[str, str]]], parted: bool = True) -> list:
+        """What a training depends on beside the encoder it starts from; ``sets``: task -> (split, language) of its
+        training sets."""
+        training = self.study.training
+        data = [self._data(task, split, language) for task in sets for split, language in sets[task]]
+        inputs: list[Any] = [phase.model_dump(), training.max_length.model_dump(), data]
+        if parted and training.processes > 1:  # sums are rounded otherwise than in one process
+            inputs.append({"processes": training.processes})
+        if phase.evaluate_every:  # what checkpoints are chosen by
+            dev = [self._data(task, "dev", self.study.source_language) for task in sets]
+            inputs.append([_code_hash("selection"), dev])
+        return inputs
 
     def target_run(self, run: Run, target_run: TargetRun) -> str:
         """Fingerprint of the results of one training of a bundle, so that a bundle interrupted half-way keeps its
         first half."""
         study, task = self.study, target_run.task
         splits = ["dev", "test"] if task.kind == "mining" else [evaluation_split(self.source, task)]
-        data = [
-            self._data(task.name, split, language)
-            for split in splits
-            for language in target_run.languages(study, self.source)
-        ]
+        languages = target_run.languages(study, self.source)
+        data = [self._data(task.name, split, language) for split in splits for language in languages]
         data += [self._data(task.name, POOL, code) for code in pool_languages(study, self.source, task)]
         start: list[Any] = [self._before(run) if target_run.untrained else self.trained(run, target_run)]
         if task.kind in RETRIEVAL_KINDS:
@@ -198,27 +182,10 @@ class Fingerprints:
 
     def trained(self, run: Run, target_run: TargetRun) -> str:
         """Fingerprint of the model that a training of phase 3 gives."""
-        task, phase = self.study.training_task(target_run.task), target_run.phase(self.study)
-        settings = [
-            phase.model_dump(),
-            self.study.training.max_length.model_dump(),
-            self._selection(phase, [task.name]),
-            *(() if target_run.retrieval else self._parted()),  # dual encoders are trained in one
-        ]
-        sets = target_run.training_sets(self.study, self.source)
-        data = [self._data(task.name, split, language) for split, language in sets]
-        return digest([self._before(run), run.seed, _code_hash("intermediate"), settings, data])
-
-    def _parted(self) -> list[dict]:
-        """What tells a training in several processes from one in one: sums are rounded otherwise."""
-        count = self.study.training.processes
-        return [{"processes": count}] if count > 1 else []
-
-    def _selection(self, phase: PhaseSettings, tasks: Iterable[str]) -> list[str]:
-        """What checkpoints are chosen by, where they are."""
-        if not phase.evaluate_every:
-            return []
-        return [_code_hash("selection"), *(self._data(task, "dev", self.study.source_language) for task in tasks)]
+        sets = {self.study.training_task(target_run.task).name: target_run.training_sets(self.study, self.source)}
+        # dual encoders are trained in one process
+        training = self._training(target_run.phase(self.study), sets, parted=not target_run.retrieval)
+        return digest([self._before(run), run.seed, _code_hash("intermediate"), training])
 
     def _before(self, run: Run) -> str:
         """Fingerprint of the encoder that phase 3 starts from."""
@@ -253,19 +220,12 @@ def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
 
 def unscored(run: Run, fingerprints: Fingerprints) -> list[TargetRun]:
     """Trainings of a bundle that are yet to be scored, with the settings, data and code of now."""
-    study = fingerprints.study
-    return [
-        target_run
-        for target_run in target_runs(study, fingerprints.source, run.bundle)
-        if read_record(run.folder(study) / target_run.name / "scored.json").get("fingerprint")
-        != fingerprints.target_run(run, target_run)
-    ]
-
-
-def scored_whole(run: Run, fingerprints: Fingerprints) -> bool:
-    """Whether the results of a bundle are whole with the settings, data and code of now: a notebook that was run by
-    hand leaves no run.json."""
-    return (run.folder(fingerprints.study) / "stats.parquet").is_file() and not unscored(run, fingerprints)
+    study, missing = fingerprints.study, []
+    for target_run in target_runs(study, fingerprints.source, run.bundle):
+        record = read_record(run.folder(study) / target_run.name / "scored.json")
+        if record.get("fingerprint") != fingerprints.target_run(run, target_run):
+            missing.append(target_run)
+    return missing
 
 
 def _awaited(run: Run, fingerprints: Fingerprints) -> bool:
@@ -296,11 +256,16 @@ def remove_encoder(run: Run, fingerprints: Fingerprints) -> None:
 
 
 def finished_target_runs(study: Study, bundles: Sequence[str]) -> list[Run]:
-    """Target runs of these bundles that are done, all parts of a further one: by ``make study``, or by hand."""
+    """Target runs of these bundles that are done, all parts of a further one: by ``make study``, or by hand, which
+    leaves no run.json but the results of the settings, data and code of now."""
     parts = [part for name in bundles for part in study.parts(name)]
-    runs = [run for run in list_runs(study) if run.bundle in parts]
-    fingerprints = Fingerprints(study)
-    return [run for run in runs if (run.folder(study) / "run.json").is_file() or scored_whole(run, fingerprints)]
+    runs, fingerprints = [], Fingerprints(study)
+    for run in list_runs(study):
+        folder = run.folder(study)
+        scored = (folder / "stats.parquet").is_file()
+        if run.bundle in parts and ((folder / "run.json").is_file() or (scored and not unscored(run, fingerprints))):
+            runs.append(run)
+    return runs
 
 
 def finished_controls(study: Study) -> list[tuple[Study, list[int]]]:
@@ -324,8 +289,8 @@ def provenance() -> dict[str, Any]:
     return {
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "git": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git": _output("git", "-C", str(ROOT), "rev-parse", "HEAD"),
+        "git_dirty": bool(_output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
@@ -335,14 +300,15 @@ def provenance() -> dict[str, Any]:
 
 def _gpu() -> str:
     """Name of the first GPU that this process may use, "" where there is none; torch would take seconds to say it."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    if not shutil.which("nvidia-smi") or visible in ("", "-1"):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    if visible in ("", "-1"):
         return ""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={visible.split(',')[0]}"]
-    completed = subprocess.run(command, capture_output=True, text=True, check=False)
-    return completed.stdout.strip() if completed.returncode == 0 else ""
+    return _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={visible}")
 
 
-def _git(*arguments: str) -> str:
-    completed = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
-    return completed.stdout.strip()
+def _output(*command: str) -> str:
+    """What a program prints; "" where it fails or is not installed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

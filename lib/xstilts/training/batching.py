@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from xstilts.features import IGNORED, Feature, size
+from xstilts.features import IGNORED, Feature, size, token_rows
 from xstilts.settings import MixSettings, PhaseSettings
 
 POOL = 50  # batches sorted by length together: long enough to waste no padding, short enough to stay random
@@ -69,6 +70,12 @@ class Batches(Sampler):
             number = self.text if due and self.text is not None else int(rng.choice(self.tasks, p=self.shares))
             for batch_number in range(step * self.accumulate, (step + 1) * self.accumulate):
                 yield [(number, row, batch_number) for row in next(streams[number])]
+
+    def tokens(self, steps: int) -> int:
+        """Number of tokens in the first ``steps`` steps, without padding."""
+        batches = islice(self, steps * self.accumulate)
+        rows = (self.sets[number].features[row]["input_ids"] for batch in batches for number, row, _ in batch)
+        return sum(len(ids) for row in rows for ids in token_rows(row))
 
     def _stream(self, item: TrainingSet, rng: np.random.Generator) -> Iterator[list[int]]:
         sizes = [size(feature) for feature in item.features]

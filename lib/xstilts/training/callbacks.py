@@ -1,8 +1,8 @@
 """What happens during a training beside its steps: checkpoints to resume from, check of the loss, progress, curves.
 
-A checkpoint is a folder ``resume-<step>`` that gets its name when all its files are on the disk. A training that was
-killed resumes from the last one to the same bits. The checkpoint records which training it belongs to, by fingerprint,
-and the sizes of its files: an incomplete one, or one of other settings, data or code, is ignored.
+A checkpoint is a folder ``checkpoint-<step>``, which is whole once it holds a record of which training it belongs to,
+by fingerprint, and of the sizes of its files. A training that was killed resumes from the last one to the same bits; an
+incomplete one, or one of other settings, data or code, is ignored.
 """
 
 import math
@@ -11,8 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from xstilts.errors import DIVERGENCE_HINT, UserError
-from xstilts.io import digest, read_record, write_record, written_whole
+from xstilts.io import digest, read_record, write_record
 from xstilts.progress import Progress
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-MARKER = "whole.json"
+MARKER, WEIGHTS = "whole.json", "model.safetensors"
 
 
 def check_loss(loss: float, step: int, learning_rate: float) -> None:
@@ -37,23 +36,35 @@ def check_loss(loss: float, step: int, learning_rate: float) -> None:
         )
 
 
-class FiniteLoss(TrainerCallback):
-    """Checks what Trainer logs; it must not leave out what is no number (``logging_nan_inf_filter``)."""
+class Monitor(TrainerCallback):
+    """Checks each loss that Trainer logs, and shows steps and loss on a line of progress in place of Trainer's bars."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        for key in ("loss", "train_loss"):
-            check_loss((logs or {}).get(key, 0.0), state.global_step, args.learning_rate)
+    def __init__(self, bar: Progress):
+        self.bar = bar
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.start(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.to(state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        loss = logs.get("loss", logs.get("train_loss", 0.0))
+        check_loss(loss, state.global_step, args.learning_rate)
+        if "loss" in logs:
+            self.bar.to(state.global_step, f"loss {loss:.3f}")
 
 
 class Saves:
     """The checkpoints of one training: when they are due, and the last whole one. As a context, it takes SIGTERM,
     which schedulers send before a limit, for a wish to be saved and stopped at the end of the step.
 
-    ``fingerprint`` says what the training depends on; ``minutes`` lie between two checkpoints.
+    ``fingerprint`` says what the training depends on; ``minutes`` lie between two checkpoints; ``curves`` is a folder
+    for TensorBoard's event files.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, minutes: float):
-        self.folder, self.minutes = folder, minutes
+    def __init__(self, folder: Path, fingerprint: str, minutes: float, curves: Path | None = None):
+        self.folder, self.minutes, self.curves = folder, minutes, curves
         self.fingerprint = digest([fingerprint, version("torch"), version("transformers")])
         self.saved, self.stop = time.monotonic(), False
 
@@ -74,82 +85,58 @@ class Saves:
     def due(self) -> bool:
         return self.stop or time.monotonic() - self.saved >= 60 * self.minutes
 
-    def last(self) -> Path | None:
-        """The newest whole checkpoint of this training; all else in the folder is removed."""
-        checkpoints = sorted(
-            self.folder.glob("resume-*"), key=lambda checkpoint: -int(checkpoint.name.partition("-")[2])
-        )
-        last = next(filter(self._whole, checkpoints), None)
-        for other in self.folder.glob("*"):
-            if other != last:
-                shutil.rmtree(other, ignore_errors=True)
-        return last
-
-    def _whole(self, checkpoint: Path) -> bool:
-        try:
-            return read_record(checkpoint / MARKER) == self._marker(checkpoint)
-        except ValueError:  # the marker itself is cut off
-            return False
-
-    def _marker(self, checkpoint: Path) -> dict:
-        files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
-        sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}
-        return {"fingerprint": self.fingerprint, "sizes": sizes}
-
-    @contextmanager
-    def written(self, step: int) -> Iterator[Path]:
-        """A folder to write the checkpoint of ``step`` into; when it is whole, those before it go."""
-        checkpoint = self.folder / f"resume-{step}"
-        with written_whole(checkpoint) as aside:
-            yield aside
-            write_record(aside / MARKER, self._marker(aside))
-        for other in self.folder.glob("resume-*"):
-            if other != checkpoint:
-                shutil.rmtree(other, ignore_errors=True)
-        self.saved = time.monotonic()
-
     def stopped(self, step: int) -> UserError:
         """What a training that was saved on SIGTERM ends with."""
         return UserError(f"stopped by SIGTERM after step {step}, which is saved; the same command goes on from there")
 
-
-def link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where file systems have no such thing."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-class Shown(TrainerCallback):
-    """Steps and loss on a line of progress, in place of Trainer's own bars."""
-
-    def __init__(self, bar: Progress):
-        self.bar = bar
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.bar.start(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.bar.to(state.global_step)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if "loss" in (logs or {}):
-            self.bar.to(state.global_step, f"loss {logs['loss']:.3f}")
-
-
-def events(folder: Path | None, last: Path | None) -> "SummaryWriter | None":
-    """A writer of TensorBoard's event files into ``folder``; None without one.
-
-    A training that goes on from the checkpoint ``last`` (``resume-<step>``) takes back what was logged after that step
-    before it was killed; one that begins leaves nothing of an earlier one.
-    """
-    if folder is None:
+    def last(self) -> Path | None:
+        """The newest whole checkpoint of this training; all files that it does not need are removed."""
+        for checkpoint in sorted(self.folder.glob("checkpoint-*"), key=_step, reverse=True):
+            record = read_record(checkpoint / MARKER)
+            if record and record == self._record(map(self.folder.joinpath, record["sizes"])):
+                self._remove_except([checkpoint / MARKER, *map(self.folder.joinpath, record["sizes"])])
+                return checkpoint
+        self._remove_except([])
         return None
-    from torch.utils.tensorboard import SummaryWriter  # not where nobody asks for it
 
-    if last is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        return SummaryWriter(str(folder))
-    return SummaryWriter(str(folder), purge_step=int(last.name.rpartition("-")[2]) + 1)
+    def complete(self, checkpoint: Path, best: int | None = None) -> None:
+        """Declare a checkpoint whole, all of whose files are written; of those before it the weights of step ``best``
+        stay."""
+        files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+        if best and best != _step(checkpoint):
+            files.append(self.folder / f"checkpoint-{best}" / WEIGHTS)
+        for path in files:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        write_record(checkpoint / MARKER, self._record(files))
+        self._remove_except([checkpoint / MARKER, *files])
+        self.saved = time.monotonic()
+
+    def _record(self, files: Iterable[Path]) -> dict:
+        sizes = {str(path.relative_to(self.folder)): path.stat().st_size for path in files if path.is_file()}
+        return {"fingerprint": self.fingerprint, "sizes": sizes}
+
+    def _remove_except(self, files: list[Path]) -> None:
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_file() and path not in files:
+                path.unlink()
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+    def writer(self, last: Path | None) -> "SummaryWriter | None":
+        """A writer of TensorBoard's event files into ``curves``; None without that folder.
+
+        A training that goes on from the checkpoint ``last`` takes back what was logged after that step before it was
+        killed; one that begins leaves nothing of an earlier one.
+        """
+        if self.curves is None:
+            return None
+        from torch.utils.tensorboard import SummaryWriter  # not where nobody asks for it
+
+        if last is None:
+            shutil.rmtree(self.curves, ignore_errors=True)
+        return SummaryWriter(str(self.curves), purge_step=_step(last) + 1 if last else None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])

@@ -6,6 +6,7 @@ Python files could do anything.
 
 import hashlib
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,10 +61,10 @@ def locate(study: Study) -> Path | str:
 def _parts(folder: Path) -> set[str]:
     """Files that the index of weights in several files names; none of weights in one."""
     index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return set()
     try:
         return set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except FileNotFoundError:
-        return set()
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(f"{index}: not an index of weights; fetch the checkpoint anew") from None
 
@@ -72,15 +73,15 @@ def identity(study: Study) -> list:
     """What tells a checkpoint folder from another: names, sizes and hashes of both ends of its files. The hub's
     are known by name and revision."""
     location = locate(study)
-    return [] if isinstance(location, str) else [_ends(path) for path in sorted(location.iterdir()) if path.is_file()]
-
-
-def _ends(path: Path) -> tuple[str, int, str]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        ends = file.read(SAMPLE)
-        file.seek(max(0, size - SAMPLE))
-        return path.name, size, hashlib.sha256(ends + file.read()).hexdigest()
+    identities = []
+    for path in sorted(location.iterdir()) if isinstance(location, Path) else []:
+        if path.is_file():
+            with path.open("rb") as file:
+                ends = file.read(SAMPLE)
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - SAMPLE))
+                identities.append((path.name, size, hashlib.sha256(ends + file.read()).hexdigest()))
+    return identities
 
 
 def fetch(study: Study, folder: Path) -> dict:
@@ -94,14 +95,10 @@ def fetch(study: Study, folder: Path) -> dict:
 
     location = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
+    weights = {"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": "float32"}
     try:
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-            location,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            dtype="float32",
-            **options,
+            location, output_loading_info=True, **weights, **options
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:  # damaged files end in errors of every sort
@@ -157,10 +154,8 @@ def _check(study: Study, model: Any, tokenizer: "PreTrainedTokenizerBase") -> No
             "word and characters a token stands for; choose another encoder"
         )
     if len(tokenizer) > model.config.vocab_size:
-        raise UserError(
-            f"{_key(study)}: its tokenizer has {len(tokenizer)} tokens, the model "
-            f"{model.config.vocab_size} embeddings; expected those of one checkpoint"
-        )
+        sizes = f"{len(tokenizer)} tokens, the model {model.config.vocab_size} embeddings"
+        raise UserError(f"{_key(study)}: its tokenizer has {sizes}; expected those of one checkpoint")
     if tokenizer.pad_token is None:
         raise UserError(f"{_key(study)}: its tokenizer has no token for padding; choose another encoder")
     kinds = input_kinds(study)

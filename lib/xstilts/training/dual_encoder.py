@@ -49,11 +49,6 @@ class DualEncoder(torch.nn.Module):
     def tie_weights(self) -> None:
         """Nothing to tie."""
 
-    def save_pretrained(self, folder: Path) -> None:
-        """The encoder as a checkpoint that retrieval loads; the pooler has no part in it."""
-        state = {name: tensor for name, tensor in self.encoder.state_dict().items() if not name.startswith("pooler.")}
-        self.encoder.save_pretrained(folder, state_dict=state)
-
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
         queries, candidates = (self._vectors(input_ids[:, side], attention_mask[:, side]) for side in (0, 1))
         logits = SCALE * queries @ candidates.T
@@ -101,7 +96,7 @@ def pairs(task: Task, dataset: Dataset) -> list[tuple[int, str, str]]:
 
 
 def sentence_at(context: str, offset: int) -> str:
-    """The sentence of a passage that holds the character at ``place``."""
+    """The sentence of a passage that holds the character at ``offset``."""
     ends = [match.end() for match in SENTENCE.finditer(context)]
     begin = max((end for end in ends if end <= offset), default=0)
     return context[begin : min((end for end in ends if end > offset), default=len(context))].strip()

@@ -1,10 +1,7 @@
 """Checkpoint in -> fresh heads on one shared encoder -> Trainer -> checkpoint out."""
 
-import copy
 import math
-import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +10,15 @@ import torch
 import transformers
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from xstilts.errors import UserError
 from xstilts.features import IGNORED, Feature, collate, mask_tokens
-from xstilts.io import written_whole
 from xstilts.progress import Progress
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
-from xstilts.training.callbacks import FiniteLoss, Saves, Shown, events, link
+from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
 from xstilts.training.dual_encoder import DualEncoder
 
 if TYPE_CHECKING:
@@ -36,8 +32,6 @@ HEADS = {
     "text": transformers.AutoModelForMaskedLM,
     "dual": DualEncoder,
 }
-WEIGHTS = "model.safetensors"
-MORE, BEST = "more.pt", "best.safetensors"  # of a checkpoint to resume from, beside Trainer's files
 
 
 class SharedEncoder(torch.nn.Module):
@@ -85,8 +79,7 @@ class MixtureTrainer(Trainer):
     """transformers' Trainer with our batches, and with our scores where checkpoints are compared.
 
     In several processes each takes its part of every batch and weighs its loss by what the part holds, so that
-    the mean of the gradients is that of the whole batch; the first scores and writes. With ``saves`` it saves all
-    that the next step depends on.
+    the mean of the gradients is that of the whole batch; the first scores and writes.
     """
 
     args: Any  # Trainer's own
@@ -97,16 +90,13 @@ class MixtureTrainer(Trainer):
         batches: Batches,
         tokenizer: "PreTrainedTokenizerBase",
         mlm_probability: float,
-        development: Development | None,
-        saves: Saves | None,
+        saves: Saves,
         **options: Any,
     ):
-        super().__init__(train_dataset=Examples(batches.sets), eval_dataset=development, **options)
+        super().__init__(train_dataset=Examples(batches.sets), **options)
         self.batches, self.tokenizer, self.mlm_probability = batches, tokenizer, mlm_probability
         self.saves, self.saved_step = saves, 0
-        self.resumed: Any = None
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
-        self.tokens: list[int] = []  # of each batch, in order
 
     def get_train_dataloader(self) -> DataLoader:
         loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self._collate)
@@ -116,7 +106,6 @@ class MixtureTrainer(Trainer):
     def _collate(self, items: list[tuple[int, int, Feature]]) -> dict:
         number, batch_number, _ = items[0]
         batch = collate([feature for _, _, feature in items], self.tokenizer.pad_token_id)
-        self.tokens.append(int(batch["attention_mask"].sum()))
         chosen = self.batches.sets[number]
         if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
             generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + batch_number)
@@ -126,9 +115,8 @@ class MixtureTrainer(Trainer):
         return {"task": chosen.name, **batch}
 
     def compute_loss(self, model: Any, inputs: dict, **options: Any) -> torch.Tensor:
-        weight = inputs.pop("weight", None)
-        loss = super().compute_loss(model, inputs, **options)
-        return loss if weight is None else loss * weight
+        weight = inputs.pop("weight", 1)
+        return super().compute_loss(model, inputs, **options) * weight
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """``eval_score``, the mean over tasks of their scores, is what checkpoints are compared by."""
@@ -145,102 +133,55 @@ class MixtureTrainer(Trainer):
             # the heads share tensors, which Trainer's own way of saving a module that is no PreTrainedModel refuses
             safetensors.torch.save_model(self.model, str(Path(output_dir) / WEIGHTS))
 
-    def _load_best_model(self) -> None:
-        safetensors.torch.load_model(self.model, Path(self.state.best_model_checkpoint) / WEIGHTS)
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
 
-    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Trainer's, and what it does not save: the sum of the losses since the last one that was logged."""
+        super()._save_rng_state(output_dir)
+        torch.save(self._tr_loss, Path(output_dir) / f"loss_{self.args.process_index}.pt")
+
+    def _load_rng_state(self, checkpoint: str) -> None:
+        super()._load_rng_state(checkpoint)
+        losses = Path(checkpoint) / f"loss_{self.args.process_index}.pt"
+        self._tr_loss = torch.load(losses, self.args.device, weights_only=True)
+        self._globalstep_last_logged -= self._globalstep_last_logged % self.args.logging_steps
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.saved_step = self.state.global_step
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.saved_step}"
+            self.saves.complete(folder, self.state.best_global_step)
+        self.accelerator.wait_for_everyone()
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *rest: Any, **options: Any
+    ) -> None:
         """Trainer's, at the end of every step; then, all of it being done, a checkpoint where one is due."""
-        super()._maybe_log_save_evaluate(*arguments, **options)
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *rest, **options)
         step = self.state.global_step
-        # after an early end there is no next step to resume at
-        if (
-            self.saves is None
-            or step == self.saved_step
-            or (self.control.should_training_stop and step < self.batches.steps)
-        ):
-            return
+        if self.control.should_training_stop and step < self.batches.steps:
+            return  # after an early end there is no next step to resume at
         flags = torch.tensor([self.saves.due(), self.saves.stop], dtype=torch.int32, device=self.args.device)
-        due, stop = self.accelerator.reduce(flags).tolist() if self.args.world_size > 1 else flags.tolist()
-        if due:
-            self._save_whole(step)
+        due, stop = self.accelerator.reduce(flags).tolist()
+        if due and step != self.saved_step:
+            self._save_checkpoint(model, trial)
         if stop:
             raise self.saves.stopped(step)
-
-    def _save_whole(self, step: int) -> None:
-        assert self.saves is not None
-        first = self.args.should_save
-        with self.saves.written(step) if first else nullcontext() as aside:
-            (aside,) = broadcast_object_list([aside])
-            losses = self.accelerator.gather(self._tr_loss)
-            if first:
-                more = {"tokens": self.tokens, "losses": losses, "logged": self._globalstep_last_logged}
-                torch.save(more, aside / MORE)
-                if self.state.best_model_checkpoint:  # a better one may replace it before the next checkpoint
-                    link(Path(self.state.best_model_checkpoint) / WEIGHTS, aside / BEST)
-            own, self.args = self.args, copy.copy(self.args)
-            self.args.output_dir, self.args.save_only_model, self.args.save_strategy = str(aside), False, "no"
-            try:
-                self._save_checkpoint(self.model, trial=None)
-            finally:
-                self.args = own
-            self.accelerator.wait_for_everyone()
-        self.saved_step = step
-
-    def resume(self, checkpoint: Path) -> None:
-        """Train on from a checkpoint."""
-        (inside,) = checkpoint.glob("checkpoint-*")
-        self.resumed = torch.load(checkpoint / MORE, "cpu", weights_only=True)
-        self.saved_step = int(inside.name.partition("-")[2])
-        self.tokens = self.resumed["tokens"][: self.saved_step * self.batches.accumulate]
-        if (checkpoint / BEST).is_file():
-            best = TrainerState.load_from_json(str(inside / "trainer_state.json")).best_global_step
-            self.resumed["best"] = str(Path(self.args.output_dir) / f"checkpoint-{best}")
-            if self.args.should_save:
-                Path(self.resumed["best"]).mkdir(exist_ok=True)
-                link(checkpoint / BEST, Path(self.resumed["best"]) / WEIGHTS)
-            self.accelerator.wait_for_everyone()
-        self.train(resume_from_checkpoint=str(inside))
-
-    def selection(self) -> dict:
-        """The step whose weights were kept, and the curve of scores they were chosen by."""
-        curve = [
-            {"step": entry["step"], **{key.removeprefix("eval_"): entry[key] for key in entry if key[:5] == "eval_"}}
-            for entry in self.state.log_history
-            if "eval_score" in entry
-        ]
-        return {"best_step": self.state.best_global_step, "best_score": self.state.best_metric, "curve": curve}
-
-
-class Restored(TrainerCallback):
-    """What Trainer does not take from a checkpoint: the losses since the last logged one, where the best lies."""
-
-    def __init__(self, trainer: MixtureTrainer):
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        trainer = self.trainer
-        if trainer.resumed:
-            trainer._tr_loss = trainer.resumed["losses"].reshape(-1)[args.process_index].to(args.device)
-            trainer._globalstep_last_logged = trainer.resumed["logged"]
-            state.best_model_checkpoint = trainer.resumed.get("best")
 
 
 def check_precision(precision: str) -> None:
     """UserError where this machine cannot train in ``precision``; to be asked before anything is read."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    if precision == "bf16" and not (gpu and torch.cuda.is_bf16_supported(including_emulation=False)):
-        needed = "a GPU that computes in it (NVIDIA Ampere or later)"
-    elif precision == "fp16" and not gpu:
-        needed = "a GPU"
-    else:
-        return
-    raise UserError(
-        f"training: precision {precision} needs {needed}, and this machine has {gpu or 'none'}; "
-        "set precision: fp32 in the study's file or run it on another machine"
-    )
+    needed = {"fp32": "", "fp16": "a GPU", "bf16": "a GPU that computes in it (NVIDIA Ampere or later)"}[precision]
+    supported = gpu and (precision != "bf16" or torch.cuda.is_bf16_supported(including_emulation=False))
+    if needed and not supported:
+        raise UserError(
+            f"training: precision {precision} needs {needed}, and this machine has {gpu or 'none'}; "
+            "set precision: fp32 in the study's file or run it on another machine"
+        )
 
 
 def fine_tune(
@@ -250,19 +191,15 @@ def fine_tune(
     phase: PhaseSettings,
     mix: MixSettings,
     seed: int,
-    folder: Path,
+    saves: Saves,
     development: Development | None = None,
-    saves: Saves | None = None,
-    curves: Path | None = None,
 ) -> tuple[SharedEncoder, dict]:
-    """Train fresh heads and the encoder of ``checkpoint`` on ``sets``; Trainer's files go to ``folder``.
+    """Train fresh heads and the encoder of ``checkpoint`` on ``sets``, from the last checkpoint among ``saves`` where
+    there is one.
 
     With ``phase.evaluate_every`` the model is given to ``development`` every so many steps and after the
     last one; the weights of the step with the highest mean score are returned, the first of equals, and
     training ends after ``phase.patience`` evaluations without a higher one.
-
-    With ``saves``, checkpoints in the same folder, a training that was killed goes on from the last of them.
-    What it logs goes to the folder ``curves``, where there is one, as TensorBoard's event files.
 
     Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
     checkpoint was chosen, ``selection`` (best_step, best_score, curve).
@@ -273,7 +210,7 @@ def fine_tune(
     steps = phase.total_steps(sizes, mix, mlm=len(sizes) < len(sets))
     choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(saves.folder),
         max_steps=steps,
         per_device_train_batch_size=phase.batch_size,
         gradient_accumulation_steps=phase.accumulate,
@@ -287,15 +224,11 @@ def fine_tune(
         bf16=phase.precision == "bf16",
         fp16=phase.precision == "fp16",
         logging_steps=max(1, steps // 10),
-        logging_nan_inf_filter=False,  # FiniteLoss looks at them
+        logging_nan_inf_filter=False,  # Monitor looks at them
         eval_strategy="steps" if choose else "no",
         eval_steps=phase.evaluate_every or None,
         save_strategy="best" if choose else "no",
-        save_total_limit=1,
-        save_only_model=True,
-        load_best_model_at_end=choose,
-        metric_for_best_model="score" if choose else None,
-        greater_is_better=True if choose else None,
+        metric_for_best_model="score",
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -304,41 +237,42 @@ def fine_tune(
         ddp_find_unused_parameters=True,  # every batch is of one task: the other heads are idle
         ddp_timeout=24 * 3600,  # seconds that others wait while the first process scores
     )
-    last: Path | None = None
-    if arguments.should_save and saves:
-        last = saves.last()
-    elif arguments.should_save:
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-    (last,) = broadcast_object_list([last])
+    (last,) = broadcast_object_list([saves.last() if arguments.should_save else None])
     # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     batches = Batches(sets, phase, mix, steps, seed)
-    trainer = MixtureTrainer(batches, tokenizer, mix.mlm_probability, development, saves, model=model, args=arguments)
+    trainer = MixtureTrainer(
+        batches, tokenizer, mix.mlm_probability, saves, model=model, args=arguments, eval_dataset=development
+    )
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
-    trainer.add_callback(Restored(trainer))
-    trainer.add_callback(FiniteLoss)
-    if writer := events(curves if arguments.should_save else None, last):
+    if arguments.should_save and (writer := saves.writer(last)):
         trainer.add_callback(TensorBoardCallback(writer))
     if choose and phase.patience:
         trainer.add_callback(EarlyStoppingCallback(phase.patience))
     if arguments.process_index:  # dropout of its own; the first draws what it draws alone
         torch.manual_seed(seed * 1_000_003 + arguments.process_index)
     names = " + ".join(item.name for item in sets) if len(sets) < 4 else f"{len(sets)} sets"
-    with saves or nullcontext(), Progress(f"training {names}", steps, "steps") as bar:
-        trainer.add_callback(Shown(bar))
-        trainer.resume(last) if last else trainer.train()
-    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
-    taken = trainer.state.global_step
-    # batches are fetched ahead: after an early stop one more was made than was trained on
-    record = {"steps": taken, "tokens": sum(trainer.tokens[: taken * phase.accumulate]), "loss": losses}
+    with saves, Progress(f"training {names}", steps, "steps") as bar:
+        trainer.add_callback(Monitor(bar))
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    state, history = trainer.state, trainer.state.log_history
+    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry]
+    record = {"steps": state.global_step, "tokens": batches.tokens(state.global_step), "loss": losses}
     if last:
         record["resumed"] = trainer._initial_global_step
-    return model, record | ({"selection": trainer.selection()} if choose else {})
+    if choose:
+        safetensors.torch.load_model(model, saves.folder / f"checkpoint-{state.best_global_step}" / WEIGHTS)
+        curve = [
+            {"step": entry["step"], **{key.removeprefix("eval_"): entry[key] for key in entry if key[:5] == "eval_"}}
+            for entry in history
+            if "eval_score" in entry
+        ]
+        record["selection"] = {"best_step": state.best_global_step, "best_score": state.best_metric, "curve": curve}
+    return model, record
 
 
 def save_encoder(model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """The bare encoder as a plain checkpoint folder. The pooler belongs to the heads and stays behind."""
     state = {name: tensor for name, tensor in model.encoder.state_dict().items() if not name.startswith("pooler.")}
-    with written_whole(folder) as aside:
-        model.encoder.save_pretrained(aside, state_dict=state)
-        tokenizer.save_pretrained(aside)
+    model.encoder.save_pretrained(folder, state_dict=state)
+    tokenizer.save_pretrained(folder)

@@ -6,7 +6,6 @@ and the notebook finds the finished training as it finds any other.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -44,17 +43,14 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
             f"training.processes: a batch of {batch_size} ({name}) cannot be parted over {count} processes; "
             "make batch_size larger (and accumulate smaller) or processes fewer"
         )
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
         "--module", "xstilts.phases", str(study.path), name, target_run,
     ]  # fmt: skip
-    environment = os.environ | {NOTEBOOK: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     progress_file = folder / f"launched-{FILE}"  # their progress, which this process displays
-    environment |= {PLACE: str(progress_file), LOG: ""}
+    environment = os.environ | {PLACE: str(progress_file), LOG: "", NOTEBOOK: str(os.getpid())}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     if not torch.cuda.is_available():
         environment |= {"ACCELERATE_USE_CPU": "true"}
     with tempfile.TemporaryFile("w+") as output:
@@ -97,12 +93,9 @@ def _end(process: subprocess.Popen) -> None:
 
 def _end_with(notebook: int) -> None:
     """A process whose notebook was killed must not go on writing beside the next one."""
-    while True:
-        try:
-            os.kill(notebook, 0)
-        except ProcessLookupError:
-            os._exit(1)
-        time.sleep(1)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(notebook).wait()
+    os._exit(1)
 
 
 def exit_code(training: Callable[[], None]) -> int:

@@ -6,12 +6,10 @@ The result is a plain Hugging Face checkpoint folder.
 """
 
 import json
-import os
 import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from itertools import chain, count
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from xstilts.errors import UserError
 from xstilts.io import written_whole
 from xstilts.progress import Progress
 from xstilts.settings import PretrainSettings
-from xstilts.training.callbacks import Saves, check_loss, events
+from xstilts.training.callbacks import Saves, check_loss
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of XLM-R, mask excepted
 PAD, UNK, MASK = 1, 3, 4
@@ -120,18 +118,16 @@ def encode(texts: datasets.Dataset, tokenizer: transformers.PreTrainedTokenizerF
 def batches(rows: list[np.ndarray], budget: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """For ever: arrays (n, length) of documents of one exact length, about ``budget`` tokens each,
     every document once per epoch, in random order."""
-    by_length: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_length.setdefault(len(row), []).append(i)
-    stacks = {length: np.stack([rows[i] for i in members]) for length, members in sorted(by_length.items())}
+    lengths = sorted({len(row) for row in rows})
+    stacks = [np.stack([row for row in rows if len(row) == length]) for length in lengths]
     while True:
         plan = []
-        for length, stack in stacks.items():
+        for length, stack in zip(lengths, stacks, strict=True):
             order, size = rng.permutation(len(stack)), max(1, budget // length)
-            plan += [(length, order[i : i + size]) for i in range(0, len(order), size)]
-        for at in rng.permutation(len(plan)):
-            length, members = plan[at]
-            yield stacks[length][members]
+            plan += [(stack, order[i : i + size]) for i in range(0, len(order), size)]
+        for i in rng.permutation(len(plan)):
+            stack, members = plan[i]
+            yield stack[members]
 
 
 def mask_weights(rows: list[np.ndarray], vocabulary: int, share: float) -> np.ndarray:
@@ -174,37 +170,36 @@ def train(
     rows: list[np.ndarray],
     settings: PretrainSettings,
     seed: int,
-    saves: Saves | None = None,
-    curves: Path | None = None,
+    saves: Saves,
 ) -> dict:
     """Masked language modelling for ``settings.steps`` steps, from the last checkpoint among ``saves`` where there
-    is one; returns tokens and loss history. TensorBoard's event files go to the folder ``curves``."""
+    is one; returns tokens and loss history."""
     vocabulary, rng = model.config.vocab_size, np.random.default_rng(seed)
     weights = mask_weights(rows, vocabulary, settings.mask_share)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, settings.steps)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     model.train()
     tokens, losses, history = 0, [], []
     stream = batches(rows, settings.batch_tokens, rng)
     step = resumed = 0
-    last = saves.last() if saves else None
-    if last:
+    if last := saves.last():
         state = torch.load(last / "state.pt", weights_only=True)
-        for part, name in ((model, "model"), (optimizer, "optimizer"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(state[name])
         resumed, tokens, losses, history = (state[name] for name in ("step", "tokens", "losses", "history"))
-    writer = events(curves, last)
-    with Progress("pretraining", settings.steps, "steps") as bar:
+    writer = saves.writer(last)
+    with saves, Progress("pretraining", settings.steps, "steps") as bar:
         bar.start(resumed)
         while step < settings.steps:
             batch = next(stream)
             inputs, chosen = mask(batch, weights, vocabulary, rng)
             if not chosen.any():
                 continue
-            if step < resumed:  # drawn again: the stream and its random numbers are where they were, in a few seconds
-                step += 1
+            step += 1
+            if step <= resumed:  # drawn again: the stream and its random numbers are where they were, in a few seconds
                 continue
             hidden = model.roberta(torch.from_numpy(inputs)).last_hidden_state
             masked = torch.from_numpy(chosen)
@@ -216,7 +211,6 @@ def train(
             optimizer.zero_grad()
             tokens += batch.size
             losses.append(loss.detach())
-            step += 1
             bar.to(step)
             if step % settings.log_every == 0 or step == settings.steps:
                 mean = torch.stack(losses).mean().item()
@@ -227,44 +221,33 @@ def train(
                     writer.add_scalar("train/loss", mean, step)
                     writer.flush()
                 losses = []
-            if saves and saves.due():
+            if saves.due():
                 state = {"step": step, "tokens": tokens, "losses": losses, "history": history}
-                state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                with saves.written(step) as aside:
-                    torch.save(state | {"schedule": schedule.state_dict()}, aside / "state.pt")
+                state |= {name: part.state_dict() for name, part in parts.items()}
+                checkpoint = saves.folder / f"checkpoint-{step}"
+                checkpoint.mkdir(parents=True)
+                torch.save(state, checkpoint / "state.pt")
+                saves.complete(checkpoint)
                 if saves.stop:
                     raise saves.stopped(step)
-    if writer:
-        writer.close()
     return {"tokens": tokens, "loss": history} | ({"resumed": resumed} if resumed else {})
 
 
-def pretrain(
-    texts: datasets.Dataset,
-    folder: str | os.PathLike,
-    settings: PretrainSettings,
-    seed: int,
-    threads: int,
-    saves: Saves | None = None,
-    curves: Path | None = None,
-) -> dict:
+def pretrain(texts: datasets.Dataset, folder: Path, settings: PretrainSettings, seed: int, saves: Saves) -> dict:
     """Write a pretrained encoder to ``folder`` (whole or not at all) and return how it came to be:
-    steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text. With
-    ``saves`` it goes on from the last checkpoint of a training that was killed.
+    steps, tokens, vocabulary, parameters, seconds and the loss history. ``texts`` has the column text. A training that
+    was killed goes on from the last checkpoint among ``saves``.
 
     With ``steps: 0`` the encoder is left as initialised: the untrained control. The same seed and number
     of threads give the same weights.
     """
     started = time.perf_counter()
-    folder = Path(folder)
-    torch.set_num_threads(threads)
     tokenizer = train_tokenizer(texts, settings)
     transformers.set_seed(seed)
     model = new_model(len(tokenizer), settings)
     result = {"tokens": 0, "loss": []}
     if settings.steps:
-        with saves or nullcontext():
-            result = train(model, encode(texts, tokenizer), settings, seed, saves, curves)
+        result = train(model, encode(texts, tokenizer), settings, seed, saves)
     with written_whole(folder) as aside:
         model.eval().save_pretrained(aside)
         tokenizer.save_pretrained(aside)
