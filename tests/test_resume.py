@@ -1,5 +1,6 @@
 """Killed anywhere, a training goes on from its last checkpoint and ends with the bits of an uninterrupted one."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -68,6 +69,7 @@ def whole_study(path: Path, after: str = "", count: int = 0, number: int = 0) ->
             return plain(*arguments, **options)
 
         setattr(owner, name, counted)
+    gc.freeze()  # what was imported: a collection would copy its pages
     torch.set_num_threads(1)
     study = load_study(path)
     source = open_source(study)
