@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import transformers
 
-from xstilts import io as writing
+from xstilts import io
 from xstilts.evaluation import prediction, ranking, retrieval
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.settings import LengthSettings, RetrievalSettings
@@ -76,9 +76,7 @@ def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]
             languages=(), training_task=lambda task: get(task.training_set),
         )  # fmt: skip
         find = ranking.rank if kind == "lareqa" else retrieval.retrieve
-        return lambda source: writing.write_parts(
-            find(get(kind), source, source.codes, "test", checkpoint, study), tables
-        )
+        return lambda source: io.write_parts(find(get(kind), source, source.codes, "test", checkpoint, study), tables)
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint)
 
@@ -87,7 +85,7 @@ def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]
         for code, found in predict(model, get(kind), data, tokenizer, LengthSettings(), []):
             yield evaluate(get(kind), data[code], found, code), prediction_table(data[code], found, code)
 
-    return lambda source: writing.write_parts(scored(source), tables)
+    return lambda source: io.write_parts(scored(source), tables)
 
 
 def peak(work: Callable[[], None]) -> float:

@@ -49,46 +49,42 @@ PAIRS = [("308", "第六", 0), ("Punkte", "เพียง", 1), ("gab nur", "�
 ANSWERS = ["308", "sixth in the league", "第六", "308分", "เพียง", "Punkte", "リーグ6位", "失点"]
 
 
-def answered(text: str, answer: str, number: int) -> dict:
-    context = text * 2
+def answered(answer: str, number: int) -> dict:
+    context = next(text for text in (*TEXT, JAPANESE) if answer in text) * 2
     answers = {"text": [answer], "answer_start": [context.index(answer)]}
-    row = {"id": str(number), "context": context, "question": f"How many points? {number}"}
-    return {**row, "answers": answers, "is_impossible": False}
+    return {"context": context, "question": f"How many points? {number}", "answers": answers, "is_impossible": False}
 
 
 def example_sets() -> dict[str, Dataset]:
-    tokens = ["Die", "Verteidigung", "\u200b", "卡罗来纳", "リーグ6位", "แพนเธอร์ส", "308", "."]
-    tags = ["DET", "NOUN", "X", "PROPN", "NOUN", "PROPN", "NUM", "PUNCT"]
-    turned = [(tokens[start:] + tokens[:start], tags[start:] + tags[:start]) for start in range(8)]
-    rows = {
-        "mnli": [{"id": str(n), "text_a": a, "text_b": b, "label": y} for n, (a, b, y) in enumerate(PAIRS)],
-        "hellaswag": [
-            {"id": str(n), "context": a, "question": "", "choices": [b, "Punkte", "gab", "308"], "label": y}
-            for n, (a, b, y) in enumerate(PAIRS)
-        ],
-        "udpos": [{"id": str(n), "tokens": words * 2, "tags": right * 2} for n, (words, right) in enumerate(turned)],
-        "squad1": [
-            answered(next(text for text in (*TEXT, JAPANESE) if answer in text), answer, number)
-            for number, answer in enumerate(ANSWERS)
-        ],
+    tokens = ["Die", "Verteidigung", "\u200b", "卡罗来纳", "リーグ6位", "แพนเธอร์ส", "308", "."] * 3
+    tags = ["DET", "NOUN", "X", "PROPN", "NOUN", "PROPN", "NUM", "PUNCT"] * 3
+    choices = ["Punkte", "gab", "308"]
+    tables = {
+        "mnli": [{"text_a": a, "text_b": b, "label": label} for a, b, label in PAIRS],
+        "hellaswag": [{"context": a, "question": "", "choices": [b, *choices], "label": y} for a, b, y in PAIRS],
+        "udpos": [{"tokens": tokens[n : n + 16], "tags": tags[n : n + 16]} for n in range(8)],
+        "squad1": [answered(answer, number) for number, answer in enumerate(ANSWERS)],
     }
-    return {name: Dataset.from_list(table) for name, table in rows.items()}
+    return {
+        name: Dataset.from_list([{"id": str(number), **row} for number, row in enumerate(rows)])
+        for name, rows in tables.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["mnli", "hellaswag", "udpos", "squad1"])
 def test_gold_outputs_score_100_in_every_script(encoder, name, monkeypatch):
     data = example_sets()[name]
-    found, scores = gold_scores(monkeypatch, get(name), data, encoder[2], LENGTHS, list(get(name).labels))
+    predicted, scores = gold_scores(monkeypatch, get(name), data, encoder[2], LENGTHS, list(get(name).labels))
     if name != "squad1":
         assert (scores == 100).all()
     else:  # as much as the tokens that the answer touches, and no more
-        for row, answer in zip(data, found, strict=True):
+        for row, answer in zip(data, predicted, strict=True):
             first = row["answers"]["answer_start"][0]
             last = first + len(row["answers"]["text"][0])
             offsets = encoder[2](row["context"], add_special_tokens=False, return_offsets_mapping=True)
             touched = [(start, end) for start, end in offsets["offset_mapping"] if start < last and end > first]
             assert answer == row["context"][touched[0][0] : touched[-1][1]].strip()
-        exact = sum(answer == right for answer, right in zip(found, ANSWERS, strict=True))
+        exact = sum(answer == right for answer, right in zip(predicted, ANSWERS, strict=True))
         assert scores["exact_match"] == 100 * exact / len(ANSWERS) >= 75
 
 
@@ -106,15 +102,15 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
     assert record["loss"][-1]["loss"] < record["loss"][0]["loss"]
     assert all(head.base_model is model.encoder for head in model.heads.values())
     for name, head in list(model.heads.items())[:4]:
-        found = dict(predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels)))["xx"]
-        assert len(found) == len(data[name]) and None not in found
+        predictions = predict(head, get(name), {"xx": data[name]}, tokenizer, LENGTHS, list(get(name).labels))
+        ((_, predicted),) = predictions
+        assert len(predicted) == len(data[name]) and None not in predicted
         if name == "udpos":
-            assert [len(tags) for tags in found] == [len(words) for words in data[name]["tokens"]]
+            assert [len(tags) for tags in predicted] == [len(words) for words in data[name]["tokens"]]
     fine_tuning.save_encoder(model, tokenizer, tmp_path / "encoder")  # what phase 3 starts from
     again = AutoModel.from_pretrained(tmp_path / "encoder").eval()
-    states = retrieval.embed(
-        again, AutoTokenizer.from_pretrained(tmp_path / "encoder"), TEXT, [0, 2], RetrievalSettings(), 64
-    )
+    saved = AutoTokenizer.from_pretrained(tmp_path / "encoder")
+    states = retrieval.embed(again, saved, TEXT, [0, 2], RetrievalSettings(), 64)
     batch = collate([{"input_ids": tokenizer(TEXT[0])["input_ids"]}], tokenizer.pad_token_id)
     with torch.no_grad():
         expected = model.encoder.eval()(**batch).last_hidden_state[0].mean(0)

@@ -19,7 +19,7 @@ from xstilts.features import IGNORED
 from xstilts.io import ROOT, read_record
 from xstilts.runs import Run
 from xstilts.study import load_study
-from xstilts.training import multi_gpu as processes
+from xstilts.training import multi_gpu
 from xstilts.training.batching import part
 
 NAME = test_resume.NAME
@@ -40,7 +40,7 @@ def study_file(folder: Path, count: int, **training) -> Path:
     return path
 
 
-def begun(path: Path) -> multiprocessing.Process:
+def begin(path: Path) -> multiprocessing.Process:
     """A study in a process of its own, which launches more for every training."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_resume"])
@@ -49,15 +49,15 @@ def begun(path: Path) -> multiprocessing.Process:
     return process
 
 
-def finished(path: Path) -> None:
-    process = begun(path)
+def finish(path: Path) -> None:
+    process = begin(path)
     process.join()
     assert process.exitcode == 0
 
 
-def stopped(path: Path) -> int:
+def stop(path: Path) -> int:
     """SIGTERM once phase 2 has saved: it reaches all processes, and all end with one message. After which step."""
-    study, process = load_study(path), begun(path)
+    study, process = load_study(path), begin(path)
     folder = Run("intermediate", 1, NAME).folder(study)
     while not list(folder.glob("trainer/*/whole.json")):
         assert process.is_alive()
@@ -72,14 +72,14 @@ def stopped(path: Path) -> int:
 
 def test_two_processes_stopped_and_resumed_are_one(tmp_path):
     one, two = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
-    finished(one.path)
-    step = stopped(two.path)
-    finished(two.path)
+    finish(one.path)
+    step = stop(two.path)
+    finish(two.path)
     trained = Run("intermediate", 1, NAME).name
     assert read_record(two.folder / trained / "training.json")["resumed"] == step
     for name in (f"{trained}/checkpoint", f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):
-        place = name.removesuffix("/checkpoint")
-        record, parted = (read_record(study.folder / place / "training.json") for study in (one, two))
+        folder = name.removesuffix("/checkpoint")
+        record, parted = (read_record(study.folder / folder / "training.json") for study in (one, two))
         assert record["steps"] == parted["steps"] and record["tokens"] == parted["tokens"]
         losses = [[entry["loss"] for entry in each["loss"]] for each in (record, parted)]
         assert losses[1] == pytest.approx(losses[0], rel=1e-5) and len(losses[0]) > 4
@@ -93,34 +93,33 @@ def test_two_processes_stopped_and_resumed_are_one(tmp_path):
 def test_an_interrupted_cell_leaves_no_training_behind(tmp_path, monkeypatch):
     """Sleepers in place of accelerate's launcher and its trainings, one of which does not heed SIGTERM; they interrupt
     the cell once they sleep. As accelerate's, they are no group of the launcher's."""
-    told, launcher = tmp_path / "told", tmp_path / "launcher"
+    pids, launcher = tmp_path / "pids", tmp_path / "launcher"
     launcher.write_text(
         "#!/bin/bash\nsetsid sleep 300 &\none=$!\n(trap '' TERM; exec setsid sleep 300) &\n"
-        f"echo $one $! > {told}\nsleep 0.2\nkill -INT ${processes.NOTEBOOK}\nwait\n"
+        f"echo $one $! > {pids}\nsleep 0.2\nkill -INT ${multi_gpu.NOTEBOOK}\nwait\n"
     )
     launcher.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(launcher))
-    monkeypatch.setattr(processes, "GRACE", 0.5)
+    monkeypatch.setattr(multi_gpu, "GRACE", 0.5)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a kernel
     try:
         with pytest.raises(KeyboardInterrupt):
-            processes.launch(load_study(study_file(tmp_path, 2)), "run", tmp_path, 8)
+            multi_gpu.launch(load_study(study_file(tmp_path, 2)), "run", tmp_path, 8)
     finally:
         signal.signal(signal.SIGINT, before)
-    trainings = [int(number) for number in told.read_text().split()]
-    there = [psutil.Process(number) for number in trainings if psutil.pid_exists(number)]
-    left = [one for one in there if one.status() != psutil.STATUS_ZOMBIE]  # ended, and nobody has asked
-    for one in left:
-        one.kill()
-    assert len(trainings) == 2 and not left
+    trainings = [psutil.Process(int(pid)) for pid in pids.read_text().split() if psutil.pid_exists(int(pid))]
+    left = [process for process in trainings if process.status() != psutil.STATUS_ZOMBIE]  # ended, and nobody has asked
+    for process in left:
+        process.kill()
+    assert len(pids.read_text().split()) == 2 and not left
 
 
 def test_a_job_has_a_processor_and_on_a_cluster_a_gpu_for_each_process(tmp_path):
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
                "--workflow-profile", ROOT / "profiles" / "slurm", "--dry-run", "--cores", "8",
                "--config", f"study={study_file(tmp_path, 3)}"]  # fmt: skip
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    jobs = {part.split(":")[0]: part for part in said.split("\nrule ")[1:]}
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    jobs = {job.split(":")[0]: job for job in output.split("\nrule ")[1:]}
     for phase in ("intermediate", "targets"):
         assert "threads: 3" in jobs[phase] and "gpu=3" in jobs[phase]
     assert "gpu" not in jobs["encoder"]
@@ -151,4 +150,4 @@ def test_what_cannot_be_parted_is_said_before_anything_starts(tmp_path, monkeypa
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     study = load_study(study_file(tmp_path, 4))
     with pytest.raises(UserError, match=message):
-        processes.launch(study, "intermediate/mnli/seed1", tmp_path, batch)
+        multi_gpu.launch(study, "intermediate/mnli/seed1", tmp_path, batch)
