@@ -1,18 +1,18 @@
 """Encoders that nobody waits for any more can go as the study does: neither missed nor trained for nothing."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from small import at_once, prove, results, write
-from test_pipeline import command
-from xstilts.__main__ import _discard_stale
 from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import get
+from xstilts.workflow import discard_stale
 
 MNLI = Run("intermediate", 1, "mnli")
 CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrained", "languages": []}
@@ -20,7 +20,7 @@ CHANGES = {"intermediate": ["none", "mnli"], "bundle": "each", "keep": "pretrain
 
 def again(path: Path) -> set[str]:
     """What ``make study`` would do."""
-    return {run.name for run in _discard_stale(load_study(path))}
+    return {run.name for run in discard_stale(load_study(path))}
 
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
@@ -41,7 +41,8 @@ def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target
 
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba", "xnli"])
     assert again(path) == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
-    done = subprocess.run([*command(path), "--cores", "1"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "xstilts", "study", str(path), "--cores", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "training.json").stat().st_mtime_ns > trained and not list(folder.glob("*checkpoint*"))
     after = results(path)
