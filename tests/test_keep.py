@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from small import at_once, prove, results, write
+from small import at_once, every_run, prove, results, write
 from xstilts.io import read_record, write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
@@ -25,8 +25,8 @@ def again(path: Path) -> set[str]:
 
 def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target(tmp_path):
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba"])
-    before, study = at_once(path), load_study(path)
-    prove(study, list_runs(study))
+    every_run(path)
+    before, study = results(path), load_study(path)
     folder = MNLI.folder(study)
     assert again(path) == set() and not list(folder.glob("*checkpoint*")) and (folder / "training.json").is_file()
     assert (Run("encoder", 1).folder(study) / "checkpoint").is_dir()
