@@ -4,9 +4,14 @@ from collections import Counter
 
 import pytest
 
-from hostile import CASES
+import hostile_checkpoints
+import hostile_data
+import hostile_files
+import hostile_parameters
 from hostile_case import one_line
 from xstilts.errors import UserError
+
+CASES = [*hostile_files.CASES, *hostile_data.CASES, *hostile_parameters.CASES, *hostile_checkpoints.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.name}")

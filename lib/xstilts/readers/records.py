@@ -5,10 +5,11 @@ Files are UTF-8 (a byte-order mark is dropped); line ends are LF or CRLF. Text i
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pydantic_core
 
 from xstilts.errors import UserError, nearest
 
@@ -82,24 +83,14 @@ def from_json(text: str, origin: str, whole: bool = False) -> Any:
     """The value of a JSON text, a line or a ``whole`` file. UserError also for what Python alone takes: NaN, and halves
     of characters (``\\ud83d``), which nothing can write."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        origin = f"{origin}:{error.lineno}" if whole else origin
+        return pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        reason, _, position = str(error).rpartition(" at line ")
+        line, _, column = position.partition(" ")
+        origin = f"{origin}:{line}" if whole else origin
         raise UserError(
-            f"{origin}: not JSON ({error.msg} at column {error.colno}); is the file whole? Fetch or save it anew"
+            f"{origin}: not JSON ({reason} at {column}); is the file whole? Fetch or save it anew"
         ) from None
-    except UnicodeEncodeError as error:
-        raise UserError(f"{origin}: {error.object[error.start]!r} is half of a character; save the text anew") from None
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{origin}: not JSON that can be read ({reason})") from None
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:

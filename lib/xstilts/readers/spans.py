@@ -14,8 +14,7 @@ def squad(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 def translated_squad(path: Path, labels: tuple[str, ...]) -> Rows:
-    """As SQuAD, machine-translated: an answer need not be where it is said to be; one that is not there at
-    all is ""."""
+    """As SQuAD, machine-translated: an answer need not be where it is said to be; a lost one is ""."""
     for origin, row, _ in _questions(path, checked=False):
         lost = not row["answers"]["text"] and not row["is_impossible"]
         yield origin, {**row, "answers": {"text": [""], "answer_start": [-1]}} if lost else row

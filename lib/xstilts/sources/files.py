@@ -236,12 +236,11 @@ def natural_languages(source_language: str) -> pd.DataFrame:
     Distances are from English, ``distance`` the mean of URIEL+'s syntactic, genetic, geographic and featural ones
     (``languages.csv``, made by ``tools/make_languages.py``); unknown from any other source language.
     """
-    table = pd.read_csv(
-        Path(__file__).parents[1] / "tables" / "languages.csv", index_col="language", keep_default_na=False
-    )
     distances = ["distance", "syntactic", "phonological", "genetic", "geographic", "featural"]
+    unknown = {name: [""] for name in (*distances, "cc100_gib")}
+    path = Path(__file__).parents[1] / "tables" / "languages.csv"
+    table = pd.read_csv(path, index_col="language", keep_default_na=False, na_values=unknown)
     table = table[["name", "family", "script", *distances, "cc100_gib"]]
-    table[[*distances, "cc100_gib"]] = table[[*distances, "cc100_gib"]].apply(pd.to_numeric)
     if source_language != "en":
         table[distances] = np.nan
         table.loc[table.index == source_language, distances] = 0.0
