@@ -171,10 +171,6 @@ def test_every_language_has_a_name_a_family_a_script_and_a_place():
     assert table["distance"].idxmin() == "en" and table.loc["de", "distance"] < table.loc["hi", "distance"]
     other = FilesSource(FilesSettings(root="."), "de").language_table()["distance"]
     assert other["de"] == 0 and other.drop("de").isna().all()  # the table's distances are from English
-
-
-def test_distances_by_kind_and_pretraining_sizes_are_numbers_of_their_sources():
-    table = FilesSource(FilesSettings(root="."), "en").language_table()
     parts = table[["syntactic", "genetic", "geographic", "featural"]]
     assert (table["distance"] - parts.mean(axis=1, skipna=False)).abs().max() < 1e-4  # phonological has no part in it
     kinds = table[[*parts, "phonological"]]

@@ -115,7 +115,7 @@ BAD = {  # files, keys of the task, what is said
     "label column": ({"t.csv": "text,gold\na,b\n"}, {}, r't.csv:1: no column "label"'),
     "JSON column": ({"t.jsonl": '{"text": "a", "label": "x"}\n{"txt": "a", "label": "y"}'}, {},
                     r't.jsonl:2: no "text"; did you mean "txt"'),
-    "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "x.csv"}},
+    "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "DIR/x.csv"}},
                            r'x.csv:3: column "label" says "maybe", which is none of the labels of training: no, yes'),
     "empty text": ({"t.csv": csv(4) + " ,no\n"}, {}, r't.csv:6: column "text" is empty'),
     "empty label": ({"t.csv": csv(4) + "a,\n"}, {}, r't.csv:6: column "label" is empty'),
@@ -131,10 +131,10 @@ BAD = {  # files, keys of the task, what is said
     "same id": ({"t.csv": "i,text,label\n7,a,no\n7,b,yes\n"}, {"id": "i"}, r't.csv:3: id "7" stands already at'),
     "encoding": ({"t.csv": csv(4).encode() + b"\xff,no\n"}, {}, r"t.csv:6: not UTF-8"),
     "few rows": ({"t.csv": csv(4)}, {}, r"t.csv: fewer than 5 rows, none is left for dev"),
-    "no file": ({"t.csv": csv(9)}, {"dev": "d.csv"}, r"own.mine.dev: no file .*d.csv"),
-    "no test file": ({"t.csv": csv(9)}, {"test": "x-{language}.csv"}, r"own.mine.test: no file matches"),
+    "no file": ({"t.csv": csv(9)}, {"dev": "DIR/d.csv"}, r"own.mine.dev: no file .*d.csv"),
+    "no test file": ({"t.csv": csv(9)}, {"test": "DIR/x-{language}.csv"}, r"own.mine.test: no file matches"),
     "no placeholder": ({"t.csv": csv(9)}, {"test": "x.csv"}, r"own.mine: .*write {language} where its code stands"),
-    "language": ({"t.csv": csv(9), "x.csv": csv(2)}, {"test": {"de": "x.csv"}}, r'mine.test: unknown language "de"'),
+    "language": ({"t.csv": csv(9), "x.csv": csv(2)}, {"test": {"de": "DIR/x.csv"}}, r'test: unknown language "de"'),
     "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv or .jsonl"),
     "choice": ({"t.csv": "said,a,b,right\nx,y,z,2\n"}, CHOICES, r't.csv:2: column "right" says "2"; expected one of'),
     "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine: .*two or more"),
@@ -147,10 +147,7 @@ BAD = {  # files, keys of the task, what is said
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_said_of_bad_files(tmp_path, name):
     files, own, message = BAD[name]
-    for key, value in own.items():
-        if key in ("dev", "test"):
-            places = {code: str(tmp_path / path) for code, path in value.items()} if isinstance(value, dict) else None
-            own = own | {key: places or str(tmp_path / value)}
+    own = json.loads(json.dumps(own).replace("DIR", str(tmp_path)))
     with pytest.raises(UserError, match=message):
         check_data(declared(tmp_path, files, **own))
 

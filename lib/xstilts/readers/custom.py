@@ -103,16 +103,8 @@ def _text(record: dict, column: str, origin: str) -> str:
     return str(text)
 
 
-def _label(settings: OwnTask, record: dict, origin: str) -> str:
-    """The gold value as it stands; one that is a number as its digits."""
-    value = record.get(settings.label)
-    if value is None or isinstance(value, (list, dict, float)):
-        get(record, settings.label, str, origin)  # says what is wrong
-    return _text({settings.label: str(value)}, settings.label, origin).strip()
-
-
 def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
-    label = _label(settings, record, origin)
+    label = _text(record, settings.label, origin).strip()
     if label not in labels:
         raise UserError(
             f'{origin}: column "{settings.label}" says "{label}", which is none of the labels of training: '
@@ -123,7 +115,7 @@ def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], or
 
 
 def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
-    label, known = _label(settings, record, origin), settings.choices
+    label, known = _text(record, settings.label, origin).strip(), settings.choices
     numbers = [str(number) for number in range(len(known))]
     if label not in (*known, *numbers):
         raise UserError(
@@ -142,7 +134,7 @@ def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     """Labels or tags of a training file, numbers in their order. UserError for a column that is none of labels."""
     if settings.kind == "tagging":
         return tuple(sorted({tag for row in rows(settings, path, ()) for tag in row["tags"]}))
-    values = [_label(settings, record, origin) for origin, record in _records(settings, path)]
+    values = [_text(record, settings.label, origin).strip() for origin, record in _records(settings, path)]
     numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
     labels = sorted(set(values), key=int if numbers else None)
     if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):
