@@ -15,15 +15,15 @@ from xstilts.study import load_study
 from xstilts.validation import check_folders
 
 FILES = {"source": "files", "source_language": "en", "languages": []}
-TRAINING = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8"))["training"]
+MICRO = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8"))
+TRAINING = MICRO["training"]
 
 
 def study(folder: Path, changes: dict[str, Any] | str | bytes) -> Study:
     """The default study with changed keys, or whatever the file is to hold."""
     path = folder / "study.yaml"
     if isinstance(changes, dict):
-        values = yaml.safe_load((ROOT / "params" / "micro.yaml").read_text(encoding="utf-8")) | changes
-        changes = yaml.safe_dump(values)
+        changes = yaml.safe_dump(MICRO | changes)
     path.write_bytes(changes if isinstance(changes, bytes) else changes.encode())
     return load_study(path)
 

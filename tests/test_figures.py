@@ -190,19 +190,6 @@ def test_a_table_without_rows_is_a_figure_that_says_so():
         assert figure.get_label() == "Gains: no values." and figure.axes[0].texts[0].get_text() == "nothing to compare"
 
 
-def test_gain_and_loss_are_told_apart_by_colour_blind_readers():
-    # Machado et al. 2009, severity 1.0: deuteranopia, protanopia; on linear RGB
-    blindness = [
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    ]
-    for strength in (0.3, 0.6, 1.0):
-        colours = np.array([plots.DIVERGING(0.5 + side * strength / 2)[:3] for side in (1, -1)])
-        gain, loss = np.clip(colours**2.2 @ np.swapaxes(blindness, 1, 2), 0, 1).swapaxes(0, 1) ** (1 / 2.2)
-        difference = gain - loss
-        assert (difference[:, 2] > 0.15).all() and (difference[:, 0] < -0.05).all(), "blue against yellow"
-
-
 # --- alternative text, files ---------------------------------------------------------------------------------
 
 
@@ -270,36 +257,16 @@ def test_a_figure_is_shown_and_saved_with_its_text(figure, tmp_path, monkeypatch
 
 # --- fonts ---------------------------------------------------------------------------------------------------
 
-# Own names of languages in every script of XTREME's forty and XTREME-R's fifty
-NAMES = """العربية עברית Tiếng Việt മലയാളം தமிழ் తెలుగు Ελληνικά বাংলা हिन्दी मराठी اردو فارسی Български Русский 日本語
-ქართული 한국어 ไทย Yorùbá မြန်မာ 中文 Қазақша Türkçe ਪੰਜਾਬੀ ગુજરાતી Lietuvių Українська Azərbaycanca""".split()
-
-
-def missing(figure):
-    """Whether matplotlib warns of a character that no font of its text has."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        figure.canvas.draw()
-    return any("missing from" in str(warning.message) for warning in caught)
-
-
-def test_names_in_every_script_are_drawn_where_a_font_has_them(figure):
-    (ax,) = figure.axes
-    for number, name in enumerate(NAMES):
-        ax.text(0.5, number / len(NAMES), name)
-    ax.set_xticks(range(len(NAMES)), NAMES)
-    plots.make_legible(figure)
-    letters = {ord(letter) for letter in "".join(NAMES)} - {0x200D}  # a joiner
-    fonts = [plots._characters(plots.font_manager.findfont(plots.DEFAULT)), *plots._others().values()]
-    assert missing(figure) == bool(letters.difference(*fonts))
-
 
 def test_scripts_of_the_micro_world_come_with_matplotlib(figure):
     letters = "".join(sorted({letter for pair in LETTERS.values() for part in pair for letter in part}))
     assert len({unicodedata.name(letter).split()[0] for letter in letters}) > 3
     figure.axes[0].set_title(letters)
     plots.make_legible(figure)
-    assert not missing(figure) and figure.axes[0].title.get_fontfamily() == [plots.DEFAULT]
+    assert figure.axes[0].title.get_fontfamily() == [plots.DEFAULT]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "Glyph missing from font"
+        figure.canvas.draw()
 
 
 def test_the_fonts_that_add_a_character_are_taken(figure, monkeypatch):

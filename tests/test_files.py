@@ -321,13 +321,15 @@ def test_pairs_that_share_examples_are_refused_by_name():
     from_dev = FilesSettings(
         splits={"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}, "copa": {"train": "dev", "dev": "train"}}
     ).trained_from()
-    from_dev["pawsx"] = ("dev",)
+    from_dev["pawsx"] = "dev"
     refused = refused_pairs(["squad2", "copa", "pawsx", "tydiqa"], (*TARGETS, "xquadr"), from_dev)
     assert [re.findall('"(.*?)"', line)[:2] for line in refused] == [
         ["squad2", "xquad"], ["squad2", "xquadr"], ["copa", "xcopa"], ["pawsx", "pawsx"],
     ]  # fmt: skip
-    assert refused_pairs(["squad1", "squad2", "copa", "tydiqa"], TARGETS) == []  # the published training sets are clean
-    parts = {"udpos": ("test",), "tydiqa": ("dev",), "xquad": ("test",)}  # of XQuAD every language is a translation
+    assert (
+        refused_pairs(["squad1", "squad2", "copa", "tydiqa"], TARGETS, {}) == []
+    )  # the published training sets are clean
+    parts = {"udpos": "test", "tydiqa": "dev", "xquad": "test"}  # of XQuAD every language is a translation
     assert [line.split()[0] for line in refused_pairs(list(parts), ("udpos", "tydiqa", "xquad"), parts)] == ['"xquad"']
 
 

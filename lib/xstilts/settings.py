@@ -186,9 +186,9 @@ class FilesSettings(Section):
         """(split of the files, from per cent, to per cent) that ``split`` of a task is read from."""
         return _rows(self.splits.get(name, {}).get(split, split))
 
-    def trained_from(self) -> dict[str, tuple[str, ...]]:
-        """Task -> splits of the files that its training rows come from, where the study changes that."""
-        return {name: (self.rows_of(name, "train")[0],) for name in self.splits}
+    def trained_from(self) -> dict[str, str]:
+        """Task -> split of the files that its training rows come from, where the study changes that."""
+        return {name: self.rows_of(name, "train")[0] for name in self.splits}
 
 
 class HubSettings(Section):

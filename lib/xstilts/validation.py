@@ -173,31 +173,24 @@ def check_folders(study: Study) -> None:
 
 
 def refused_pairs(
-    trained: list[str],
-    targets: tuple[str, ...],
-    read_from: Mapping[str, tuple[str, ...]] | None = None,
-    tasks: Mapping[str, Task] = TASKS,
+    trained: Iterable[str], targets: Iterable[str], read_from: Mapping[str, str], tasks: Mapping[str, Task] = TASKS
 ) -> list[str]:
     """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
 
-    ``read_from`` names the splits that the training rows of a task come from where it is not "train"
-    alone (a study may train on part of a published development set). A target's own development set in one
-    language holds translations of what is scored in the others, where the languages are not ``independent``; the
-    parts of a set in one language share no rows (FilesSettings sees to that).
+    ``read_from`` names the split that the training rows of a task come from where it is not "train" (a study may train
+    on part of a published development set). A target's own development set in one language holds translations of what
+    is scored in the others, where the languages are not ``independent``; the parts of a set in one language share no
+    rows (FilesSettings sees to that).
     """
     refused = []
     for name in trained:
-        task = tasks[name]
-        splits = (read_from or {}).get(name, ("train",))
-        shared = {overlap for split in splits if split in task.files for overlap in task.files[split].overlaps}
-        if len(task.languages) > 1 and set(splits) != {"train"} and not task.independent:
+        task, split = tasks[name], read_from.get(name, "train")
+        shared = set(task.files[split].overlaps) if split in task.files else set()
+        if len(task.languages) > 1 and split != "train" and not task.independent:
             shared.add(name)
-        refused += [
-            f'"{name}" would be trained on examples that "{target}" is scored on (its {"/".join(splits)} set shares '
-            f"them, perhaps as translations); drop one of the two"
-            for target in targets
-            if target in shared
-        ]
+        reason = f"(its {split} set shares them, perhaps as translations); drop one of the two"
+        pairs = [f'"{name}" would be trained on examples that "{target}"' for target in targets if target in shared]
+        refused += [f"{pair} is scored on {reason}" for pair in pairs]
     return refused
 
 
