@@ -85,15 +85,11 @@ def test_cells_of_the_notebook_on_real_sets(tmp_path, monkeypatch, capsys):
     }
     notebook = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    chosen = [text for text in code if "published.read" in text or "published.agreement" in text]
-    assert len(chosen) == 2
-    for text in chosen:
-        exec(text, space)
+    (cell,) = [text for text in code if "published.read" in text]
+    exec(cell, space)
     printed = capsys.readouterr().out
     assert "37 published numbers are compared with ours" in printed and "xlmr" in printed
     names = [f"published.{kind}" for kind in ("csv", "png", "svg")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
     saved = pd.read_csv(tmp_path / "figures" / "published.csv")
     assert saved["source"].notna().all() and saved["provenance"].notna().all()
-    agreed = space["agreed"].iloc[0]
-    assert agreed[["system", "gains", "same_split"]].tolist() == ["paper", 5, 0] and agreed["tau"] > 0.99

@@ -1,4 +1,4 @@
-"""Which published numbers are compared with ours, and how far a whole table agrees with our gains."""
+"""Which published numbers are compared with ours."""
 
 import re
 from types import SimpleNamespace
@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
-from scipy.stats import kendalltau
 
-from comparable import NINE, RUNS, estimates, one, resized, whole, without
+from comparable import NINE, estimates, one, resized, whole, without
 from xstilts import published
 from xstilts.published import Setting, compare, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
@@ -128,76 +127,3 @@ def test_setting_of_a_study():
     for changes in ({"special_tokens": False}, {"centre": True}):
         other = study.model_copy(update={"retrieval": study.retrieval.model_copy(update=changes)})
         assert published.setting(other, source, stats).retrieval is None
-
-
-# --- agreement of a whole table ------------------------------------------------------------------------------
-
-
-def test_kendall_by_hand_and_against_scipy():
-    x, y = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 3, 5, 4])  # 8 pairs concordant, 2 discordant
-    tau, low, high = published.kendall(x, y, np.random.default_rng(0), 500)
-    assert tau == pytest.approx(0.6)
-    assert -1 <= low < tau < high <= 1
-    rng = np.random.default_rng(1)
-    for _ in range(5):  # with ties
-        x, y = rng.integers(0, 5, 12), rng.integers(0, 5, 12)
-        assert published.kendall(x, y, rng, 20)[0] == pytest.approx(kendalltau(x, y).statistic)
-
-
-def test_interval_of_tau_equals_an_independent_bootstrap_and_shrinks():
-    rng = np.random.default_rng(2)
-    widths = []
-    for count in (10, 60):
-        x = rng.normal(size=count)
-        y = x + rng.normal(size=count)
-        _, low, high = published.kendall(x, y, np.random.default_rng(3), 400)
-        draws = np.random.default_rng(4).integers(0, count, (400, count))
-        again = np.quantile([kendalltau(x[draw], y[draw]).statistic for draw in draws], [0.025, 0.975])
-        assert [low, high] == pytest.approx(again, abs=0.06)
-        widths.append(high - low)
-    assert widths[1] < widths[0] / 1.5
-
-
-def gains_table(values, target="xnli", split="test", provenance="seen"):
-    parts = [one(target, run, value, kind="gain", split=split, provenance=provenance) for run, value in values.items()]
-    return pd.concat(parts, ignore_index=True)
-
-
-def test_agreement_by_hand():
-    ours = {"mnli": 3.0, "squad1": 2.0, "hellaswag": 1.0, "multi": 4.0, "ccg": -1.0}
-    paper = {"mnli": 2.0, "squad1": 3.0, "hellaswag": -1.0, "multi": 5.0, "ccg": -2.0, "qqp": 9.0}
-    table = estimates({(run, "xnli", "gain"): value for run, value in ours.items()})
-    found = published.agreement(gains_table(paper), table, XNLI, np.random.default_rng(0))
-    assert found["target"].tolist() == ["all", "xnli"] and (found["gains"] == 5).all(), "qqp has no gain of ours"
-    assert found["equal_signs"].tolist() == [0.8, 0.8], "hellaswag differs in sign"
-    # one of ten pairs, mnli and squad1, is discordant: (9 - 1) / 10
-    assert found["tau"].tolist() == pytest.approx([0.8, 0.8]) and (found["low"] < 0.8).all()
-    assert found["source"].tolist() == ["there", "there"] and found["same_split"].tolist() == [5, 5]
-
-
-def test_agreement_says_on_which_split_and_what_is_recalled():
-    values = {run: float(number) for number, run in enumerate(RUNS[1:], 1)}
-    table = estimates({(run, "xnli", "gain"): value for run, value in values.items()})
-    rows = gains_table(values, split="dev", provenance="recalled")
-    assert set(compare(rows, table, XNLI)["status"]) == {"left out"}, "no difference between splits"
-    found = published.agreement(rows, table, XNLI, np.random.default_rng(0)).iloc[0]
-    assert found[["gains", "same_split", "equal_signs"]].tolist() == [5, 0, 1.0] and found["tau"] == pytest.approx(1)
-    assert found["source"] == "there († 5 recalled)"
-    short = gains_table({run: values[run] for run in RUNS[1:5]})
-    assert published.agreement(short, table, XNLI, np.random.default_rng(0)).empty, "too few to rank"
-    part = resized(XNLI, {("xnli", "sw"): 1200})
-    assert published.agreement(rows, table, part, np.random.default_rng(0)).empty, "not the published set"
-    assert published.agreement(shipped(), table, XNLI, np.random.default_rng(0)).empty
-
-
-def test_gains_follow_from_scores_and_their_own_none():
-    rows = pd.concat([one(run="none", value=70.0), one(run="mnli", value=72.5), one("pawsx", "mnli", 80.0)])
-    found = published.with_gains(rows).query("kind == 'gain'")
-    derived = found[["intermediate", "target", "value", "provenance"]].values.tolist()
-    assert derived == [["mnli", "xnli", 2.5, "derived"]], "PAWS-X has no none"
-    typed = pd.concat([rows, one(run="mnli", value=2.4, kind="gain")])
-    assert published.with_gains(typed).query("kind == 'gain'")["value"].tolist() == [2.4], "what was printed counts"
-    unsure = pd.concat([one(run="none", value=70.0, provenance="recalled"), one(run="mnli", value=72.5)])
-    assert published.with_gains(unsure).query("kind == 'gain'")["provenance"].tolist() == ["recalled"]
-    elsewhere = pd.concat([one(run="none", value=70.0, source="another"), one(run="mnli", value=72.5)])
-    assert published.with_gains(elsewhere).query("kind == 'gain'").empty

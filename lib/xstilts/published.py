@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats as distributions
 
 from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
@@ -60,11 +59,9 @@ AVERAGES = (MACRO, MACRO_TRAINED)  # over XTREME's nine targets; over the seven 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
 MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}
 COMPARED, ALONE, LEFT_OUT = "compared", "alone", "left out"
-SAME = ["system", "target", "language", "languages", "split", "metric", "layer", "pooling"]  # score and its baseline
 OPEN = {BEST: "run chosen per target", UNSTATED: "run not stated"}
 # 22,458 there. The range is that of all languages: RemBERT (arXiv:2010.12821), table 11
 LARGER_ON_THE_HUB = {("udpos", "test", "de"): (47, 20_436)}
-CELLS = 5  # the fewest gains that are ranked
 
 
 def metric_of(task: Task) -> str:
@@ -213,20 +210,19 @@ def _cut(study: Study, task: str) -> bool:
     return bool(settings.limits.train) or task in getattr(settings, "splits", {})
 
 
-def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split: bool = False) -> pd.DataFrame:
+def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     """Published ``rows`` beside the estimates ``table`` (of ``results.estimates``), one row per published number.
 
     Added columns: status ("compared"; "alone": the same set, but the run or the retrieval protocol is not known to
     be one of ours; "left out"), why, ours, low, high, seeds and difference (ours minus published). Where only the
-    run is not known, low and high are the lowest and highest of our runs. ``any_split`` lets a development set
-    stand for a test set and the reverse: for ranks of gains, not for differences.
+    run is not known, low and high are the lowest and highest of our runs.
     """
     groups = dict(list(table.groupby(["target", "language", "quantity"])))
     compared = []
     for row in rows.itertuples(index=False):
         values = groups.get((row.target, row.language, row.kind), table[:0])
         estimate = values[values["intermediate"] == row.intermediate].dropna(subset="value")
-        status, why = _status(row, setting, any_split, scored=len(estimate) > 0)
+        status, why = _status(row, setting, scored=len(estimate) > 0)
         cell = dict.fromkeys(("ours", "low", "high", "difference"), np.nan) | {"seeds": 0}
         if status == COMPARED:
             ours = estimate.iloc[0]
@@ -237,9 +233,9 @@ def compare(rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, any_split
     return pd.DataFrame(compared)
 
 
-def _status(row: Any, setting: Setting, any_split: bool, scored: bool) -> tuple[str, str]:
+def _status(row: Any, setting: Setting, scored: bool) -> tuple[str, str]:
     """Status of a published number, and why it is not compared."""
-    if why := _set_differs(row, setting, any_split):
+    if why := _set_differs(row, setting):
         return LEFT_OUT, why
     if why := _protocol_differs(row, setting):
         return ALONE if row.language == MEAN else LEFT_OUT, why  # of 36 languages the mean says enough
@@ -250,7 +246,7 @@ def _status(row: Any, setting: Setting, any_split: bool, scored: bool) -> tuple[
     return (COMPARED, "") if scored else (LEFT_OUT, f"no score of ours with {row.intermediate}")
 
 
-def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
+def _set_differs(row: Any, setting: Setting) -> str:
     """Why a number is on another set than ours, or ""."""
     if setting.constructed:
         return "constructed languages"
@@ -264,7 +260,7 @@ def _set_differs(row: Any, setting: Setting, any_split: bool) -> str:
         if target in setting.training:
             return setting.training[target]
         split = _only_split(task) or setting.splits[target]
-        if not any_split and split != (_only_split(task) or row.split):
+        if split != (_only_split(task) or row.split):
             return f"{target} on {row.split}, ours on {split}"
         if row.target == target and row.metric != metric_of(task):
             return f"{row.metric}, ours is {metric_of(task)}"
@@ -323,57 +319,6 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     }
     ordered = compared.assign(**keys).sort_values([*keys, "language"], kind="stable").drop(columns=list(keys))
     return ordered[ordered["status"] != LEFT_OUT].reset_index(drop=True)
-
-
-def with_gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """``rows``, and the gains that follow from scores whose table has a row of ``none`` from the same source."""
-    score, same = rows[rows["kind"] == "score"], [*SAME, "source"]
-    base = score.loc[score["intermediate"] == NONE, [*same, "value", "provenance"]]
-    paired = score[score["intermediate"] != NONE].merge(base, on=same, suffixes=("", "_none"))
-    checked = (paired["provenance"] != "recalled") & (paired["provenance_none"] != "recalled")
-    provenance = np.where(checked, "derived", "recalled")
-    paired = paired.assign(kind="gain", value=paired["value"] - paired["value_none"], provenance=provenance)
-    both = pd.concat([rows, paired[list(COLUMNS)]], ignore_index=True)
-    return both.drop_duplicates(["intermediate", "kind", *SAME], ignore_index=True)
-
-
-def agreement(
-    rows: pd.DataFrame, table: pd.DataFrame, setting: Setting, rng: np.random.Generator, resamples: int = 1000
-) -> pd.DataFrame:
-    """How far the gains of a published table agree with ours in sign and in rank, over all targets and for each.
-
-    Gains in the mean over languages, of the same task, metric and languages; the split may be the other one
-    (same_split counts those on ours). Columns: system, target ("all" or one), gains (how many), same_split,
-    equal_signs (share), tau (Kendall's tau-b), low, high (95%, gains drawn with replacement and taken as given),
-    source. Nothing for tables with fewer than ``CELLS`` such gains.
-    """
-    gains = with_gains(rows).query("kind == 'gain' and language == @MEAN and target in @TASKS")
-    compared = compare(gains, table, setting, any_split=True) if len(gains) else pd.DataFrame(columns=["status"])
-    compared = compared[compared["status"] == COMPARED]
-    parts = []
-    for system, part in compared.groupby("system", sort=False) if len(compared) else ():
-        for target, cells in [("all", part), *part.groupby("target", sort=False)]:
-            if len(cells) >= CELLS:
-                on_ours = sum(not _set_differs(row, setting, False) for row in cells.itertuples())
-                signs = (np.sign(cells["ours"]) == np.sign(cells["value"])).mean()
-                tau = kendall(cells["ours"].to_numpy(), cells["value"].to_numpy(), rng, resamples)
-                recalled = int((cells["provenance"] == "recalled").sum())
-                sources = "; ".join(cells["source"].unique()) + f" († {recalled} recalled)" * (recalled > 0)
-                parts.append((system, target, len(cells), on_ours, signs, *tau, sources))
-    head = ["system", "target", "gains", "same_split", "equal_signs", "tau", "low", "high", "source"]
-    return pd.DataFrame(parts, columns=head)
-
-
-def kendall(ours: np.ndarray, published: np.ndarray, rng: np.random.Generator, resamples: int) -> tuple[float, ...]:
-    """(tau-b, low, high): percentile bootstrap of pairs; a resample without spread counts as 0."""
-
-    def tau(first: np.ndarray, second: np.ndarray) -> float:
-        return np.nan_to_num(distributions.kendalltau(first, second, method="asymptotic").statistic)
-
-    interval = distributions.bootstrap(
-        (ours, published), tau, paired=True, vectorized=False, n_resamples=resamples, method="percentile", rng=rng
-    ).confidence_interval
-    return float(tau(ours, published)), float(interval.low), float(interval.high)
 
 
 def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
