@@ -84,7 +84,8 @@ def test_every_pin_is_exact_sorted_and_given_once():
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_the_pins_are_complete(python):
     environment = environment_of(python)
-    missing = {name: parent for name, parent in needed(environment).items() if name not in pinned(environment)}
+    pins = pinned(environment)
+    missing = {name: parent for name, parent in needed(environment).items() if name not in pins}
     assert not missing, f"Python {python} also needs (package: needed by): {missing}"
 
 
