@@ -248,9 +248,12 @@ def _resampled_sums(
         yield language, scored, sums
 
 
-def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
+def estimates(
+    replicates: Replicates, wanted: pd.DataFrame, source_language: str, runs: Mapping[str, list[str]] | None = None
+) -> pd.DataFrame:
     """Every score and gain with its interval, one row each.
 
+    ``runs``: name -> the runs whose mean it is, instead of every run by its own name.
     Columns: intermediate, target (a task, ``MACRO`` or ``MACRO_TRAINED``), language (a code, ``MEAN`` or
     ``ZERO_SHOT``), quantity ("score" or "gain"), value, low, high, seeds (how many it rests on), languages
     and targets (how many it averages). An average with a part missing in every seed is empty (NaN, 0 seeds).
@@ -267,18 +270,19 @@ def estimates(replicates: Replicates, wanted: pd.DataFrame, source_language: str
         for name in (MEAN, ZERO_SHOT):
             if averaged := [part for target in targets for part in cells.get((target, name), [])]:
                 cells[macro, name] = averaged
+    runs = runs or {run: [run] for run in wanted["intermediate"].unique()}
     rows = []
     for (target, language), parts in cells.items():
         number = (len({code for _, group in parts for code in group}), len(parts))
         base = mean_of([replicates.of(NONE, *part) for part in parts])
-        for run in wanted["intermediate"].unique():
-            mean = mean_of([replicates.of(run, *part) for part in parts])
-            value, low, high, seeds = replicates.interval(*mean)
+        for name, members in runs.items():
+            means = [mean_of([replicates.of(run, *part) for part in parts]) for run in members]
+            value, low, high, seeds = replicates.interval(*mean_of(means))
             bounds = np.clip([low, high], 0, 100)  # what a score can be
-            rows.append((run, target, language, "score", value, *bounds, seeds, *number))
-            if run != NONE:
-                gain = mean[0] - base[0], mean[1] - base[1]
-                rows.append((run, target, language, "gain", *replicates.interval(*gain), *number))
+            rows.append((name, target, language, "score", value, *bounds, seeds, *number))
+            if name != NONE:
+                gain = mean_of([(score - base[0], deviation - base[1]) for score, deviation in means])
+                rows.append((name, target, language, "gain", *replicates.interval(*gain), *number))
     head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
     return pd.DataFrame(rows, columns=head)
 
@@ -293,14 +297,20 @@ def correlations(replicates: Replicates, wanted: pd.DataFrame, distance: pd.Seri
     rows = []
     for target, part in wanted.groupby("target", sort=False):
         codes = [code for code in part["language"].unique() if distance.get(code, 0) > 0]
-        cells = [replicates.draws(*replicates.of(NONE, target, [code])) for code in codes]
-        rho = np.full(1 + replicates.resamples, np.nan)
-        if len(codes) >= 3 and all(seeds for _, seeds in cells):
-            ranks = distributions.rankdata([draws for draws, _ in cells], axis=0)
-            far = distributions.rankdata(distance[codes])
-            rho = np.array([np.corrcoef(far, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T])
-        rows.append((target, rho[0], *np.quantile(rho[1:], ENDS), len(codes)))
+        cells = [replicates.draws(*replicates.of(NONE, target, [code]))[0] for code in codes]
+        rows.append((target, *rank_correlation(distance[codes], cells), len(codes)))
     return pd.DataFrame(rows, columns=["target", "rho", "low", "high", "languages"])
+
+
+def rank_correlation(values: pd.Series, draws: list[np.ndarray]) -> tuple[float, float, float]:
+    """(rho, low, high): Spearman's of ``values`` with as many quantities, each as :meth:`Replicates.draws` gives it.
+    NaN for fewer than three or where one is missing."""
+    if len(draws) < 3 or not np.isfinite(draws).all() or not np.ptp(values):
+        return np.nan, np.nan, np.nan
+    fixed, ranks = distributions.rankdata(values), distributions.rankdata(draws, axis=0)
+    rho = [np.corrcoef(fixed, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T]
+    low, high = np.quantile(rho[1:], ENDS)
+    return rho[0], low, high
 
 
 def marked(table: pd.DataFrame) -> pd.Series:

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import Dataset
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binomtest
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
 from xstilts.names import NONE, SOURCE, parse_run
-from xstilts.results import ENDS, SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, resample
+from xstilts.results import ENDS, SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, rank_correlation, resample
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import chance, verdict_table
@@ -281,7 +281,6 @@ def by_distance(
     points, correlations = [], []
     topics = sorted(set(measured["topic"]) - {""}) or [""]
     measured = measured[measured["topic"].isin(topics)]
-    ranks = rankdata(measured["characters"])
     for examples, part in stats[stats["target"] == target.name].groupby("examples"):
         topic = part["id"].map(lambda item: items.get(item, ""))
         replicates = {name: resample(part[topic == name], rng, tasks={target.name: target}) for name in topics}
@@ -292,12 +291,8 @@ def by_distance(
             interval = own.interval(gain[:, 0], gain[:, 1:])
             points.append(row | {"examples": examples} | dict(zip(INTERVAL, interval, strict=True)))
             gains.append(own.draws(gain[:, 0], gain[:, 1:])[0])
-        rho = low = high = np.nan
-        if len(gains) > 2 and np.isfinite(gains).all() and np.ptp(ranks):
-            gain_ranks = rankdata(gains, axis=0).T
-            rho, *draws = [np.corrcoef(ranks, column)[0, 1] if np.ptp(column) else 0.0 for column in gain_ranks]
-            low, high = np.quantile(draws, ENDS)
-        correlations.append((examples, rho, low, high, len(gains), measured["characters"].round(1).nunique()))
+        rho = rank_correlation(measured["characters"], gains)
+        correlations.append((examples, *rho, len(gains), measured["characters"].round(1).nunique()))
     head = ["examples", "rho", "low", "high", "domains", "distances"]
     return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
 

@@ -15,7 +15,7 @@ from xstilts import results
 from xstilts.evaluation.metrics import CUTOFFS
 from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
 from xstilts.plots import title
-from xstilts.results import MACRO, MEAN, Replicates, mean_of
+from xstilts.results import MACRO, MEAN, ZERO_SHOT
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import chance, verdict_table
@@ -73,8 +73,10 @@ def estimates(
             replicates = results.resample(part, np.random.default_rng(0), metric=name)
             table = results.estimates(replicates, rows, source_language)
             if runs := source_runs(rows["intermediate"].unique()):
-                over_runs = pd.DataFrame(_over_runs(replicates, rows, runs), columns=table.columns)
-                table = pd.concat([table, over_runs])
+                mean = results.estimates(replicates, rows, source_language, {ALL_RUNS: runs})
+                mean = mean[(mean["quantity"] == "gain") & (mean["language"] != ZERO_SHOT)]
+                is_mean = mean["language"] == MEAN
+                table = pd.concat([table, mean[is_mean], mean[~is_mean]])
             tables.append(table.assign(tuning=tuning, metric=metric))
     return pd.concat(tables, ignore_index=True)
 
@@ -90,24 +92,6 @@ def tuning_gain(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str)
     stats = stats[stats["target"].isin(wanted["target"])]
     table = results.estimates(results.resample(stats, np.random.default_rng(0)), wanted, source_language)
     return table[table["quantity"] == "gain"]
-
-
-def _over_runs(replicates: Replicates, wanted: pd.DataFrame, runs: list[str]) -> list[tuple]:
-    """Rows of the gain over ``none``, mean over ``runs``: per target, over all of them, and language by language."""
-    languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    averages = [(target, MEAN, {target: codes}) for target, codes in languages.items()] + [(MACRO, MEAN, languages)]
-    averages += [(target, code, {target: [code]}) for target, codes in languages.items() for code in codes]
-    rows = []
-    for target, language, members in averages:
-        base = mean_of([replicates.of(NONE, *part) for part in members.items()])
-        gains = []
-        for run in runs:
-            score, deviation = mean_of([replicates.of(run, *part) for part in members.items()])
-            gains.append((score - base[0], deviation - base[1]))
-        number = len({code for codes in members.values() for code in codes})
-        interval = replicates.interval(*mean_of(gains))
-        rows.append((ALL_RUNS, target, language, "gain", *interval, number, len(members)))
-    return rows
 
 
 def source_runs(runs: Iterable[str]) -> list[str]:
