@@ -18,13 +18,7 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self._answer(body=True)
-
-        def do_HEAD(self):
-            self._answer(body=False)
-
-        def _answer(self, body: bool) -> None:
+        def do_GET(self) -> None:
             path = unquote(self.path.partition("?")[0])
             asked.append(path)
             # /datasets/<repo>/resolve/<commit>/<file>, /api/datasets/<repo>/revision/<commit> or …/tree/<commit>
@@ -33,12 +27,6 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
             if what == "resolve":
                 data, kind = (mirror / repo).joinpath(*rest).read_bytes(), "application/octet-stream"
             else:
-                if not (mirror / repo).is_dir():
-                    self.send_response(404)
-                    self.send_header("X-Error-Code", "RepoNotFound")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
                 found = _tree(mirror / repo) if what == "tree" else {"id": repo, "sha": commit, **STATE}
                 data, kind = json.dumps(found).encode(), "application/json"
             self.send_response(200)
@@ -47,8 +35,10 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
             self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
             self.send_header("X-Repo-Commit", commit)
             self.end_headers()
-            if body:
+            if self.command == "GET":
                 self.wfile.write(data)
+
+        do_HEAD = do_GET
 
         def log_message(self, *arguments) -> None:
             pass

@@ -64,7 +64,6 @@ class Task:
     scorer: str = "squad"
     files: dict[str, Files] = field(default_factory=dict)
     hub: dict[str, tuple[Hub | Folder, ...]] = field(default_factory=dict)
-    citation: str = ""
     independent: bool = False
     choices: int = 0
 
@@ -137,154 +136,156 @@ _ANLI = {
 _XNLI_TRAIN = Hub("pairs", "facebook/xnli", "{language}", "train", languages=tuple(c for c in _XNLI if c != "en"))
 
 _INTERMEDIATE = (
+    # Nie et al. 2020, arXiv:1910.14599
     Task("anli", "classification", "ANLI+", ("accuracy",), NLI,
          files=files("pairs", train="anli/R?/train.jsonl", dev="anli/R?/dev.jsonl")
          | _translated("translated_pairs", "anli"),
-         hub={split: (*_ANLI[split], *_MULTI_NLI[split], *_SNLI[split]) for split in ("train", "dev")},
-         citation="Nie et al. 2020, arXiv:1910.14599"),
+         hub={split: (*_ANLI[split], *_MULTI_NLI[split], *_SNLI[split]) for split in ("train", "dev")}),
+    # Williams et al. 2018, arXiv:1704.05426
     Task("mnli", "classification", "MNLI", ("accuracy",), NLI,
          files=files("pairs", train=("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv"),
                      dev=("mnli/dev_matched.tsv", "multinli_1.0/multinli_1.0_dev_matched.jsonl"))
          | _translated("translated_pairs", "mnli", *_bucket("xnli", "XNLI", _TSV), _XNLI_MT),
-         hub=_MULTI_NLI | {"train": (*_MULTI_NLI["train"], _XNLI_TRAIN)},
-         citation="Williams et al. 2018, arXiv:1704.05426"),
+         hub=_MULTI_NLI | {"train": (*_MULTI_NLI["train"], _XNLI_TRAIN)}),
+    # Iyer et al. 2017; GLUE form: Wang et al. 2019, arXiv:1804.07461
     Task("qqp", "classification", "QQP", ("accuracy",), PARAPHRASE,
          files=files("pairs", train=("qqp/train.tsv", "QQP/train.tsv"), dev=("qqp/dev.tsv", "QQP/dev.tsv"))
          | _translated("translated_pairs", "qqp"),
-         hub=hub("pairs", "nyu-mll/glue", "qqp", train="train", dev="validation"),
-         citation="Iyer et al. 2017; GLUE form: Wang et al. 2019, arXiv:1804.07461"),
+         hub=hub("pairs", "nyu-mll/glue", "qqp", train="train", dev="validation")),
+    # Rajpurkar et al. 2018, arXiv:1806.03822
     Task("squad2", "span", "SQuAD v2.0", _QA,
          files=files("squad", train=("squad-v2/train-v2.0.json", "squad/train-v2.0.json"))
-         | files(
-             "squad", overlaps=("squad1", *_SQUAD_DEV), dev=("squad-v2/dev-v2.0.json", "squad/dev-v2.0.json")
-         ) | _translated("translated_squad", "squad-v2"),
-         hub=hub("squad2", "rajpurkar/squad_v2", "squad_v2", train="train", dev="validation"),
-         citation="Rajpurkar et al. 2018, arXiv:1806.03822"),
+         | files("squad", overlaps=("squad1", *_SQUAD_DEV), dev=("squad-v2/dev-v2.0.json", "squad/dev-v2.0.json"))
+         | _translated("translated_squad", "squad-v2"),
+         hub=hub("squad2", "rajpurkar/squad_v2", "squad_v2", train="train", dev="validation")),
+    # Rajpurkar et al. 2016, arXiv:1606.05250
     Task("squad1", "span", "SQuAD v1.1", _QA,
          files=files("squad", train="squad/train-v1.1.json")
          | files("squad", overlaps=("squad2", *_SQUAD_DEV), dev="squad/dev-v1.1.json")
          | _translated("translated_squad", "squad", *_SQUAD_MT, _MLQA_MT),
-         hub=hub("squad", "rajpurkar/squad", "plain_text", train="train", dev="validation"),
-         citation="Rajpurkar et al. 2016, arXiv:1606.05250"),
+         hub=hub("squad", "rajpurkar/squad", "plain_text", train="train", dev="validation")),
+    # Zellers et al. 2019, arXiv:1905.07830
     Task("hellaswag", "choice", "HellaSwag", ("accuracy",),
          files=files("hellaswag", train="hellaswag/hellaswag_train.jsonl", dev="hellaswag/hellaswag_val.jsonl",
                      mt="hellaswag/translate-train/{language}.jsonl"),
-         hub=hub("hellaswag", "Rowan/hellaswag", "default", train="train", dev="validation"),
-         citation="Zellers et al. 2019, arXiv:1905.07830", choices=4),
+         hub=hub("hellaswag", "Rowan/hellaswag", "default", train="train", dev="validation"), choices=4),
+    # Hockenmaier and Steedman 2007, ACL:J07-3004
     Task("ccg", "tagging", "CCG", ("accuracy",),
          files=files("tagged", train="ccg/train.tsv", dev="ccg/dev.tsv"),
-         hub={split: (Folder("ccgbank"),) for split in SPLITS},  # LDC2005T13: licensed, not on the hub
-         citation="Hockenmaier and Steedman 2007, ACL:J07-3004"),
+         hub={split: (Folder("ccgbank"),) for split in SPLITS}),  # LDC2005T13: licensed, not on the hub
+    # Huang et al. 2019, arXiv:1909.00277
     Task("cosmosqa", "choice", "Cosmos QA", ("accuracy",),
          files=files("cosmosqa", train="cosmosqa/train.csv", dev="cosmosqa/valid.csv",
                      mt="cosmosqa/translate-train/{language}.csv"),
-         hub=hub("cosmosqa", "allenai/cosmos_qa", "default", train="train", dev="validation"),
-         citation="Huang et al. 2019, arXiv:1909.00277", choices=4),
+         hub=hub("cosmosqa", "allenai/cosmos_qa", "default", train="train", dev="validation"), choices=4),
+    # Talmor et al. 2019, arXiv:1811.00937
     Task("csqa", "choice", "CommonsenseQA", ("accuracy",),
          files=files("commonsenseqa", train="commonsenseqa/train_rand_split.jsonl",
                      dev="commonsenseqa/dev_rand_split.jsonl", mt="commonsenseqa/translate-train/{language}.jsonl"),
-         hub=hub("commonsenseqa", "tau/commonsense_qa", "default", train="train", dev="validation"),
-         citation="Talmor et al. 2019, arXiv:1811.00937", choices=5),
+         hub=hub("commonsenseqa", "tau/commonsense_qa", "default", train="train", dev="validation"), choices=5),
 )  # fmt: skip
 
 _TARGETS = (
+    # Conneau et al. 2018, arXiv:1809.05053
     Task("xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
          files=files("pairs", overlaps=("americasnli",), dev=_XNLI_FILES, test=_XNLI_FILES),
-         hub=hub("pairs", "google/xtreme", "XNLI", mixed="language", dev="validation", test="test"),
-         citation="Conneau et al. 2018, arXiv:1809.05053"),
+         hub=hub("pairs", "google/xtreme", "XNLI", mixed="language", dev="validation", test="test")),
+    # Yang et al. 2019, arXiv:1908.11828
     Task("pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _codes("de en es fr ja ko zh"),
          files=files("pairs", train=("pawsx/train-{language}.tsv", "pawsx-original/{language}/*train.tsv"),
                      dev=_PAWSX_FILES, test=_PAWSX_FILES)
          | _translated("translated_pairs", "pawsx", *_bucket("pawsx", "PAWSX", _TSV)),
-         hub=hub("pairs", "google/xtreme", "PAWS-X.{language}", train="train", dev="validation", test="test"),
-         citation="Yang et al. 2019, arXiv:1908.11828"),
+         hub=hub("pairs", "google/xtreme", "PAWS-X.{language}", train="train", dev="validation", test="test")),
+    # Nivre et al. 2020, arXiv:2004.10643
     Task("udpos", "tagging", "UDPOS", ("f1", "accuracy"), UPOS, _UDPOS,
          files=files("tagged", train=_UDPOS_FILES, dev=_UDPOS_FILES, test=_UDPOS_FILES),
          hub=hub("tagged", "google/xtreme", "udpos.{language}", CODES["udpos"],
                  train="train", dev="validation", test="test"),
-         citation="Nivre et al. 2020, arXiv:2004.10643", independent=True),  # PUD's alone are parallel, not to English
+         independent=True),  # PUD's alone are parallel, never to English
+    # Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193
     Task("panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX,
          files=files("tagged", train=_PANX_FILES, dev=_PANX_FILES, test=_PANX_FILES),
          hub=hub("tagged", "google/xtreme", "PAN-X.{language}", train="train", dev="validation", test="test"),
-         citation="Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193", independent=True),
+         independent=True),
+    # Artetxe et al. 2020, arXiv:1910.11856
     Task("xquad", "span", "XQuAD", _QA, (), _XQUAD, "squad1",
          files=files("squad", overlaps=("squad1", "squad2", "xquadr", "lareqa"), test="xquad/xquad.{language}.json"),
-         hub=hub("squad", "google/xtreme", "XQuAD.{language}", test="validation"),
-         citation="Artetxe et al. 2020, arXiv:1910.11856"),
+         hub=hub("squad", "google/xtreme", "XQuAD.{language}", test="validation")),
+    # Lewis et al. 2020, arXiv:1910.07475
     Task("mlqa", "span", "MLQA", _QA, (), _codes("ar de en es hi vi zh"), "squad1", "mlqa",
-         files=files(  # question and context in the same language: the cross-lingual pairs are no XTREME target
-             "squad", dev=_MLQA_FILES, test=_MLQA_FILES
-         ),
-         hub=hub("squad", "google/xtreme", "MLQA.{language}.{language}", dev="validation", test="test"),
-         citation="Lewis et al. 2020, arXiv:1910.07475"),
+         # question and context in the same language: the cross-lingual pairs are no XTREME target
+         files=files("squad", dev=_MLQA_FILES, test=_MLQA_FILES),
+         hub=hub("squad", "google/xtreme", "MLQA.{language}.{language}", dev="validation", test="test")),
+    # Clark et al. 2020, arXiv:2003.05002
     Task("tydiqa", "span", "TyDiQA", _QA, (), _codes("ar bn en fi id ko ru sw te"),
          files=files("squad", train=_TYDIQA_FILES, dev=_TYDIQA_FILES)
          | _translated("translated_squad", "tydiqa", *_TYDIQA_MT),
          hub=hub("squad", "google/xtreme", "tydiqa", CODES["tydiqa"], mixed="id", train="train", dev="validation"),
-         citation="Clark et al. 2020, arXiv:2003.05002", independent=True),
+         independent=True),
+    # Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080
     Task("bucc", "mining", "BUCC", ("f1",), (), _codes("de fr ru zh"),
          files=files("bucc", dev=_BUCC_FILES, test=_BUCC_FILES),
-         hub={split: (Folder("bucc"),) for split in ("dev", "test")},  # the hub has the gold pairs alone
-         citation="Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080"),
+         hub={split: (Folder("bucc"),) for split in ("dev", "test")}),  # the hub has the gold pairs alone
+    # Artetxe and Schwenk 2019, arXiv:1812.10464
     Task("tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy", *_RANKED[1:5]), (), (*CODES["tatoeba"],),
          "squad1",
          # never XTREME's own copies (de-en.de): the download script sorts their English side, which loses the gold
          files=files("tatoeba", CODES["tatoeba"], test="tatoeba/tatoeba.{language}-eng.{language}"),
-         hub=hub("tatoeba", "google/xtreme", "tatoeba.{language}", CODES["tatoeba"], test="validation"),
-         citation="Artetxe and Schwenk 2019, arXiv:1812.10464"),
+         hub=hub("tatoeba", "google/xtreme", "tatoeba.{language}", CODES["tatoeba"], test="validation")),
+    # Ponti et al. 2020, arXiv:2005.00333
     Task("xcopa", "choice", "XCOPA", ("accuracy",), (), _codes("et ht id it qu sw ta th tr vi zh"), "copa",
          files=files("copa", overlaps=("copa",), dev="xcopa/{language}/val.{language}.jsonl",
                      test="xcopa/{language}/test.{language}.jsonl"),
-         hub=hub("copa", "cambridgeltl/xcopa", "{language}", dev="validation", test="test"),
-         citation="Ponti et al. 2020, arXiv:2005.00333", choices=2),
+         hub=hub("copa", "cambridgeltl/xcopa", "{language}", dev="validation", test="test"), choices=2),
 )  # fmt: skip
 
 # Sets that stand in for absent ones, under their own names.
 _FURTHER = (
+    # Roemmele et al. 2011, AAAI Spring Symposium
     Task("copa", "choice", "COPA", ("accuracy",),
          files=files("copa", train="copa-en/train.{language}.jsonl",
                      mt=("copa-en/translate-train/{language}.jsonl", "xcopa/{language}/val.{language}.jsonl")) | files(
              "copa", overlaps=("xcopa",), dev="copa-en/val.{language}.jsonl", test="copa-en/test.{language}.jsonl"
          ),
-         hub=hub("copa", "aps/super_glue", "copa", train="train", dev="validation"),
-         citation="Roemmele et al. 2011, AAAI Spring Symposium", choices=2),
+         hub=hub("copa", "aps/super_glue", "copa", train="train", dev="validation"), choices=2),
+    # Sap et al. 2019, arXiv:1904.09728
     Task("socialiqa", "choice", "SocialIQA", ("accuracy",),
          files=files("socialiqa", train="socialiqa/socialIQa_v1.4_trn.jsonl", dev="socialiqa/socialIQa_v1.4_dev.jsonl"),
-         hub=hub("socialiqa", "allenai/social_i_qa", "default", train="train", dev="validation"),
-         citation="Sap et al. 2019, arXiv:1904.09728", choices=3),
+         hub=hub("socialiqa", "allenai/social_i_qa", "default", train="train", dev="validation"), choices=3),
+    # Bisk et al. 2020, arXiv:1911.11641
     Task("piqa", "choice", "PIQA", ("accuracy",), files=files("piqa", train="piqa/train.jsonl", dev="piqa/valid.jsonl"),
-         citation="Bisk et al. 2020, arXiv:1911.11641", choices=2),
+         choices=2),
+    # Marelli et al. 2014, ACL:L14-1314
     Task("sick", "classification", "SICK", ("accuracy",), NLI,
          files=files("pairs", train="sick/SICK_train.txt", dev="sick/SICK_trial.txt",
-                     test="sick/SICK_test_annotated.txt"),
-         citation="Marelli et al. 2014, ACL:L14-1314"),
+                     test="sick/SICK_test_annotated.txt")),
+    # Dagan et al. 2006 and successors; GLUE form: Wang et al. 2019, arXiv:1804.07461
     Task("rte", "classification", "RTE", ("accuracy",), ("entailment", "not_entailment"),
-         files=files("pairs", train="rte/train.tsv", dev="rte/dev.tsv"),
-         citation="Dagan et al. 2006 and successors; GLUE form: Wang et al. 2019, arXiv:1804.07461"),
+         files=files("pairs", train="rte/train.tsv", dev="rte/dev.tsv")),
+    # Dolan and Brockett 2005, ACL:I05-5002
     Task("mrpc", "classification", "MRPC", ("accuracy",), PARAPHRASE,
-         files=files("pairs", train="mrpc/msr_paraphrase_train.txt", test="mrpc/msr_paraphrase_test.txt"),
-         citation="Dolan and Brockett 2005, ACL:I05-5002"),
+         files=files("pairs", train="mrpc/msr_paraphrase_train.txt", test="mrpc/msr_paraphrase_test.txt")),
+    # Ebrahimi et al. 2022, arXiv:2104.08726
     Task("americasnli", "classification", "AmericasNLI", ("accuracy",), NLI, _AMERICASNLI, "mnli",
          files=files("pairs", {"ay": "aym"}, overlaps=("xnli",),
-                     dev="americasnli/{split}/{language}.tsv", test="americasnli/{split}/{language}.tsv"),
-         citation="Ebrahimi et al. 2022, arXiv:2104.08726"),
+                     dev="americasnli/{split}/{language}.tsv", test="americasnli/{split}/{language}.tsv")),
+    # Adelani et al. 2021, arXiv:2103.11811
     Task("masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"),
          _codes("am ha ig lg luo pcm rw sw wo yo"),
-         files=files("tagged", CODES["masakhaner"], train=_NER_FILES, dev=_NER_FILES, test=_NER_FILES),
-         citation="Adelani et al. 2021, arXiv:2103.11811"),
+         files=files("tagged", CODES["masakhaner"], train=_NER_FILES, dev=_NER_FILES, test=_NER_FILES)),
+    # Roy et al. 2020, arXiv:2004.05484
     Task("xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
-         files=files("xquad_r", overlaps=("squad1", "squad2", "xquad", "lareqa"), test=_XQUAD_R),
-         citation="Roy et al. 2020, arXiv:2004.05484"),
+         files=files("xquad_r", overlaps=("squad1", "squad2", "xquad", "lareqa"), test=_XQUAD_R)),
+    # Roy et al. 2020, arXiv:2004.05484; XTREME-R: arXiv:2104.07412
     Task("lareqa", "ranking", "LAReQA", _RANKED, (), _XQUAD, "squad1",
-         files=files("xquad_r_questions", test=_XQUAD_R) | files("xquad_r_sentences", pool=_XQUAD_R),
-         citation="Roy et al. 2020, arXiv:2004.05484; XTREME-R: arXiv:2104.07412"),
+         files=files("xquad_r_questions", test=_XQUAD_R) | files("xquad_r_sentences", pool=_XQUAD_R)),
+    # Ruder et al. 2021, arXiv:2104.07412
     Task("mewslix", "ranking", "Mewsli-X", _RANKED, (), _codes("ar de en es fa ja pl ro ta tr uk"),
          files=files("mewslix_pairs", train="mewslix/wikipedia_pairs-train.jsonl")
          | files(  # XTREME's script takes the gold from the test set
              "mewslix_mentions", dev="mewslix/wikinews_mentions/dev-{language}.jsonl",
              test="mewslix/wikinews_mentions/test-{language}.jsonl",
-         ) | files("mewslix_entities", language=MANY, pool="mewslix/candidate_set_entities.jsonl"),
-         citation="Ruder et al. 2021, arXiv:2104.07412"),
+         ) | files("mewslix_entities", language=MANY, pool="mewslix/candidate_set_entities.jsonl")),
 )  # fmt: skip
 
 TASKS = {task.name: task for task in (*_INTERMEDIATE, *_TARGETS, *_FURTHER)}

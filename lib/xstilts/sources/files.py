@@ -171,39 +171,28 @@ class FilesSource(Source):
         retrieval sets, verses. It does hold the texts (never the gold) of evaluation sets, the only text
         there is in most languages: a study that reports scores says so.
         """
-        rng = np.random.default_rng(seed)
-        rows = []
-        for language, texts in sorted(self._texts().items()):
-            ids = sorted(texts)
-            chosen = rng.permutation(len(ids))[: self.settings.documents_per_language or None]
-            for text_id in [ids[index] for index in chosen]:
-                rows.append({"id": f"{language}-{text_id}", "text": texts[text_id], "language": language})
-        return to_dataset([rows[index] for index in rng.permutation(len(rows))], COLUMNS["text"])
-
-    def _texts(self) -> dict[str, dict[str, str]]:
-        """Language -> id (hash of the text: says nothing of where it stood) -> text; each text once."""
-        texts: dict[str, dict[str, str]] = {}
-        for language, rows in self._text_rows():
+        texts: dict[str, dict[str, str]] = {}  # language -> hash of a text, which says nothing of its set -> text
+        for files, labels, language, paths in self._text_sets():
+            rows = chain.from_iterable(read(files.reader, path, labels) for path in paths)
             for code, text in chain.from_iterable(_texts_of(row, language) for row in rows):
                 if text := " ".join(text.split()):
                     texts.setdefault(code, {})[hashlib.sha256(text.encode()).hexdigest()[:16]] = text
-        return texts
+        rng = np.random.default_rng(seed)
+        documents = []
+        for language, known in sorted(texts.items()):
+            ids = sorted(known)
+            chosen = rng.permutation(len(ids))[: self.settings.documents_per_language or None]
+            for text_id in [ids[index] for index in chosen]:
+                documents.append({"id": f"{language}-{text_id}", "text": known[text_id], "language": language})
+        return to_dataset([documents[index] for index in rng.permutation(len(documents))], COLUMNS["text"])
 
-    def _text_rows(self) -> Iterator[tuple[str, list[dict]]]:
-        for task, split, language in self._sets():
-            yield language, self._file_rows(task, split, language)
-        for language, paths in find(self.root, VERSES).items():
-            for path in paths:
-                yield language, read(VERSES.reader, path)
-
-    def _sets(self) -> list[tuple[Task, str, str]]:
-        return [
-            (task, split, language)
-            for task in TASKS.values()
-            if task.kind != "ranking"  # questions, and passages that are among the spans
-            for split in SPLITS
-            for language in sorted(self._paths(task, split))
-        ]
+    def _text_sets(self) -> Iterator[tuple[Files, tuple[str, ...], str, list[Path]]]:
+        """(location, labels, language, files) of all sets but rankings, whose passages are among those of questions."""
+        tasks = [task for task in TASKS.values() if task.kind != "ranking"]
+        declared = [(task.files[split], task.labels) for task in tasks for split in SPLITS if split in task.files]
+        for files, labels in [*declared, (VERSES, ())]:
+            for language, paths in sorted(find(self.root, files).items()):
+                yield files, labels, language, paths
 
     # --- hashes and languages ---------------------------------------------------------------------------
 
@@ -213,17 +202,13 @@ class FilesSource(Source):
         paths = self._paths(task, origin[0]).get(language)
         if not paths:
             raise UserError(self._absent(task, origin[0], language))
-        return digest([origin, self._limit(task, split), self._hashes(task, origin[0], paths)])
-
-    def _hashes(self, task: Task, split: str, paths: list[Path]) -> list[str]:
-        beside = chain.from_iterable(companions(task.files[split].reader, path) for path in paths)
-        return [file_hash(path) for path in (*paths, *beside) if path.is_file()]
+        hashes = _hashes(task.files[origin[0]].reader, paths)
+        return digest([origin, self._limit(task, split), hashes])
 
     def text_fingerprint(self, seed: int) -> str:
         """Hash of everything that ``text`` reads, its settings and the seed."""
-        hashes = [self._hashes(task, split, self._paths(task, split)[code]) for task, split, code in self._sets()]
-        verses = [file_hash(path) for paths in find(self.root, VERSES).values() for path in paths]
-        return digest([seed, self.settings.documents_per_language, hashes, verses])
+        hashes = [_hashes(files.reader, paths) for files, _, _, paths in self._text_sets()]
+        return digest([seed, self.settings.documents_per_language, hashes])
 
     def language_table(self) -> pd.DataFrame:
         return natural_languages(self.source_language)
@@ -245,6 +230,11 @@ def natural_languages(source_language: str) -> pd.DataFrame:
         table[distances] = np.nan
         table.loc[table.index == source_language, distances] = 0.0
     return table
+
+
+def _hashes(reader: str, paths: list[Path]) -> list[str]:
+    beside = chain.from_iterable(companions(reader, path) for path in paths)
+    return [file_hash(path) for path in (*paths, *beside) if path.is_file()]
 
 
 def _texts_of(row: dict, language: str) -> list[tuple[str, str]]:

@@ -416,10 +416,10 @@ class HubSource(Source):
 
 def _bucc(folder: Path, language: str, split: str) -> list[Path]:
     """Files of a set: foreign sentences, English ones, gold. UserError where a language lacks some of its files."""
-    starts = {part: folder / f"{language}-en.{part}.{language}" for part in ("dev", "test")}
-    files = {part: [path, *companions("bucc", path)] for part, path in starts.items()}
-    absent = [file.name for group in files.values() for file in group if not file.is_file()]
-    if len(absent) == sum(map(len, files.values())):
+    starts = [folder / f"{language}-en.{part}.{language}" for part in ("dev", "test")]
+    files = [path for start in starts for path in (start, *companions("bucc", start))]
+    absent = [path.name for path in files if not path.is_file()]
+    if absent == [path.name for path in files]:
         return []
     if absent:
         raise UserError(
@@ -427,7 +427,7 @@ def _bucc(folder: Path, language: str, split: str) -> list[Path]:
             "(where dev is called sample) or .training-gold.tar.bz2 (test: training). XTREME's script deletes the gold "
             "of its test set once it is unpacked"
         )
-    return files[split]
+    return [path for path in files if f"-en.{split}." in path.name]
 
 
 def _in_place(row: dict[str, Any]) -> bool:
