@@ -24,9 +24,9 @@ def judged(row, setting, target="xnli", language=MEAN, **options):
 
 
 def test_a_number_that_agrees_is_compared():
-    found = judged(one(), whole(["xnli"]))
-    assert (found["status"], found["why"], found["seeds"]) == ("compared", "", 3)
-    assert (found["ours"], found["low"], found["high"], found["difference"]) == (77.5, 76.5, 78.5, 2.5)
+    result = judged(one(), whole(["xnli"]))
+    assert (result["status"], result["why"], result["seeds"]) == ("compared", "", 3)
+    assert (result["ours"], result["low"], result["high"], result["difference"]) == (77.5, 76.5, 78.5, 2.5)
     assert judged(one(kind="gain", value=9.0), whole(["xnli"]))["difference"] == -1.5
     assert judged(one(language="sw", languages=np.nan), whole(["xnli"]), language="sw")["difference"] == 2.5
     for target, split in (("xquad", "dev"), ("xquad", "test"), ("tydiqa", "dev"), ("tydiqa", "test")):
@@ -60,21 +60,21 @@ XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
     ],
 )
 def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
-    found = judged(row, setting, row["target"][0], row["language"][0])
-    assert found["status"] == "left out" and re.match(why, found["why"]) and np.isnan(found["difference"])
-    assert published.shown(pd.DataFrame([found])).empty
+    result = judged(row, setting, row["target"][0], row["language"][0])
+    assert result["status"] == "left out" and re.match(why, result["why"]) and np.isnan(result["difference"])
+    assert published.shown(pd.DataFrame([result])).empty
 
 
 def test_tatoebas_three_baselines_follow_three_protocols():
     rows = shipped().query("target == 'tatoeba' and language == @MEAN and provenance != 'recalled' or value == 77.3")
     ours = estimates({("none", "tatoeba", "score"): 33.0, ("squad1", "tatoeba", "score"): 60.0})
     setting = whole(["tatoeba"])
-    found = compare(rows, ours, setting).set_index("value")
-    assert sorted(round(value, 1) for value in found.index) == [31.0, 57.3, 77.3]
-    assert found["note"].nunique() == 3 and found["note"].str.len().min() > 20, "each says its protocol"
-    assert found.loc[31.022, ["status", "difference"]].tolist() == ["compared", pytest.approx(33 - 31.022)]
-    assert found.loc[57.3, ["status", "why"]].tolist() == ["alone", "retrieval protocol not known"]
-    assert found.loc[77.3, ["status", "why"]].tolist() == ["alone", "mean of 41 languages"]
+    result = compare(rows, ours, setting).set_index("value")
+    assert sorted(round(value, 1) for value in result.index) == [31.0, 57.3, 77.3]
+    assert result["note"].nunique() == 3 and result["note"].str.len().min() > 20, "each says its protocol"
+    assert result.loc[31.022, ["status", "difference"]].tolist() == ["compared", pytest.approx(33 - 31.022)]
+    assert result.loc[57.3, ["status", "why"]].tolist() == ["alone", "retrieval protocol not known"]
+    assert result.loc[77.3, ["status", "why"]].tolist() == ["alone", "mean of 41 languages"]
     for retrieval in ((13, "mean"), (14, "cls"), (-1, "mean"), None):
         other = compare(rows, ours, without(setting, retrieval=retrieval))
         assert other["difference"].isna().all() and set(other["status"]) == {"alone"}
@@ -85,9 +85,9 @@ def test_tatoebas_three_baselines_follow_three_protocols():
 
 def test_a_run_that_is_not_known_gets_the_span_of_ours_and_no_difference():
     for run, why in (("best", "run chosen per target"), ("unstated", "run not stated")):
-        found = judged(one(run=run), XNLI)
-        assert (found["status"], found["why"], found["low"], found["high"]) == ("alone", why, 70.0, 77.5)
-        assert np.isnan(found["ours"]) and np.isnan(found["difference"])
+        result = judged(one(run=run), XNLI)
+        assert (result["status"], result["why"], result["low"], result["high"]) == ("alone", why, 70.0, 77.5)
+        assert np.isnan(result["ours"]) and np.isnan(result["difference"])
 
 
 def test_averages_over_targets_need_the_same_nine():
@@ -99,8 +99,8 @@ def test_averages_over_targets_need_the_same_nine():
     dev = without(dev, splits={target: published._only_split(get(target)) or "dev" for target in NINE})
     sizes = {key: published.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
     dev = without(dev, examples={key: sizes[key] or count for key, count in dev.examples.items()})
-    found = compare(rows, ours, dev).query("value == 7.5").iloc[0]
-    assert found["why"] == "size of udpos dev in kk not known", "UD has no development set there"
+    result = compare(rows, ours, dev).query("value == 7.5").iloc[0]
+    assert result["why"] == "size of udpos dev in kk not known", "UD has no development set there"
 
 
 def test_setting_of_a_study():
@@ -116,11 +116,11 @@ def test_setting_of_a_study():
         "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
         retrieval={"layer": 2}, intermediate=["none", "anli", "hellaswag"],
     )  # fmt: skip
-    found = published.setting(study, source, stats)
-    assert found.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
-    assert found.training == {"xnli": "trained on sick, not mnli"} and found.retrieval == (2, "mean")
-    assert found.runs == {"anli": "anli trained on part of anli"}, "of its development file"
-    assert found.splits["xnli"] == "test"
+    result = published.setting(study, source, stats)
+    assert result.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
+    assert result.training == {"xnli": "trained on sick, not mnli"} and result.retrieval == (2, "mean")
+    assert result.runs == {"anli": "anli trained on part of anli"}, "of its development file"
+    assert result.splits["xnli"] == "test"
     limits = study.files.limits.model_copy(update={"train": 10})
     cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": limits})})
     assert published.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"

@@ -106,9 +106,9 @@ ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; work
 
 @pytest.mark.parametrize(("scorer", "language", "gold", "predicted", "exact", "f1"), ANSWERS)
 def test_answers_by_hand(scorer, language, gold, predicted, exact, f1):
-    found = scored(metrics.span(["q"], [gold], [predicted], language, scorer))
-    assert found["exact_match"] == 100 * exact
-    assert found["f1"] == pytest.approx(100 * f1, abs=1e-9)
+    scores = scored(metrics.span(["q"], [gold], [predicted], language, scorer))
+    assert scores["exact_match"] == 100 * exact
+    assert scores["f1"] == pytest.approx(100 * f1, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_cannot_be_scored_is_named(call, message):
 
 def test_a_score_is_a_ratio_of_sums_per_language_and_metric():
     gold, predicted = [["NOUN"] * 3, ["VERB"]], [["NOUN"] * 3, ["NOUN"]]
-    german, thai = (metrics.tagging(["a", "b"], gold, found, code) for found, code in ((predicted, "de"), (gold, "th")))
+    german, thai = (metrics.tagging(["a", "b"], gold, tags, code) for tags, code in ((predicted, "de"), (gold, "th")))
     table = metrics.score(pd.concat([thai, german], ignore_index=True))
     assert list(table.index) == ["th", "de"] and set(table.columns) == {"f1", "accuracy"}
     assert table.loc["de", "accuracy"] == 75 and table.loc["de", "f1"] == 50 and (table.loc["th"] == 100).all()

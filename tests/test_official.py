@@ -62,8 +62,8 @@ def test_scores_are_those_of_the_official_scripts(name, split, language, count, 
     rows = FilesSource(FilesSettings()).load(task, split, language)
     assert len(rows) == count, "another set than was scored"
     gold = [answers["text"] for answers in rows["answers"][:]]
-    found = metrics.score(metrics.span(rows["id"][:], gold, spoilt(rows), language, task.scorer)).loc[language]
-    assert found.to_dict() == pytest.approx({"exact_match": exact_match, "f1": f1}, abs=1e-9)
+    scores = metrics.score(metrics.span(rows["id"][:], gold, spoilt(rows), language, task.scorer)).loc[language]
+    assert scores.to_dict() == pytest.approx({"exact_match": exact_match, "f1": f1}, abs=1e-9)
 
 
 # mAP@20 that XTREME's third_party/utils_lareqa.py (838c13b, mean_avg_prec_at_k) gave of the vectors below: questions of
@@ -89,11 +89,11 @@ def test_rankings_are_scored_as_by_the_official_script():
     pool = ranking.Pool(concatenate_datasets([source.load(task, "pool", code) for code in codes]))
     assert len(pool.rows) == 2116, "another set than was scored"
     vectors = np.array([text_vector(row["id"], row["keys"], row["language"]) for row in pool.rows])
-    found = {}
+    scores = {}
     for code in codes:
         queries, gold = pool.answerable(source.load(task, "test", code), code)
         states = np.array([text_vector("", keys, code) for keys in queries["keys"][:]])
         stats, *_ = pool.scored(queries["id"][:], gold, states, vectors, False, code)
-        found[code] = metrics.score(stats).loc[code, "map@20"]
-    found["all"] = np.mean(list(found.values()))  # as many questions in each language
-    assert found == pytest.approx(OFFICIAL_LAREQA, abs=1e-9)
+        scores[code] = metrics.score(stats).loc[code, "map@20"]
+    scores["all"] = np.mean(list(scores.values()))  # as many questions in each language
+    assert scores == pytest.approx(OFFICIAL_LAREQA, abs=1e-9)

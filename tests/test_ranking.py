@@ -282,9 +282,9 @@ def test_mewsli_x_as_xtreme_lays_it_out(mewslix):
     assert languages == [["en"], ["en"], [], ["mul"]]
     query = "union: The trade { union } in (Greater) Helsinki struck."
     assert source.load(task, "dev", "en")[0] == {"id": "m1", "text": query, "language": "en", "keys": ["Q1757"]}
-    told = "Eine Gewerkschaft. Sie streikt."
-    assert source.load(task, "pool", "mul")[0] == {"id": "Q1757", "text": told, "language": "de", "keys": ["Q1757"]}
-    assert source.load(task, "train", "en")[0] == {"id": "m1", "query": query, "candidate": told}
+    german = {"id": "Q1757", "text": "Eine Gewerkschaft. Sie streikt.", "language": "de", "keys": ["Q1757"]}
+    assert source.load(task, "pool", "mul")[0] == german
+    assert source.load(task, "train", "en")[0] == {"id": "m1", "query": query, "candidate": german["text"]}
     with pytest.raises(UserError, match="without gold"):
         source.load(task, "test", "en")
 

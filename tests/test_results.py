@@ -143,8 +143,8 @@ def test_without_example_noise_the_interval_is_students(seeds):
     """Every example right or wrong alike leaves only seeds: half-width close to t * s / sqrt(n)."""
     values = np.linspace(40, 60, seeds)
     drawn = np.zeros((seeds, 20_000))
-    found = results.Replicates({}, {}, list(range(seeds)), 20_000, np.random.default_rng(0))
-    value, low, high, count = found.interval(values, drawn)
+    replicates = results.Replicates({}, {}, list(range(seeds)), 20_000, np.random.default_rng(0))
+    value, low, high, count = replicates.interval(values, drawn)
     half = T_95[seeds - 1] * values.std(ddof=1) / np.sqrt(seeds)
     assert (value, count) == (pytest.approx(50.0), seeds)
     assert (high - low) / 2 == pytest.approx(half, rel=0.12)
@@ -166,17 +166,17 @@ def test_intervals_cover_the_true_gain(seeds, sd):
     stats["intermediate"] = np.array(["none", "mnli"])[index[1]]
     stats["id"] = stats["language"] * examples + stats["id"]
     stats["numerator"] = (rng.random(chance.shape) < chance).ravel().astype(float)
-    found = results.resample(stats, rng, 400)
+    replicates = results.resample(stats, rng, 400)
 
     hits = {}
     for factor in (results.widening(seeds), 1.0):
         covered = 0
         for world in range(worlds):
-            ours, theirs = (found.of(run, "xnli", [world]) for run in ("mnli", "none"))
-            _, low, high, _ = found.interval(ours[0] - theirs[0], ours[1] - theirs[1])
+            ours, theirs = (replicates.of(run, "xnli", [world]) for run in ("mnli", "none"))
+            _, low, high, _ = replicates.interval(ours[0] - theirs[0], ours[1] - theirs[1])
             covered += low <= 10 <= high
         hits[factor] = covered / worlds
-        found._draws[seeds] = found._draws[seeds] / factor  # undoes the widening for the second round
+        replicates._draws[seeds] = replicates._draws[seeds] / factor  # undoes the widening for the second round
     widened, bare = hits.values()
     assert widened >= 0.93  # 0.95 less 1.6 standard errors of 300 simulations
     if sd:
@@ -193,13 +193,13 @@ def test_rank_correlation_with_distance():
     rows = [("none", f"q{number}", 1, np.arange(100) < right) for number, right in enumerate([95, 90, 60, 70, 30])]
     codes = [f"q{number}" for number in range(5)]
     distance = pd.Series([0.0, 0.1, 0.2, 0.3, 0.4], codes)
-    found = results.resample(table(rows), np.random.default_rng(0), 200)
-    rho = results.correlations(found, wanted(["none"], ["xnli"], codes, [1]), distance).iloc[0]
+    replicates = results.resample(table(rows), np.random.default_rng(0), 200)
+    rho = results.correlations(replicates, wanted(["none"], ["xnli"], codes, [1]), distance).iloc[0]
     # without the source: ranks 1 2 3 4 against 4 2 3 1: 1 - 6 * (9 + 0 + 0 + 9) / 60
     assert rho["rho"] == pytest.approx(-0.8)
     assert rho["languages"] == 4 and rho["low"] >= -1 and rho["high"] < 0
     distance["q4"] = np.nan
-    few = results.correlations(found, wanted(["none"], ["xnli"], codes[:4], [1]), distance[:3]).iloc[0]
+    few = results.correlations(replicates, wanted(["none"], ["xnli"], codes[:4], [1]), distance[:3]).iloc[0]
     assert np.isnan(few["rho"]) and few["languages"] == 2
 
 
@@ -210,9 +210,9 @@ def test_only_finished_runs_of_the_study_are_read(tmp_path):
     stats = statistics(["none", "mnli", "qqp"], ["xnli", "pawsx"], ["qaa"], [1, 2, 3], 5)
     write(stats, toy.folder)
     (toy.folder / "targets/mnli/all/seed2/run.json").unlink()
-    found = results.read_stats(toy, targets=["xnli"])
-    assert set(zip(found["intermediate"], found["seed"], strict=True)) == {("none", 1), ("none", 2), ("mnli", 1)}
-    assert set(found["target"]) == {"xnli"}
+    finished = results.read_stats(toy, targets=["xnli"])
+    assert set(zip(finished["intermediate"], finished["seed"], strict=True)) == {("none", 1), ("none", 2), ("mnli", 1)}
+    assert set(finished["target"]) == {"xnli"}
 
 
 def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monkeypatch):
@@ -223,8 +223,8 @@ def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monke
         study(tmp_path, name, targets=targets, seeds=2) for name in ("toy", "untrained", "unfinished")
     )
     monkeypatch.setattr(results, "finished_controls", lambda _: [(untrained, [1]), (unfinished, [])])
-    found = results.controls(toy, want, np.random.default_rng(0))
-    means = found[(found["language"] == ZERO_SHOT) & found["target"].isin(targets)]
+    control = results.controls(toy, want, np.random.default_rng(0))
+    means = control[(control["language"] == ZERO_SHOT) & control["target"].isin(targets)]
     assert means[["study", "target", "seeds"]].values.tolist() == [
         ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1],
     ]  # fmt: skip

@@ -59,10 +59,10 @@ def test_a_bundle_in_jobs_of_their_own_and_all_languages_in_every_language_score
 
 def test_few_examples_still_take_their_steps(tmp_path):
     training = {"intermediate": {"steps": 9}, "target": {"epochs": 2, "batch_size": 8}}
-    one = toy(tmp_path, training=training, further={"direct": DIRECT | {"examples": [10], "min_steps": 30}})
-    phase = target_runs(one, open_source(one), "direct")[0].phase(one)
-    assert phase.total_steps([10], one.training.mix) == 30
-    assert phase.total_steps([4000], one.training.mix) == 1000, "two epochs of 500 batches"
+    toy_study = toy(tmp_path, training=training, further={"direct": DIRECT | {"examples": [10], "min_steps": 30}})
+    phase = target_runs(toy_study, open_source(toy_study), "direct")[0].phase(toy_study)
+    assert phase.total_steps([10], toy_study.training.mix) == 30
+    assert phase.total_steps([4000], toy_study.training.mix) == 1000, "two epochs of 500 batches"
 
 
 def test_further_runs_follow_the_encoders_they_name(tmp_path):

@@ -39,15 +39,12 @@ KEYS = ["study", "encoder", "intermediate", "target", "training_language", "exam
 SAME_AMOUNT = 1.1  # amounts of pretraining text within this factor of each other are no contrast
 LEVEL = 0.95  # of every interval
 ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]  # quantiles
+Names = Collection[str] | None  # None: all
 CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
 def read_stats(
-    study: Study,
-    bundles: Sequence[str] = (),
-    runs: Collection[str] | None = None,
-    targets: Collection[str] | None = None,
-    seeds: Collection[int] | None = None,
+    study: Study, bundles: Sequence[str] = (), runs: Names = None, targets: Names = None, seeds: Sequence[int] = ()
 ) -> pd.DataFrame:
     """Per-example statistics of the study's finished target runs, of its own bundles or of further ones.
 
@@ -56,7 +53,7 @@ def read_stats(
     """
     tables = []
     for run in finished_target_runs(study, bundles or list(study.bundles())):
-        if (runs is None or run.intermediate in runs) and (seeds is None or run.seed in seeds):
+        if (runs is None or run.intermediate in runs) and (not seeds or run.seed in seeds):
             chosen = None if targets is None else [("target", "in", list(targets))]
             tables.append(pd.read_parquet(run.folder(study) / "stats.parquet", filters=chosen))
     if not tables:
@@ -338,9 +335,9 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
         if other_seeds:
             stats = read_stats(other, runs=[NONE], targets=study.targets, seeds=other_seeds)
             shared = wanted["seed"].isin(stats["seed"]) & wanted["target"].isin(stats["target"])
+            replicates = resample(stats, rng, tasks=study.tasks)
             rows = wanted[(wanted["intermediate"] == NONE) & shared]
-            table = estimates(resample(stats, rng, tasks=study.tasks), rows, study.source_language)
-            tables.append(table.assign(study=other.name))
+            tables.append(estimates(replicates, rows, study.source_language).assign(study=other.name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 
 
@@ -356,11 +353,9 @@ def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame)
     """
     runs = list(wanted["intermediate"].unique())
     codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    scores = np.empty((len(runs), len(codes), 1 + replicates.resamples))
-    seeds = np.empty((len(runs), len(codes)), int)
-    for row, run in enumerate(runs):
-        for column, (target, languages) in enumerate(codes.items()):
-            scores[row, column], seeds[row, column] = replicates.draws(*replicates.of(run, target, languages))
+    drawn = [[replicates.draws(*replicates.of(run, *part)) for part in codes.items()] for run in runs]
+    scores = np.array([[draws for draws, _ in row] for row in drawn])
+    seeds = np.array([[count for _, count in row] for row in drawn])
     whole = seeds.min(axis=1) > 0
     ranks = np.full(scores.shape, np.nan)
     ranks[whole] = distributions.rankdata(-scores[whole], axis=0) if whole.any() else 0
