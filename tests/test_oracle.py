@@ -23,7 +23,8 @@ KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "r
 @pytest.fixture(scope="module", params=["micro", "files"])
 def source(request):
     if request.param == "micro":
-        return MicroSource(MicroSettings(**dict.fromkeys(KINDS, Sizes(train=30, dev=30, test=30))))
+        sizes = dict.fromkeys(KINDS, Sizes(train=30, dev=30, test=30))
+        return MicroSource(MicroSettings(languages=["qaa", "qac", "qah"], **sizes))
     if not DATA.is_dir():
         pytest.skip(f"no real data at {DATA}")
     return FilesSource(FilesSettings())
@@ -76,7 +77,7 @@ def test_states_of_the_gold_meaning_score_100(source, name, monkeypatch):
                     vectors[text] = meaning[min([identity, *gold])]
             return data
 
-    for split, language in sets(source, task):
+    for split, language in sets(source, task)[::3]:
         stats, *_ = retrieved(monkeypatch, name, Watched(), [language], vectors, split)
         assert metrics.score(stats).loc[language, task.metrics[0]] == pytest.approx(100, abs=1e-9), (split, language)
 
