@@ -24,7 +24,7 @@ KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "r
 def source(request):
     if request.param == "micro":
         sizes = dict.fromkeys(KINDS, Sizes(train=30, dev=30, test=30))
-        return MicroSource(MicroSettings(languages=["qaa", "qac", "qah"], **sizes))
+        return MicroSource(MicroSettings(languages=("qaa", "qac", "qah"), **sizes))
     if not DATA.is_dir():
         pytest.skip(f"no real data at {DATA}")
     return FilesSource(FilesSettings())
