@@ -122,7 +122,7 @@ def test_commands_on_a_finished_study(finished):
     assert "nothing to do" in commands.run("make study", STUDY=path)
     plan = commands.run("make plan GPU=A100-80GB PRECISION=bf16", STUDY=path)
     assert "A100-80GB, 40% of" in plan and "Already done: 6 of 6 runs" in plan
-    assert "measured" in commands.run("make plan", STUDY=path)
+    assert "A100-80GB-hours" in commands.run("make plan", STUDY=path)
     assert "All runs are done" in commands.run("make status STUDY=xtreme", STUDY=path)
     output = commands.run("make submission STUDY=micro RUN=mnli SEED=1", STUDY=path)
     assert "xnli: 0 of XTREME's 15 languages (5 others)" in output

@@ -30,13 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     study = command("study", "run a study, or what is left of it", "micro --seeds 5", seeds, **micro)
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
     study.add_argument("--profile", default="default", help="where jobs run: a folder of profiles/ (default, slurm, …)")
-    study.add_argument("--dry-run", action="store_true", help="list the runs that are missing or stale; change nothing")
     text = "what of a study is done, running, failed or left; changes nothing"
     command("status", text, "micro", "how many seeds (default: those it was last run with)", **micro)
     plan = command(
         "plan", "what a study costs and what of it is done; trains nothing", "xtreme --gpu H100", seeds, **micro
     )
-    plan.add_argument("--gpu", default="", help="A100-80GB, H100, …, or cpu (default: this machine, measured)")
+    plan.add_argument("--gpu", default="A100-80GB", help="H100, V100, … (default: A100-80GB)")
     precisions = ["fp32", "tf32", "fp16", "bf16"]
     plan.add_argument("--precision", default="", choices=precisions, help="instead of the study's")
     plan.add_argument("--utilisation", type=float, default=0.4, help="share of the datasheet's peak (default: 0.4)")
@@ -63,9 +62,9 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     study = load_study(options.study, seeds=getattr(options, "seeds", None))
     if options.command == "study":
-        from xstilts.workflow import list_unfinished, run_study
+        from xstilts.workflow import run_study
 
-        return list_unfinished(study) if options.dry_run else run_study(study, options.cores, options.profile)
+        return run_study(study, options.cores, options.profile)
     if options.command == "run":
         from xstilts.workflow import run_notebook
 

@@ -13,11 +13,9 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -25,7 +23,6 @@ import pandas as pd
 import torch
 import transformers
 from datasets import Dataset
-from torch.utils.benchmark import Timer
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xstilts.errors import UserError, nearest, refuse
@@ -59,8 +56,6 @@ BYTES = 4  # per parameter: checkpoints are written in float32
 TOKENIZER_BYTES = 40  # per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
 EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, small beside checkpoints
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
-CPU_TOKENS = 512  # in a step of the probe on a processor
-PROBE_STEPS = 5
 LEFT_OUT = "left out"
 # of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
 # deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
@@ -150,68 +145,14 @@ def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> Pre
         ) from None
 
 
-class Rate(NamedTuple):
-    """FLOPs per second, what an hour is an hour of, and where the figure comes from."""
-
-    flops: float
-    unit: str
-    origin: str
-
-
-def device_rate(gpu: str, precision: str, utilisation: float, encoder: Encoder, batch_size: int, length: int) -> Rate:
-    """The rate of ``gpu``: a name in gpus.csv, "cpu", or "" for the device that this machine would train on.
-
-    A GPU of this machine, or its processor, is measured on ``batch_size`` rows of ``length`` tokens; of any other GPU
-    ``utilisation`` is the share of its peak that training is taken to reach: an assumption, not a measurement
-    (PaLM reports 0.46, arXiv:2204.02311). Raises UserError for an unknown GPU, or a precision that it lacks.
-    """
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
-    if gpu == "cpu" or not (gpu or device):
-        flops = probe(encoder, "cpu", "fp32", max(1, CPU_TOKENS // length), length)
-        return Rate(flops, "core", f"measured on one core of this machine: {flops / 1e9:.3g} GFLOP/s in fp32")
-    if not gpu or is_named(gpu, device):
-        flops = probe(encoder, "cuda", precision, batch_size, length)
-        return Rate(flops, device, f"measured on this {device}: {flops / 1e12:.3g} TFLOP/s in {precision}")
+def peak_flops(gpu: str, precision: str) -> tuple[float, str]:
+    """FLOPs per second at the peak of a GPU, as gpus.csv names it, and where the figure comes from. UserError for an
+    unknown GPU, or a precision that it lacks."""
     table = pd.read_csv(GPUS, index_col="gpu")
-    name = {name.lower(): name for name in table.index}.get(gpu.lower(), "")
-    refuse(not name, f'--gpu: unknown GPU "{gpu}"{nearest(gpu, [*table.index, "cpu"])}')
-    peak, available = table.loc[name, precision], ", ".join(table.loc[name, [*PRECISIONS]].dropna().index)
-    refuse(pd.isna(peak), f"--precision: {name} has no {precision}; it has {available}")
-    origin = f"{utilisation:.0%} of the {peak:g} TFLOP/s in {precision} of the {table.loc[name, 'source']}"
-    return Rate(utilisation * peak * 1e12, name, origin)
-
-
-def is_named(gpu: str, device: str) -> bool:
-    """Whether ``gpu``, as gpus.csv names it, is the ``device`` of a driver ("NVIDIA A100-SXM4-80GB")."""
-    return set(gpu.lower().split("-")) <= set(re.split(r"[ -]", device.lower()))
-
-
-def probe(encoder: Encoder, device: str, precision: str, batch_size: int, length: int) -> float:
-    """FLOPs per second of a few training steps of a random encoder of these sizes. On a processor at most two of its
-    layers under a small vocabulary: the rate is hardly different, time and memory are."""
-    config = copy(encoder.config)
-    if device == "cpu":
-        config.num_hidden_layers = min(config.num_hidden_layers, 2)
-        config.vocab_size = min(config.vocab_size, 1000)
-    reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
-    model = transformers.AutoModel.from_config(config).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    ids = torch.randint(5, config.vocab_size, (batch_size, length), device=device)
-
-    def step() -> None:
-        with torch.autocast(device, reduced, enabled=reduced is not None):
-            states = model(input_ids=ids).last_hidden_state
-        states.float().square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:  # after two steps that are not counted, on one thread: `make study` runs one job a core
-        seconds = Timer("step()", globals={"step": step}).timeit(PROBE_STEPS).mean
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-    return 3 * Encoder(config).forward(Amount(tokens=batch_size * length, squares=batch_size * length**2)) / seconds
+    refuse(gpu not in table.index, f'--gpu: unknown GPU "{gpu}"{nearest(gpu, table.index)}')
+    peak, available = table.loc[gpu, precision], ", ".join(table.loc[gpu, [*PRECISIONS]].dropna().index)
+    refuse(pd.isna(peak), f"--precision: {gpu} has no {precision}; it has {available}")
+    return peak * 1e12, f"{peak:g} TFLOP/s in {precision} of the {table.loc[gpu, 'source']}"
 
 
 class Samples:
@@ -459,29 +400,29 @@ def cost_table(samples: Samples) -> pd.DataFrame:
 
 
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
-    """Print what the study costs; write every run to ``csv``, if given."""
+    """Print what the study costs; write every run to ``csv``, if given.
+
+    ``utilisation``: the share of the GPU's peak that training is taken to reach, an assumption, not a measurement (PaLM
+    reports 0.46, arXiv:2204.02311).
+    """
     transformers.logging.set_verbosity_error()  # rows longer than the encoder takes are cut or split
     share = f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}"
     refuse(not 0 < utilisation <= 1, share)
+    peak, origin = peak_flops(gpu, precision or study.training.target.precision)
     samples = Samples(study)
     table = cost_table(samples)
-    trained, settings = table[table["training_tokens"] > 0], study.training.target
-    rows = (trained["steps"] * settings.batch_size * settings.accumulate).sum()
-    length = round(trained["training_tokens"].sum() / rows) if rows else study.training.max_length.retrieval
-    length = min(max(length, 8), samples.encoder.config.max_position_embeddings - 2)
-    rate = device_rate(gpu, precision or settings.precision, utilisation, samples.encoder, settings.batch_size, length)
-    table["hours"] = table["flops"] / rate.flops / 3600
+    table["hours"] = table["flops"] / (utilisation * peak) / 3600
     if csv:
         try:
             table.round({"hours": 6}).to_csv(csv, index=False)
         except OSError as error:
             raise UserError(f"--csv: {csv} cannot be written: {error.strerror}") from None
-    print(report(samples, table, rate))
+    print(report(samples, table, gpu, f"{utilisation:.0%} of the {origin}"))
 
 
-def report(samples: Samples, table: pd.DataFrame, rate: Rate) -> str:
+def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
     """Lines of at most 100 characters, by ``site/templates/plan.txt.j2``: what one seed of each run costs, totals over
-    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours.
+    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours, of a ``gpu`` at a ``rate`` in words.
 
     The cost of a bundle of targets does not depend on the intermediate run before it: it has one line.
     """
@@ -496,8 +437,8 @@ def report(samples: Samples, table: pd.DataFrame, rate: Rate) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"study": samples.study, "tasks": samples.tasks, "encoder": samples.encoder, "rate": rate, "runs": runs}
-    values |= {"single": single, "sums": sums, "tokenizer": samples.tokenizer}
+    values = {"study": samples.study, "tasks": samples.tasks, "encoder": samples.encoder, "gpu": gpu, "runs": runs}
+    values |= {"rate": rate, "single": single, "sums": sums, "tokenizer": samples.tokenizer}
     return environment.get_template("plan.txt.j2").render(values)
 
 

@@ -170,17 +170,6 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
     return 0
 
 
-def list_unfinished(study: Study) -> int:
-    """Print which runs ``study`` would do, each missing or stale. Nothing is changed."""
-    fingerprints = Fingerprints(study)
-    states = {run: state(study, run, fingerprints) for run in list_runs(study)}
-    unfinished = {run: current for run, current in states.items() if current != "done"}
-    print(f'study "{study.name}": {len(unfinished)} of {len(states)} runs to do')
-    for run, current in unfinished.items():
-        print(f"  {current}: {run.name}")
-    return 0
-
-
 def discard_stale(study: Study) -> list[Run]:
     """Runs to do. The run.json of a stale run is deleted, so that Snakemake does it again, and so is the log of an
     earlier try."""
