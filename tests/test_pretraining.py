@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import (
-    AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from microworld.settings import MicroSettings
 from xstilts.errors import UserError
@@ -47,46 +42,41 @@ def test_pairs_are_written_as_by_xlm_r(word_tokenizer):
     assert tokens == ["<s>", "3", ".", "</s>", "</s>", "4", "?", "</s>"]
 
 
+def unigram(lines: list[str], vocab_size: int):
+    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": vocab_size})
+    return train_tokenizer(Dataset.from_dict({"text": lines}), settings)
+
+
 def test_unigram_tokenizer_loses_no_character():
     lines = ["the cat sat on the mat", "a dog sat there, on a log", "der Hund saß hier", "кот сидит"] * 40
-    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 340})
-    tokenizer = train_tokenizer(Dataset.from_dict({"text": lines}), settings)
-    assert len(tokenizer) <= 340
-    unseen = "Ein Kätzchen 鷗 sat 🙂"
+    tokenizer, unseen = unigram(lines, 340), "Ein Kätzchen 鷗 sat 🙂"
     ids = tokenizer(unseen, add_special_tokens=False)["input_ids"]
-    assert tokenizer.unk_token_id not in ids
+    assert len(tokenizer) <= 340 and tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids) == unseen
 
 
 def test_unigram_tokenizer_is_the_same_every_time():
     """The library's trainer adds up in another order each time, of many equal counts here."""
     lines = [" ".join(f"{a}{b}{chr(0x4E00 + 7 * n)}" for b in "abcdefgh") for n, a in enumerate("klmnopqrstuvwxyz")] * 9
-    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 420})
-    found = {train_tokenizer(Dataset.from_dict({"text": lines}), settings).backend_tokenizer.to_str() for _ in range(8)}
-    assert len(found) == 1
+    assert len({unigram(lines, 420).backend_tokenizer.to_str() for _ in range(8)}) == 1
 
 
 def test_rare_characters_are_left_to_bytes_and_a_vocabulary_without_room_is_refused():
-    lines = ["the cat sat on the mat in the sun"] * 400 + ["鷗"]
-    settings = SMALL.model_copy(update={"tokenizer": "unigram", "vocab_size": 300})
-    tokenizer = train_tokenizer(Dataset.from_dict({"text": lines}), settings)
+    tokenizer = unigram(["the cat sat on the mat in the sun"] * 400 + ["鷗"], 300)
     assert "鷗" not in tokenizer.get_vocab() and {"t", "▁"} <= set(tokenizer.get_vocab())
     assert tokenizer.decode(tokenizer("鷗 sat", add_special_tokens=False)["input_ids"]) == "鷗 sat"
     letters = ["".join(chr(start + n) for n in range(60)) for start in (0x430, 0x4E00, 0x5000)] * 10
     with pytest.raises(UserError, match=r"encoder\.pretrain\.vocab_size: 300 .* characters"):
-        train_tokenizer(Dataset.from_dict({"text": letters}), settings)
+        unigram(letters, 300)
 
 
-def test_encoding_drops_nothing(texts, word_tokenizer):
+def test_encoding_drops_nothing(texts, word_tokenizer, monkeypatch):
     rows = encode(texts, word_tokenizer)
     plain = word_tokenizer(texts["text"][:], add_special_tokens=False)["input_ids"]
     assert sum((row > 4).sum() for row in rows) == sum(map(len, plain))
     assert all(row[0] == 0 and row[-1] == 2 for row in rows)
-    word_tokenizer.model_max_length = 10
-    try:
-        short = encode(texts, word_tokenizer)
-    finally:
-        word_tokenizer.model_max_length = SMALL.positions - 2
+    monkeypatch.setattr(word_tokenizer, "model_max_length", 10)
+    short = encode(texts, word_tokenizer)
     assert max(map(len, short)) <= 10
     assert sum((row > 4).sum() for row in short) == sum(map(len, plain))
 
@@ -151,7 +141,7 @@ def test_no_steps_give_the_untrained_control_and_an_interrupted_write_leaves_it(
     assert model.roberta.embeddings.word_embeddings.weight.std().item() == pytest.approx(0.05, abs=0.005)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "a")) == model.config.vocab_size
     before = (tmp_path / "a" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pretrained(texts, tmp_path / "a", seed=4, steps=0)
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == before

@@ -226,13 +226,6 @@ def test_all_code_that_decides_a_phase_is_in_its_fingerprint(phase):
     assert {name for name in unhashed if not {name, f"{name.rpartition('.')[0]}.*", f"{name}.*"} & hashed} == set()
 
 
-def test_the_phases_before_one_are_in_its_fingerprint(study, monkeypatch):
-    """The chain: what changes a run's results changes those of every run that starts from it."""
-    encoder = runs.Fingerprints._encoder
-    monkeypatch.setattr(runs.Fingerprints, "_encoder", lambda self, run: [*encoder(self, run), "changed"])
-    assert again(study()) == EVERYTHING
-
-
 def test_cached_datasets_depend_on_the_code_that_makes_them(tmp_path, monkeypatch):
     source = open_source(load_study(small.write(tmp_path, "small", **CHANGES)))
     task = tasks.get("xnli")

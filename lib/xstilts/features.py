@@ -21,7 +21,7 @@ from xstilts.settings import LengthSettings
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 IGNORED = -100  # torch's ignore_index: no loss at this position
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a model reads; the rest of a batch is gold
@@ -57,11 +57,7 @@ def _has_answer(context: str, answers: dict) -> bool:
 
 
 def encode(
-    task: Task,
-    dataset: Dataset,
-    tokenizer: "PreTrainedTokenizerBase",
-    lengths: LengthSettings,
-    labels: Sequence[str] = (),
+    task: Task, dataset: Dataset, tokenizer: "Tokenizer", lengths: LengthSettings, labels: Sequence[str] = ()
 ) -> list[Feature]:
     """Features of ``dataset`` for the head of ``task.kind``; ``labels`` as from :func:`label_names`."""
     if task.kind == "classification":
@@ -75,7 +71,7 @@ def encode(
     raise ValueError(f"{task.kind}: no features, the encoder reads the text itself")
 
 
-def _pairs(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
+def _pairs(dataset: Dataset, tokenizer: "Tokenizer", max_length: int) -> list[Feature]:
     second = dataset["text_b"][:]  # empty throughout: one text is what is classified
     batch = tokenizer(dataset["text_a"][:], second if any(second) else None, truncation=True, max_length=max_length)
     labels = enumerate(dataset["label"][:])
@@ -87,7 +83,7 @@ def _inputs(batch: Any, rows: int | slice) -> Feature:
     return {key: batch[key][rows] for key in ("input_ids", "token_type_ids") if key in batch}
 
 
-def _choices(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
+def _choices(dataset: Dataset, tokenizer: "Tokenizer", max_length: int) -> list[Feature]:
     """``input_ids`` is a list per choice: context and question, then the choice. What is too long is cut at its start
     (so does jiant): the question stands at the end."""
     prompts, choices, sizes = [], [], []
@@ -108,9 +104,7 @@ def _choices(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length:
     ]
 
 
-def _words(
-    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, labels: Sequence[str]
-) -> list[Feature]:
+def _words(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, labels: Sequence[str]) -> list[Feature]:
     """First sub-token of each word carries its label; long sentences split between words, never cut.
 
     Also ``word_starts``, ``first_word``: positions of the first sub-tokens, and the sentence's word
@@ -151,7 +145,7 @@ def _words(
     return features
 
 
-def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int, stride: int) -> list[Feature]:
+def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: int) -> list[Feature]:
     """Question and a window of the passage, each ``stride`` tokens after the one before it, as the official SQuAD
     scripts and jiant count (a tokenizer's ``stride`` is what two windows share). ``start_positions``/``end_positions``
     (inclusive) are those of the first gold answer, 0 (<s>) where the window does not hold it; ``offsets`` gives each
@@ -187,7 +181,7 @@ def _windows(dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length:
     return sorted(features, key=lambda feature: feature["example"])
 
 
-def _shortened(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+def _shortened(questions: list[str], tokenizer: "Tokenizer") -> list[str]:
     """Questions cut to MAX_QUESTION tokens, by characters so that nothing is re-tokenised differently."""
     offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return [
@@ -211,14 +205,14 @@ def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int
     return covering[0], covering[-1]
 
 
-def encode_text(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Feature]:
+def encode_text(texts: Iterable[str], tokenizer: "Tokenizer", max_length: int) -> list[Feature]:
     """Features for masked LM; masks are drawn when a batch is made."""
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return [{"input_ids": row, "example": index} for index, row in enumerate(ids)]
 
 
 def token_table(
-    task: Task, row: dict, feature: Feature, tokenizer: "PreTrainedTokenizerBase", labels: Sequence[str] = ()
+    task: Task, row: dict, feature: Feature, tokenizer: "Tokenizer", labels: Sequence[str] = ()
 ) -> pd.DataFrame:
     """The tokens of an encoded example (of choices: of the first) for a reader: token, id, characters ("start:end" in
     the text, of a tagging in the word), text (these characters) and, of taggings and spans, label. Without characters
@@ -282,7 +276,7 @@ def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.T
 
 
 def mask_tokens(
-    batch: dict[str, torch.Tensor], tokenizer: "PreTrainedTokenizerBase", probability: float, generator: torch.Generator
+    batch: dict[str, torch.Tensor], tokenizer: "Tokenizer", probability: float, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """Add masked-LM ``labels``: ``probability`` of the non-special positions, of which 80 % become
     <mask>, 10 % a random token, 10 % stay (Devlin et al. 2019)."""

@@ -41,7 +41,7 @@ from xstilts.training.multi_gpu import exit_code, launch, launches
 from xstilts.training.pretraining import pretrain
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 SHOWN = 20  # development examples whose predictions are kept in the record
 
@@ -132,7 +132,7 @@ class Training:
         launch(self.study, self.run.name, self.run.folder(self.study), self.settings.batch_size, self.target_run)
         return self.finished()
 
-    def datasets(self, tokenizer: "PreTrainedTokenizerBase") -> list[TrainingSet]:
+    def datasets(self, tokenizer: "Tokenizer") -> list[TrainingSet]:
         """Encoded training sets, one of each task and, last, the text for masked LM where it is mixed in."""
         sets = [self._training_set(task, parts, tokenizer) for task, parts in self.parts]
         if self.mlm:
@@ -141,9 +141,7 @@ class Training:
             sets.append(TrainingSet("mlm", "text", encode_text(text[:documents], tokenizer, lengths.mlm)))
         return sets
 
-    def _training_set(
-        self, task: Task, sets: tuple[tuple[str, str], ...], tokenizer: "PreTrainedTokenizerBase"
-    ) -> TrainingSet:
+    def _training_set(self, task: Task, sets: tuple[tuple[str, str], ...], tokenizer: "Tokenizer") -> TrainingSet:
         """At most ``settings.examples`` rows of the sets together, drawn with the seed from those that something can be
         learned from."""
         examples, lengths = self.settings.examples, self.study.training.max_length
@@ -171,7 +169,7 @@ class Training:
         return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
 
     def fine_tune(
-        self, checkpoint: Path, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet]
+        self, checkpoint: Path, tokenizer: "Tokenizer", datasets: list[TrainingSet]
     ) -> tuple[SharedEncoder, dict]:
         """Train fresh heads and the encoder of ``checkpoint``, or go on where a killed training last saved; returns the
         model and its record (steps, tokens, loss, and selection where checkpoints are compared)."""
@@ -186,9 +184,7 @@ class Training:
         name when all is written."""
         return self.run.folder(self.study) / name / self.folder.name if self.target_run else self.folder / name
 
-    def save(
-        self, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", datasets: list[TrainingSet], record: dict
-    ) -> dict:
+    def save(self, model: SharedEncoder, tokenizer: "Tokenizer", datasets: list[TrainingSet], record: dict) -> dict:
         """Save what the next step needs, the encoder of phase 2 or the model of a target, then the record, with scores
         and some predictions on the development sets of phase 2."""
         counts = {
@@ -217,7 +213,7 @@ class Training:
         shutil.rmtree(self._beside("trainer"), ignore_errors=True)
         return record
 
-    def _development(self, datasets: list[TrainingSet], tokenizer: "PreTrainedTokenizerBase") -> Development | None:
+    def _development(self, datasets: list[TrainingSet], tokenizer: "Tokenizer") -> Development | None:
         """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
         ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
         if not self.settings.evaluate_every:
@@ -234,7 +230,7 @@ class Training:
         return scores
 
     def _score_dev(
-        self, item: TrainingSet, model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", limit: int = 0
+        self, item: TrainingSet, model: SharedEncoder, tokenizer: "Tokenizer", limit: int = 0
     ) -> tuple[list[Any], dict[str, float]]:
         """Predictions for the development rows in the source language, or the first ``limit`` of them, and metric ->
         percent."""
@@ -269,7 +265,7 @@ def target_training(
     )  # fmt: skip
 
 
-def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerBase":
+def load_tokenizer(checkpoint: Path) -> "Tokenizer":
     """The tokenizer of a checkpoint folder."""
     return transformers.AutoTokenizer.from_pretrained(checkpoint)
 
@@ -356,7 +352,7 @@ def score_target(
 
 
 def _scored(
-    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: "PreTrainedTokenizerBase"
+    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: "Tokenizer"
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Statistics and predictions of a fine-tuned model, language by language."""
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,13 +11,13 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, located, refuse
 from xstilts.io import ROOT, written_whole
 from xstilts.settings import Study
 from xstilts.validation import check_lengths, input_kinds
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
@@ -29,32 +29,27 @@ def locate(study: Study) -> Path | str:
 
     UserError for a path where no folder is and for a folder that holds no checkpoint; nothing is loaded.
     """
-    name = study.encoder.checkpoint
+    name, key = study.encoder.checkpoint, _key(study)
     folder = ROOT / Path(name).expanduser()
     if not folder.is_dir():
-        if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise UserError(
-                f"{_key(study)}: no folder {folder}; name one, or a checkpoint on the hub such as "
-                "FacebookAI/xlm-roberta-large"
-            )
+        path = Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+        example = "FacebookAI/xlm-roberta-large"
+        refuse(path, f"{key}: no folder {folder}; name one, or a checkpoint on the hub such as {example}")
         return name
-    if study.encoder.revision:
-        raise UserError(f"{study.path}: encoder.revision: a folder has no revisions ({folder}); leave it out")
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{_key(study)}: no config.json in {folder}; expected a checkpoint as save_pretrained writes it: "
-            "config.json, model.safetensors, tokenizer.json"
-        )
+    revision = study.encoder.revision
+    refuse(revision, f"{study.path}: encoder.revision: a folder has no revisions ({folder}); leave it out")
+    expected = "a checkpoint as save_pretrained writes it: config.json, model.safetensors, tokenizer.json"
+    refuse(not (folder / "config.json").is_file(), f"{key}: no config.json in {folder}; expected {expected}")
     pickles = sorted(name for name in _parts(folder) if Path(name).suffix in PICKLES)
     if pickles or not list(folder.glob("*.safetensors")):
         pickles = pickles or sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
         content = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
         raise UserError(
-            f"{_key(study)}: {folder} holds {content}; expected model.safetensors: where the weights are trusted, load "
+            f"{key}: {folder} holds {content}; expected model.safetensors: where the weights are trusted, load "
             "them and save them again with save_pretrained"
         )
-    if not any(list(folder.glob(pattern)) for pattern in TOKENIZERS):
-        raise UserError(f"{_key(study)}: no tokenizer in {folder}; expected tokenizer.json (or {TOKENIZERS[1]}, …)")
+    tokenizer = any(list(folder.glob(pattern)) for pattern in TOKENIZERS)
+    refuse(not tokenizer, f"{key}: no tokenizer in {folder}; expected tokenizer.json (or {TOKENIZERS[1]}, …)")
     return folder
 
 
@@ -109,8 +104,13 @@ def fetch(study: Study, folder: Path) -> dict:
             ) from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
-    _check_weights(study, model, loaded)
-    _check(study, model, tokenizer)
+    with located(_key(study)):
+        _check_weights(study, model, loaded)
+        _check_tokenizer(study, model, tokenizer)
+    with located(study.path):
+        if "retrieval" in input_kinds(study):
+            study.retrieval.indices(model.config.num_hidden_layers)
+        check_lengths(study, _positions(model), study.encoder.checkpoint)
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
@@ -125,8 +125,8 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
 
     for name, shape, expected in sorted(loaded["mismatched_keys"]):
         raise UserError(
-            f"{_key(study)}: not a masked-LM checkpoint that loads: {name} has the shape {tuple(shape)}, its "
-            f"config.json asks for {tuple(expected)}; expected the two of one checkpoint: fetch it anew"
+            f"not a masked-LM checkpoint that loads: {name} has the shape {tuple(shape)}, its config.json asks for "
+            f"{tuple(expected)}; expected the two of one checkpoint: fetch it anew"
         )
     encoder = f"{model.base_model_prefix}."
     needed = ("",) if any(study.intermediate_run(name).mlm for name in study.intermediate) else (encoder,)
@@ -134,36 +134,25 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
     if missing:
         head = "" if missing[0].startswith(encoder) else " (of the masked-LM head, which +mlm needs)"
         raise UserError(
-            f"{_key(study)}: its weights lack {len(missing)} that the model has, among them {missing[0]}{head}; fetch "
-            "it anew, or choose another encoder"
+            f"its weights lack {len(missing)} that the model has, among them {missing[0]}{head}; fetch it anew, or "
+            "choose another encoder"
         )
     broken = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
-    if broken:
-        raise UserError(f"{_key(study)}: {broken[0]} holds NaN or infinite weights; choose another checkpoint")
-    if model.config.num_hidden_layers < 1:
-        raise UserError(f"{_key(study)}: config.json: num_hidden_layers: expected 1 or more")
+    refuse(broken, f"{''.join(broken[:1])} holds NaN or infinite weights; choose another checkpoint")
+    refuse(model.config.num_hidden_layers < 1, "config.json: num_hidden_layers: expected 1 or more")
 
 
-def _check(study: Study, model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """What the study asks of an encoder and its tokenizer."""
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where files are missing
-        raise UserError(f"{_key(study)}: no tokenizer there; expected tokenizer.json beside the weights")
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"{_key(study)}: its tokenizer ({type(tokenizer).__name__}) has no fast version, and only that says which "
-            "word and characters a token stands for; choose another encoder"
-        )
-    if len(tokenizer) > model.config.vocab_size:
-        sizes = f"{len(tokenizer)} tokens, the model {model.config.vocab_size} embeddings"
-        raise UserError(f"{_key(study)}: its tokenizer has {sizes}; expected those of one checkpoint")
-    if tokenizer.pad_token is None:
-        raise UserError(f"{_key(study)}: its tokenizer has no token for padding; choose another encoder")
-    kinds = input_kinds(study)
-    if "retrieval" in kinds:
-        study.retrieval.indices(model.config.num_hidden_layers)
-    if "mlm" in kinds and tokenizer.mask_token is None:
-        raise UserError(f"{_key(study)}: its tokenizer has no mask token, which +mlm needs; choose another encoder")
-    check_lengths(study, _positions(model), study.encoder.checkpoint)
+def _check_tokenizer(study: Study, model: Any, tokenizer: "Tokenizer") -> None:
+    made_up = len(tokenizer) <= len(tokenizer.all_special_tokens)  # by transformers, where files are missing
+    refuse(made_up, "no tokenizer there; expected tokenizer.json beside the weights")
+    why = "has no fast version, and only that says which word and characters a token stands for"
+    refuse(not tokenizer.is_fast, f"its tokenizer ({type(tokenizer).__name__}) {why}; choose another encoder")
+    size, embeddings = len(tokenizer), model.config.vocab_size
+    problem = f"its tokenizer has {size} tokens, the model {embeddings} embeddings; expected those of one checkpoint"
+    refuse(size > embeddings, problem)
+    refuse(tokenizer.pad_token is None, "its tokenizer has no token for padding; choose another encoder")
+    unmasked = "mlm" in input_kinds(study) and tokenizer.mask_token is None
+    refuse(unmasked, "its tokenizer has no mask token, which +mlm needs; choose another encoder")
 
 
 def _positions(model: Any) -> int:

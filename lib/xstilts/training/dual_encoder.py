@@ -18,7 +18,7 @@ from xstilts.features import PAIR_LENGTHS, Feature
 from xstilts.tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 SCALE = 100.0  # of the cosines; BertForRetrieval's logit_scale, which it trains, and which hardly moves
 # Where a sentence ends in the passages of training sets without sentence breaks (XTREME's script infers them by
@@ -67,7 +67,7 @@ class DualEncoder(torch.nn.Module):
         return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
 
 
-def features(task: Task, dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", longest: int) -> list[Feature]:
+def features(task: Task, dataset: Dataset, tokenizer: "Tokenizer", longest: int) -> list[Feature]:
     """A query and its candidate as the two rows of ``input_ids``; at most ``longest`` tokens each."""
     triples = pairs(task, dataset)
     sides = zip(*((query, candidate) for _, query, candidate in triples), strict=True)

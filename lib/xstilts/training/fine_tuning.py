@@ -22,7 +22,7 @@ from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
 from xstilts.training.dual_encoder import DualEncoder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 HEADS = {
     "classification": transformers.AutoModelForSequenceClassification,
@@ -88,7 +88,7 @@ class MixtureTrainer(Trainer):
     def __init__(
         self,
         batches: Batches,
-        tokenizer: "PreTrainedTokenizerBase",
+        tokenizer: "Tokenizer",
         mlm_probability: float,
         saves: Saves,
         **options: Any,
@@ -187,7 +187,7 @@ def check_precision(precision: str) -> None:
 def fine_tune(
     checkpoint: Path | str,
     sets: list[TrainingSet],
-    tokenizer: "PreTrainedTokenizerBase",
+    tokenizer: "Tokenizer",
     phase: PhaseSettings,
     mix: MixSettings,
     seed: int,
@@ -271,7 +271,7 @@ def fine_tune(
     return model, record
 
 
-def save_encoder(model: SharedEncoder, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+def save_encoder(model: SharedEncoder, tokenizer: "Tokenizer", folder: Path) -> None:
     """The bare encoder as a plain checkpoint folder. The pooler belongs to the heads and stays behind."""
     state = {name: tensor for name, tensor in model.encoder.state_dict().items() if not name.startswith("pooler.")}
     model.encoder.save_pretrained(folder, state_dict=state)
