@@ -375,6 +375,7 @@ def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -
     tables = [folder / target_run.name / "stats.parquet" for target_run in target_runs(study, source, run.bundle)]
     parts = ([part.assign(**columns)] for table in tables for part in read_parts(table))
     write_parts(parts, [folder / "stats.parquet"])
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
     if run.intermediate != NONE:
