@@ -258,23 +258,15 @@ def test_a_figure_is_shown_and_saved_with_its_text(figure, tmp_path, monkeypatch
 # --- fonts ---------------------------------------------------------------------------------------------------
 
 
-def test_scripts_of_the_micro_world_come_with_matplotlib(figure):
+def test_letters_of_the_micro_world_come_with_matplotlib():
     letters = "".join(sorted({letter for pair in LETTERS.values() for part in pair for letter in part}))
     assert len({unicodedata.name(letter).split()[0] for letter in letters}) > 3
-    figure.axes[0].set_title(letters)
-    plots.make_legible(figure)
-    assert figure.axes[0].title.get_fontfamily() == [plots.DEFAULT]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # "Glyph missing from font"
+    with plt.style.context(plots.STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")  # is missing from the fonts
+        figure, ax = plt.subplots()
+        ax.set_title(letters)
         figure.canvas.draw()
-
-
-def test_the_fonts_that_add_a_character_are_taken(figure, monkeypatch):
-    fonts = {"Nothing": frozenset(), "Myanmar": frozenset({0x1000}), "Also Myanmar": frozenset({0x1000})}
-    monkeypatch.setattr(plots, "_others", lambda: fonts)
-    figure.axes[0].set_xlabel("က and က")
-    plots.make_legible(figure)
-    assert figure.axes[0].xaxis.label.get_fontfamily() == [plots.DEFAULT, "Myanmar"]
+    assert ax.title.get_fontfamily() == plots.FONTS
 
 
 # --- the notebook --------------------------------------------------------------------------------------------

@@ -8,10 +8,8 @@ or the side of the zero line says the same in grayscale. Bold or filled: the int
 
 import html
 import io
-import unicodedata
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,6 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -35,8 +31,11 @@ from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from xstilts.tasks import KINDS, TASKS, Task
 
-DEFAULT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic letters
-STYLE = str(Path(__file__).with_name("style.mplstyle"))
+# DejaVu Sans comes with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic letters. Letters that it
+# lacks are taken from Noto Sans, where that is installed
+INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+FONTS = ["DejaVu Sans", *sorted(name for name in INSTALLED if name.startswith("Noto Sans"))]
+STYLE = [str(Path(__file__).with_name("style.mplstyle")), {"font.family": FONTS}]
 styled = plt.style.context(STYLE)  # as a decorator: no figure depends on what a notebook has set
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
 DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7", "#67a9cf", GAIN], 257)
@@ -409,7 +408,6 @@ def show(figure: Figure, name: str = "") -> bytes:
     text = figure.get_label()
     if not text:
         raise ValueError("a figure needs alternative text: figure.set_label(alternative_text(…))")
-    make_legible(figure)
     drawn, written, metadata = io.BytesIO(), io.BytesIO(), PngInfo()
     metadata.add_itxt("Title", name)
     metadata.add_itxt("Description", text)
@@ -417,41 +415,9 @@ def show(figure: Figure, name: str = "") -> bytes:
     with Image.open(drawn) as picture:  # with 256 colours, a third of the size: pages hold dozens of figures
         few = picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.NONE)
     few.save(written, "png", pnginfo=metadata, optimize=True)
-    source, width = b64encode(written.getvalue()).decode(), few.width * 96 // PIXELS
+    png, width = written.getvalue(), few.width * 96 // PIXELS
     look = f'alt="{html.escape(text)}" width="{width}" style="max-width: 100%; height: auto"'
     # as HTML: nbconvert drops the alternative text of a picture that is displayed as one
-    display(HTML(f'<img src="data:image/png;base64,{source}" {look}>'))
+    display(HTML(f'<img src="data:image/png;base64,{b64encode(png).decode()}" {look}>'))
     plt.close(figure)
-    return written.getvalue()
-
-
-def make_legible(figure: Figure) -> None:
-    """Give the texts of ``figure`` fonts that have their characters, from those that are installed. Matplotlib warns of
-    a character that none has, and draws the sign of its script in its place."""
-    for ax in figure.findobj(Axes):
-        ax.xaxis.get_ticklabels()  # creates them
-        ax.yaxis.get_ticklabels()
-    texts = figure.findobj(Text)
-    letters = {letter for text in texts for letter in text.get_text()}
-    # controls and joiners need no picture
-    needed = {ord(letter) for letter in letters if unicodedata.category(letter) not in ("Cc", "Cf")}
-    needed -= _characters(font_manager.findfont(DEFAULT))
-    families = [DEFAULT]
-    for name, characters in _others().items() if needed else ():
-        if needed & characters:
-            families.append(name)
-            needed -= characters
-    plt.setp(texts, fontfamily=families)
-
-
-@cache
-def _characters(path: str) -> frozenset[int]:
-    return frozenset(FT2Font(path).get_charmap())
-
-
-@cache
-def _others() -> dict[str, frozenset[int]]:
-    """Family -> what its upright face of normal weight has; in alphabetical order."""
-    fonts = sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname))
-    upright = [font for font in fonts if font.style == "normal" and font.weight in (400, "normal", "regular", "book")]
-    return {font.name: _characters(font.fname) for font in upright if font.name != DEFAULT}
+    return png

@@ -25,10 +25,8 @@ from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
 from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templates_hash
-from xstilts.sources import Source, open_source
 from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
-from xstilts.target_runs import target_runs, training_sets
 
 LAST_LINES = 40  # of a failed run's log
 FIGURES = {  # question -> the figure that the index shows, in the study's folder of figures
@@ -42,16 +40,14 @@ FIGURES = {  # question -> the figure that the index shows, in the study's folde
 
 @dataclass(frozen=True)
 class Page:
-    """One run. ``tasks`` and ``languages``: what it trains on (phase 2) or scores (phase 3); ``why``: the cause of a
-    failure, or what is missing; ``seconds``: wall time, None where it did not finish."""
+    """One run. ``why``: the cause of a failure, or what is missing; ``seconds``: wall time, None where it did not
+    finish."""
 
     study: Study
     run: Run
     status: str
     why: str
     seconds: float | None
-    tasks: tuple[str, ...]
-    languages: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -77,10 +73,6 @@ class Page:
         path = self.folder / "log.txt"
         text = path.read_text(encoding="utf-8", errors="replace") if self.status == "failed" and path.is_file() else ""
         return "\n".join(text.splitlines()[-LAST_LINES:])
-
-    @property
-    def titles(self) -> list[str]:
-        return [self.study.task(name).title for name in self.tasks]
 
     @property
     def executed(self) -> bool:
@@ -133,23 +125,8 @@ def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
     status = seen.state if seen.state != "left" else "gaps" if seen.detail else "missing"
     folder = run.folder(study)
     seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
-    tasks, languages = _contents(study, run, fingerprints.source) if fingerprints else ([], [])
     why = "" if status == "running" else seen.detail
-    return Page(study, run, status, why, seconds, tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(languages)))
-
-
-def _contents(study: Study, run: Run, source: Source) -> tuple[list[str], list[str]]:
-    """Tasks and languages of a run."""
-    if run.phase == "encoder":
-        return [], list(source.language_table().index)
-    if run.phase == "intermediate":
-        parsed = study.intermediate_run(run.intermediate)
-        sets = [training_sets(run.intermediate, study.task(task), parsed.languages, source) for task in parsed.tasks]
-        return list(parsed.tasks), [language for pairs in sets for _, language in pairs]
-    bundles = [*study.bundles(), *study.further] if run.final else [run.bundle]
-    targets = [target_run for bundle in bundles for target_run in target_runs(study, source, bundle)]
-    languages = [language for target_run in targets for language in target_run.languages(study, source)]
-    return [target_run.target for target_run in targets], languages
+    return Page(study, run, status, why, seconds)
 
 
 def parent(run: Run) -> Run | None:
@@ -206,9 +183,6 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
     """What the template of the index is given."""
     answers = [page for page in pages if page.run.final]
     final = next(page for page in answers if page.study.name == study.name)
-    languages = dict.fromkeys(code for page in pages for code in page.languages)
-    names = open_source(study).language_table()["name"].to_dict() if languages else {}
-    targets = dict.fromkeys(name for page in pages if page.run.phase == "targets" for name in page.tasks)
     runs = dict.fromkeys(page.run.intermediate for page in pages if page.run.intermediate)
     return {
         "study": study,
@@ -218,8 +192,6 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
         "answers": {page.name: markdown2html(page.answer) if page.answer else "" for page in answers},
         "figure": _figure(final, folder),
         "intermediate": sorted(runs, key=lambda name: name != NONE),
-        "targets": {name: study.task(name).title for name in targets},
-        "languages": {code: f"{code} {names.get(code, '')}".strip() for code in languages},
         "counts": Counter(page.status for page in pages),
         "time": duration(sum(page.seconds or 0 for page in pages)),
         "version": version("xstilts"),
