@@ -161,10 +161,17 @@ def verdict_table(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     """Differences as a person reads them. ``columns``: column of ``rows`` -> its heading, those that say what is
     compared; then verdict, gain with its interval, and seeds."""
     table = rows[list(columns)].rename(columns=columns)
-    shown = [~np.isfinite(rows["value"]), rows["low"] > 0, rows["high"] < 0]
+    shown = [rows["value"].isna(), rows["low"] > 0, rows["high"] < 0]
     table["verdict"] = np.select(shown, ["missing", "helps", "hurts"], "no evidence")
     table["gain"] = [with_interval(row) for row in rows.assign(quantity="gain").itertuples()]
     return table.assign(seeds=rows["seeds"]).reset_index(drop=True)
+
+
+def tally(text: str, rows: pd.DataFrame) -> list[str]:
+    """The sentence ``text`` with the numbers of differences that are shown to lie above zero and below it, and of all,
+    for its {above}, {below} and {count}; none where ``rows`` has none."""
+    above, below = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+    return [text.format(above=above, below=below, count=len(rows))] if len(rows) else []
 
 
 def chance(rows: pd.DataFrame) -> str:

@@ -27,9 +27,8 @@ from xstilts.results import MEAN, SAME_AMOUNT, Replicates, interval_of, mean_of
 from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import verdict_table, with_evidence, with_interval
+from xstilts.summaries import tally, verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
-from xstilts.tasks import RETRIEVAL_KINDS
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is tuned on whole training sets
 INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
@@ -37,9 +36,6 @@ ALL_TARGETS = "mean"  # in the column part: the mean of the targets with direct 
 MEDIAN = "median"  # in the column language
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")
 SHARES = ("cognates", "names")  # of the micro-world, shared with the source: 1 - share is a distance
-KIND_TITLES = {"classification": "sentence pairs", "span": "question answering"} | dict.fromkeys(
-    RETRIEVAL_KINDS, "retrieval"
-)
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
 
 Names = Sequence[str]
@@ -145,14 +141,14 @@ def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng:
     """
     named = layers.assign(metric=layers["metric"] + "@" + layers["layer"].astype(str), main=True)
     parts: dict[str, Names] = {name: [name] for name in named["metric"].unique()}
-    main = set(layers.loc[layers["main"].astype(bool), "layer"])
-    rows = []
-    for (part, _), (draws, seeds) in series_gains(aligned(named, rng), parts, [], averaged, distance.index).items():
-        metric, _, layer = part.rpartition("@")
+    gains = series_gains(aligned(named, rng), parts, [], averaged, distance.index)
+    for draws, _ in gains.values():
         draws.loc[MEAN] = draws.mean()
-        for code in draws.index:
-            rows.append((metric, int(layer), int(layer) in main, code, *interval_of(draws.loc[code].to_numpy()), seeds))
-    return pd.DataFrame(rows, columns=["metric", "layer", "main", "language", "value", "low", "high", "seeds"])
+    table = gain_table(gains, distance.reindex([*distance.index, MEAN]))
+    table["metric"] = [part.partition("@")[0] for part in table["part"]]
+    table["layer"] = [int(part.partition("@")[2]) for part in table["part"]]
+    table["main"] = table["layer"].isin(layers.loc[layers["main"].astype(bool), "layer"])
+    return table[["metric", "layer", "main", "language", "value", "low", "high", "seeds"]]
 
 
 # --- slopes over distance ----------------------------------------------------------------------------------
@@ -333,8 +329,8 @@ def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Na
     cells, seeds.
     """
     groups = {run: [run] for run in runs} | {DIRECT: [WHOLE], INTERMEDIATE: averaged}
-    groups = {NONE: [NONE]} | scored(replicates, groups, targets)
-    rows = [(series, *evenness(replicates, members, targets, codes)) for series, members in groups.items()]
+    members = {NONE: [NONE]} | scored(replicates, groups, targets)
+    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in members.items()]
     head = "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds"
     return pd.DataFrame(rows, columns=head.split())
 
@@ -397,10 +393,8 @@ def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame
             f"Direct tuning equals intermediate training with {' to '.join(texts)} examples (medians, by target)."
         )
     mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
-    if len(mean):
-        lower, higher = (mean["high"] < 0).sum(), (mean["low"] > 0).sum()
-        lines.append(f"Of {len(mean)} measures of alignment intermediate training lowers {lower} and raises {higher}.")
-    return lines
+    text = "Of {count} measures of alignment intermediate training lowers {below} and raises {above}."
+    return lines + tally(text, mean)
 
 
 def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from xstilts.names import NONE, SOURCE, parse_run
 from xstilts.results import ENDS, SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, rank_correlation, resample
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import chance, verdict_table
+from xstilts.summaries import chance, tally, verdict_table
 from xstilts.tasks import Task
 
 WORD = r"\w+"
@@ -317,19 +317,14 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
     """What the study shows. ``table``: estimates of the crossed design or, where there is none, of the runs; ``rho``:
     of :func:`by_distance`."""
+    compared = labelled(table[(table["quantity"] == AGAINST) & (table["side"] != DROP)], [LESS, FARTHER])
+    text = "another language than the source is better in {above} of {count} comparisons, worse in {below}."
     lines = []
-    compared = verdicts(table).query("verdict != 'missing'")
-    for (group, side), rows in compared.groupby(["group", "side"], sort=False):
-        better, worse = (rows["verdict"] == "helps").sum(), (rows["verdict"] == "hurts").sum()
-        lines.append(
-            f"In the {group}, {side}: another language than the source is better in {better} of {len(rows)} "
-            f"comparisons, worse in {worse}."
-        )
-    if not lines:
-        lines.append("No run is in another language than the source: the question has no answer here.")
+    for (group, side), rows in compared.dropna(subset="value").groupby(["group", "side"], sort=False):
+        lines += tally(f"In the {group}, {side}: {text}", rows)
+    lines = lines or ["No run is in another language than the source: the question has no answer here."]
     drops = table[(table["quantity"] == DROP) & (table["group"] == ZERO_SHOT)].dropna(subset="value")
-    if len(drops):
-        lines.append(f"Scores drop under shift in {(drops['low'] > 0).sum()} of {len(drops)} comparisons.")
+    lines += tally("Scores drop under shift in {above} of {count} comparisons.", drops)
     for row in rho.dropna(subset="rho").tail(1).itertuples():
         change = "falls" if row.high < 0 else "rises" if row.low > 0 else "neither falls nor rises for certain"
         interval = f"{row.rho:.2f} [{row.low:.2f}, {row.high:.2f}]".replace("-", "−")

@@ -18,7 +18,7 @@ from xstilts.plots import title
 from xstilts.results import MACRO, MEAN, ZERO_SHOT
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import chance, verdict_table
+from xstilts.summaries import chance, tally, verdict_table
 from xstilts.target_runs import pool_languages, target_runs
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 
@@ -171,17 +171,11 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     mean = table[(table["quantity"] == "gain") & (table["language"] == MEAN)].dropna(subset="value")
     single = mean[mean["intermediate"] != ALL_RUNS]
     for tuning, rows in single[(single["target"] == MACRO) & (single["metric"] == MAIN)].groupby("tuning", sort=False):
-        helps, hurts = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
-        lines.append(
-            f"{tuning.capitalize()}: on average over the targets {helps} of {len(rows)} runs help, {hurts} hurt."
-        )
+        text = ": on average over the targets {above} of {count} runs help, {below} hurt."
+        lines += tally(tuning.capitalize() + text, rows)
     bias = mean[(mean["intermediate"] == ALL_RUNS) & (mean["metric"] == OWN) & (mean["target"] != MACRO)]
-    if len(bias):
-        lower, higher = (bias["high"] < 0).sum(), (bias["low"] > 0).sum()
-        lines.append(
-            f"Language bias falls by the mean of the runs in {lower} of {len(bias)} cases and rises in {higher}."
-        )
+    text = "Language bias falls by the mean of the runs in {below} of {count} cases and rises in {above}."
+    lines += tally(text, bias)
     for tuning, rows in layers[layers["target"] == MACRO].dropna(subset="low").groupby("tuning", sort=False):
-        hurts = (rows["high"] < 0).sum()
-        lines.append(f"{tuning.capitalize()}: the mean of the runs hurts at {hurts} of {len(rows)} layers.")
+        lines += tally(tuning.capitalize() + ": the mean of the runs hurts at {below} of {count} layers.", rows)
     return [*lines, chance(single[(single["target"] != MACRO) & (single["metric"] == MAIN)])]

@@ -25,7 +25,7 @@ from xstilts.names import ALL, NONE, SOURCE
 from xstilts.results import LEVEL, MEAN, Replicates
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import verdict_table, with_evidence
+from xstilts.summaries import tally, verdict_table, with_evidence
 from xstilts.target_runs import evaluation_languages, target_runs, training_sets
 from xstilts.tasks import TRANSLATED
 
@@ -280,11 +280,8 @@ def sentences(tables: dict[str, pd.DataFrame], plan: Design) -> list[str]:
         f"Phase 2 in one other language instead of {plan.source}": mean[~several],
         f"TyDiQA trained in another language than {plan.source}": over_runs(tables["sources"]),
     }
-    lines = []
-    for question, rows in questions.items():
-        better, worse = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
-        if len(rows):
-            lines.append(f"{question}: better in {better} of {len(rows)} comparisons, worse in {worse}.")
+    text = ": better in {above} of {count} comparisons, worse in {below}."
+    lines = [line for question, rows in questions.items() for line in tally(question + text, rows)]
     for row in tables["seen"].itertuples():
         lines.append(f"What a language gains by being among those of phase 2 (`{row.task}`): {with_evidence(row)}.")
     return lines
