@@ -192,7 +192,7 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
     source = open_source(study)
     table = own_task.estimates(study, source)
     said = own_task.advice(table, study)
-    assert "score on First name (the example)" in said and "means over 2 zero-shot languages" in said
+    assert "| run | mean over | verdict | gain | seeds |" in said and "| mnli | zero-shot |" in said
     gain = table[(table["quantity"] == "gain") & (table["language"] == results.ZERO_SHOT)].set_index("target")
     assert gain.loc["mine", "low"] <= gain.loc["mine", "value"] <= gain.loc["mine", "high"]
     similar = own_task.estimates(base, open_source(base), "classification")
@@ -206,12 +206,9 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
 
 
 ADVICE = [
-    (
-        {"mnli": (2, 1, 3), "qqp": (5, 3, 7)},
-        r"\*\*Train on `qqp` first.*overlap.*qqp \| helps \| \+5.0 .*mnli \| helps",
-    ),
-    ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"No .* help.*mnli \| no evidence \| \+1.0.*qqp \| hurts \| −4.0"),
-    ({"mnli": (float("nan"),) * 3}, r"No .* help.*mnli \| missing"),
+    ({"mnli": (2, 1, 3), "qqp": (5, 3, 7)}, r"\*\*Train on `qqp` first.*qqp .* helps \| \+5.0 .*mnli .* helps"),
+    ({"mnli": (1, -1, 3), "qqp": (-4, -6, -2)}, r"No .* help.*mnli .* no evidence \| \+1.0.*qqp .* hurts \| −4.0"),
+    ({"mnli": (float("nan"),) * 3}, r"No .* help.*mnli .* missing"),
 ]
 
 

@@ -1,7 +1,5 @@
 """Pooled states against one text at a time; search, mining and thresholds against their definitions."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,7 @@ from gold import Rows, retrieved
 from toy import TEXT, build_checkpoint
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, retrieval
-from xstilts.settings import EncoderSettings, RetrievalSettings
-from xstilts.summaries import tatoeba_protocol
+from xstilts.settings import RetrievalSettings
 from xstilts.tasks import get
 
 TEXTS = [*TEXT, "308", "Punkte ab.", TEXT[0], "The Panthers " * 20]
@@ -69,23 +66,6 @@ def test_a_diverged_encoder_is_no_score_of_zero(checkpoint):
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     with pytest.raises(ValueError, match="diverged"):
         retrieval.embed(diverged, tokenizer, TEXTS, [2], RetrievalSettings(), 24)
-
-
-LARGE = "FacebookAI/xlm-roberta-large"
-PROTOCOLS = [  # settings, encoder, how the sentence ends
-    ({"layer": 14}, LARGE, "follows the first with `none`."),
-    ({"layer": -11}, "models/xlm-roberta-large", "follows the first with `none`."),
-    ({"layer": 8}, LARGE, "none of them: hidden layer 8, not hidden layer 14."),
-    ({"layer": 14, "special_tokens": False}, LARGE, "all tokens but <s> and </s>, not mean over all tokens."),
-    ({"layer": 14, "centre": True}, "", "study's own, not xlm-roberta-large; centring by language, not no centring."),
-]
-
-
-@pytest.mark.parametrize(("settings", "checkpoint", "ending"), PROTOCOLS)
-def test_the_sentence_on_protocols_follows_the_settings(settings, checkpoint, ending):
-    encoder = EncoderSettings(checkpoint=checkpoint)
-    study = SimpleNamespace(retrieval=RetrievalSettings(**settings), encoder=encoder)
-    assert tatoeba_protocol(study).endswith(ending)
 
 
 # --- search and mining ----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.study import dump_yaml, parse_yaml
-from xstilts.summaries import chance, question_answer, verdict_table, with_interval
+from xstilts.summaries import chance, question_answer, verdict_table
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
 UNKNOWN = 0.1  # share of unknown tokens above which the encoder does not cover a text
@@ -148,16 +148,8 @@ def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 def advice(table: pd.DataFrame, study: Study) -> str:
     """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task."""
-    gains, title = mean_gains(table), study.task(study.targets[0]).title
-    shown = gains[gains["low"] > 0]["intermediate"].tolist()
-    language, count = gains["language"].iloc[0], int(gains["languages"].iloc[0])
-    languages = f"{count} zero-shot language{'s' * (count > 1)}" if language == ZERO_SHOT else "the source language"
-    base = table[(table["intermediate"] == NONE) & (table["language"] == language)].iloc[0]
-    sentences = [
-        f"**Train on `{shown[0]}` first.**" if shown else "**No intermediate run is shown to help.**",
-        f"Gains are over `none`, whose score on {title} is {with_interval(base)}: means over {languages}.",
-        chance(gains),
-    ]
-    if len(shown) > 1:
-        sentences.insert(1, "Which of those that help is best is open where their intervals overlap.")
-    return question_answer(study, int(table["seeds"].max()), sentences, verdict_table(gains, {"intermediate": "run"}))
+    gains = mean_gains(table)
+    helping = gains[gains["low"] > 0]["intermediate"].tolist()
+    best = f"**Train on `{helping[0]}` first.**" if helping else "**No intermediate run is shown to help.**"
+    verdicts = verdict_table(gains, {"intermediate": "run", "language": "mean over"})
+    return question_answer(study, int(table["seeds"].max()), [best, chance(gains)], verdicts)

@@ -17,8 +17,6 @@ from xstilts.runs import finished_target_runs, list_runs
 from xstilts.settings import Study
 from xstilts.tasks import RETRIEVAL_KINDS, Task
 
-LARGE = "xlm-roberta-large"
-
 
 class NothingToShow(Exception):
     """No result of a study exists yet. Jupyter shows the message alone, without a traceback, and stops there."""
@@ -202,29 +200,6 @@ def question_answer(
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join([*(f"- {line}" for line in lines), "", *(f"| {' | '.join(row)} |" for row in cells)])
-
-
-def tatoeba_protocol(study: Study) -> str:
-    """One sentence: which of the three published Tatoeba baselines of XLM-R Large this study's settings follow.
-
-    31.0: the authors' code (jiant-dev pull request 128); 57.3: XTREME, as in VECO's table; 77.3: XTREME-R, recalled
-    and unchecked. The first two name one layer and pooling; why they differ is not known.
-    """
-    settings, name = study.retrieval, study.encoder.checkpoint
-    large = name.rsplit("/", 1)[-1] == LARGE
-    pooling = "mean over all tokens" if settings.special_tokens else "mean over all tokens but <s> and </s>"
-    ours = {
-        LARGE: LARGE if large else name or "an encoder of the study's own",
-        "hidden layer 14": f"hidden layer {settings.indices(24)[0] if large else settings.layer}",
-        "mean over all tokens": "the first token" if settings.pooling == "cls" else pooling,
-        "no centring": "centring by language" if settings.centre else "no centring",
-    }
-    follows = "; ".join(f"{value}, not {published}" for published, value in ours.items() if value != published)
-    return (
-        "Tatoeba's published baselines of XLM-R Large, 31.0 (Phang et al.'s code), 57.3 (XTREME; its script names the "
-        "same layer and pooling) and 77.3 (XTREME-R, recalled; an encoder tuned on SQuAD, as after `squad1`), are "
-        f"three protocols, and this study follows {f'none of them: {follows}' if follows else 'the first with `none`'}."
-    )
 
 
 def readable_ranks(table: pd.DataFrame) -> pd.DataFrame:
