@@ -118,25 +118,6 @@ def test_mining_follows_its_definition(monkeypatch, seed, sizes):
     np.testing.assert_allclose([pair[0] for pair in mined], [pair[0] for pair in expected], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_no_threshold_does_better_than_the_chosen_one(seed):
-    rng = np.random.default_rng(seed)
-    margins = np.sort(rng.normal(1, 0.2, 40))[::-1].tolist()
-    mined = [(margin, f"f{number}", f"s{number}") for number, margin in enumerate(margins)]
-    gold = {f"f{n}": [f"s{n}"] if rng.random() < 1.2 - n / 40 else [] for n in range(45)}
-
-    def f1(threshold):
-        pairs = {(foreign, home) for margin, foreign, home in mined if margin >= threshold}
-        right = {(foreign, home) for foreign, homes in gold.items() for home in homes}
-        return 2 * len(pairs & right) / (len(pairs) + len(right))
-
-    threshold = retrieval.best_threshold(mined, gold)
-    assert f1(threshold) == max(map(f1, margins))
-    above = min(margin for margin in margins if margin >= threshold)
-    below = max((margin for margin in margins if margin < threshold), default=above)  # none where all are taken
-    assert threshold == pytest.approx((below + above) / 2, abs=1e-9)
-
-
 def test_thresholds_by_hand():
     """Three gold pairs. F1 of the first one to four that are mined: 2/4, 2/5, 4/6, 4/7; of the third the margin is
     1.3, of the next 1.1."""
