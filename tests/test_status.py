@@ -12,6 +12,7 @@ import pytest
 import small
 from small import finish
 from xstilts import io, workflow
+from xstilts.__main__ import main
 from xstilts.errors import MARK
 from xstilts.io import ROOT, holder, lock, read_record, sign, write_record
 from xstilts.progress import FILE
@@ -91,6 +92,13 @@ def test_every_state_is_shown_and_nothing_is_changed(study, capsys, monkeypatch)
     assert "not counting 1 of intermediate, where none is done yet" in text.replace("\n", " ")
     assert holder(TATOEBA.folder(study) / ".lock") == {}  # and now it is stopped
     assert look(study)[TATOEBA].state == "left"
+    path = ENCODER.folder(study) / "run.json"
+    write_record(path, read_record(path) | {"fingerprint": "another"})
+    before = tree(study)
+    monkeypatch.setattr(sys, "argv", ["xstilts", "study", str(study.path), "--dry-run"])
+    assert main() == 0
+    assert {f"left: {TATOEBA.name}", f"stale: {ENCODER.name}"} <= set(capsys.readouterr().out.splitlines())
+    assert tree(study) == before
 
 
 def test_a_job_is_seen_from_its_first_sign_to_its_silent_end(study, monkeypatch):

@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     study = command("study", "run a study, or what is left of it", "micro --seeds 5", seeds, **micro)
     study.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
     study.add_argument("--profile", default="default", help="where jobs run: a folder of profiles/ (default, slurm, …)")
+    study.add_argument("--dry-run", action="store_true", help="list the runs that are yet to do; change nothing")
     text = "what of a study is done, running, failed or left; changes nothing"
     command("status", text, "micro", "how many seeds (default: those it was last run with)", **micro)
     plan = command(
@@ -61,6 +62,11 @@ def execute(options: argparse.Namespace) -> int:
         print_status(options.study, options.seeds)
         return 0
     study = load_study(options.study, seeds=getattr(options, "seeds", None))
+    if options.command == "study" and options.dry_run:
+        from xstilts.status import look
+
+        print("\n".join(f"{seen.state}: {run.name}" for run, seen in look(study).items() if seen.state != "done"))
+        return 0
     if options.command == "study":
         from xstilts.workflow import run_study
 
