@@ -79,14 +79,18 @@ def prove(study: Study, runs: list[Run]) -> None:
         write_record(run.folder(study) / "run.json", record)
 
 
-def every_run(path: Path, final: bool = True) -> None:
-    """Every run done in this process, which is quicker. Without ``final`` its notebook is left to the command."""
-    at_once(path)
+def every_run(path: Path, final: bool = True, but: str = "") -> None:
+    """Every run done in this process, which is quicker. Left to the command are, without ``final``, its notebook, and
+    what comes of the intermediate run ``but``."""
     study = load_study(path)
-    prove(study, [run for run in list_runs(study) if final or not run.final])
+    runs = [run for run in list_runs(study) if (final or not run.final) and (not but or run.intermediate != but)]
+    at_once(path, runs)
+    prove(study, runs)
 
 
 def results(path: Path) -> pd.DataFrame:
     study = load_study(path)
     parts = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
-    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).drop(columns="study")
+    return pd.concat([pd.read_parquet(part) for part in parts if part.is_file()], ignore_index=True).drop(
+        columns="study"
+    )

@@ -97,17 +97,14 @@ def test_a_training_that_goes_on_is_judged_by_its_own_speed(clock, shown):
     assert shown[1]["text/plain"] == "pretraining: 90 of 100 steps, about 20 s left"
 
 
-def test_work_within_work_is_part_of_its_line(clock, shown):
+def test_work_within_work_has_no_line(clock, shown):
     with Progress("training", 10, "steps") as bar:
-        bar.to(5)
         clock.seconds += 2
         with Progress("scoring", 30, "tokens") as inner:
             clock.seconds += 2
             inner.to(20)
-        bar.to(6)
-        clock.seconds += 2
         bar.to(7)
-    assert [data["text/plain"].partition(" (")[2] for data in shown] == ["", "scoring: 20 of 30 tokens)", "", ""]
+    assert [data["text/plain"].partition(":")[0] for data in shown] == ["training"] * 3
 
 
 def test_a_log_has_few_lines_of_long_work(clock, monkeypatch, tmp_path):
@@ -144,7 +141,7 @@ def test_what_another_process_does_is_shown(clock, shown, monkeypatch, tmp_path)
         with monkeypatch.context() as patched:
             patched.setenv(progress.PLACE, str(path))
             patched.setitem(sys.modules, "IPython", None)
-            patched.setattr(Progress, "current", None)
+            patched.setattr(Progress, "outermost", None)
             with Progress("training", 10, "steps") as other:
                 clock.seconds += 4
                 other.to(2, "loss 0.3")

@@ -24,33 +24,29 @@ SELDOM = 60.0  # seconds between two lines of the log
 
 
 class Progress:
-    """Work of ``total`` units on ``what``; as a context, from its beginning to its end.
+    """Work of ``total`` units on ``what``; as a context, from its beginning to its end. Work within other work, as a
+    scoring within a training, has no line of its own."""
 
-    Inside another the work is part of that one's line: a scoring within a training has none of its own.
-    """
-
-    current: ClassVar["Progress | None"] = None
+    outermost: ClassVar["Progress | None"] = None
 
     def __init__(self, what: str, total: int, unit: str):
         self.what, self.total, self.unit = what, total, unit
         self.done = self.begun = 0
-        self.note = self.within = ""
+        self.note = ""
         self.handle: Any = None
-        self.silent = os.environ.get("RANK", "0") != "0"  # of the processes of one training the first reports
 
     def __enter__(self) -> Self:
-        self.outer, Progress.current = Progress.current, self
+        # of the processes of one training the first reports
+        self.silent = Progress.outermost is not None or os.environ.get("RANK", "0") != "0"
+        Progress.outermost = Progress.outermost or self
         self.started = self.shown = self.logged = time.monotonic()
-        if not self.outer:
-            self._renew()
+        self._renew()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if Progress.current is self:  # not where a generator that was left half-way ends at last
-            Progress.current = self.outer
-        if self.outer:
-            self.outer.within = ""
-        elif not self.silent:
+        if Progress.outermost is self:
+            Progress.outermost = None
+        if not self.silent:
             took = duration(time.monotonic() - self.started)
             line = ", ".join(filter(None, [self.counted, self.note, f"{'stopped after' if kind else 'took'} {took}"]))
             self._display({"text/plain": line})
@@ -84,21 +80,19 @@ class Progress:
         if self.done > self.begun:
             speed = (self.done - self.begun) / (time.monotonic() - self.started)
             parts.append(f"{about((self.total - self.done) / speed)} left")
-        return ", ".join(filter(None, parts)) + (f" ({self.within})" if self.within else "")
+        return ", ".join(filter(None, parts))
 
     def _renew(self) -> None:
         self.shown = time.monotonic()
-        if self.outer:
-            self.outer.within = self.counted
-            self.outer._renew()
-        elif not self.silent:
-            line = self.line()
-            bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
-            self._display({"text/plain": line, "text/html": f"{bar} {html.escape(line)}"})
-            self._write(line)
-            if self.shown - self.logged >= SELDOM:
-                self.logged = self.shown
-                _log(line)
+        if self.silent:
+            return
+        line = self.line()
+        bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
+        self._display({"text/plain": line, "text/html": f"{bar} {html.escape(line)}"})
+        self._write(line)
+        if self.shown - self.logged >= SELDOM:
+            self.logged = self.shown
+            _log(line)
 
     def _display(self, data: dict[str, str]) -> None:
         ipython = sys.modules.get("IPython")  # imported in a notebook
