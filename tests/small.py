@@ -90,7 +90,6 @@ def every_run(path: Path, final: bool = True, but: str = "") -> None:
 
 def results(path: Path) -> pd.DataFrame:
     study = load_study(path)
-    parts = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
-    return pd.concat([pd.read_parquet(part) for part in parts if part.is_file()], ignore_index=True).drop(
-        columns="study"
-    )
+    paths = [run.folder(study) / "stats.parquet" for run in list_runs(study) if run.phase == "targets"]
+    parts = [pd.read_parquet(path) for path in paths if path.is_file()]
+    return pd.concat(parts, ignore_index=True).drop(columns="study")
