@@ -25,7 +25,7 @@ def test_a_training_changed_by_hand_is_never_taken_for_the_studys(tmp_path):
         training.changed(learning_rte=0.01)
 
 
-def test_a_reader_sees_which_characters_and_labels_a_token_has(tmp_path):
+def test_a_reader_sees_which_text_and_label_a_token_has(tmp_path):
     study = load_study(small.write(tmp_path, "small"))
     source = open_source(study)
     phases.encoder(study, source, 1)
@@ -33,8 +33,8 @@ def test_a_reader_sees_which_characters_and_labels_a_token_has(tmp_path):
     task = study.task("squad1")
     rows = source.load(task, "train", "qaa")
     feature = encode(task, rows.select([0]), tokenizer, study.training.max_length)[0]
-    table = token_table(task, rows[0], feature, tokenizer)
-    answer = table[table["label"] == "answer"]
-    start, end = answer["characters"].iloc[0].split(":")[0], answer["characters"].iloc[-1].split(":")[1]
-    assert rows[0]["context"][int(start) : int(end)] == rows[0]["answers"]["text"][0]
-    assert table["id"].tolist() == feature["input_ids"]
+    table = token_table(task, feature, tokenizer)
+    start, end = table.index[table["label"] == "answer"][[0, -1]]
+    context, offsets = rows[0]["context"], feature["offsets"]
+    assert context[offsets[start][0] : offsets[end][1]] == rows[0]["answers"]["text"][0]
+    assert table["text"][start] == context[slice(*offsets[start])] and table["id"].tolist() == feature["input_ids"]

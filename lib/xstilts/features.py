@@ -8,7 +8,7 @@ windows: no tag and no answer is lost to a length limit.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -86,21 +86,19 @@ def _inputs(batch: Any, rows: int | slice) -> Feature:
 def _choices(dataset: Dataset, tokenizer: "Tokenizer", max_length: int) -> list[Feature]:
     """``input_ids`` is a list per choice: context and question, then the choice. What is too long is cut at its start
     (so does jiant): the question stands at the end."""
-    prompts, choices, sizes = [], [], []
-    rows = zip(dataset["context"][:], dataset["question"][:], dataset["choices"][:], strict=True)
-    for context, question, options in rows:
-        prompts += [f"{context} {question}".strip()] * len(options)
-        choices += options
-        sizes.append(len(options))
+    choices = dataset["choices"][:]
+    rows = zip(dataset["context"][:], dataset["question"][:], choices, strict=True)
+    prompts = [f"{context} {question}".strip() for context, question, options in rows for _ in options]
     side, tokenizer.truncation_side = tokenizer.truncation_side, "left"
     try:
-        batch, ends = tokenizer(prompts, choices, truncation=True, max_length=max_length), accumulate(sizes)
+        batch = tokenizer(prompts, list(chain.from_iterable(choices)), truncation=True, max_length=max_length)
     finally:
         tokenizer.truncation_side = side
         tokenizer.backend_tokenizer.no_truncation()  # what is set is saved with an encoder and read again
+    ends = accumulate(map(len, choices))
     return [
-        {**_inputs(batch, slice(end - size, end)), "labels": label, "example": index}
-        for index, (size, end, label) in enumerate(zip(sizes, ends, dataset["label"][:], strict=True))
+        {**_inputs(batch, slice(end - len(options), end)), "labels": label, "example": index}
+        for index, (options, end, label) in enumerate(zip(choices, ends, dataset["label"][:], strict=True))
     ]
 
 
@@ -211,28 +209,13 @@ def encode_text(texts: Iterable[str], tokenizer: "Tokenizer", max_length: int) -
     return [{"input_ids": row, "example": index} for index, row in enumerate(ids)]
 
 
-def token_table(
-    task: Task, row: dict, feature: Feature, tokenizer: "Tokenizer", labels: Sequence[str] = ()
-) -> pd.DataFrame:
-    """The tokens of an encoded example (of choices: of the first) for a reader: token, id, characters ("start:end" in
-    the text, of a tagging in the word), text (these characters) and, of taggings and spans, label. Without characters
-    and text where the example was cut or split."""
-    ids, words = token_rows(feature["input_ids"])[0], task.kind == "tagging"
-    columns = {"tagging": ("tokens",), "span": ("question", "context")}.get(task.kind, ("text_a", "text_b"))
-    if task.kind == "choice":
-        row = {"text_a": f"{row['context']} {row['question']}".strip(), "text_b": row["choices"][0]}
-    texts: list[Any] = [row[column] or None for column in columns]
-    batch = tokenizer(*texts, is_split_into_words=words, return_offsets_mapping=True, verbose=False)
-    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(ids), "id": ids})
-    if batch["input_ids"] == ids:
-        characters, pieces = [], []
-        tokens = zip(batch.sequence_ids(), batch.word_ids(), batch["offset_mapping"], strict=True)
-        for part, word, (start, end) in tokens:
-            text = "" if part is None else str(texts[0][word] if words else texts[part])
-            characters.append(f"{start}:{end}" if text else "")
-            pieces.append(text[start:end])
-        table = table.assign(characters=characters, text=pieces)
-    if words:
+def token_table(task: Task, feature: Feature, tokenizer: "Tokenizer", labels: Sequence[str] = ()) -> pd.DataFrame:
+    """The tokens of an encoded example (of choices: of the first) for a reader: token, id, the text that it stands for
+    and, of taggings and spans, label."""
+    ids = token_rows(feature["input_ids"])[0]
+    texts = [tokenizer.decode([token_id]) for token_id in ids]
+    table = pd.DataFrame({"token": tokenizer.convert_ids_to_tokens(ids), "id": ids, "text": texts})
+    if task.kind == "tagging":
         table["label"] = ["" if label == IGNORED else labels[label] for label in feature["labels"]]
     elif task.kind == "span":
         answer = range(feature["start_positions"], feature["end_positions"] + 1)

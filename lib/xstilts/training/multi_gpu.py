@@ -18,12 +18,11 @@ from pathlib import Path
 import psutil
 import torch
 
-from xstilts.errors import MARK, UserError
+from xstilts.errors import MARK, UserError, located, refuse
 from xstilts.progress import FILE, LOG, PLACE, Progress
 from xstilts.settings import Study
 
 NOTEBOOK = "XSTILTS_NOTEBOOK"  # in the environment of a launched process: the process that waits for it
-GRACE = 10  # seconds that trainings which are told to end may take to save themselves
 
 
 def launches(study: Study) -> bool:
@@ -36,12 +35,12 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
     processes, each of which executes ``xstilts.phases`` as a program. SIGTERM is passed on to them. UserError with the
     message that the training ended with."""
     count, gpus = study.training.processes, torch.cuda.device_count()
-    if torch.cuda.is_available() and count > gpus:
-        raise UserError(f"training.processes: {count} processes need a GPU each, and this machine has {gpus}")
-    if batch_size < count:
-        raise UserError(
-            f"training.processes: a batch of {batch_size} ({name}) cannot be parted over {count} processes; "
-            "make batch_size larger (and accumulate smaller) or processes fewer"
+    with located("training.processes"):
+        missing = torch.cuda.is_available() and count > gpus
+        refuse(missing, f"{count} processes need a GPU each, and this machine has {gpus}")
+        advice = "make batch_size larger (and accumulate smaller) or processes fewer"
+        refuse(
+            batch_size < count, f"a batch of {batch_size} ({name}) cannot be parted over {count} processes; {advice}"
         )
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
@@ -64,8 +63,9 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
         finally:
             signal.signal(signal.SIGTERM, before)
             progress_file.unlink(missing_ok=True)
-            if process.poll() is None:  # the cell was interrupted
-                _end(process)
+            if process.poll() is None:  # the cell was interrupted: the launcher ends all that it began
+                process.terminate()
+                process.wait()
         output.seek(0)
         lines = output.read().splitlines()
     if process.returncode:
@@ -73,22 +73,6 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
         if why:
             raise UserError(why[0])
         raise RuntimeError("\n".join([f"{name}: training in {count} processes failed", *lines[-60:]]))
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End a launcher and all that it began: killed alone, it would leave trainings that nobody waits for."""
-    launcher = psutil.Process(process.pid)
-    family = [*launcher.children(recursive=True), launcher]
-    try:
-        for process_to_end in family:
-            with suppress(psutil.NoSuchProcess):
-                process_to_end.terminate()
-        psutil.wait_procs(family, GRACE)
-    finally:  # at once, where the cell is interrupted once more
-        for process_to_end in family:
-            with suppress(psutil.NoSuchProcess):
-                process_to_end.kill()
-        psutil.wait_procs(family, 1)
 
 
 def _end_with(notebook: int) -> None:
