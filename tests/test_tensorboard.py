@@ -1,15 +1,12 @@
 """TensorBoard shows what the records hold, each step once, also of a training that was killed and went on."""
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 import torch
-from datasets import Dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import small
-from test_pretraining import SMALL
 from test_resume import Killed, stopped_at
 from test_training import PHASE, colours, flat, training_set
 from toy import tune
@@ -18,7 +15,6 @@ from xstilts.io import read_record
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.training import pretraining
 from xstilts.training.callbacks import Saves
 
 
@@ -27,18 +23,13 @@ def curve(folder) -> list[dict]:
     return [{"step": event.step, "loss": pytest.approx(event.value, rel=1e-6)} for event in events]
 
 
-def saved_once() -> Callable[[Saves], bool]:
-    """In place of Saves.due: a checkpoint after step 3 alone, so that what follows it is logged twice."""
-    calls = itertools.count(1)
-    return lambda saves: next(calls) == 3
-
-
 def test_a_training_that_was_killed(checkpoint, tokenizer, tmp_path, monkeypatch):
     sets = [training_set("mnli", colours(20), tokenizer)]
     phase = PHASE.model_copy(update={"steps": 9, "batch_size": 4})
 
     def train(name):
-        monkeypatch.setattr(Saves, "due", saved_once())
+        calls = itertools.count(1)  # a checkpoint after step 3 alone, so that what follows it is logged twice
+        monkeypatch.setattr(Saves, "due", lambda saves: next(calls) == 3)
         return tune(checkpoint, sets, tokenizer, tmp_path / name, phase, curves=tmp_path / "curves")
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -51,29 +42,6 @@ def test_a_training_that_was_killed(checkpoint, tokenizer, tmp_path, monkeypatch
     whole, alone = train("whole")  # begun anew: nothing of the earlier one stays
     assert record["loss"] == curve(tmp_path / "curves")
     assert alone == record and torch.equal(flat(model), flat(whole))
-
-
-def test_a_pretraining_that_was_killed(tmp_path, monkeypatch):
-    texts = Dataset.from_dict({"text": ["a cat sees a dog", "the dog sees a cat here", "there a cat sleeps"] * 30})
-    settings = SMALL.model_copy(update={"steps": 10, "log_every": 1, "batch_tokens": 64})
-    check_loss, calls = pretraining.check_loss, itertools.count(1)
-
-    def dies(*arguments):
-        if next(calls) == 7:
-            raise Killed
-        check_loss(*arguments)
-
-    def train():
-        monkeypatch.setattr(Saves, "due", saved_once())
-        saves = Saves(tmp_path / "trainer", "a", 15, tmp_path / "curves")
-        return pretraining.pretrain(texts, tmp_path / "encoder", settings, 1, saves)
-
-    monkeypatch.setattr(pretraining, "check_loss", dies)
-    with pytest.raises(Killed):
-        train()
-    assert len(curve(tmp_path / "curves")) == 6
-    record = train()
-    assert record["resumed"] == 3 and record["loss"] == curve(tmp_path / "curves") and len(record["loss"]) == 10
 
 
 def test_one_parameter_turns_it_on_and_makes_nothing_stale(tmp_path):

@@ -97,7 +97,7 @@ def test_every_kind_is_learned_and_two_tasks_on_one_encoder(checkpoint, tokenize
     for item, data in zip(sets, unseen, strict=True):
         before, after = (scores(each, item, data, tokenizer) for each in (fresh, model))
         metric = get(item.name).metrics[-1]
-        assert before[metric] < 75 and after[metric] >= 90
+        assert before[metric] + 15 < after[metric] >= 90
 
 
 def test_a_seed_decides_every_bit(checkpoint, tokenizer, tmp_path):
