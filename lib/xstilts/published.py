@@ -338,18 +338,17 @@ def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`shown` as a person reads them; a dagger marks a number that was not checked."""
-    rows = list(table.rename(columns={"kind": "quantity"}).itertuples())
     recalled = table["provenance"] == "recalled"
-    published = [f"{row.value:.2f}".removesuffix("0").replace("-", "−") for row in rows]
-    signed = [f"{row.difference:+.1f}".replace("-", "−") for row in rows]
+    published = table["value"].map("{:.2f}".format).astype(str).str.removesuffix("0").str.replace("-", "−")
+    difference = table["difference"].map("{:+.1f}".format).astype(str).str.replace("-", "−")
     columns = {
         "target": table["target"].map(title),
         "language": table["language"],
         "run": table["intermediate"],
-        "what": [f"{row.quantity}, {row.metric}, {row.split}" for row in rows],
-        "published": [number + "†" * dagger for number, dagger in zip(published, recalled, strict=True)],
-        "ours": [_ours(row) for row in rows],
-        "difference": np.where(table["status"] == COMPARED, signed, table["why"]),
+        "what": table["kind"] + ", " + table["metric"] + ", " + table["split"],
+        "published": published + np.where(recalled, "†", ""),
+        "ours": [_ours(row) for row in table.rename(columns={"kind": "quantity"}).itertuples()],
+        "difference": difference.where(table["status"] == COMPARED, table["why"]),
         "system": table["system"],
         "protocol": table["note"],
         "source": table["source"] + np.where(recalled, " († recalled, not checked)", ""),

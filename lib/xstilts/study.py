@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import AliasEvent
 
 from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
 from xstilts.readers.custom import declare
+from xstilts.readers.records import text_of
 from xstilts.settings import Study
 from xstilts.validation import check, explain
 
@@ -45,26 +46,15 @@ def load_study(study: str | Path, **changes: Any) -> Study:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Keys and values of a file of YAML 1.2, as :func:`parse_yaml`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(text_of(path), str(path))
 
 
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """Keys and values of YAML 1.2, where ``no`` is text. UserError with the line, in what ``name`` says."""
     try:
-        anchored = []  # whether each open collection has an anchor
         for event in YAML(typ="safe", pure=True).parse(text) if "*" in text else ():  # parsing is half of the time
-            if isinstance(event, CollectionStartEvent):
-                anchored.append(event.anchor is not None)
-            elif isinstance(event, CollectionEndEvent):
-                anchored.pop()
-            elif isinstance(event, AliasEvent) and any(anchored):  # a few lines can stand for gigabytes
-                problem = "an alias (*) inside an anchor (&); write its values out"
+            if isinstance(event, AliasEvent):  # a few lines can stand for gigabytes
+                problem = "an alias (*) of an anchor (&); write its values out"
                 raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         values = YAML(typ="safe", pure=True).load(text)
         json.dumps(values, default=_refuse, ensure_ascii=False).encode()
@@ -72,10 +62,10 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(" ".join(filter(None, [error.context, error.problem])).split())
         raise UserError(f"{name}:{mark.line + 1 if mark else 1}: not readable as YAML: {problem}") from None
-    except RecursionError:
-        raise UserError(f"{name}: not readable as YAML: nested too deeply; expected a few levels") from None
-    except (YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:  # a value does not fit its tag
-        raise UserError(f"{name}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except (YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
+        nested = isinstance(error, RecursionError)  # else a value does not fit its tag
+        problem = "nested too deeply; expected a few levels" if nested else " ".join(str(error).split())
+        raise UserError(f"{name}: not readable as YAML: {problem}") from None
     refuse(not isinstance(values, dict), f"{name}: expected keys and values (name:, intermediate:, targets:, …)")
     return values
 
