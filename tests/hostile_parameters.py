@@ -135,7 +135,6 @@ KEYS = [  # keys of the default study that are changed, message
 TEXTS = [  # what the file holds, message
     ("", "expected keys and values"),
     ("- a\n- b", "expected keys and values"),
-    ("42", "expected keys and values"),
     ("name: [", r"study.yaml:1: not readable as YAML"),
     ("name: a\n\tseeds: 1", r"study.yaml:2: not readable as YAML"),
     ("name: a\nseeds: 1\nname: b\n", r'study.yaml:3: .*duplicate key "name"'),
@@ -143,30 +142,21 @@ TEXTS = [  # what the file holds, message
     ("based_on: micro\nname: a\nseeds: 003\n", ""),  # three, in YAML 1.2
     ("name: a\nseeds: 1:30\n", "study.yaml: .*seeds: .*integer, found '1:30'"),  # no number in base 60
     ("name: 2020-01-01\n", "study.yaml: not readable as YAML: 2020-01-01: a date to YAML; put it in quotes"),
-    ("name: 2020-13-45\n", "study.yaml: not readable as YAML: month must be in 1..12"),
     ("no: 1\n", "study.yaml: .*no: unknown key"),
-    ("7: 1\n", "study.yaml: .*7: unknown key"),
     ("? [a]\n: 1\n", "study.yaml: not readable as YAML: keys must be str"),
     ("a0: &a0 [1, 1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
      r"study.yaml:2: .*an alias \(\*\) of an anchor"),
     ("a: &a [*a]\n", r"study.yaml:1: .*an alias \(\*\) of an anchor"),
     ("a: " + "[" * 500 + "]" * 500, r"study.yaml: not readable as YAML: nested too deeply"),
     ("name: !!python/object/apply:os.system ['touch ran']\n", r"study.yaml:1: .*could not determine a constructor"),
-    ("name: !!python/name:os.system\n", r"study.yaml:1: .*could not determine a constructor"),
-    ("name: !mine x\n", r"study.yaml:1: .*could not determine a constructor"),
-    ("seeds: !!int x\n", r"study.yaml: not readable as YAML: invalid literal"),
-    ("seeds: !!bool x\n", r"study.yaml: not readable as YAML"),
     ("seeds: " + "1" * 5000, r"study.yaml: not readable as YAML: Exceeds the limit"),
     ("name: a\n---\nname: b\n", r"study.yaml:2: .*but found another document"),
     ("name: a\x00b\n", r"study.yaml:1: a NUL byte"),
     ("name: a\x07b\n", r"study.yaml: not readable as YAML: .*special characters"),
-    ('name: "a\\0b"\n', "study.yaml: name: .*pattern"),
     ('title: "\\ud800"\n', "study.yaml: not readable as YAML: .*surrogates not allowed"),
     ("name: ä\n".encode("latin-1"), r"study.yaml:1: not UTF-8 .*save the file as UTF-8"),
-    ("name: a\n".encode("utf-16"), r"study.yaml:1: not UTF-8"),
     ("based_on: micro\nname: a\nseeds: no\n", r"study.yaml: seeds: .*integer, found 'no'"),
     ("based_on: micro\nname: a\nlanguages: [no]\n", 'study.yaml: languages: unknown language "no"'),
-    ("based_on: micro\nname: no\n", ""),
     ("\ufeffbased_on: micro\r\nname: windows\r\n", ""),  # a byte-order mark and CRLF
     ("based_on: micro\nname: quoted\nintermediate: [none, 'mnli=010']\n", "intermediate.1: .*expected task"),
 ]  # fmt: skip

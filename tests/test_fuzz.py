@@ -26,7 +26,7 @@ from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
 
-TRIED = {"run grammar": 300, "every reader": 80, "parameter file": 150}  # inputs
+TRIED = {"run grammar": 150, "every reader": 40, "parameter file": 80}  # inputs
 
 
 def tried(what: str, share: float = 1):

@@ -246,12 +246,10 @@ def test_warnings_name_what_makes_results_weak(tmp_path):
 def test_a_task_described_in_the_notebook():
     found = own_task.parse_task("kind: choice, choices: [a, b], label: right", "t.csv", "")
     assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
-    with pytest.raises(UserError, match=r"task:1: not readable as YAML"):
-        own_task.parse_task("kind: choice, choices: [a", "t.csv", "")
-    with pytest.raises(UserError, match=r"task: not readable as YAML: .*invalid literal"):
-        own_task.parse_task("label: !!int x", "t.csv", "")
-    with pytest.raises(UserError, match=r"task: not readable as YAML: nested too deeply"):
-        own_task.parse_task("label: " + "[" * 500 + "]" * 500, "t.csv", "")
+    unreadable = {"a: [b": ":1: not", "a: !!int x": ": .*invalid literal", "[" * 500: ".*: nested too deeply"}
+    for text, message in unreadable.items():
+        with pytest.raises(UserError, match=f"task{message}"):
+            own_task.parse_task(text, "t.csv", "")
 
 
 @pytest.mark.parametrize("name", ["../params", "Mine", "", "a" * 41, "mine\n"])
