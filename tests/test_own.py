@@ -116,7 +116,7 @@ BAD = {  # files, keys of the task, what is said
     "JSON column": ({"t.jsonl": '{"text": "a", "label": "x"}\n{"txt": "a", "label": "y"}'}, {},
                     r't.jsonl:2: no "text"; did you mean "txt"'),
     "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "DIR/x.csv"}},
-                           r'x.csv:3: column "label" says "maybe", which is none of the labels of training: no, yes'),
+                           r'x.csv:3: column "label" says "maybe", none of training.s no, yes'),
     "empty text": ({"t.csv": csv(4) + " ,no\n"}, {}, r't.csv:6: column "text" is empty'),
     "empty label": ({"t.csv": csv(4) + "a,\n"}, {}, r't.csv:6: column "label" is empty'),
     "no label": ({"t.jsonl": '{"text": "a", "label": null}'}, {}, r't.jsonl:1: "label" is None'),

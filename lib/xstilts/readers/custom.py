@@ -106,10 +106,7 @@ def _text(record: dict, column: str, origin: str) -> str:
 def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
     label = _text(record, settings.label, origin).strip()
     if label not in labels:
-        raise UserError(
-            f'{origin}: column "{settings.label}" says "{label}", which is none of the labels of training: '
-            f"{', '.join(labels)}"
-        )
+        raise UserError(f'{origin}: column "{settings.label}" says "{label}", none of training\'s {", ".join(labels)}')
     texts = {"text_a": _text(record, settings.text_a, origin), "text_b": _text(record, settings.text_b, origin)}
     return {**texts, "label": labels.index(label)}
 
@@ -118,10 +115,8 @@ def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: st
     label, known = _text(record, settings.label, origin).strip(), settings.choices
     numbers = [str(number) for number in range(len(known))]
     if label not in (*known, *numbers):
-        raise UserError(
-            f'{origin}: column "{settings.label}" says "{label}"; expected one of {", ".join(known)}, or its number, '
-            f"0 to {len(known) - 1}"
-        )
+        expected = ", ".join((*known, *numbers))
+        raise UserError(f'{origin}: column "{settings.label}" says "{label}"; expected one of {expected}')
     return {
         "context": _text(record, settings.context, origin),
         "question": _text(record, settings.question, origin),
@@ -138,10 +133,8 @@ def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
     labels = sorted(set(values), key=int if numbers else None)
     if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):
-        raise UserError(
-            f'{path}: column "{settings.label}" holds {len(labels)} different values in {len(values)} rows; expected '
-            "the label of a class: is another column meant?"
-        )
+        counts = f"{len(labels)} different values in {len(values)} rows"
+        raise UserError(f'{path}: column "{settings.label}" holds {counts}, which are no labels: is another one meant?')
     if not values:
         raise UserError(f"{path}: holds no examples")
     return tuple(labels)

@@ -151,10 +151,8 @@ def _table(path: Path) -> Iterator[tuple[str, Record]]:
         header = ["text_a", "text_b", "label"][: len(header)] if len(header) in (2, 3) else header
         columns = _pair_columns(tuple(header))
         if "text_b" not in columns:
-            raise UserError(
-                f"{path}:1: {len(header)} columns and no header that names two texts; expected "
-                "text, text and label (or two texts alone) separated by tabs"
-            )
+            expected = "text, text and label (or two texts alone) separated by tabs"
+            raise UserError(f"{path}:1: {len(header)} columns and no header that names two texts; expected {expected}")
     for origin, line in lines:
         cells = line.split("\t")
         if len(cells) != len(header):

@@ -88,9 +88,7 @@ def from_json(text: str, origin: str, whole: bool = False) -> Any:
         reason, _, position = str(error).rpartition(" at line ")
         line, _, column = position.partition(" ")
         origin = f"{origin}:{line}" if whole else origin
-        raise UserError(
-            f"{origin}: not JSON ({reason} at {column}); is the file whole? Fetch or save it anew"
-        ) from None
+        raise UserError(f"{origin}: not JSON ({reason} at {column}); is the file whole? Save it anew") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:

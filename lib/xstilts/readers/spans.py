@@ -92,10 +92,8 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
                     starts = [start if 0 <= start <= len(context) else -1 for start in starts]
                 for text, start in zip(texts, starts, strict=True) if checked else ():
                     if start < 0 or not text or context[start : start + len(text)] != text:
-                        raise UserError(
-                            f"{origin}: the answer {text!r} is not at answer_start {start}, where the passage has "
-                            f"{context[max(start, 0) :][: len(text) or 20]!r} (offsets count characters, from 0)"
-                        )
+                        passage = context[max(start, 0) :][: len(text) or 20]
+                        raise UserError(f"{origin}: the answer {text!r} is not at answer_start {start} ({passage!r})")
                 impossible = question.get("is_impossible", second and not answers)
                 if not isinstance(impossible, bool):
                     raise UserError(f'{origin}: "is_impossible" is {impossible!r}, expected true or false')

@@ -142,10 +142,8 @@ def auto(path: Path, labels: tuple[str, ...]) -> Rows:
             continue
         leaves = LEAF.findall(line)
         if not identity or not leaves or len(leaves) != line.count("(<L "):
-            raise UserError(
-                f"{origin}: expected ID=… and then, on the next line, a derivation with leaves "
-                f"(<L category tag tag word category>), found {line[:60]!r}"
-            )
+            expected = "ID=… and then, on the next line, a derivation with leaves (<L category tag tag word category>)"
+            raise UserError(f"{origin}: expected {expected}, found {line[:60]!r}")
         tags, tokens = zip(*leaves, strict=True)
         yield origin, {"id": identity, "tokens": list(tokens), "tags": list(tags)}
         identity = ""

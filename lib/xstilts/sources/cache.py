@@ -97,10 +97,8 @@ class CachedSource(Source):
             with written_whole(path, replace) as aside:
                 rows.save_to_disk(aside)
         except OSError as error:  # full, read-only, …
-            raise UserError(
-                f"{self.folder}: cannot be written ({error.strerror or error}); free space there, or name another "
-                "folder under runs:"
-            ) from None
+            reason = f"cannot be written ({error.strerror or error})"
+            raise UserError(f"{self.folder}: {reason}; free space there, or name another folder under runs:") from None
 
 
 @cache

@@ -98,10 +98,8 @@ class FilesSource(Source):
         """
         rows = self._rows(task, split, language)
         if not any(map(has_gold, rows)):
-            raise UserError(
-                f"{self._where(task, split, language)}: published without gold labels; nothing can be scored "
-                "or trained on it"
-            )
+            paths = self._where(task, split, language)
+            raise UserError(f"{paths}: published without gold labels; nothing can be scored or trained on it")
         if task.kind == "choice" and split == "train":
             self._refuse_shared_items(task, language, rows)
         columns = COLUMNS["parallel" if task.kind == "ranking" and split == "train" else task.kind]
@@ -156,10 +154,8 @@ class FilesSource(Source):
             for row in self._rows(task, split, language):
                 item = (row["context"], row["question"], *row["choices"])
                 if item in train:
-                    raise UserError(
-                        f"{self._where(task, 'train', language)}: item {train[item]} is item {row['id']} of "
-                        f"{self._where(task, split, language)}; a score on it would be of what was trained on"
-                    )
+                    trained, scored = (self._where(task, name, language) for name in ("train", split))
+                    raise UserError(f"{trained}: item {train[item]} is item {row['id']} of {scored}, which is scored")
 
     # --- text for masked LM -----------------------------------------------------------------------------
 
@@ -317,9 +313,7 @@ class CustomSource(TaskSource):
         if shared:  # by train and dev
             examples = [row for number, row in enumerate(examples, 1) if (number % HELD_OUT == 0) == (split == "dev")]
         if not examples:
-            raise UserError(
-                f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: add some or name a dev file"
-            )
+            raise UserError(f"{path}: fewer than {HELD_OUT} rows, none is left for {split}: name a dev file")
         return to_dataset(examples, COLUMNS[task.kind])
 
     def _file(self, task: Task, split: str, language: str) -> tuple[Path, bool]:

@@ -98,10 +98,9 @@ class Repositories:
             self.fetch(self.absent([(entry, language)]))
             paths = self.at_hand(entry, language)
         if not paths:
-            raise UserError(
-                f"{entry.name_of(language)}: no such file in {self.mirror or 'its repository'} (looked for "
-                f"{' or '.join(_patterns(entry, language))}); complete it, or leave out what needs it"
-            )
+            name, patterns = entry.name_of(language), " or ".join(_patterns(entry, language))
+            folder = self.mirror or "its repository"
+            raise UserError(f"{name}: no such file in {folder} (looked for {patterns}); leave out what needs it")
         return paths
 
     def absent(self, wanted: list[tuple[Hub, str]]) -> dict[str, list[str]]:
@@ -160,9 +159,7 @@ def records(paths: list[Path]) -> Iterator[Record]:
                         yield record | {column: _names(record[column], names) for column, names in labels.items()}
         except (OSError, ValueError, TypeError, LookupError) as error:  # pyarrow's own are some of these
             reason = textwrap.shorten(str(error), 200, placeholder=" …")
-            raise UserError(
-                f"{path}: not a parquet file that can be read ({reason}); delete it and fetch or copy it again"
-            ) from None
+            raise UserError(f"{path}: not a parquet file that can be read ({reason}); fetch it again") from None
 
 
 def _class_labels(features: Features) -> dict[str, list[str]]:
@@ -371,10 +368,8 @@ class HubSource(Source):
             return _bucc(folder, language, split)
         paths = ccgbank.paths(folder, split)
         if not paths and split != "test":
-            raise UserError(
-                f"hub.ccgbank: {folder} holds neither data/AUTO/00/*.auto (and so on) nor {split}.tsv; name the folder "
-                "of LDC2005T13, or one with train.tsv and dev.tsv: a word, a tab and its supertag a line"
-            )
+            columns = f"{split}.tsv (a word, a tab and its supertag a line)"
+            raise UserError(f"hub.ccgbank: {folder} holds neither data/AUTO/00/*.auto (LDC2005T13) … nor {columns}")
         return paths
 
     # --- text for masked LM -----------------------------------------------------------------------------

@@ -54,10 +54,8 @@ class MicroSource(Source):
     def load(self, task: Task, split: str, language: str) -> Dataset:
         if language not in self.languages(task, split):
             known = ", ".join(self.languages(task, split)) or "none"
-            raise UserError(
-                f'micro: no {split} split of task "{task.name}" in language "{language}"; '
-                f"languages that have it: {known}"
-            )
+            wanted = f'{split} split of task "{task.name}" in language "{language}"'
+            raise UserError(f"micro: no {wanted}; languages that have it: {known}")
         try:
             return Dataset.from_list(self.examples.rows(task.name, task.kind, _generated(split), language))
         except ValueError as error:
