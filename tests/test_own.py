@@ -111,8 +111,8 @@ def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, sh
 
 
 BAD = {  # files, keys of the task, what is said
-    "column": ({"t.csv": "texts,label\na,b\n"}, {}, r't.csv:1: no column "text"; did you mean "texts"'),
-    "label column": ({"t.csv": "text,gold\na,b\n"}, {}, r't.csv:1: no column "label"'),
+    "column": ({"t.csv": "texts,label\na,b\n"}, {}, r't.csv:2: no "text"; did you mean "texts"'),
+    "label column": ({"t.csv": "text,gold\na,b\n"}, {}, r't.csv:2: no "label"; known: gold, text'),
     "JSON column": ({"t.jsonl": '{"text": "a", "label": "x"}\n{"txt": "a", "label": "y"}'}, {},
                     r't.jsonl:2: no "text"; did you mean "txt"'),
     "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "DIR/x.csv"}},
@@ -126,7 +126,7 @@ BAD = {  # files, keys of the task, what is said
     "rows cut": ({"t.csv": csv(4) + "a\n"}, {}, r"t.csv:6: 1 columns, expected 2 separated by commas"),
     "open quote": ({"t.csv": csv(4) + '"a,no\n'}, {}, r"t.csv:6: not CSV"),
     "column twice": ({"t.csv": "text,label,label\na,b,c\n"}, {}, r't.csv:1: the column "label" stands there twice'),
-    "nothing": ({"t.csv": ""}, {}, r't.csv:1: no column "text"'),
+    "nothing": ({"t.csv": ""}, {}, r"t.csv: holds no examples"),
     "header alone": ({"t.csv": "text,label\n"}, {}, r"t.csv: holds no examples"),
     "same id": ({"t.csv": "i,text,label\n7,a,no\n7,b,yes\n"}, {"id": "i"}, r't.csv:3: id "7" stands already at'),
     "encoding": ({"t.csv": csv(4).encode() + b"\xff,no\n"}, {}, r"t.csv:6: not UTF-8"),

@@ -78,22 +78,17 @@ READ_AS = {"tagging": "tagged", "span": "squad"}
 
 def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
     read_record = _classification if settings.kind == "classification" else _choice
-    for number, (origin, record) in enumerate(_records(settings, path), 1):
+    for number, (origin, record) in enumerate(_records(path), 1):
         identity = _text(record, settings.id, origin) if settings.id else str(number)
         yield origin, {"id": identity, **read_record(settings, record, labels, origin)}
 
 
-def _records(settings: OwnTask, path: Path) -> Iterator[tuple[str, dict]]:
-    """Records with every column that the settings name."""
-    texts = [settings.context, settings.question, *settings.choices]
-    texts = [settings.text_a, settings.text_b] if settings.kind == "classification" else texts
-    columns = [name for name in (settings.id, *texts, settings.label) if name]
+def _records(path: Path) -> Iterator[tuple[str, dict]]:
     if path.suffix == ".jsonl":
-        yield from json_lines(path)
-    elif path.suffix in (".csv", ".tsv"):
-        yield from csv_records(path, columns, "," if path.suffix == ".csv" else "\t")
-    else:
-        raise UserError(f'{path}: expected a file that ends in .csv, .tsv or .jsonl, this one in "{path.suffix}"')
+        return json_lines(path)
+    if path.suffix in (".csv", ".tsv"):
+        return csv_records(path, delimiter="," if path.suffix == ".csv" else "\t")
+    raise UserError(f'{path}: expected a file that ends in .csv, .tsv or .jsonl, this one in "{path.suffix}"')
 
 
 def _text(record: dict, column: str, origin: str) -> str:
@@ -129,7 +124,7 @@ def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     """Labels or tags of a training file, numbers in their order. UserError for a column that is none of labels."""
     if settings.kind == "tagging":
         return tuple(sorted({tag for row in rows(settings, path, ()) for tag in row["tags"]}))
-    values = [_text(record, settings.label, origin).strip() for origin, record in _records(settings, path)]
+    values = [_text(record, settings.label, origin).strip() for origin, record in _records(path)]
     numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
     labels = sorted(set(values), key=int if numbers else None)
     if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):

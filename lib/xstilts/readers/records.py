@@ -66,6 +66,7 @@ def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -
         for name in columns:
             if name not in header:
                 raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
+        for name in header:
             if header.count(name) > 1:
                 raise UserError(f'{path}:1: the column "{name}" stands there twice; keep one')
         for cells in table:

@@ -187,6 +187,8 @@ def _span(record: Record, labels: tuple[str, ...], origin: str, unanswerable: bo
     answers = get(record, "answers", dict, origin)
     row = {name: get(record, name, str, origin) for name in ("id", "context", "question")}
     texts, starts = strings(answers, "text", origin), get(answers, "answer_start", list, origin)
+    if len(starts) != len(texts) or {type(start) for start in starts} - {int}:
+        raise UserError(f'{origin}: "answer_start" holds {starts}, expected a number for each of {len(texts)} answers')
     answers = {"text": texts, "answer_start": starts}
     return {**row, "answers": answers, "is_impossible": unanswerable and not texts}
 
@@ -303,11 +305,7 @@ class HubSource(Source):
         rows = rows[: self._limit(task, split) or None]
         if not rows:
             raise UserError(f"{task.name}: no examples with gold labels in its {split} set in {language}")
-        try:
-            dataset = to_dataset(rows, COLUMNS[task.kind])
-        except (ValueError, TypeError) as error:
-            names = ", ".join(entry.name_of(language) for entry in entries if isinstance(entry, Hub))
-            raise UserError(f"{names}: values not as published ({error}); fetch it again") from None
+        dataset = to_dataset(rows, COLUMNS[task.kind])
         note_left_out(dataset, dropped)
         return dataset
 
@@ -350,10 +348,9 @@ class HubSource(Source):
     def _measure(self, entry: Hub, language: str, rows: int, part: str) -> None:
         key = (*entry.key(language), part)
         if key not in self._measured and rows != SIZES.get(key, rows):
-            log.warning(
-                "%s%s: %d rows, %d expected (revision %s): not the published set",
-                entry.name_of(language), f" ({part})" if part else "", rows, SIZES[key], entry.revision,
-            )  # fmt: skip
+            name = entry.name_of(language) + (f" ({part})" if part else "")
+            expected = f"{SIZES[key]} expected (revision {entry.revision})"
+            log.warning("%s: %d rows, %s: not the published set", name, rows, expected)
         self._measured.add(key)
 
     def _in_folder(self, entry: Folder, split: str, language: str) -> list[Path]:
