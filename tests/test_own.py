@@ -111,7 +111,7 @@ def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, sh
 
 
 BAD = {  # files, keys of the task, what is said
-    "column": ({"t.csv": "texts,label\na,b\n"}, {}, r't.csv:2: no "text"; did you mean "texts"'),
+    "column": ({"t.csv": "texts,label\na,b\nc,d\n"}, {}, r't.csv:2: no "text"; did you mean "texts"'),
     "label column": ({"t.csv": "text,gold\na,b\n"}, {}, r't.csv:2: no "label"; known: gold, text'),
     "JSON column": ({"t.jsonl": '{"text": "a", "label": "x"}\n{"txt": "a", "label": "y"}'}, {},
                     r't.jsonl:2: no "text"; did you mean "txt"'),
