@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
@@ -52,9 +52,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """Keys and values of YAML 1.2, where ``no`` is text. UserError with the line, in what ``name`` says."""
     try:
+        anchored = []  # whether each open collection has an anchor
         for event in YAML(typ="safe", pure=True).parse(text) if "*" in text else ():  # parsing is half of the time
-            if isinstance(event, AliasEvent):  # a few lines can stand for gigabytes
-                problem = "an alias (*) of an anchor (&); write its values out"
+            if isinstance(event, CollectionStartEvent):
+                anchored.append(event.anchor is not None)
+            elif isinstance(event, CollectionEndEvent):
+                anchored.pop()
+            elif isinstance(event, AliasEvent) and any(anchored):  # a few lines can stand for gigabytes
+                problem = "an alias (*) inside an anchor (&); write its values out"
                 raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         values = YAML(typ="safe", pure=True).load(text)
         json.dumps(values, default=_refuse, ensure_ascii=False).encode()
