@@ -268,10 +268,6 @@ def test_python3_means_this_environment(tmp_path, sandbox):
 # What may be committed
 
 
-def test_no_committed_file_is_large():
-    assert not {path.name: size for path in tracked() if (size := path.stat().st_size) > 1500 * 1024}
-
-
 def test_no_file_names_a_registry_or_a_private_folder():
     # one letter of each in brackets, so that this file does not name them
     hosts = r"py[p]i\.(org|python)|python[h]osted|anaconda[.]org|registry\.npm[j]s|download\.py[t]orch"
