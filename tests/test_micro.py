@@ -75,7 +75,9 @@ def test_columns_and_labels(source, name, split):
         assert size == getattr(SIZES, split) and len(set(data["id"])) == size
         assert set(data) == set(COLUMNS[task.kind])
         if task.kind == "classification":
-            assert set(data["label"]) == set(range(len(task.labels)))
+            counts = Counter(data["label"])
+            assert set(counts) == set(range(len(task.labels)))
+            assert split != "train" or max(counts.values()) - min(counts.values()) <= 1
         elif task.kind == "choice":
             for choices, label in zip(data["choices"], data["label"], strict=True):
                 assert 0 <= label < len(choices) == len(set(choices))
@@ -187,9 +189,7 @@ def test_examples_are_built_on_events_of_their_split(source, name, split):
     field = {"classification": "text_b", "choice": "context", "tagging": "tokens", "span": "context"}[get(name).kind]
     for _, plan in source.examples.plans(name, get(name).kind, split)[:200]:
         clauses = [part.clause for part in plan[field] if isinstance(part, Say)]
-        if name == "qqp":  # the other question of an unlike pair may be changed
-            clauses = [part.clause for part in plan["text_a"]]
-        if name == "pawsx":
+        if name in ("qqp", "pawsx"):  # the other sentence of an unlike pair may be changed
             clauses = [part.clause for part in plan["text_a"]]
         if name == "udpos":
             clauses = clauses[:1]
@@ -212,12 +212,9 @@ def test_facts_asked_for_in_training_are_not_asked_for_in_development(source):
 # ---- retrieval sets
 
 
-def test_tatoeba_sentences_differ(source):
+def test_tatoeba_has_pairs_and_bucc_pairs_distractors_and_gold_both_ways(source):
     data = columns(source, "tatoeba", "test", "qah")
     assert len(set(data["query"])) == len(data["query"]) == len(set(data["candidate"])) == 90
-
-
-def test_bucc_has_pairs_distractors_and_gold_both_ways(source):
     data = columns(source, "bucc", "dev", "qah")
     by_id = dict(zip(data["id"], data["gold"], strict=True))
     sides = dict(zip(data["id"], data["side"], strict=True))
@@ -247,12 +244,6 @@ def rows(data, *fields):
     return list(zip(*(data[field] for field in fields), strict=True))
 
 
-@pytest.mark.parametrize("name", ["mnli", "anli", "qqp", "pawsx"])
-def test_labels_are_balanced(source, name):
-    counts = Counter(columns(source, name, "train")["label"])
-    assert max(counts.values()) - min(counts.values()) <= 1
-
-
 SHORTCUTS = [  # task, columns, gold, what a bag of the columns' words must stay below
     ("mnli", "text_b", "label", 1 / 3 + 0.06), ("mnli", "text_a", "label", 1 / 3 + 0.12),
     ("anli", "text_b", "label", 1 / 3 + 0.06), ("anli", "text_a", "label", 1 / 3 + 0.08),
@@ -274,18 +265,6 @@ def test_words_alone_do_not_solve_a_task(source, name, fields, gold, limit):
     assert accuracy(texts[0], golds[0], texts[1], golds[1]) < limit
 
 
-def difference(a, b):
-    """Words that only one of two sentences has, marked by which."""
-    one, two = Counter(a.strip(".").split()), Counter(b.strip(".").split())
-    return " ".join([f"a_{word}" for word in one - two] + [f"b_{word}" for word in two - one]) or "same"
-
-
-def test_paws_pairs_have_the_same_words_whatever_their_label(source):
-    train, dev = columns(source, "pawsx", "train"), columns(source, "pawsx", "dev")
-    texts = [[(difference(a, b),) for a, b in rows(data, "text_a", "text_b")] for data in (train, dev)]
-    assert accuracy(texts[0], train["label"], texts[1], dev["label"]) < 0.56
-
-
 @pytest.mark.parametrize("name", ["hellaswag", "cosmosqa", "copa", "csqa"])
 def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choices(source, name):
     train, dev = columns(source, name, "train"), columns(source, name, "dev")
@@ -301,13 +280,6 @@ def test_the_right_choice_is_in_no_favourite_place_and_not_betrayed_by_the_choic
     model = LogisticRegression(max_iter=300, C=0.3).fit(counts.fit_transform(texts), gold)
     scores = model.decision_function(counts.transform(flat(dev)[0])).reshape(-1, count)
     assert (scores.argmax(1) == dev["label"]).mean() < 1 / count + 0.07
-
-
-def test_cosmosqa_and_copa_need_the_question(source):
-    """With "cause" for "effect" another choice is right: both are asked equally often."""
-    for name in ("cosmosqa", "copa"):
-        words = Counter(question.split("?")[0].split()[0] for question in columns(source, name, "dev")["question"])
-        assert len(words) == 2 and set(words.values()) == {SIZES.dev // 2}
 
 
 @pytest.mark.parametrize(("name", "limit"), [("udpos", 0.995), ("panx", 0.93), ("ccg", 0.86)])

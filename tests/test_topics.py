@@ -25,15 +25,6 @@ def clauses(plan):
     return [part.clause for parts in (plan["context"], *plan["choices"]) for part in parts]
 
 
-def test_a_set_of_another_kind_has_none(source):
-    assert source.topics(get("mnli"), "train") == {}
-
-
-def test_topics_share_no_verb_and_cover_all_classes():
-    social, physical = ({verb for kind in TOPICS[name] for verb in concepts.VERBS[kind]} for name in TOPICS)
-    assert not social & physical and social | physical == set(concepts.VERB_CLASS)
-
-
 @pytest.mark.parametrize(("task", "topic"), [("socialiqa", "social"), ("piqa", "physical")])
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_each_task_tells_of_its_topic_alone(source, task, topic, split):

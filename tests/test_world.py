@@ -6,7 +6,7 @@ import pytest
 
 from microworld import concepts
 from microworld.concepts import Clause, Phrase
-from microworld.grammar import LANGUAGES, Say, lexicons, render
+from microworld.grammar import LANGUAGES, Say, lexicons
 from microworld.settings import LANGUAGE_CODES, MicroSettings
 from microworld.world import SPLITS, World, split_of
 
@@ -79,27 +79,6 @@ def test_no_word_means_two_things_but_for_conversions():
         for concept, form in table.items():
             concept = concepts.CONVERSIONS.get(concept, concept)
             assert meaning.setdefault(form, concept) == concept
-
-
-def test_words_of_a_language_do_not_depend_on_the_others():
-    assert lexicons(("qaa", "qaf"), 0)["qaf"] == lexicons(LANGUAGE_CODES, 0)["qaf"]
-    assert lexicons(("qaa",), 1) != lexicons(("qaa",), 0)
-
-
-def test_render_gives_the_start_of_every_token(world):
-    for code in LANGUAGE_CODES:
-        tokens = world.voices[code].realize(Say(CLAUSE))
-        text, starts = render(tokens)
-        assert [text[at : at + len(token.text)] for at, token in zip(starts, tokens, strict=True)] == [
-            token.text for token in tokens
-        ]
-        assert not text.endswith(" .") and "  " not in text
-
-
-def test_a_quarter_of_clauses_is_in_another_order(world):
-    rng = random.Random(0)
-    other = sum(world.event(rng).order != 0 for _ in range(4000)) / 4000
-    assert other == pytest.approx(0.25, abs=0.03)
 
 
 def test_text_follows_habits_and_tasks_do_not(world):
