@@ -32,12 +32,12 @@ XCOPA = get("xcopa")
 @pytest.mark.parametrize("features", ["characters", "words"])
 def test_a_distance_is_zero_for_the_same_texts_and_two_without_a_common_word(features):
     sample = [f"word{i} of{i % 7}" for i in range(100)]
-    same = shift.a_distance(sample, sample[::-1], features)
-    assert (same["value"], same["error"], same["low"]) == (0, 0.5, 0) and 0 < same["high"] < 0.3
+    value, low, high, error = shift.a_distance(sample, sample[::-1], features).values()
+    assert (value, error, low) == (0, 0.5, 0) and 0 < high < 0.3
     latin = [f"dog {a}{b}" for a in "abcdef" for b in LETTERS]
     greek = [f"σκύλος {i % 9}" for i in range(120)]
-    apart = shift.a_distance(latin, greek, features)
-    assert apart["value"] == apart["high"] == 2 and apart["error"] == 0 and 1.8 < apart["low"] < 2
+    value, low, high, error = shift.a_distance(latin, greek, features).values()
+    assert value == high == 2 and error == 0 and 1.8 < low < 2
 
 
 def test_half_of_the_texts_in_common_is_half_of_the_distance():
@@ -45,12 +45,12 @@ def test_half_of_the_texts_in_common_is_half_of_the_distance():
     common = [f"{a}{a} same" for a in LETTERS]
     foxes, whales = ([f"{word} {a}{a}{a}" for a in LETTERS] for word in ("fox", "whale"))
     distance = shift.a_distance(common + foxes, common + whales, "words")
-    assert distance["error"] == 20 / 80 and distance["low"] < distance["value"] == 1 < distance["high"]
+    assert distance["words_error"] == 20 / 80 and distance["words_low"] < distance["words"] == 1
 
 
 def test_only_the_beginnings_of_texts_count():
     same = [" ".join(LETTERS[i : i + shift.FIRST_WORDS]) for i in range(10)] * 3
-    assert shift.a_distance(same, [f"{text} and much more of it" for text in same])["value"] == 0
+    assert shift.a_distance(same, [f"{text} and much more of it" for text in same])["characters"] == 0
 
 
 def test_shared_words_by_hand():

@@ -76,13 +76,6 @@ def test_the_mean_of_the_runs_is_over_those_in_the_source_language(table, tuning
         assert by_language.drop(MEAN).mean() == pytest.approx(by_language[MEAN], abs=1e-9)
 
 
-def test_what_tuning_is_worth_is_a_gain_of_none(made):
-    gain = only(retrieval.tuning_gain(*made, "a"), target="tatoeba", language=MEAN)
-    stats = made[0].query("intermediate == 'none' and metric == 'accuracy'")
-    scores = results.scores(stats.drop(columns="tuning")).groupby("training_language")["value"].mean()
-    assert gain.loc["tuned", "value"] == pytest.approx(scores["source"] - scores["untrained"], abs=1e-9)
-
-
 def test_recall_changes_as_the_mean_of_the_runs_does(made, table):
     """The made-up recall is the main metric under another name: so must its table be."""
     curves = retrieval.recall_curves(*made, "a")

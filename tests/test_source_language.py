@@ -124,16 +124,6 @@ def test_a_seed_that_lacks_a_part_does_not_count_and_no_seed_is_a_gap():
     assert joint[["value", "low", "high"]].isna().all(axis=None) and joint["seeds"].tolist() == [0]
 
 
-def test_scores_by_one_metric():
-    stats = noisy_statistics(["none"], ["tydiqa"], CODES, [1], 40)
-    exact, f1, both = (
-        results.resample(stats, np.random.default_rng(0), 50, metric) for metric in ("exact_match", "f1", "")
-    )
-    for key in both.score:  # on the same resamples the mean of the parts is the whole
-        np.testing.assert_allclose(both.score[key], (exact.score[key] + f1.score[key]) / 2)
-        np.testing.assert_allclose(both.deviation[key], (exact.deviation[key] + f1.deviation[key]) / 2, atol=1e-4)
-
-
 def test_simultaneous_intervals_cover_all_truths_at_once():
     """Seven contrasts whose truth is 0, five seeds; single intervals miss one of seven far more often."""
     rng, hits = np.random.default_rng(1), {True: [], False: []}

@@ -75,8 +75,8 @@ def same_size(first: list[str], second: list[str]) -> list[list[str]]:
 
 
 def a_distance(first: list[str], second: list[str], features: str = "characters") -> dict[str, float]:
-    """Proxy A-distance of two sets of the same size: value, its 95% interval low and high (Wilson's of the error), and
-    the classifier's error.
+    """Proxy A-distance of two sets of the same size by ``features`` (one of ``FEATURES``, the name of the value), its
+    95% interval ``_low`` and ``_high`` (Wilson's of the error), and the classifier's ``_error``.
 
     A text that recurs, in one set or in both, is never both learned from and judged; an error above a half counts as a
     half. UserError for fewer texts than folds.
@@ -92,7 +92,7 @@ def a_distance(first: list[str], second: list[str], features: str = "characters"
     wrong = int((cross_val_predict(classifier, vectors, sides, groups=groups, cv=folds) != sides).sum())
     errors = np.array([wrong / len(sides), *binomtest(wrong, len(sides)).proportion_ci(method="wilson")])
     value, high, low = 2 * (1 - 2 * np.minimum(errors, 0.5))
-    return {"value": value, "low": low, "high": high, "error": errors[0]}
+    return {features: value, f"{features}_low": low, f"{features}_high": high, f"{features}_error": errors[0]}
 
 
 def overlap(first: list[str], second: list[str]) -> dict[str, float]:
@@ -260,9 +260,7 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
             first, second = same_size(own, others)
             row = {"task": name, "against": part, "topic": topic, "texts": len(first)}
             for features in FEATURES:
-                distance = a_distance(first, second, features)
-                row[features] = distance.pop("value")
-                row |= {f"{features}_{key}": value for key, value in distance.items()}
+                row |= a_distance(first, second, features)
             rows.append(row | overlap(first, second))
     return pd.DataFrame(rows)
 

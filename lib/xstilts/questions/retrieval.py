@@ -81,19 +81,6 @@ def estimates(
     return pd.concat(tables, ignore_index=True)
 
 
-def tuning_gain(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """What tuning is worth without intermediate training, tuned minus raw: ``results.estimates`` of that gain, for
-    targets that are both."""
-    stats, wanted = (
-        table[table["intermediate"] == NONE].assign(intermediate=table["tuning"].replace("raw", NONE))
-        for table in (stats, wanted)
-    )
-    wanted = wanted[wanted.duplicated(["target", "language", "seed"], keep=False)]
-    stats = stats[stats["target"].isin(wanted["target"])]
-    table = results.estimates(results.resample(stats, np.random.default_rng(0)), wanted, source_language)
-    return table[table["quantity"] == "gain"]
-
-
 def source_runs(runs: Iterable[str]) -> list[str]:
     """Those trained in the source language."""
     return [name for name in runs if name != NONE and not parse_run(name, None).languages]
@@ -145,9 +132,9 @@ def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str,
     for target, rows in wanted.groupby("target", sort=False):
         task = study.task(target)
         if task.kind == "ranking":
-            pools = [source.load(task, POOL, code) for code in pool_languages(study, source, task)]
-            languages = pd.concat([pd.Series(pool["language"][:]) for pool in pools])
-            shares[target] = 100 * languages.value_counts(normalize=True).reindex(rows["language"].unique()).fillna(0.0)
+            pools = [source.load(task, POOL, code)["language"][:] for code in pool_languages(study, source, task)]
+            share = pd.Series(np.concatenate(pools)).value_counts(normalize=True)
+            shares[target] = 100 * share.reindex(rows["language"].unique(), fill_value=0.0)
     return shares
 
 
