@@ -27,7 +27,6 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names
-from xstilts.io import read_record
 from xstilts.preflight import check_share
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import EncoderSettings, PhaseSettings, Study
@@ -175,18 +174,13 @@ class Samples:
         }
         self._average = cache(self._average)  # type: ignore[method-assign]  # per instance
         self.labels = cache(self.labels)  # type: ignore[method-assign]
-        runs = [Run("encoder", seed) for seed in study.seed_numbers]  # of these one that is finished, if any
-        checkpoint = min(runs, key=lambda run: not self._is_trained(run)).folder(study) / "checkpoint"
+        checkpoint = Run("encoder", study.seed_numbers[0]).folder(study) / "checkpoint"
         self.tokenizer = self._tokenizer(checkpoint)
         settings, pretrain = study.encoder, study.encoder.pretrain
         vocabulary = pretrain.vocab_size if pretrain.tokenizer == "unigram" else len(self.tokenizer or ())
         if settings.checkpoint:  # may be a folder relative to the project or to the home folder
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
         self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
-
-    def _is_trained(self, run: Run) -> bool:
-        record = read_record(run.folder(self.study) / "training.json")
-        return record.get("fingerprint") == self.fingerprints.of(run)
 
     def _tokenizer(self, checkpoint: Path) -> PreTrainedTokenizerBase | None:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
