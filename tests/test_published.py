@@ -1,21 +1,66 @@
-"""Published numbers: what is shipped, and what a user's own file may hold."""
+"""Published numbers: what is shipped, what a user's own file may hold, which are compared with ours, how it looks."""
 
+import json
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from datasets import Dataset
 from tools import make_published
 
-from comparable import NINE
-from xstilts import published
+from test_figures import labels, overlapping
+from xstilts import plots, published
 from xstilts.errors import UserError
-from xstilts.io import ROOT
-from xstilts.published import COLUMNS, read_table, shipped
+from xstilts.io import ROOT, write_table
+from xstilts.published import COLUMNS, Setting, compare, read_table, shipped
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN
 from xstilts.runs import Fingerprints, Run
 from xstilts.sources.hub import SIZES
 from xstilts.study import load_study
 from xstilts.tasks import TASKS, get
+
+NINE = ["xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"]
+RUNS = ["none", "mnli", "squad1", "hellaswag", "multi", "ccg"]
+
+
+def estimates(values, language=MEAN):
+    """Estimates by hand: {(run, target, quantity): value}, each with an interval of one point either side."""
+    rows = [
+        (run, target, language, kind, value, value - 1, value + 1, 3, 1, 1)
+        for (run, target, kind), value in values.items()
+    ]
+    head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
+    return pd.DataFrame(rows, columns=head)
+
+
+def whole(targets):
+    """A setting in which every set is the published one, scored on its test split, retrieval as the authors'."""
+    splits = {target: published._only_split(get(target)) or "test" for target in targets}
+    examples = {
+        (target, code): published.set_sizes().get((target, splits[target], code), (0, 0))[1]
+        for target in targets
+        for code in get(target).languages
+    }
+    examples |= {("tydiqa", code): 564 + (code == "ar") for code in get("tydiqa").languages if "tydiqa" in targets}
+    return Setting(False, splits, examples, {}, {}, (14, "mean"))
+
+
+def one(target="xnli", run="mnli", value=75.0, **more):
+    task = TASKS.get(target)
+    row = dict.fromkeys(COLUMNS, "") | {"system": "S", "source": "there", "provenance": "seen", "split": "test"}
+    row |= {"intermediate": run, "target": target, "language": MEAN, "kind": "score", "value": value, "layer": np.nan}
+    row |= {"languages": len(task.languages) if task else np.nan}
+    row |= {"metric": published.metric_of(task) if task else published.MEAN_OF_TARGETS}
+    return pd.DataFrame([row | more])
+
+
+def resized(setting, sizes):
+    return replace(setting, examples={key: count for key, count in (setting.examples | sizes).items() if count})
+
 
 GIVEN = ROOT / ".." / "shared" / "published"
 HEAD = "intermediate,target,split,kind,value,source"
@@ -168,3 +213,202 @@ def test_the_study_names_the_table_and_the_final_notebook_depends_on_it(tmp_path
     path.unlink()
     with pytest.raises(UserError, match=r"published: no file .*paper\.csv"):
         published.read(study)
+
+
+# --- what agrees ---------------------------------------------------------------------------------------------
+
+
+def judged(row, setting, target="xnli", language=MEAN, **options):
+    values = {("mnli", target, "score"): 77.5, ("none", target, "score"): 70.0, ("mnli", target, "gain"): 7.5}
+    return compare(row, estimates(values, language), setting, **options).iloc[0]
+
+
+def test_a_number_that_agrees_is_compared():
+    result = judged(one(), whole(["xnli"]))
+    assert (result["status"], result["why"], result["seeds"]) == ("compared", "", 3)
+    assert (result["ours"], result["low"], result["high"], result["difference"]) == (77.5, 76.5, 78.5, 2.5)
+    assert judged(one(kind="gain", value=9.0), whole(["xnli"]))["difference"] == -1.5
+    assert judged(one(language="sw", languages=np.nan), whole(["xnli"]), language="sw")["difference"] == 2.5
+    for target, split in (("xquad", "dev"), ("xquad", "test"), ("tydiqa", "dev"), ("tydiqa", "test")):
+        assert judged(one(target, split=split), whole([target]), target)["difference"] == 2.5, "there is one set only"
+
+
+XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
+
+
+@pytest.mark.parametrize(
+    ("row", "setting", "why"),
+    [
+        (one(), Setting(constructed=True), "constructed languages"),
+        (one("pawsx"), XNLI, "not a target here"),
+        (one(split="dev"), XNLI, "xnli on dev, ours on test"),
+        (one(), replace(XNLI, splits={"xnli": "dev"}), "xnli on test, ours on dev"),
+        (one(metric="f1"), XNLI, "f1, ours is accuracy"),
+        (one("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
+        (one(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
+        (one(), resized(XNLI, {("xnli", "ja"): 5010}), "other languages"),
+        (one(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
+        (one(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
+        (one(), replace(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
+        (one("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
+        (
+            one("tydiqa"),
+            resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}),
+            "tydiqa in all: 4,789 examples, published 5,077",
+        ),
+        (one("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}), "size of copa test in en not"),
+        (one(MACRO), XNLI, "averages other targets"),
+        (one(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
+        (one(run="ccg"), XNLI, "no score of ours with ccg"),
+        (one(), replace(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
+    ],
+)
+def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
+    result = judged(row, setting, row["target"][0], row["language"][0])
+    assert result["status"] == "left out" and re.match(why, result["why"]) and np.isnan(result["difference"])
+    assert published.shown(pd.DataFrame([result])).empty
+
+
+def test_tatoebas_three_baselines_follow_three_protocols():
+    rows = shipped().query("target == 'tatoeba' and language == @MEAN and provenance != 'recalled' or value == 77.3")
+    ours = estimates({("none", "tatoeba", "score"): 33.0, ("squad1", "tatoeba", "score"): 60.0})
+    setting = whole(["tatoeba"])
+    result = compare(rows, ours, setting).set_index("value")
+    assert sorted(round(value, 1) for value in result.index) == [31.0, 57.3, 77.3]
+    assert result["note"].nunique() == 3 and result["note"].str.len().min() > 20, "each says its protocol"
+    assert result.loc[31.022, ["status", "difference"]].tolist() == ["compared", pytest.approx(33 - 31.022)]
+    assert result.loc[57.3, ["status", "why"]].tolist() == ["alone", "retrieval protocol not known"]
+    assert result.loc[77.3, ["status", "why"]].tolist() == ["alone", "mean of 41 languages"]
+    for retrieval in ((13, "mean"), (14, "cls"), (-1, "mean"), None):
+        other = compare(rows, ours, replace(setting, retrieval=retrieval))
+        assert other["difference"].isna().all() and set(other["status"]) == {"alone"}
+    alone = shipped().query("target == 'tatoeba' and language == 'af'")
+    elsewhere = replace(setting, retrieval=(13, "mean"))
+    assert compare(alone, ours, elsewhere)["status"].tolist() == ["left out"], "the mean says enough"
+
+
+def test_a_run_that_is_not_known_gets_the_span_of_ours_and_no_difference():
+    for run, why in (("best", "run chosen per target"), ("unstated", "run not stated")):
+        result = judged(one(run=run), XNLI)
+        assert (result["status"], result["why"], result["low"], result["high"]) == ("alone", why, 70.0, 77.5)
+        assert np.isnan(result["ours"]) and np.isnan(result["difference"])
+
+
+def test_averages_over_targets_need_the_same_nine():
+    ours = estimates({("mnli", MACRO, "gain"): 6.0, ("none", MACRO_TRAINED, "score"): 71.0})
+    rows = shipped()[shipped()["target"].isin([MACRO, MACRO_TRAINED])]
+    on_test = compare(rows, ours, whole(NINE)).query("status == 'compared'")
+    assert on_test[["target", "value", "difference"]].values.tolist() == [[MACRO_TRAINED, 70.1, pytest.approx(0.9)]]
+    dev = whole(NINE)
+    dev = replace(dev, splits={target: published._only_split(get(target)) or "dev" for target in NINE})
+    sizes = {key: published.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
+    dev = replace(dev, examples={key: sizes[key] or count for key, count in dev.examples.items()})
+    result = compare(rows, ours, dev).query("value == 7.5").iloc[0]
+    assert result["why"] == "size of udpos dev in kk not known", "UD has no development set there"
+
+
+def test_setting_of_a_study():
+    assert published.setting(SimpleNamespace(source="micro"), None, None) == Setting(constructed=True)
+    gold = Dataset.from_dict({"side": ["foreign", "foreign", "source"], "gold": [["a"], [], ["b"]]})
+    source = SimpleNamespace(languages=lambda task, split: ["en"], load=lambda task, split, language: gold)
+    stats = pd.DataFrame(
+        [("xnli", "en", "1", "accuracy"), ("xnli", "en", "2", "accuracy"), ("xquad", "en", "1", "f1"),
+         ("xquad", "en", "1", "exact_match"), ("bucc", "zh", "1", "f1"), ("bucc", "zh", "2", "f1")],
+        columns=["target", "language", "id", "metric"],
+    )  # fmt: skip
+    study = load_study(
+        "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
+        retrieval={"layer": 2}, intermediate=["none", "anli", "hellaswag"],
+    )  # fmt: skip
+    result = published.setting(study, source, stats)
+    assert result.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
+    assert result.training == {"xnli": "trained on sick, not mnli"} and result.retrieval == (2, "mean")
+    assert result.runs == {"anli": "anli trained on part of anli"}, "of its development file"
+    assert result.splits["xnli"] == "test"
+    limits = study.files.limits.model_copy(update={"train": 10})
+    cut = study.model_copy(update={"files": study.files.model_copy(update={"limits": limits})})
+    assert published.setting(cut, source, stats).training["udpos"] == "trained on part of udpos"
+    for changes in ({"special_tokens": False}, {"centre": True}):
+        other = study.model_copy(update={"retrieval": study.retrieval.model_copy(update=changes)})
+        assert published.setting(other, source, stats).retrieval is None
+
+
+# --- how it looks --------------------------------------------------------------------------------------------
+
+
+def some():
+    """Compared, spanned, alone and recalled; means and single languages; scores and gains."""
+    setting = whole(["xnli", "tatoeba"])
+    ours = {(run, "xnli", "score"): 70.0 + number for number, run in enumerate(RUNS)}
+    ours |= {("none", "tatoeba", "score"): 33.0, ("mnli", "xnli", "gain"): -1.0}
+    unchecked = one(run="mnli", value=0.5, kind="gain", source="a thesis, p. 3", provenance="recalled")
+    rows = pd.concat([shipped(), unchecked])
+    table = pd.concat([estimates(ours), estimates({("none", "tatoeba", "score"): 28.0}, "af")])
+    return published.shown(compare(rows, table, setting)), compare(rows, table, setting)
+
+
+def test_sentence_and_table_carry_every_source():
+    shown, found = some()
+    text = published.summary(found, "xlm-roberta-large")
+    counts = found["status"].value_counts()
+    assert f"{counts['compared']} published numbers are compared with ours" in text and "xlm-roberta-large" in text
+    assert "averages other targets" in text and "no score of ours" in text
+    table = published.readable(shown)
+    assert len(table) == len(shown) and table["source"].str.len().min() > 3
+    assert (table["published"].str.endswith("†") == (shown["provenance"] == "recalled")).all()
+    assert (table["source"].str.contains("recalled, not checked") == (shown["provenance"] == "recalled")).all()
+    first = table.query("target == 'XNLI' and run == 'none'").iloc[0]
+    assert first[["published", "ours", "difference"]].tolist() == ["79.2", "70.0 [69.0, 71.0]", "−9.2"]
+    spanned = table.query("target == 'XNLI' and run == 'best'").iloc[0]
+    assert spanned[["ours", "difference"]].tolist() == ["70.0 to 75.0 over our runs", "run chosen per target"]
+    micro = compare(shipped(), estimates({}), Setting(constructed=True))
+    line = published.summary(micro)
+    assert line == (
+        "No published number has the task, split, metric and language of one of ours (constructed languages)."
+    )
+    assert published.readable(published.shown(micro)).empty
+
+
+def test_figure_places_published_beside_ours():
+    shown, _ = some()
+    figure = published.figure(shown)
+    assert [ax.get_title("left") for ax in figure.axes] == ["score", "gain"]
+    assert overlapping(figure) == []
+    lines = labels(figure.axes[0].yaxis)
+    assert "XNLI · mnli · S†" in lines and "XNLI · none · XLM-R Large (XTREME)" in lines
+    assert len(lines) == len(set(lines)) and "" not in lines
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["published", "ours"]
+    plt.close(figure)
+
+
+def test_cells_of_the_notebook_on_real_sets(tmp_path, monkeypatch, capsys):
+    """The cells that compare, as a kernel would run them, on a study of Tatoeba and a typed table of XNLI's gains."""
+    ours = {(run, "xnli", "gain"): float(number) for number, run in enumerate(RUNS[1:])}
+    ours |= {("none", "tatoeba", "score"): 33.0}
+    setting = whole(["xnli", "tatoeba"])
+    monkeypatch.setattr(published, "setting", lambda study, source, stats: setting)
+    typed = tmp_path / "paper.csv"
+    lines = [f"{run},xnli,dev,gain,{number},Table 2" for number, run in enumerate(RUNS[1:])]
+    typed.write_text("\n".join(["intermediate,target,split,kind,value,source", *lines]), encoding="utf-8")
+    study = SimpleNamespace(published=str(typed), path="mine.yaml", encoder=SimpleNamespace(checkpoint="xlmr"))
+    codes = get("tatoeba").languages
+    tables = [estimates(ours), *(estimates({("none", "tatoeba", "score"): 30.0}, code) for code in codes)]
+    space = {"experiment": study, "source": None, "stats": None, "table": pd.concat(tables)}
+    space |= {
+        "figure_folder": tmp_path / "figures",
+        "published": published,
+        "plots": plots,
+        "np": np,
+        "write_table": write_table,
+    }
+    notebook = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    (cell,) = [text for text in code if "published.read" in text]
+    exec(cell, space)
+    printed = capsys.readouterr().out
+    assert "37 published numbers are compared with ours" in printed and "xlmr" in printed
+    names = [f"published.{kind}" for kind in ("csv", "png", "svg")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
+    saved = pd.read_csv(tmp_path / "figures" / "published.csv")
+    assert saved["source"].notna().all() and saved["provenance"].notna().all()

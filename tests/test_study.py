@@ -87,13 +87,10 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
         ("none", (), False, ()),
         ("mnli", ("mnli",), False, ()),
         ("hellaswag+mlm", ("hellaswag",), True, ()),
-        ("multi", tuple(INTERMEDIATE), False, ()),
         ("multi+mlm", tuple(INTERMEDIATE), True, ()),
         ("mnli+squad1@de,zh", ("mnli", "squad1"), False, ("de", "zh")),
-        ("squad1@all", ("squad1",), False, ("all",)),
         ("hellaswag+mlm@mt", ("hellaswag",), True, ("mt",)),
         ("squad1@all=3000", ("squad1",), False, ("all",)),
-        ("mnli=100", ("mnli",), False, ()),
     ],
 )
 def test_run_grammar(name, tasks, mlm, languages):
@@ -207,16 +204,3 @@ def test_length_of_the_training(sizes, mlm, steps):
     phase = PhaseSettings(epochs=3, batch_size=4, accumulate=8)
     assert phase.total_steps(sizes, MixSettings(), mlm) == steps
     assert phase.model_copy(update={"steps": 7}).total_steps(sizes, MixSettings(), mlm) == 7
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"retrieval": {"pooling": "cls", "special_tokens": False}}, "special_tokens: false leaves nothing to pool"),
-        ({"retrieval": {"layer": 4}}, r"retrieval.layer: 4, and the encoder has 3 layers: 0 \(embeddings\) to 3"),
-        ({"retrieval": {"layers": "every"}}, "retrieval.layers"),
-    ],
-)
-def test_layers_and_pooling_that_cannot_be(write, changes, message):
-    with pytest.raises(UserError, match=message):
-        load_study(write({"based_on": "micro", "name": "pooled", **changes}))

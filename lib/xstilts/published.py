@@ -282,17 +282,15 @@ def _only_split(task: Task) -> str:
 
 
 def _size_differs(target: str, split: str, languages: Collection[str], examples: dict[tuple[str, str], int]) -> str:
-    sizes = set_sizes()
-    if (target, split, "all") in sizes:
-        least, most = sizes[target, split, "all"]
-        scored = sum(count for (name, _), count in examples.items() if name == target)
-        return "" if least <= scored <= most else f"{target}: {scored:,} of {most:,} examples"
-    for code in languages:
-        least, most = sizes.get((target, split, code), (0, 0))
+    counts = {code: examples[target, code] for code in languages}
+    if (target, split, "all") in set_sizes():
+        counts = {"all": sum(count for (name, _), count in examples.items() if name == target)}
+    for code, count in counts.items():
+        least, most = set_sizes().get((target, split, code), (0, 0))
         if not most:
             return f"size of {target} {split} in {code} not known"
-        if not least <= examples[target, code] <= most:
-            return f"{target} in {code}: {examples[target, code]:,} examples, published {most:,}"
+        if not least <= count <= most:
+            return f"{target} in {code}: {count:,} examples, published {most:,}"
     return ""
 
 

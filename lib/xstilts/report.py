@@ -1,8 +1,6 @@
 """The report of a study: its executed notebooks as one HTML site, from the file system, without network.
 
 An index with the answer, its figure, and every run with its status; a page for each run that left something to show.
-pages.json has the hash of everything that each page was made from (notebook, log, related runs, templates): a page is
-made again only when that changed. Contents are compared rather than dates, as copies of a folder do not keep dates.
 """
 
 import re
@@ -19,12 +17,12 @@ from typing import Any
 from nbconvert.filters import markdown2html
 
 from xstilts.errors import UserError
-from xstilts.io import ROOT, digest, file_hash, read_record, write_record, write_text
+from xstilts.io import ROOT, read_record, write_text, written_whole
 from xstilts.names import NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
-from xstilts.site import FOLDER, index_html, notebook_html, read_notebook, templates_hash
+from xstilts.site import FOLDER, index_html, notebook_html, read_notebook
 from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
 
@@ -148,31 +146,17 @@ def related(page: Page, pages: list[Page]) -> dict[str, list[Page]]:
 
 def build(study: Study) -> tuple[Path, str]:
     """Write the report of the study, finished or not; returns its index and one line on what was done."""
-    folder = study.own_folder / "report"
     pages, problem = survey(study)
-    shutil.copytree(FOLDER / "static", folder / "static", dirs_exist_ok=True)
-    shown = {page.path: page for page in pages if page.path}
-    values = {path: {"page": page, "related": related(page, pages), "log": page.log} for path, page in shown.items()}
-    inputs = {path: _inputs(values[path]) for path in shown}
-    previous = read_record(folder / "pages.json")
-    changed = [path for path in shown if inputs[path] != previous.get(path) or not (folder / path).is_file()]
-    with ProcessPoolExecutor() as pool:
-        list(pool.map(_write_page, [folder / path for path in changed], [values[path] for path in changed]))
-    for path in {*folder.rglob("*.html")} - {folder / path for path in ("index.html", *shown)}:
-        path.unlink()  # of a run that the study no longer has
-    write_record(folder / "pages.json", inputs)
-    write_text(folder / "index.html", index_html(_index(study, pages, folder) | {"problem": problem}))
+    folder, shown = study.own_folder / "report", [page for page in pages if page.path]
+    values = [{"page": page, "related": related(page, pages), "log": page.log} for page in shown]
+    with written_whole(folder) as aside:
+        shutil.copytree(FOLDER / "static", aside / "static")
+        with ProcessPoolExecutor() as pool:
+            list(pool.map(_write_page, [aside / page.path for page in shown], values))
+        write_text(aside / "index.html", index_html(_index(study, pages, aside) | {"problem": problem}))
     counts = Counter(page.status for page in pages)
     summary = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return folder / "index.html", f"{len(pages)} runs ({summary}); {len(changed)} pages made, the others are current"
-
-
-def _inputs(values: dict[str, Any]) -> str:
-    """Hash of everything that a page is made from."""
-    page, notebook = values["page"], values["page"].folder / "notebook.ipynb"
-    others = [[kind, [[other.name, other.status] for other in pages]] for kind, pages in values["related"].items()]
-    parts = [page.study.title, page.name, page.status, page.why, page.time, values["log"], others]
-    return digest([*parts, file_hash(notebook) if notebook.is_file() else "", templates_hash()])
+    return folder / "index.html", f"{len(pages)} runs ({summary}); {len(shown)} have a page"
 
 
 def _write_page(path: Path, values: dict[str, Any]) -> None:

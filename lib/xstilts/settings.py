@@ -150,10 +150,8 @@ class Limits(Section):
 class FilesSettings(Section):
     """The files source: original distributions below one folder."""
 
-    root: str = Field(
-        default_factory=lambda: os.environ.get(DATA, ""),
-        description="folder of the files, relative to the project; default: what XSTILTS_DATA names",
-    )
+    # folder of the files, relative to the project
+    root: str = Field(default_factory=lambda: os.environ.get(DATA, ""), description="default: what XSTILTS_DATA names")
     limits: Limits = Limits()
     # for sets whose training or development file is not at hand
     splits: dict[str, dict[str, str]] = Field({}, description="task -> split -> its rows, such as dev[:80%]")
@@ -172,10 +170,8 @@ class FilesSettings(Section):
                     raise ValueError(f'{name}.{split}: unknown split "{split}"{nearest(split, SPLITS)}')
                 file, start, stop = _rows(value)
                 if file not in declared or not start < stop <= 100:
-                    raise ValueError(
-                        f'{name}.{split}: "{value}" names no rows; expected one of {", ".join(declared)}, '
-                        "whole or in part, such as dev[:80%] or dev[80%:]"
-                    )
+                    choice = f"one of {', '.join(declared)}, whole or in part, such as dev[:80%] or dev[80%:]"
+                    raise ValueError(f'{name}.{split}: "{value}" names no rows; expected {choice}')
             ranges = [(split, _rows(parts.get(split, split))) for split in sorted({*declared, *parts} & {*SPLITS})]
             for (first, rows), (second, others) in combinations(ranges, 2):
                 if rows[0] == others[0] and rows[1] < others[2] and others[1] < rows[2]:

@@ -93,10 +93,8 @@ def _check_training_sets(study: Study) -> None:
         labels = study.task(target).labels
         kind = study.task(study.task(target).training_set).kind  # of retrieval, that of its own is span
         refuse(task.kind != kind, f'{key}: "{name}" is a {task.kind} task, {target} needs a {kind} one')
-        refuse(
-            kind == "classification" and task.labels != labels,
-            f'{key}: the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}',
-        )
+        differ = f'the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}'
+        refuse(kind == "classification" and task.labels != labels, f"{key}: {differ}")
 
 
 def _trained_sets(study: Study) -> set[str]:
@@ -218,15 +216,11 @@ def _check_further(study: Study) -> None:
         for target in further.targets:
             with located(f"{key}.targets"):
                 task = study.task(target)
-            refuse(
-                UNTRAINED in languages and task.kind not in RETRIEVAL_KINDS,
-                f'{key}.training_languages: "untrained" is for retrieval; {target} must be trained',
-            )
-            refuse(
-                study.training_task(task).kind in ("parallel", "mining") and languages != {UNTRAINED},
-                f"{key}.targets: {target} has no training set; give it training_languages: [untrained] or name "
-                "another under training_sets",
-            )
+            untrained = UNTRAINED in languages and task.kind not in RETRIEVAL_KINDS
+            refuse(untrained, f'{key}.training_languages: "untrained" is for retrieval; {target} must be trained')
+            remedy = "give it training_languages: [untrained] or name another under training_sets"
+            untrainable = study.training_task(task).kind in ("parallel", "mining") and languages != {UNTRAINED}
+            refuse(untrainable, f"{key}.targets: {target} has no training set; {remedy}")
         codes = languages - {SOURCE, EACH, ALL, TRANSLATED, UNTRAINED}
         _check_languages(study, f"{key}.training_languages", sorted(codes))
 
@@ -234,24 +228,20 @@ def _check_further(study: Study) -> None:
 def _check_question(study: Study) -> None:
     """What the question of a study needs."""
     if study.question == "source-language":
-        message = 'question: "source-language" is asked of tydiqa: name it among the targets'
-        refuse("tydiqa" not in study.targets, message)
+        remedy = "name it among the targets"
+        refuse("tydiqa" not in study.targets, f'question: "source-language" is asked of tydiqa: {remedy}')
     if study.question == "distance":
         direct = study.further.get(DIRECT)
-        refuse(
-            not direct or NONE not in direct.runs or EACH not in direct.training_languages,
-            f"further.{DIRECT}: the question of distance compares with direct tuning: add a bundle of that "
-            f"name with runs: [{NONE}] and training_languages: [{SOURCE}, {EACH}]",
-        )
+        absent = not direct or NONE not in direct.runs or EACH not in direct.training_languages
+        remedy = f"add a bundle of that name with runs: [{NONE}] and training_languages: [{SOURCE}, {EACH}]"
+        refuse(absent, f"further.{DIRECT}: the question of distance compares with direct tuning: {remedy}")
         unknown = study.source != "micro" and study.source_language != "en"
         refuse(unknown, f'source_language: "{study.source_language}": distances are known from en alone')
     if study.question == "retrieval":
-        targets = [name for further in study.further.values() for name in further.targets]
-        refuse(
-            not any(study.task(name).kind in RETRIEVAL_KINDS for name in targets),
-            "further: the question of retrieval is asked of further retrieval targets: add a bundle with "
-            "targets: [tatoeba] or the like",
-        )
+        targets = [study.task(name) for further in study.further.values() for name in further.targets]
+        remedy = "add a bundle with targets: [tatoeba] or the like"
+        absent = not any(task.kind in RETRIEVAL_KINDS for task in targets)
+        refuse(absent, f"further: the question of retrieval is asked of further retrieval targets: {remedy}")
 
 
 def _check_languages(study: Study, key: str, codes: Iterable[str]) -> None:

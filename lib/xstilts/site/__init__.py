@@ -12,7 +12,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from xstilts.io import digest, file_hash, write_text
+from xstilts.io import write_text
 
 FOLDER = Path(__file__).parent
 STYLE, SCRIPT = FOLDER / "static" / "site.css", FOLDER / "static" / "site.js"
@@ -58,9 +58,3 @@ def exporter() -> HTMLExporter:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-
-
-@cache
-def templates_hash() -> str:
-    """Hash of everything but its content that decides how a page looks."""
-    return digest([file_hash(path) for path in sorted(FOLDER.rglob("*.*")) if "__pycache__" not in path.parts])
