@@ -1,6 +1,5 @@
 """Fine-tuning: what it must learn, that seeds decide it, that tasks share one encoder."""
 
-import functools
 import json
 import math
 import random
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModel, TrainingArguments
+from transformers import AutoModel
 
 from toy import tune
 from xstilts.errors import UserError
@@ -282,18 +281,3 @@ def test_precision_is_checked_against_the_hardware(monkeypatch, precision, gpu, 
         return fine_tuning.check_precision(precision)
     with pytest.raises(UserError, match=message):
         fine_tuning.check_precision(precision)
-
-
-def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(checkpoint, tokenizer, tmp_path, monkeypatch):
-    """On this processor, as far as that goes: Trainer must be told that no GPU is meant."""
-    monkeypatch.setattr(fine_tuning, "TrainingArguments", functools.partial(TrainingArguments, use_cpu=True))
-    kinds = set()
-    hook = torch.nn.modules.module.register_module_forward_hook(
-        lambda module, _, output: kinds.add(output.dtype) if isinstance(module, torch.nn.Linear) else None
-    )
-    sets = [training_set("mnli", colours(20), tokenizer), masked_text(50, tokenizer)]
-    phase = PHASE.model_copy(update={"steps": 5, "precision": "bf16"})
-    model, record = tune(checkpoint, sets, tokenizer, tmp_path, phase)
-    hook.remove()
-    assert kinds == {torch.bfloat16} and {p.dtype for p in model.parameters()} == {torch.float32}
-    assert all(math.isfinite(entry["loss"]) for entry in record["loss"])
