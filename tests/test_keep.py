@@ -1,7 +1,5 @@
 """Encoders that nobody waits for any more can go as the study does: neither missed nor trained for nothing."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,9 +39,7 @@ def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target
 
     path = write(tmp_path, "lean", **CHANGES, targets=["tatoeba", "xnli"])
     assert again(path) == {MNLI.name, "targets/none/xnli/seed1", "targets/mnli/xnli/seed1", "transfer"}
-    command = [sys.executable, "-m", "xstilts", "study", str(path), "--cores", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    every_run(path)
     assert (folder / "training.json").stat().st_mtime_ns > trained and not list(folder.glob("*checkpoint*"))
     after = results(path)
     assert again(path) == set() and after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
