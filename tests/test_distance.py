@@ -209,23 +209,17 @@ def test_crossings_are_those_of_an_isotonic_regression_turned_round():
     sizes = np.array([10, 30, 100, 300, 1000])
     scores, levels = 30 + 5 * np.arange(5)[:, None] + rng().normal(0, 6, (5, 200)), rng(1).uniform(25, 55, 200)
     crossings = distance.crossing(sizes, distance.smoothed(scores), levels)
-    for curve, level, crossing in zip(scores.T, levels, crossings, strict=True):
-        fitted = IsotonicRegression().fit_transform(np.log10(sizes), curve)
-        grid = np.linspace(1, 3, 200_001)
-        above = np.interp(grid, np.log10(sizes), fitted) >= level
-        if 0 < crossing < np.inf:
-            assert np.log10(crossing) == pytest.approx(grid[above.argmax()], abs=2e-5)
-        else:
-            assert (crossing == 0) == above[0] and (crossing == np.inf) == (not above.any())
-    assert {0, np.inf} < set(crossings)
+    grid, expected = np.linspace(1, 3, 200_001), []
+    for curve, level in zip(scores.T, levels, strict=True):
+        above = np.interp(grid, np.log10(sizes), IsotonicRegression().fit_transform(np.log10(sizes), curve)) >= level
+        expected.append(0 if above[0] else 10 ** grid[above.argmax()] if above.any() else np.inf)
+    assert crossings == pytest.approx(expected, rel=1e-4) and {0, np.inf} < set(crossings)
 
 
 def points(codes=("qab", "qac")):
-    return pd.DataFrame(
-        [("xnli", code, f"direct={count}", count) for code in codes for count in SIZES]
-        + [("xnli", "qaa", f"source={count}", count) for count in SIZES],
-        columns=["target", "language", "run", "examples"],
-    )
+    cells = [(code, DIRECT, count) for code in codes for count in SIZES] + [("qaa", "source", count) for count in SIZES]
+    rows = [("xnli", code, f"{series}={count}", count) for code, series, count in cells]
+    return pd.DataFrame(rows, columns=["target", "language", "run", "examples"])
 
 
 def test_known_crossings_are_recovered():
@@ -247,9 +241,8 @@ def test_known_crossings_are_recovered():
         assert row[["examples", "low", "high"]].tolist() == pytest.approx([examples] * 3, rel=1e-3)
     assert worth.loc["qac", "examples"][["none", "mnli"]].tolist() == pytest.approx([0, 10**1.7])
     # the mean of 55 and 70 is beyond both curves; of the two languages' numbers the median is the lower one
-    assert worth.loc[MEDIAN, "examples"].to_dict() == pytest.approx(
-        {"none": 0, "mnli": 10**1.7, "ccg": 0, "qqp": np.inf, INTERMEDIATE: 10**2.45}, rel=1e-3
-    )
+    medians = {"none": 0, "mnli": 10**1.7, "ccg": 0, "qqp": np.inf, INTERMEDIATE: 10**2.45}
+    assert worth.loc[MEDIAN, "examples"].to_dict() == pytest.approx(medians, rel=1e-3)
     assert set(worth["smallest"]) == {10} and set(worth["largest"]) == {1000} and "absent" not in worth.index.levels[1]
     curves = distance.learning_curves(scores, points(), ["qaa", "qab", "qac"])
     values = curves.pivot(index=["series", "language"], columns="examples", values="value")
@@ -281,12 +274,8 @@ def test_sizes_are_what_is_trained_on(tmp_path):
 
 # --- robustness over languages -----------------------------------------------------------------------------
 
-SCORES = {  # run -> scores in qab, qac, qad on XNLI; on UDPOS ten more
-    "none": (60, 40, 20),
-    "mnli": (70, 30, 20),
-    "ccg": (59, 39, 25),
-    "direct=0": (60, 60, 60),
-}
+# run -> scores in qab, qac, qad on XNLI; on UDPOS ten more
+SCORES = {"none": (60, 40, 20), "mnli": (70, 30, 20), "ccg": (59, 39, 25), "direct=0": (60, 60, 60)}
 CODES = ["qab", "qac", "qad"]
 
 

@@ -20,7 +20,6 @@ from xstilts.results import ZERO_SHOT
 from xstilts.study import load_study
 from xstilts.tasks import get
 
-DATA = (ROOT / "../shared/data").resolve()
 LETTERS = "abcdefghijklmnopqrst"
 CODES = ["qaa", "qab", "qah"]
 GROUPS = {ZERO_SHOT: CODES[1:], "qaa": ["qaa"], "qab": ["qab"], "qah": ["qah"]}
@@ -250,7 +249,7 @@ def test_the_micro_study_from_nothing_to_its_answer(tmp_path):
     assert figures == {"made", "drop", "against-source"}
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
 def test_the_distances_of_real_files(tmp_path):
     """Made-up scores of runs of the committed study; the texts are real."""
     runs = ["none", "copa", "copa=9", "copa@sw=9", "copa@all=9", "csqa", "xnli", "xnli@sw"]
