@@ -81,11 +81,11 @@ def scored() -> dict[str, pd.DataFrame]:
     """Target -> scores by language of the study on a page, after a step of training."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        one = study(folder, FILES, encoder={"checkpoint": str(build_checkpoint(folder / "encoder"))})
-        check_data(one)
-        source = open_source(one)
-        phases.encoder(one, source, 1)
-        return dict(phases.targets(one, source, "none", "all", 1))
+        made = study(folder, FILES, encoder={"checkpoint": str(build_checkpoint(folder / "encoder"))})
+        check_data(made)
+        source = open_source(made)
+        phases.encoder(made, source, 1)
+        return dict(phases.targets(made, source, "none", "all", 1))
 
 
 def works(language: str) -> Callable[[Path], None]:
@@ -111,10 +111,10 @@ def offsets(context: str, answer: str, family: str) -> Callable[[Path], None]:
         path.write_text(squad(asked("q1", (answer, start)), context=context), encoding="utf-8")
         rows = Dataset.from_list(read("squad", path))
         windows = encode(get("squad1"), rows, tokenizer_of(family, [context[:500], "Who?"]), LENGTHS)
-        found = [one for one in windows if one["start_positions"]]
-        assert found
-        for one in found:
-            spans = one["offsets"][one["start_positions"]], one["offsets"][one["end_positions"]]
+        answered = [window for window in windows if window["start_positions"]]
+        assert answered
+        for window in answered:
+            spans = window["offsets"][window["start_positions"]], window["offsets"][window["end_positions"]]
             assert context[spans[0][0] : spans[1][1]].strip() == answer
 
     return attempt
@@ -143,16 +143,16 @@ def published(rows: list[dict], task: str = "mnli") -> Callable[[Path], None]:
     """A repository of the hub in a mirror, with these rows."""
 
     def attempt(folder: Path) -> None:
-        for place in get(task).hub["train"]:
-            assert isinstance(place, Hub)
-            path = folder / place.repo / place.config_of("en") / f"{place.split}-0.parquet"
-            if place.config == "default":
-                path = folder / place.repo / "data" / path.name
+        for entry in get(task).hub["train"]:
+            assert isinstance(entry, Hub)
+            path = folder / entry.repo / entry.config_of("en") / f"{entry.split}-0.parquet"
+            if entry.config == "default":
+                path = folder / entry.repo / "data" / path.name
             path.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame(rows).to_parquet(path)
         hub = {"mirror": str(folder)}
-        one = study(folder, {}, source="hub", hub=hub, targets=["xnli"], training_sets={})
-        open_source(one).load(get(task), "train", "en")
+        made = study(folder, {}, source="hub", hub=hub, targets=["xnli"], training_sets={})
+        open_source(made).load(get(task), "train", "en")
 
     return attempt
 

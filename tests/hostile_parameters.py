@@ -169,9 +169,9 @@ NAMES = [  # of a study that is asked for, message
 
 def cannot_be_written(error: OSError):
     def attempt(folder: Path) -> None:
-        one = study(folder, {"runs": str(folder / "runs"), "figures": str(folder / "figures")})
+        made = study(folder, {"runs": str(folder / "runs"), "figures": str(folder / "figures")})
         with mock.patch(f"{TemporaryFile.__module__}.TemporaryFile", side_effect=error):
-            check_folders(one)
+            check_folders(made)
 
     return attempt
 

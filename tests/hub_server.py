@@ -15,20 +15,20 @@ STATE = {"private": False, "tags": [], "downloads": 0, "siblings": []}
 @contextmanager
 def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
     """(address, paths asked for so far) of a hub on which every commit of a repository is the mirror."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(self.path.partition("?")[0])
-            asked.append(path)
+            requests.append(path)
             # /datasets/<repo>/resolve/<commit>/<file>, /api/datasets/<repo>/revision/<commit> or …/tree/<commit>
             owner, name, what, commit, *rest = path.removeprefix("/api").removeprefix("/datasets/").split("/")
             repo = f"{owner}/{name}"
             if what == "resolve":
                 data, kind = (mirror / repo).joinpath(*rest).read_bytes(), "application/octet-stream"
             else:
-                found = _tree(mirror / repo) if what == "tree" else {"id": repo, "sha": commit, **STATE}
-                data, kind = json.dumps(found).encode(), "application/json"
+                answer = _tree(mirror / repo) if what == "tree" else {"id": repo, "sha": commit, **STATE}
+                data, kind = json.dumps(answer).encode(), "application/json"
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
@@ -46,7 +46,7 @@ def serve(mirror: Path) -> Iterator[tuple[str, list[str]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         server.server_close()

@@ -33,14 +33,14 @@ class Counting(MicroSource):
 @pytest.mark.parametrize("name", ["xnli", "xquad"])
 def test_a_set_is_made_once_and_stays_as_it_was(tmp_path, name):
     made = Counting(SMALL)
-    one, again = CachedSource(made, tmp_path), CachedSource(made, tmp_path)
+    first, again = CachedSource(made, tmp_path), CachedSource(made, tmp_path)
     task = get(name)
-    assert one.languages(task, "test") == made.languages(task, "test")
-    rows = one.load(task, "test", "qad")
+    assert first.languages(task, "test") == made.languages(task, "test")
+    rows = first.load(task, "test", "qad")
     assert again.load(task, "test", "qad")[:] == rows[:] == MicroSource(SMALL).load(task, "test", "qad")[:]
     assert made.loads == 1
-    assert one.text(1)[:] == again.text(1)[:] and made.loads == 2
-    assert one.text(2)[:] != one.text(1)[:] and made.loads == 3
+    assert first.text(1)[:] == again.text(1)[:] and made.loads == 2
+    assert first.text(2)[:] != first.text(1)[:] and made.loads == 3
 
 
 def test_what_changes_a_set_makes_it_again(tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
     damaged(tmp_path / "data")
     held, _ = lock(tmp_path / "data" / ".lock")
     came = threading.Event()
-    monkeypatch.setattr(kept, "lock", lambda *asked, **how: (came.set(), lock(*asked, **how))[1])
+    monkeypatch.setattr(kept, "lock", lambda *args, **options: (came.set(), lock(*args, **options))[1])
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(source.load, task, "test", "qad")
         assert came.wait(600) and not waiting.done()
@@ -105,11 +105,11 @@ def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
 def test_what_is_no_set_is_not_removed(tmp_path):
     source, task = CachedSource(Counting(SMALL), tmp_path), get("xnli")
     source.load(task, "test", "qad")
-    (place,) = tmp_path.iterdir()
-    shutil.rmtree(place)
-    place.touch()
+    (path,) = tmp_path.iterdir()
+    shutil.rmtree(path)
+    path.touch()
     with pytest.raises(
-        UserError, match=f"{place.name}: a file, where a folder with a cached dataset belongs; delete it"
+        UserError, match=f"{path.name}: a file, where a folder with a cached dataset belongs; delete it"
     ):
         source.load(task, "test", "qad")
-    assert place.is_file()
+    assert path.is_file()

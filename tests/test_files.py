@@ -150,15 +150,15 @@ def test_conllu_gives_the_words_of_xtremes_own_conversion():
 @real
 def test_text_holds_no_gold_and_no_alignment(source):
     text = FilesSource(FilesSettings(documents_per_language=0)).text(1)
-    counts, place = Counter(text["language"][:]), {line: number for number, line in enumerate(text["text"][:])}
+    counts, position = Counter(text["language"][:]), {line: number for number, line in enumerate(text["text"][:])}
     assert {"en", "zh", "fr", "uk", "wo", "yo"} < set(counts) and len(counts) > 30
-    assert len(place) > 0.99 * len(text) and len(set(text["id"][:])) == len(text)
+    assert len(position) > 0.99 * len(text) and len(set(text["id"][:])) == len(text)
     for language in ("fi", "sw"):  # where one side of a pair stands says nothing of the other
         sides = source.load(get("tatoeba"), "test", language)
         pairs = zip(sides["query"], sides["candidate"], strict=True)
-        ranks = pd.DataFrame([(place[a], place[b]) for a, b in pairs if a in place and b in place]).rank()
+        ranks = pd.DataFrame([(position[a], position[b]) for a, b in pairs if a in position and b in position]).rank()
         assert len(ranks) > 300 and abs(ranks[0].corr(ranks[1])) < 0.2
-    assert not {label for task in TASKS.values() for label in task.labels} & set(place) - {"X", "0", "1"}
+    assert not {label for task in TASKS.values() for label in task.labels} & set(position) - {"X", "0", "1"}
 
 
 def test_every_language_has_a_name_a_family_a_script_and_a_place():
@@ -177,8 +177,8 @@ def test_every_language_has_a_name_a_family_a_script_and_a_place():
     assert kinds.loc["en"].eq(0).all() and kinds.drop("en").min(axis=None) > 0 and kinds.max(axis=None) <= 1
     assert table["phonological"].notna().sum() >= 45 and table["phonological"].dtype == float
     # arXiv:1911.02116, table 6; Haitian Creole and Quechua are not in it
-    asked = table.loc[["en", "vi", "ta", "sw", "jv", "ht", "qu"], "cc100_gib"]
-    np.testing.assert_array_equal(asked, [300.8, 137.3, 12.2, 1.6, 0.2, np.nan, np.nan])
+    sizes = table.loc[["en", "vi", "ta", "sw", "jv", "ht", "qu"], "cc100_gib"]
+    np.testing.assert_array_equal(sizes, [300.8, 137.3, 12.2, 1.6, 0.2, np.nan, np.nan])
     assert table["cc100_gib"].dropna().between(0.1, 301).all() and table["cc100_gib"].notna().sum() == 49
 
 

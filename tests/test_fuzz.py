@@ -36,7 +36,7 @@ def tried(what: str, share: float = 1):
     )  # fmt: skip
 
 
-def said(error: UserError, name: str) -> None:
+def says(error: UserError, name: str) -> None:
     """One line that names what is wrong."""
     assert name in str(error)
     one_line(str(error))
@@ -54,7 +54,7 @@ def test_the_name_of_a_run(name):
     try:
         run = parse_run(name)
     except UserError as error:
-        said(error, "intermediate run")
+        says(error, "intermediate run")
         return
     tasks = {(): "none", INTERMEDIATE: "multi"}.get(run.tasks, "+".join(run.tasks))
     languages = f"@{','.join(run.languages)}" if run.languages else ""
@@ -154,20 +154,20 @@ def test_a_file(reader):
     kind, labels, name, content, beside = VALID[reader]
     files = {name: content, **beside}
 
-    @given(st.sampled_from(sorted(files)).flatmap(lambda one: st.tuples(st.just(one), mutated(files[one]))))
+    @given(st.sampled_from(sorted(files)).flatmap(lambda name: st.tuples(st.just(name), mutated(files[name]))))
     @example((name, content.encode()))
     @example((name, b"\xef\xbb\xbf" + content.encode().replace(b"\n", b"\r\n")))
     @tried("every reader")
     def attempt(given):
         with tempfile.TemporaryDirectory() as folder:
-            for one, text in files.items():
-                (Path(folder) / one).write_bytes(text.encode())
+            for file, text in files.items():
+                (Path(folder) / file).write_bytes(text.encode())
             (Path(folder) / given[0]).write_bytes(given[1])
             try:
                 rows = read(reader, Path(folder) / name, labels)
             except UserError as error:
                 assert given[1] != content.encode(), "the good file is read"
-                said(error, folder)
+                says(error, folder)
             else:
                 valid(kind, labels, rows, reader.startswith("translated"))
 
@@ -206,16 +206,16 @@ def loaded(text: str | bytes) -> None:
         try:
             study = load_study(path)
         except UserError as error:
-            said(error, "no study" if "no study" in str(error) else folder)
+            says(error, "no study" if "no study" in str(error) else folder)
             return
         for run in list_runs(study):
             assert run.folder(study).is_relative_to(ROOT / study.runs)
             for part in Path(run.name).parts:
                 safe_as_a_folder(part)
-        for one in study.further.values():
-            for language in one.training_languages:
-                for examples in one.examples:
-                    safe_as_a_folder(TargetRun(study.task(one.targets[0]), language, examples).name)
+        for further in study.further.values():
+            for language in further.training_languages:
+                for examples in further.examples:
+                    safe_as_a_folder(TargetRun(study.task(further.targets[0]), language, examples).name)
 
 
 @given(st.sampled_from(list(places(BASE))), CHANGES)

@@ -21,8 +21,8 @@ from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
 
 ROWS = 6
 PINNED = REVISIONS["google/xtreme"]
-DECLARED = [(task, place) for task in TASKS.values() for places in task.hub.values() for place in places]
-PLACES = [(task, place) for task, place in DECLARED if isinstance(place, Hub)]
+DECLARED = [(task, entry) for task in TASKS.values() for places in task.hub.values() for entry in places]
+PLACES = [(task, entry) for task, entry in DECLARED if isinstance(entry, Hub)]
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def test_every_intermediate_task_and_every_target_of_the_paper_has_a_place():
     for name in (*INTERMEDIATE, "copa", "socialiqa"):
         assert {"train", "dev"} <= set(get(name).hub), name
     assert all(get(name).hub for name in study.targets) and len(study.targets) == 9
-    assert {place.repo for _, place in PLACES} | {TEXT.repo} == set(REVISIONS)
+    assert {entry.repo for _, entry in PLACES} | {TEXT.repo} == set(REVISIONS)
     assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in REVISIONS.values()), "a branch is no pin: it moves"
 
 
 def test_every_known_size_is_of_a_set_that_some_task_reads():
     """And the other way round: of every set that is read, the size is known."""
-    read_of = {place.key(code) for task, place in PLACES for code in place.languages or task.languages}
+    read_of = {entry.key(code) for task, entry in PLACES for code in entry.languages or task.languages}
     known = {key[:3] for key in SIZES if not key[1].startswith("bucc18.")}  # BUCC's gold pairs are compared with alone
     assert known <= read_of
     # what is declared and was never published: tagged sets of four small treebanks
@@ -70,7 +70,7 @@ def test_sizes_add_up_to_those_of_the_paper():
     """Table 1 of the paper counts 1,104,934 training and 22,857 development examples of ANLI+ (785 and 158 rows
     of SNLI have no gold label: its card)."""
     totals = {
-        split: sum(SIZES[place.repo, place.config, place.split, ""] for place in get("anli").hub[split])
+        split: sum(SIZES[entry.repo, entry.config, entry.split, ""] for entry in get("anli").hub[split])
         for split in ("train", "dev")
     }
     assert totals == {"train": 1_104_934 + 785, "dev": 22_857 + 158}
@@ -93,12 +93,12 @@ def test_every_set_loads_in_the_columns_of_its_kind(source):
     for task in TASKS.values():
         for split in task.hub:
             for language in source.languages(task, split)[:4]:
-                found = source.load(task, split, language)
-                assert found.column_names == list(COLUMNS[task.kind]), task.name
-                assert len(set(found["id"])) == len(found)
+                dataset = source.load(task, split, language)
+                assert dataset.column_names == list(COLUMNS[task.kind]), task.name
+                assert len(set(dataset["id"])) == len(dataset)
                 loaded += 1
-                if task.labels and "label" in found.column_names:
-                    assert set(found["label"]) == set(range(len(task.labels))), task.name
+                if task.labels and "label" in dataset.column_names:
+                    assert set(dataset["label"]) == set(range(len(task.labels))), task.name
     assert loaded > 90
 
 
@@ -142,22 +142,22 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", EXPECTED, ids=lambda asked: "-".join(asked))
-def test_second_row(source, asked):
+@pytest.mark.parametrize("key", EXPECTED, ids=lambda key: "-".join(key))
+def test_second_row(source, key):
     """By hand: labels as strings, as numbers with names, counted from 1; languages in a column or in the id;
     English on the target side, line ends kept; questions without an answer."""
-    task, split, language = asked
-    assert source.load(get(task), split, language)[1] == EXPECTED[asked]
+    task, split, language = key
+    assert source.load(get(task), split, language)[1] == EXPECTED[key]
 
 
 def test_anli_plus_is_its_five_sets_less_the_rows_without_gold(source, caplog):
-    found = source.load(get("anli"), "train", "en")
+    dataset = source.load(get("anli"), "train", "en")
     parts = ["facebook/anli plain_text train_r1", "facebook/anli plain_text train_r2",
              "facebook/anli plain_text train_r3", "nyu-mll/multi_nli default train"]  # fmt: skip
     expected = [f"{part}:{n}" for part in parts for n in range(1, ROWS + 1)]
-    assert found["id"][:] == expected + [f"stanfordnlp/snli plain_text train:{n}" for n in range(1, ROWS)]
-    assert found["label"][:] == [0, 1, 2] * 9 + [0, 1]
-    assert "stanfordnlp/snli plain_text train: 1 of 6 rows left out" in caplog.text and left_out(found) == 1
+    assert dataset["id"][:] == expected + [f"stanfordnlp/snli plain_text train:{n}" for n in range(1, ROWS)]
+    assert dataset["label"][:] == [0, 1, 2] * 9 + [0, 1]
+    assert "stanfordnlp/snli plain_text train: 1 of 6 rows left out" in caplog.text and left_out(dataset) == 1
 
 
 def test_another_size_than_the_published_one_is_said_once(caplog):
@@ -261,8 +261,8 @@ def test_auto_file(tmp_path):
 
 
 def test_sections_of_ccgbank(source):
-    found = {split: {row.split(".")[0] for row in source.load(get("ccg"), split, "en")["id"]} for split in SPLITS}
-    assert found == {"train": {"wsj_0201", "wsj_2101"}, "dev": {"wsj_0001"}, "test": {"wsj_2301"}}
+    dataset = {split: {row.split(".")[0] for row in source.load(get("ccg"), split, "en")["id"]} for split in SPLITS}
+    assert dataset == {"train": {"wsj_0201", "wsj_2101"}, "dev": {"wsj_0001"}, "test": {"wsj_2301"}}
 
 
 def test_supertags_in_columns(tmp_path):

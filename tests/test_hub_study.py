@@ -129,33 +129,33 @@ def test_the_papers_study_stops_at_once_where_nothing_can_be_reached():
 
 def test_the_encoder_is_fetched_before_jobs_begin(tmp_path, monkeypatch, capsys):
     """They may run where no network is. What the cache holds is not asked for."""
-    asked = []
+    calls = []
 
     def download(name, revision, allow_patterns, ignore_patterns, local_files_only=False):
-        asked.append((name, revision, local_files_only))
-        if local_files_only and len(asked) == 1:
+        calls.append((name, revision, local_files_only))
+        if local_files_only and len(calls) == 1:
             raise LocalEntryNotFoundError("not in the cache")
         for pattern in allow_patterns:
             (tmp_path / pattern.replace("*", "model")).touch()
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *asked, **options: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, **options: None)
     study = load_study(study_file(tmp_path, encoder={"checkpoint": "some/model"}))
     check_data(study)
-    assert asked == [("some/model", "main", True), ("some/model", "main", False)]
+    assert calls == [("some/model", "main", True), ("some/model", "main", False)]
     assert capsys.readouterr().out == "fetching some/model (revision main) from the hub\n"
     check_data(study)
-    assert asked[2:] == [("some/model", "main", True)]
+    assert calls[2:] == [("some/model", "main", True)]
 
-    def unreachable(*asked, **options):
+    def unreachable(*args, **options):
         raise LocalEntryNotFoundError("not all of it")
 
     for name in ("snapshot_download", "HfApi.model_info"):
         monkeypatch.setattr(f"huggingface_hub.{name}", unreachable)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked, **options: "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **options: "model.safetensors")
     check_data(study)  # transformers put there what it needs, and no more
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked, **options: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **options: None)
     message = (
         r'encoder.checkpoint "some/model" \(revision main\) could not be reached on the hub, and the cache .* connect '
         "to the network; or fill the cache .*name a folder that holds the checkpoint"
@@ -189,19 +189,19 @@ def test_the_hub_then_its_cache(tmp_path):
         command = [sys.executable, "-c", FETCH, str(path)]
         return subprocess.run(command, env=outer | environment, capture_output=True, text=True, check=False)
 
-    with hub_server.serve(mirror.built() / "mirror") as (address, asked):
+    with hub_server.serve(mirror.built() / "mirror") as (address, requests):
         first = fetch(HF_ENDPOINT=address)
         assert first.returncode == 0, first.stderr
         assert first.stdout.splitlines() == [
             *(f"fetching {repo} (revision {REVISIONS[repo]}) from the hub" for repo in ("google/xtreme", MULTI_NLI)),
             "zh 1 2",
         ]
-        assert {name for name in asked if "/resolve/" in name} == {
+        assert {name for name in requests if "/resolve/" in name} == {
             f"/datasets/google/xtreme/resolve/{REVISIONS['google/xtreme']}/XNLI/test-00000-of-00001.parquet",
             *(f"/datasets/{MULTI_NLI}/resolve/{REVISIONS[MULTI_NLI]}/data/{split}-00000-of-00001.parquet"
               for split in ("train", "validation_matched")),
         }  # fmt: skip
-        assert sum("/revision/" in name for name in asked) == 2  # that each is there; the second check asks for nothing
+        assert sum("/revision/" in name for name in requests) == 2, "the second check asks for nothing"
     again = fetch(HF_HUB_OFFLINE="1")
     assert again.returncode == 0 and again.stdout == "zh 1 2\n", again.stderr
 

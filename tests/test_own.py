@@ -76,8 +76,8 @@ def test_tags_and_questions_are_read_as_published_sets_are(tmp_path):
     tagged = "".join(f"w{n}\tB-X\nv\tO\n\n" for n in range(6))
     study = declared(tmp_path, {"train.tsv": tagged}, kind="tagging")
     assert study.task("mine").labels == ("B-X", "O") and study.task("mine").metrics[0] == "f1" and len(rows(study)) == 5
-    asked = [{"id": f"q{n}", "question": "Who?", "answers": [{"text": "Ana", "answer_start": 0}]} for n in range(5)]
-    squad = {"data": [{"paragraphs": [{"context": "Ana sah.", "qas": asked}]}]}
+    questions = [{"id": f"q{n}", "question": "Who?", "answers": [{"text": "Ana", "answer_start": 0}]} for n in range(5)]
+    squad = {"data": [{"paragraphs": [{"context": "Ana sah.", "qas": questions}]}]}
     study = declared(tmp_path, {"train.json": json.dumps(squad)}, kind="span")
     assert rows(study, "dev")[0]["answers"] == {"text": ["Ana"], "answer_start": [0]}
 
@@ -164,9 +164,9 @@ def test_a_file_that_changes_makes_its_own_runs_stale_alone(tmp_path):
     files = {"train.csv": csv(10), "x-qab.csv": csv(4)}
 
     def hashes():
-        found = Fingerprints(declared(tmp_path, files, test=str(tmp_path / "x-{language}.csv")))
+        fingerprints = Fingerprints(declared(tmp_path, files, test=str(tmp_path / "x-{language}.csv")))
         runs = Run("encoder", 1), Run("intermediate", 1, "mnli"), Run("targets", 1, "none", "mine")
-        return [found.of(run) for run in runs]
+        return [fingerprints.of(run) for run in runs]
 
     first = hashes()
     for name in files:
@@ -191,8 +191,8 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
     assert (base.folder / "intermediate/mnli/seed1/training.json").stat().st_mtime_ns == before
     source = open_source(study)
     table = own_task.estimates(study, source)
-    said = own_task.advice(table, study)
-    assert "| run | mean over | verdict | gain | seeds |" in said and "| mnli | zero-shot |" in said
+    text = own_task.advice(table, study)
+    assert "| run | mean over | verdict | gain | seeds |" in text and "| mnli | zero-shot |" in text
     gain = table[(table["quantity"] == "gain") & (table["language"] == results.ZERO_SHOT)].set_index("target")
     assert gain.loc["mine", "low"] <= gain.loc["mine", "value"] <= gain.loc["mine", "high"]
     similar = own_task.estimates(base, open_source(base), "classification")
@@ -212,8 +212,8 @@ ADVICE = [
 ]
 
 
-@pytest.mark.parametrize(("gains", "said"), ADVICE)
-def test_advice_follows_the_intervals(tmp_path, gains, said):
+@pytest.mark.parametrize(("gains", "message"), ADVICE)
+def test_advice_follows_the_intervals(tmp_path, gains, message):
     study = declared(tmp_path, {"train.csv": csv(10)})
     cells = [("none", "score", 50, 40, 60)] + [(run, "gain", *numbers) for run, numbers in gains.items()]
     rows = [
@@ -222,7 +222,7 @@ def test_advice_follows_the_intervals(tmp_path, gains, said):
         for run, quantity, value, low, high in cells
     ]  # fmt: skip
     answer = own_task.advice(pd.DataFrame(rows), study)
-    assert re.search(said, answer, re.DOTALL), answer
+    assert re.search(message, answer, re.DOTALL), answer
 
 
 def test_warnings_name_what_makes_results_weak(tmp_path):
@@ -237,15 +237,15 @@ def test_warnings_name_what_makes_results_weak(tmp_path):
 
     source, task = open_source(study), study.task("mine")
     rows = source.load(task, "train", "qaa"), {"qaa": source.load(task, "test", "qaa")}
-    found = " ".join(own_task.warnings(study, *rows, Tokenizer()))
+    text = " ".join(own_task.warnings(study, *rows, Tokenizer()))
     for words in ("8 training examples", "to score in qaa", "other languages than qaa", "88%", "10 of 10 scored rows"):
-        assert words in found, words
-    assert "does not know" not in found  # one token of sixteen
+        assert words in text, words
+    assert "does not know" not in text  # one token of sixteen
 
 
 def test_a_task_described_in_the_notebook():
-    found = own_task.parse_task("kind: choice, choices: [a, b], label: right", "t.csv", "")
-    assert found == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
+    values = own_task.parse_task("kind: choice, choices: [a, b], label: right", "t.csv", "")
+    assert values == {"kind": "choice", "choices": ["a", "b"], "label": "right", "train": "t.csv"}
     unreadable = {"a: [b": ":1: not", "a: !!int x": ": .*invalid literal", "[" * 500: ".*: nested too deeply"}
     for text, message in unreadable.items():
         with pytest.raises(UserError, match=f"task{message}"):

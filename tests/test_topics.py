@@ -43,11 +43,11 @@ def test_each_task_tells_of_its_topic_alone(source, task, topic, split):
 def test_the_right_alternative_is_what_comes_before_or_after(source, task):
     labels = []
     for _, plan in source.examples.plans(task, "choice", "train"):
-        told, relation = plan["context"][0].clause, plan["question"][0]
+        event, relation = plan["context"][0].clause, plan["question"][0]
         table = concepts.PREVIOUS if relation == "cause" else concepts.NEXT
-        right, wrong = (plan["choices"][place][0].clause for place in (plan["label"], 1 - plan["label"]))
-        assert right.verb == table[told.verb] != wrong.verb
-        assert right.subject == told.subject == wrong.subject and right.object == told.object
+        right, wrong = (plan["choices"][index][0].clause for index in (plan["label"], 1 - plan["label"]))
+        assert right.verb == table[event.verb] != wrong.verb
+        assert right.subject == event.subject == wrong.subject and right.object == event.object
         labels.append(plan["label"])
     assert sum(labels) == len(labels) / 2
 
@@ -55,10 +55,10 @@ def test_the_right_alternative_is_what_comes_before_or_after(source, task):
 def test_a_test_item_of_both_topics_has_none(source):
     topics = source.topics(get("xcopa"), "test")
     for key, plan in source.examples.plans("xcopa", "choice", "test"):
-        told = {
+        known = {
             "social" if concepts.VERB_CLASS[clause.verb] in TOPICS["social"] else "physical" for clause in clauses(plan)
         }
-        assert topics[key] == topic_of(plan) == (told.pop() if len(told) == 1 else "")
+        assert topics[key] == topic_of(plan) == (known.pop() if len(known) == 1 else "")
     assert set(topics.values()) == {"social", "physical", ""}
 
 

@@ -98,7 +98,7 @@ class FilesSource(Source):
         """
         rows = self._rows(task, split, language)
         if not any(map(has_gold, rows)):
-            paths = self._where(task, split, language)
+            paths = self._files_of(task, split, language)
             raise UserError(f"{paths}: published without gold labels; nothing can be scored or trained on it")
         if task.kind == "choice" and split == "train":
             self._refuse_shared_items(task, language, rows)
@@ -115,7 +115,7 @@ class FilesSource(Source):
         limit = self._limit(task, split)
         rows = rows[:limit] if limit else rows
         if not rows:
-            raise UserError(f"{self._where(task, split, language)}: no examples are left of this split")
+            raise UserError(f"{self._files_of(task, split, language)}: no examples are left of this split")
         return rows
 
     def _limit(self, task: Task, split: str) -> int:
@@ -143,7 +143,7 @@ class FilesSource(Source):
             f"{task.name}: no {split} file for {language} below {self.root} (looked for {wanted}); there is: {present}"
         )
 
-    def _where(self, task: Task, split: str, language: str) -> str:
+    def _files_of(self, task: Task, split: str, language: str) -> str:
         return ", ".join(map(str, self._paths(task, self.settings.rows_of(task.name, split)[0])[language]))
 
     def _refuse_shared_items(self, task: Task, language: str, rows: list[dict]) -> None:
@@ -154,7 +154,7 @@ class FilesSource(Source):
             for row in self._rows(task, split, language):
                 item = (row["context"], row["question"], *row["choices"])
                 if item in train:
-                    trained, scored = (self._where(task, name, language) for name in ("train", split))
+                    trained, scored = (self._files_of(task, name, language) for name in ("train", split))
                     raise UserError(f"{trained}: item {train[item]} is item {row['id']} of {scored}, which is scored")
 
     # --- text for masked LM -----------------------------------------------------------------------------
