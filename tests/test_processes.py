@@ -93,7 +93,7 @@ def test_an_interrupted_cell_ends_its_launcher(tmp_path, monkeypatch):
     """A script in place of accelerate's launcher, which passes SIGTERM on to its trainings. It interrupts the cell."""
     ended, launcher = tmp_path / "ended", tmp_path / "launcher"
     launcher.write_text(
-        f"#!/bin/bash\ntrap 'touch {ended}; exit' TERM\nkill -INT ${multi_gpu.NOTEBOOK}\n"
+        f"#!/bin/bash\ntrap 'touch {ended}; exit' TERM\nsleep 2\nkill -INT ${multi_gpu.NOTEBOOK}\n"
         "for _ in {1..3000}; do sleep 0.1; done\n"
     )
     launcher.chmod(0o755)

@@ -144,7 +144,7 @@ class MixtureTrainer(Trainer):
     def _load_rng_state(self, checkpoint: str) -> None:
         super()._load_rng_state(checkpoint)
         losses = Path(checkpoint) / f"loss_{self.args.process_index}.pt"
-        self._tr_loss = torch.load(losses, self.args.device, weights_only=True)
+        self._tr_loss = torch.load(losses, "cpu", weights_only=True).to(self.args.device)
         self._globalstep_last_logged -= self._globalstep_last_logged % self.args.logging_steps
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
