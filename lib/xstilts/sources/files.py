@@ -63,16 +63,19 @@ class FilesSource(Source):
         if not self.root.is_dir():
             raise UserError(f"files.root: no folder {self.root}; name the one that holds xnli/, xquad/, …")
         self._paths_of: dict[tuple[str, str], dict[str, list[Path]]] = {}
+        self._languages_of: dict[tuple[str, str], list[str]] = {}
 
     # --- what there is ---------------------------------------------------------------------------------
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Languages whose files carry gold for the split; source language first, then sorted."""
-        origin = self.settings.rows_of(task.name, split)[0]
-        codes = [code for code, paths in self._paths(task, origin).items() if self._gold(task, origin, paths[0])]
-        if split == TRANSLATED:  # some releases have the original among the translations
-            codes = [code for code in codes if code != self.source_language]
-        return source_first(codes, self.source_language)
+        if (task.name, split) not in self._languages_of:  # every call would read the beginning of every file
+            origin = self.settings.rows_of(task.name, split)[0]
+            codes = [code for code, paths in self._paths(task, origin).items() if self._gold(task, origin, paths[0])]
+            if split == TRANSLATED:  # some releases have the original among the translations
+                codes = [code for code in codes if code != self.source_language]
+            self._languages_of[task.name, split] = source_first(codes, self.source_language)
+        return list(self._languages_of[task.name, split])
 
     def _gold(self, task: Task, split: str, path: Path) -> bool:
         if split in (TRANSLATED, POOL):  # whose first row may be one without
