@@ -1,11 +1,10 @@
 """The paper's study in small: every phase and target from a mirror of the hub, with a tiny XLM-R-shaped checkpoint."""
 
-import json
-
 import yaml
 
 import mirror
 import small
+from hostile_files import asked, squad
 from toy import build_checkpoint
 from xstilts.io import read_record
 from xstilts.preflight import check_data
@@ -17,14 +16,10 @@ PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
 
 def test_the_papers_study_runs_from_a_mirror(tmp_path):
     build_checkpoint(tmp_path / "encoder")
-    answers = {"308": PASSAGE.index("308"), "Punkte": 0}  # the second is not where translation left it
-    questions = [
-        {"id": text, "question": "Wie viele?", "answers": [{"text": text, "answer_start": start}]}
-        for text, start in answers.items()
-    ]
+    answers = ("308", PASSAGE.index("308")), ("Punkte", 0)  # the second is not where translation left it
     translated = tmp_path / "translations/xtreme_translations/SQuAD/translate-train/squad.translate.train.en-de.json"
     translated.parent.mkdir(parents=True)
-    translated.write_text(json.dumps({"data": [{"title": "", "paragraphs": [{"context": PASSAGE, "qas": questions}]}]}))
+    translated.write_text(squad(*(asked(answer[0], answer) for answer in answers), context=PASSAGE))
     short = {"steps": 2, "epochs": 0, "batch_size": 2, "accumulate": 1, "evaluate_every": 1, "patience": 1}
     values = {
         "based_on": "xtreme", "name": "small", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"),

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import yaml
 
+from hostile_files import asked, squad
 from microworld.settings import MicroSettings, Sizes
 from toy import build_checkpoint
 from xstilts import phases
@@ -41,18 +42,17 @@ def folder(tmp_path):
     item = {"ind": 0, "ctx": "Er", "endings": ["lief", "las"], "label": 1}
     write("hellaswag/translate-train/de.jsonl", json.dumps(item))
 
-    def squad(name, *answers):
-        questions = [
-            {"id": str(i), "question": "Wie viele?", "answers": [{"text": text, "answer_start": start}] if text else []}
-            for i, (text, start) in enumerate(answers)
-        ]
-        write(name, json.dumps({"data": [{"title": "", "paragraphs": [{"context": PASSAGE, "qas": questions}]}]}))
+    def write_squad(name, *answers):
+        questions = [asked(str(number), *([answer] if answer[0] else [])) for number, answer in enumerate(answers)]
+        write(name, squad(*questions, context=PASSAGE))
 
-    squad("squad/translate-train/squad.translate.train.en-de.json", ("308", 38), ("309", 38), ("308", 37), ("", 0))
-    squad(
+    write_squad(
+        "squad/translate-train/squad.translate.train.en-de.json", ("308", 38), ("309", 38), ("308", 37), ("", 0)
+    )
+    write_squad(
         "mlqa-translate-train/es_squad-translate-train-train-v1.1.json", ("Panthers", 21), ("308", -1), ("Punkte", 42)
     )
-    squad("squad/dev-v1.1.json", ("308", 38))
+    write_squad("squad/dev-v1.1.json", ("308", 38))
     write("tatoeba/tatoeba.deu-eng.deu", "eins\nzwei\n")
     write("tatoeba/tatoeba.deu-eng.eng", "one\ntwo\n")
     return tmp_path / "data"
@@ -92,14 +92,10 @@ def test_what_translation_spoilt_is_read_and_not_learned_from(folder):
 
 
 def test_an_unanswerable_question_has_lost_nothing(folder):
-    questions = [
-        {"id": "0", "question": "Wer?", "answers": [], "is_impossible": True},
-        {"id": "1", "question": "Wer?", "answers": [{"text": "Panther", "answer_start": 0}], "is_impossible": False},
-    ]
-    paragraphs = [{"context": PASSAGE, "qas": questions}]
+    questions = asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False)
     path = folder / "squad-v2/translate-train/ru.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "", "paragraphs": paragraphs}]}))
+    path.write_text(squad(*questions, version="v2.0", context=PASSAGE))
     rows = FilesSource(FilesSettings(root=str(folder))).load(get("squad2"), "mt", "ru")
     assert rows["is_impossible"][:] == [True, False] and learnable(get("squad2"), rows) == [0]
 
