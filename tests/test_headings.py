@@ -19,7 +19,7 @@ def markdown(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_one_title_first_and_no_level_skipped(path):
     texts = markdown(path)
-    levels = [len(found) for text in texts for found in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    levels = [len(marks) for text in texts for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
     assert texts[0].startswith(f"# {path.name[0]} · ") and levels.count(1) == 1 and levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert "**What this notebook answers:**" in texts[0] and "**To change:**" in texts[-1]

@@ -81,8 +81,8 @@ def another(value):
 @pytest.mark.parametrize("path", LEAVES, ids=name_of)
 def test_another_value_is_another_study_or_refused(load, path):
     values = copy.deepcopy(RAW)
-    place = section(values, path)
-    place[path[-1]] = another(place[path[-1]])
+    parent = section(values, path)
+    parent[path[-1]] = another(parent[path[-1]])
     try:
         changed = load(values)
     except UserError as error:
@@ -94,8 +94,8 @@ def test_another_value_is_another_study_or_refused(load, path):
 @pytest.mark.parametrize("path", KEYS, ids=name_of)
 def test_a_misspelt_key_stops_with_the_near_match(load, path):
     values, key = copy.deepcopy(RAW), path[-1]
-    place = section(values, path)
-    place[key + key[-1]] = place.pop(key)
+    parent = section(values, path)
+    parent[key + key[-1]] = parent.pop(key)
     with pytest.raises(UserError) as raised:
         load(values)
     assert f"{name_of(path)}{key[-1]}: " in str(raised.value)

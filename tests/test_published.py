@@ -49,7 +49,7 @@ def whole(targets):
     return Setting(False, splits, examples, {}, {}, (14, "mean"))
 
 
-def one(target="xnli", run="mnli", value=75.0, **more):
+def entry(target="xnli", run="mnli", value=75.0, **more):
     task = TASKS.get(target)
     row = dict.fromkeys(COLUMNS, "") | {"system": "S", "source": "there", "provenance": "seen", "split": "test"}
     row |= {"intermediate": run, "target": target, "language": MEAN, "kind": "score", "value": value, "layer": np.nan}
@@ -90,18 +90,18 @@ def test_shipped_tables_are_what_the_script_makes(tmp_path):
 @pytest.mark.skipif(not GIVEN.is_dir(), reason="the collected figures are not here")
 def test_sizes_are_the_collected_ones():
     """Of every configuration the same numbers of rows, whatever its splits are called."""
-    here = {}
+    sizes: dict[tuple[str, str], set[int]] = {}
     for (repo, config, _, language), rows in SIZES.items():
         if not language:
-            here.setdefault((repo, config), set()).add(rows)
-    compared = 0
-    for row in make_published.collected(GIVEN, "hub_dataset_sizes.csv"):
-        found = here.get((row["hub_id"], row["config"]))
-        if found:
-            given = " ".join(row[split] for split in ("train", "validation_or_other", "test"))
-            assert found <= set(map(int, re.findall(r"(?<!\w)\d+", given)))
-            compared += 1
-    assert compared > 170
+            sizes.setdefault((repo, config), set()).add(rows)
+    collected = {
+        (row["hub_id"], row["config"]): row for row in make_published.collected(GIVEN, "hub_dataset_sizes.csv")
+    }
+    shared = sizes.keys() & collected
+    assert len(shared) > 170
+    for key in shared:
+        text = " ".join(collected[key][split] for split in ("train", "validation_or_other", "test"))
+        assert sizes[key] <= set(map(int, re.findall(r"(?<!\w)\d+", text))), key
     whole = {key[2]: rows for key, rows in SIZES.items() if key[1] == "XNLI" and not key[3]}
     assert whole == {part: sum(SIZES["google/xtreme", "XNLI", part, code] for code in get("xnli").languages)
                      for part in whole}  # fmt: skip
@@ -224,13 +224,13 @@ def judged(row, setting, target="xnli", language=MEAN, **options):
 
 
 def test_a_number_that_agrees_is_compared():
-    result = judged(one(), whole(["xnli"]))
+    result = judged(entry(), whole(["xnli"]))
     assert (result["status"], result["why"], result["seeds"]) == ("compared", "", 3)
     assert (result["ours"], result["low"], result["high"], result["difference"]) == (77.5, 76.5, 78.5, 2.5)
-    assert judged(one(kind="gain", value=9.0), whole(["xnli"]))["difference"] == -1.5
-    assert judged(one(language="sw", languages=np.nan), whole(["xnli"]), language="sw")["difference"] == 2.5
+    assert judged(entry(kind="gain", value=9.0), whole(["xnli"]))["difference"] == -1.5
+    assert judged(entry(language="sw", languages=np.nan), whole(["xnli"]), language="sw")["difference"] == 2.5
     for target, split in (("xquad", "dev"), ("xquad", "test"), ("tydiqa", "dev"), ("tydiqa", "test")):
-        assert judged(one(target, split=split), whole([target]), target)["difference"] == 2.5, "there is one set only"
+        assert judged(entry(target, split=split), whole([target]), target)["difference"] == 2.5, "there is one set only"
 
 
 XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
@@ -239,28 +239,28 @@ XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
 @pytest.mark.parametrize(
     ("row", "setting", "why"),
     [
-        (one(), Setting(constructed=True), "constructed languages"),
-        (one("pawsx"), XNLI, "not a target here"),
-        (one(split="dev"), XNLI, "xnli on dev, ours on test"),
-        (one(), replace(XNLI, splits={"xnli": "dev"}), "xnli on test, ours on dev"),
-        (one(metric="f1"), XNLI, "f1, ours is accuracy"),
-        (one("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
-        (one(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
-        (one(), resized(XNLI, {("xnli", "ja"): 5010}), "other languages"),
-        (one(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
-        (one(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
-        (one(), replace(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
-        (one("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
+        (entry(), Setting(constructed=True), "constructed languages"),
+        (entry("pawsx"), XNLI, "not a target here"),
+        (entry(split="dev"), XNLI, "xnli on dev, ours on test"),
+        (entry(), replace(XNLI, splits={"xnli": "dev"}), "xnli on test, ours on dev"),
+        (entry(metric="f1"), XNLI, "f1, ours is accuracy"),
+        (entry("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
+        (entry(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
+        (entry(), resized(XNLI, {("xnli", "ja"): 5010}), "other languages"),
+        (entry(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
+        (entry(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
+        (entry(), replace(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
+        (entry("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
+        (entry("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa in all: 4,789 examples, publ"),
         (
-            one("tydiqa"),
-            resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}),
-            "tydiqa in all: 4,789 examples, published 5,077",
+            entry("copa"),
+            Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}),
+            "size of copa test in en not",
         ),
-        (one("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}, {}, {}), "size of copa test in en not"),
-        (one(MACRO), XNLI, "averages other targets"),
-        (one(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
-        (one(run="ccg"), XNLI, "no score of ours with ccg"),
-        (one(), replace(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
+        (entry(MACRO), XNLI, "averages other targets"),
+        (entry(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
+        (entry(run="ccg"), XNLI, "no score of ours with ccg"),
+        (entry(), replace(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
     ],
 )
 def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
@@ -289,7 +289,7 @@ def test_tatoebas_three_baselines_follow_three_protocols():
 
 def test_a_run_that_is_not_known_gets_the_span_of_ours_and_no_difference():
     for run, why in (("best", "run chosen per target"), ("unstated", "run not stated")):
-        result = judged(one(run=run), XNLI)
+        result = judged(entry(run=run), XNLI)
         assert (result["status"], result["why"], result["low"], result["high"]) == ("alone", why, 70.0, 77.5)
         assert np.isnan(result["ours"]) and np.isnan(result["difference"])
 
@@ -341,16 +341,16 @@ def some():
     setting = whole(["xnli", "tatoeba"])
     ours = {(run, "xnli", "score"): 70.0 + number for number, run in enumerate(RUNS)}
     ours |= {("none", "tatoeba", "score"): 33.0, ("mnli", "xnli", "gain"): -1.0}
-    unchecked = one(run="mnli", value=0.5, kind="gain", source="a thesis, p. 3", provenance="recalled")
+    unchecked = entry(run="mnli", value=0.5, kind="gain", source="a thesis, p. 3", provenance="recalled")
     rows = pd.concat([shipped(), unchecked])
     table = pd.concat([estimates(ours), estimates({("none", "tatoeba", "score"): 28.0}, "af")])
     return published.shown(compare(rows, table, setting)), compare(rows, table, setting)
 
 
 def test_sentence_and_table_carry_every_source():
-    shown, found = some()
-    text = published.summary(found, "xlm-roberta-large")
-    counts = found["status"].value_counts()
+    shown, compared = some()
+    text = published.summary(compared, "xlm-roberta-large")
+    counts = compared["status"].value_counts()
     assert f"{counts['compared']} published numbers are compared with ours" in text and "xlm-roberta-large" in text
     assert "averages other targets" in text and "no score of ours" in text
     table = published.readable(shown)

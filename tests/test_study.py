@@ -67,8 +67,8 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
     micro_study, control = load_study("micro"), load_study("micro-untrained")
     assert micro_study.encoder.pretrain.steps and not control.encoder.pretrain.steps
     assert control.intermediate == ("none",) and control.controls == () and control.name == "micro-untrained"
-    kept = {"targets", "micro", "training", "retrieval", "seeds"}
-    assert control.model_dump(include=kept) == micro_study.model_dump(include=kept)
+    shared = {"targets", "micro", "training", "retrieval", "seeds"}
+    assert control.model_dump(include=shared) == micro_study.model_dump(include=shared)
     emptied = load_study(write({"based_on": "files", "name": "one", "targets": ["xcopa"], "training_sets": {}}))
     assert not emptied.training_sets and load_study("files").training_sets
     mixed = load_study(write({"based_on": "micro", "name": "mixed", "micro": {"code_mixing": 0.5}}))
@@ -129,8 +129,8 @@ class Sets:
     ],
 )
 def test_training_sets_of_a_run(name, sets):
-    found = training_sets(name, get("mnli"), parse_run(name).languages, Sets("en fr", "de zh"))
-    assert " ".join("-".join(pair) for pair in found) == sets
+    pairs = training_sets(name, get("mnli"), parse_run(name).languages, Sets("en fr", "de zh"))
+    assert " ".join("-".join(pair) for pair in pairs) == sets
 
 
 def test_a_task_without_translations_is_named():
