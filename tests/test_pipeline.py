@@ -12,7 +12,6 @@ import yaml
 from bs4 import BeautifulSoup
 
 import commands
-import distance_truth
 import small
 from synthetic import run_cells
 from xstilts.io import ROOT, read_record
@@ -140,8 +139,8 @@ def test_the_question_of_distance_shares_runs_and_does_its_own_alone(finished):
     study = load_study(distance)
     own = Run("targets", 1, "none", "direct")
     small.at_once(distance, [own])
-    small.prove(study, [own])
-    assert "1 of 8 runs to do" in commands.run("make study STUDY=distance", STUDY=distance)
+    small.prove(study, [own, Run("distance")])  # test_distance executes its notebook
+    assert "nothing to do" in commands.run("make study STUDY=distance", STUDY=distance)
     assert before == times(path) and not discard_stale(base)  # what was added beside its runs is nothing to it
     stats = read_stats(study, ["direct"])
     elsewhere = stats[stats["training_language"] != "source"]
@@ -152,12 +151,6 @@ def test_the_question_of_distance_shares_runs_and_does_its_own_alone(finished):
     record = read_record(Run("targets", 1, "none", "direct").folder(study) / "xquad@qab=10" / "scored.json")
     assert record["steps"] == 12
     pd.testing.assert_frame_equal(read_stats(study), read_stats(base))
-    distance_truth.check(study, ["mnli"], base.micro.languages[1:])
-    for name in distance_truth.FIGURES:
-        assert (study.figures_folder / f"{name}.png").stat().st_size > 1000
-    answer = (study.figures_folder / "answer.md").read_text(encoding="utf-8")
-    assert "Gain of intermediate training in the source language" in answer and "Missing" not in answer
-    assert (study.figures_folder / "5-distance.html").stat().st_size > 100_000
 
 
 def test_a_control_beside_the_study(finished):

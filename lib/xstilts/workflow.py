@@ -17,7 +17,7 @@ from typing import IO, Any, ClassVar
 import psutil
 from tqdm import tqdm
 
-from xstilts.errors import MARK, UserError
+from xstilts.errors import MARK, UserError, refuse
 from xstilts.io import ROOT, lives, lock, read_record, remove_halves, sign, write_record
 from xstilts.preflight import check_data
 from xstilts.progress import duration, reported
@@ -42,11 +42,7 @@ def run_notebook(study: Study, name: str) -> int:
         raise UserError(f'study "{study.name}" has no run "{name}"')
     folder = run.folder(study)
     folder.mkdir(parents=True, exist_ok=True)
-
-    def explain(holder: dict) -> str:
-        return f"{name}: another process still does it ({holder}); waiting for it to end"
-
-    with _locked(folder, name, explain) as held:
+    with _locked(folder, name) as held:
         remove_halves(folder)
         with reported(folder) as log:
             why = _execute(study, run, (held.fileno(), log))
@@ -149,7 +145,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         read(study)
     if study.absence:
         print(study.absence, flush=True)
-    with _locked(study.folder, study.name, _left_behind) as held:
+    with _locked(study.folder, study.name, command=True) as held:
         study.resolve()
         runs = discard_stale(study)
         if runs:
@@ -184,25 +180,20 @@ def discard_stale(study: Study) -> list[Run]:
     return unfinished
 
 
-def _locked(folder: Path, name: str, explain: Callable[[dict], str]) -> IO[str]:
-    """The lock of a folder, held and signed with ``name``. One that another process holds is waited for, once what
-    ``explain`` says of the holder is printed."""
+def _locked(folder: Path, name: str, command: bool = False) -> IO[str]:
+    """The lock of a folder, held and signed with ``name``. What a killed process left at work is waited for. UserError
+    where this is a study's ``command`` and another is at work."""
     held, holder = lock(folder / ".lock")
     if holder:
         held.close()
-        print(explain(holder), flush=True)
+        process, host = holder.get("process"), holder.get("host")
+        running = f'study "{holder["name"]}" is already running (process {process} on {host}); wait for it or stop it'
+        refuse(command and lives(holder, "process"), running)
+        process = holder.get("snakemake", process)
+        print(f"{name}: process {process} on {host} is still at work on it; waiting for it to end", flush=True)
         held, _ = lock(folder / ".lock", wait=True)
     sign(held, name, process=os.getpid())
     return held
-
-
-def _left_behind(holder: dict) -> str:
-    """That Snakemake outlived its command. UserError where the command itself is at work."""
-    if lives(holder, "process"):
-        process = f"process {holder.get('process')} on {holder.get('host')}"
-        raise UserError(f'study "{holder["name"]}" is already running ({process}); wait for it or stop it')
-    killed = f"its command was killed, and Snakemake (process {holder.get('snakemake')}) is still at work"
-    return f'study "{holder["name"]}": {killed}: waiting for it to end, then doing what is left'
 
 
 def _profile(name: str) -> Path:
