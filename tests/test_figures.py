@@ -151,6 +151,7 @@ def test_figures_of_all_targets_have_no_overlaps():
     panels = plots.distance_panels(plots.distance_points(table, languages), rho)
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     assert "Spearman's rho" in panels.get_label()
+    assert len(panels.legends) == 1 and not any(ax.get_legend() for ax in panels.axes), "one legend above all panels"
     controls = pd.concat([table.assign(study=name) for name in ("toy", "toy-untrained")])
     controls = controls[(controls["intermediate"] == "none") & (controls["language"] == "zero-shot")]
     assert overlapping(plots.interval_panels(controls, "target", "study", "language", "Scores", "score")) == []

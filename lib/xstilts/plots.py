@@ -263,6 +263,8 @@ def _finished(facets: list[tuple[Axes, pd.DataFrame]], label: str, text: str) ->
     handles: dict[str, Any] = {}
     for ax, _ in facets:
         handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+        if ax.get_legend():  # seaborn's own
+            ax.get_legend().remove()
     figure = facets[0][0].figure
     if len(handles) > 1:
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(5, len(handles)))
