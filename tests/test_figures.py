@@ -148,7 +148,9 @@ def test_figures_of_all_targets_have_no_overlaps():
     heatmap = plots.transfer_heatmap(table)
     assert overlapping(heatmap) == [] and heatmap.get_size_inches()[0] < 7, "the width of a page"
     rho = results.correlations(replicates, wanted(RUNS, targets, codes, (1, 2)), languages["distance"])
-    panels = plots.distance_panels(plots.distance_points(table, languages), rho)
+    points = plots.distance_points(table, languages)
+    points["family"] = np.where(points["distance"] > points["distance"].median(), "far", "near")
+    panels = plots.distance_panels(points, rho)
     assert [ax.get_title("left") for ax in panels.axes][:3] == ["Tatoeba", "XQuAD", "XNLI"]
     assert "Spearman's rho" in panels.get_label()
     assert len(panels.legends) == 1 and not any(ax.get_legend() for ax in panels.axes), "one legend above all panels"
