@@ -5,7 +5,6 @@ Behind ``9-your-task.ipynb``. The study that it writes is like any other and run
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from xstilts.study import dump_yaml, parse_yaml
 from xstilts.summaries import chance, question_answer, verdict_table
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
-UNKNOWN = 0.1  # share of unknown tokens above which the encoder does not cover a text
-SAMPLE = 200  # rows that are tokenised for it
 TEXT_COLUMNS = ("text_a", "text_b", "context", "question", "choices", "tokens")
 
 
@@ -89,9 +86,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
     return path
 
 
-def warnings(
-    study: Study, train: Dataset, scored: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase
-) -> list[str]:
+def warnings(study: Study, train: Dataset, scored: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What weakens or invalidates the results of a study of the user's one task, a sentence each. ``train``: its
     training rows; ``scored``: language -> rows."""
     home, texts, notes = study.source_language, texts_of(train), []
@@ -108,8 +103,8 @@ def warnings(
     known = set(texts)
     if repeated := sum(text in known for text in texts_of(scored[home])) if home in scored else 0:
         notes.append(f"{repeated} of {len(scored[home])} scored rows in {home} are training rows, too: leave them out.")
-    tokens = np.concatenate(tokenizer(texts[:SAMPLE])["input_ids"])
-    if (unknown := np.mean(tokens == tokenizer.unk_token_id)) > UNKNOWN:
+    tokens = np.concatenate(tokenizer(texts[:200])["input_ids"])  # a sample is enough
+    if (unknown := np.mean(tokens == tokenizer.unk_token_id)) > 0.1:
         notes.append(
             f"**The encoder does not know {unknown:.0%} of your text: the results mean nothing.** The micro-world's "
             "knows only the micro-world's words; choose a study with an encoder of your languages, such as xtreme."
@@ -120,9 +115,8 @@ def warnings(
 def texts_of(rows: Dataset) -> list[str]:
     """All the words of every row."""
     columns = [name for name in rows.column_names if name in TEXT_COLUMNS]
-    return [
-        " ".join(" ".join(row[name]) if isinstance(row[name], list) else row[name] for name in columns) for row in rows
-    ]
+    texts = ([row[name] for name in columns] for row in rows)
+    return [" ".join(text if isinstance(text, str) else " ".join(text) for text in row) for row in texts]
 
 
 def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | None:
@@ -131,9 +125,8 @@ def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | No
     if not targets or not finished_target_runs(study, list(study.bundles())):
         return None
     expected = results.expected(study, source)
-    replicates = results.resample(
-        results.read_stats(study, targets=targets), np.random.default_rng(0), tasks=study.tasks
-    )
+    stats = results.read_stats(study, targets=targets)
+    replicates = results.resample(stats, np.random.default_rng(0), tasks=study.tasks)
     return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
 
 
@@ -141,8 +134,8 @@ def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`estimates` that compare runs on each target, the highest gain first: means over the zero-shot
     languages, or without any over all."""
     language = ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
-    gains = table[(table["quantity"] == "gain") & (table["language"] == language)]
-    gains = gains[~gains["target"].isin([MACRO, MACRO_TRAINED])]
+    single = ~table["target"].isin([MACRO, MACRO_TRAINED])
+    gains = table[single & (table["quantity"] == "gain") & (table["language"] == language)]
     return gains.sort_values(["target", "value"], ascending=[True, False])
 
 

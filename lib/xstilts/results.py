@@ -18,6 +18,7 @@ three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,9 @@ def read_layers(study: Study, source: Source, bundles: Sequence[str]) -> pd.Data
             path = run.folder(study) / tuning.name / "layers.parquet"
             if path.is_file():
                 table = pd.read_parquet(path)
-                labels = {"intermediate": run.intermediate, "seed": run.seed, "target": tuning.target}
                 main = table["layer"] == table["layer"].iloc[0]  # it comes first
-                training = {"training_language": tuning.training_language, "examples": tuning.examples}
-                tables.append(table.assign(**labels, main=main, **training))
+                values = run.intermediate, run.seed, tuning.target, main, tuning.training_language, tuning.examples
+                tables.append(table.assign(**dict(zip(columns[4:], values, strict=True))))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
@@ -101,13 +101,9 @@ def task_scores(table: pd.DataFrame, tasks: Mapping[str, Task] = TASKS) -> pd.Da
 
 def expected(study: Study, source: Source) -> pd.DataFrame:
     """What a finished study has: one row per intermediate, target, language and seed."""
-    rows = [
-        (run, target, language, seed)
-        for run in study.intermediate
-        for target in study.targets
-        for language in evaluation_languages(study, source, study.task(target))
-        for seed in study.seed_numbers
-    ]
+    rows: list[tuple] = []
+    for run, target in product(study.intermediate, study.targets):
+        rows += product([run], [target], evaluation_languages(study, source, study.task(target)), study.seed_numbers)
     return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
 
 
@@ -230,8 +226,7 @@ def _resampled_sums(
                 "be compared; delete their folders under runs/ and run the study again"
             )
         values = np.zeros((2, len(numbers), columns), np.float32)
-        for number, name in enumerate(("numerator", "denominator")):
-            values[number, position, column[rows]] = part[name].to_numpy()[rows]
+        values[:, position, column[rows]] = part[["numerator", "denominator"]].to_numpy()[rows].T
         sums = np.zeros((2, 1 + resamples, columns))
         sums[:, 0] = values.sum(axis=1, dtype=float)
         tables[language] = (numbers, values, sums, np.bincount(column[rows], minlength=columns) > 0)
@@ -263,10 +258,9 @@ def estimates(
         groups = {code: [code] for code in codes} | {MEAN: codes}
         groups[ZERO_SHOT] = [code for code in codes if code != source_language]
         cells |= {(target, name): [(target, group)] for name, group in groups.items() if group}
-    for macro, targets in macros.items():
-        for name in (MEAN, ZERO_SHOT):
-            if averaged := [part for target in targets for part in cells.get((target, name), [])]:
-                cells[macro, name] = averaged
+    for macro, name in product(macros, (MEAN, ZERO_SHOT)):
+        if averaged := [part for target in macros[macro] for part in cells.get((target, name), [])]:
+            cells[macro, name] = averaged
     runs = runs or {run: [run] for run in wanted["intermediate"].unique()}
     rows = []
     for (target, language), parts in cells.items():
@@ -280,8 +274,8 @@ def estimates(
             if name != NONE:
                 gain = mean_of([(score - base[0], deviation - base[1]) for score, deviation in means])
                 rows.append((name, target, language, "gain", *replicates.interval(*gain), *number))
-    head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
-    return pd.DataFrame(rows, columns=head)
+    columns = "intermediate target language quantity value low high seeds languages targets".split()
+    return pd.DataFrame(rows, columns=columns)
 
 
 def correlations(replicates: Replicates, wanted: pd.DataFrame, distance: pd.Series) -> pd.DataFrame:
@@ -361,13 +355,11 @@ def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame)
     ranks[whole] = distributions.rankdata(-scores[whole], axis=0) if whole.any() else 0
     mean = ranks.mean(axis=1)
     low, high = np.quantile(mean[:, 1:], ENDS, axis=1)
-    columns = {"intermediate": runs, "rank": mean[:, 0], "low": low, "high": high}
-    columns["best"] = (ranks[:, :, 0] == 1).sum(axis=1)
+    best = (ranks[:, :, 0] == 1).sum(axis=1)
+    columns = {"intermediate": runs, "rank": mean[:, 0], "low": low, "high": high, "best": best}
     macro = table[(table["target"] == MACRO) & (table["language"] == MEAN) & (table["quantity"] == "gain")]
-    gains = macro.set_index("intermediate").reindex(runs)
-    columns |= {
-        f"gain{end}": gains[name].to_numpy() for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
+    gains = macro.set_index("intermediate").reindex(runs)[["value", "low", "high"]].to_numpy()
+    columns |= dict(zip(("gain", "gain_low", "gain_high"), gains.T, strict=True))
     columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
@@ -383,8 +375,7 @@ def effort(study: Study, source: Source) -> pd.DataFrame:
     rows = []
     for run in list_runs(study):
         folder, trained = run.folder(study), {}
-        record = read_record(folder / "run.json")
-        if not record:
+        if not (record := read_record(folder / "run.json")):
             continue
         for training in target_runs(study, source, run.bundle) if run.bundle else []:
             if not training.untrained:  # targets that share a training set share its training, too

@@ -51,8 +51,7 @@ def write_submission(study: Study, source: Source, name: str, seed: int, folder:
     fingerprints = Fingerprints(study)
     runs = {target: Run("targets", seed, name, bundle) for bundle, names in study.bundles().items() for target in names}
     for run in dict.fromkeys(runs.values()):
-        standing = state(study, run, fingerprints)
-        if standing != "done":
+        if (standing := state(study, run, fingerprints)) != "done":
             why = "not finished" if standing == "missing" else "stale (its parameters, data or code changed since)"
             more = f" SEEDS={seed}" if seed > study.seeds else ""
             raise UserError(f"{run.name}: {why}; run the study first: make study STUDY={study.given}{more}")

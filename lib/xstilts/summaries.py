@@ -31,9 +31,8 @@ def report_missing(study: Study) -> Markdown | None:
     NothingToShow where one of the bundles that a final notebook compares has no finished run.
     """
     command = f"make study STUDY={study.given}"
-    bundles = [*study.bundles(), *study.further]
     expected = [run for run in list_runs(study) if run.phase == "targets"]
-    done = finished_target_runs(study, bundles)
+    done = finished_target_runs(study, [*study.bundles(), *study.further])
     missing = [f"`{run.name}`" for run in expected if run not in done]
     if not missing:
         return None
@@ -59,9 +58,8 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     rows = []
     for task, part, best in _to_train_first(table, study):
         gains = part[part["quantity"] == "gain"]
-        missing = gains["value"].isna().all()
         kind = "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind
-        named = "missing" if missing else NONE if best is None else f"`{best.intermediate}`"
+        named = "missing" if gains["value"].isna().all() else NONE if best is None else f"`{best.intermediate}`"
         hurts = code_list(gains.loc[gains["high"] < 0, "intermediate"]) or "–"
         rows.append((kind, named, hurts, task.title, "–" if best is None else with_interval(best)))
     grouped = pd.DataFrame(rows, columns=["kind", "train first", "hurts", "target", "gain"])
@@ -83,13 +81,8 @@ def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> 
         sentences.append(f"With the run named below, scores are no better than guessing on {', '.join(guesses)}.")
     if single["value"].notna().any():
         sentences.append(chance(single))
-    known = rho.dropna()
-    if len(known):
-        sentences.append(
-            f"Zero-shot scores of `none` fall with distance from the source language in "
-            f"{int((known['high'] < 0).sum())} of {len(known)} targets."
-        )
-    return sentences
+    text = "Zero-shot scores of `none` fall with distance from the source language in {below} of {count} targets."
+    return sentences + tally(text, rho.dropna())
 
 
 def guessing(table: pd.DataFrame, study: Study) -> list[str]:
@@ -123,21 +116,18 @@ def macro_table(table: pd.DataFrame) -> pd.DataFrame:
     """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
     macro = table[table["target"].isin([MACRO, MACRO_TRAINED])].copy()
     macro["text"] = [with_interval(row) for row in macro.itertuples()]
-    macro["shown"] = (macro["intermediate"] == NONE) | (macro["quantity"] == "gain")
-    order = macro["intermediate"].unique()
-    wide = macro[macro["shown"]].pivot(index="intermediate", columns=["target", "language"], values="text")
-    wide["seeds", ""] = macro[macro["shown"]].groupby("intermediate")["seeds"].min()
-    return wide.loc[order]
+    shown = macro[(macro["intermediate"] == NONE) | (macro["quantity"] == "gain")]
+    wide = shown.pivot(index="intermediate", columns=["target", "language"], values="text")
+    wide["seeds", ""] = shown.groupby("intermediate")["seeds"].min()
+    return wide.loc[macro["intermediate"].unique()]
 
 
 def with_interval(row: Any) -> str:
     """A row of ``results.estimates`` as ``+1.2 [0.3, 2.1]``; a score has no sign."""
     if not np.isfinite(row.value):
         return "missing"
-    value, interval = (
-        f"{round(float(row.value), 1) + 0.0:{'+' if row.quantity == 'gain' else ''}.1f}",
-        "(one seed: no interval)",
-    )
+    value = f"{round(float(row.value), 1) + 0.0:{'+' if row.quantity == 'gain' else ''}.1f}"
+    interval = "(one seed: no interval)"
     if np.isfinite(row.low):
         low, high = (_bound(float(bound), row.low > 0 or row.high < 0) for bound in (row.low, row.high))
         interval = f"[{low}, {high}]"
@@ -175,15 +165,11 @@ def tally(text: str, rows: pd.DataFrame) -> list[str]:
 def chance(rows: pd.DataFrame) -> str:
     """How many of the intervals exclude zero, and how many would by chance."""
     rows = rows.dropna(subset=["low", "high"])
-    return (
-        f"Of {len(rows):,} intervals {int(marked(rows).sum()):,} exclude zero; without any effect about "
-        f"{0.05 * len(rows):,.0f} would."
-    )
+    apart = int(marked(rows).sum())
+    return f"Of {len(rows):,} intervals {apart:,} exclude zero; without any effect about {0.05 * len(rows):,.0f} would."
 
 
-def question_answer(
-    study: Study, seeds: int, sentences: list[str], table: pd.DataFrame, absent: Sequence[str] = ()
-) -> str:
+def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.DataFrame, absent: Sequence = ()) -> str:
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
     :func:`verdict_table`). ``absent``: runs that lack scores."""
     setting = "On real text"

@@ -81,9 +81,7 @@ def target_runs(study: Study, source: Source, bundle: str) -> list[TargetRun]:
     name = next(name for name in study.further if bundle == name or bundle in study.parts(name))
     further = study.further[name]
     runs = []
-    for task in map(study.task, further.targets):
-        if bundle not in (name, f"{name}-{task.name}"):
-            continue
+    for task in [study.task(target) for target in further.targets if bundle in (name, f"{name}-{target}")]:
         for language in _training_languages(study, source, further, task):
             own = further.scored_in == "own" and language not in ("", SOURCE)
             untrained = task.kind in RETRIEVAL_KINDS and not language
@@ -98,10 +96,9 @@ def _training_languages(study: Study, source: Source, further: FurtherSettings, 
     languages = []
     for word in further.training_languages:
         if word == EACH:
-            training_task = study.training_task(task)
-            known = {*source.languages(training_task, "train"), *source.languages(training_task, TRANSLATED)}
+            sets = [source.languages(study.training_task(task), split) for split in ("train", TRANSLATED)]
             scored = evaluation_languages(study, source, task)
-            languages += [code for code in scored if code in known and code != study.source_language]
+            languages += [code for code in scored if code in {*sets[0], *sets[1]} - {study.source_language}]
         else:
             languages.append("" if word == usual else word)
     return list(dict.fromkeys(languages))

@@ -23,6 +23,7 @@ import pandas as pd
 from xstilts.tasks import Task
 
 COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
+Lists = Sequence[Sequence[Any]]  # of each example: its tags, answers or ids
 
 
 def classification(ids: Sequence[str], gold: Sequence[int], predicted: Sequence[int], language: str) -> pd.DataFrame:
@@ -36,9 +37,7 @@ def classification(ids: Sequence[str], gold: Sequence[int], predicted: Sequence[
     return _table(language, ids, {"accuracy": (right, [1.0] * len(ids))})
 
 
-def tagging(
-    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
-) -> pd.DataFrame:
+def tagging(ids: Sequence[str], gold: Lists, predicted: Lists, language: str) -> pd.DataFrame:
     """Entity F1 as seqeval 1.2.2 counts it (XTREME scores UDPOS with it too, on bare tags), and token accuracy.
 
     F1 is micro: numerator 2tp, denominator 2tp + fp + fn of the sentence. Where tags lack the B-, I- the
@@ -47,12 +46,10 @@ def tagging(
     for the sentence they end in.
     """
     _check(ids, gold, predicted, language)
-    for example, right, prediction in zip(ids, gold, predicted, strict=True):
-        if len(right) != len(prediction):
-            raise ValueError(
-                f"{language}: example {example} has {len(right)} words and {len(prediction)} predicted tags"
-            )
-        if not all(right) or not all(prediction):
+    for example, right, tags in zip(ids, gold, predicted, strict=True):
+        if len(right) != len(tags):
+            raise ValueError(f"{language}: example {example} has {len(right)} words and {len(tags)} predicted tags")
+        if not all(right) or not all(tags):
             raise ValueError(f"{language}: example {example} has a word without a gold or predicted tag")
     starts = list(accumulate((len(right) + 1 for right in gold), initial=0))  # seqeval puts an O between sentences
     shared, both = [0] * len(ids), [0] * len(ids)
@@ -65,9 +62,7 @@ def tagging(
     return _table(language, ids, {"f1": (shared, both), "accuracy": (correct, list(map(len, gold)))})
 
 
-def span(
-    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[str], language: str, scorer: str = "squad"
-) -> pd.DataFrame:
+def span(ids: Sequence[str], gold: Lists, predicted: Sequence, language: str, scorer: str = "squad") -> pd.DataFrame:
     """Exact match and token F1, the best over the gold answers of each question.
 
     ``scorer``: "squad" (SQuAD's normalisation whatever the language, as XTREME scores XQuAD and TyDiQA) or
@@ -81,10 +76,9 @@ def span(
     """
     _check(ids, gold, predicted, language)
     words: Callable[[str], list[str]] = _squad_words if scorer == "squad" else lambda text: _mlqa_words(text, language)
-    unanswerable = [not answers for answers in gold]
-    if scorer == "mlqa" and any(unanswerable):
-        raise ValueError(f"{language}: example {ids[unanswerable.index(True)]} has no gold answer")
-    second = any(unanswerable)
+    second = not all(gold)  # some are unanswerable
+    if scorer == "mlqa" and second:
+        raise ValueError(f"{language}: example {ids[list(map(bool, gold)).index(False)]} has no gold answer")
     exact, overlap = [], []
     for answers, answer in zip(gold, predicted, strict=True):
         prediction = words(answer)
@@ -97,9 +91,7 @@ def span(
     return _table(language, ids, {"f1": (overlap, ones), "exact_match": (exact, ones)})
 
 
-def mining(
-    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
-) -> pd.DataFrame:
+def mining(ids: Sequence[str], gold: Lists, predicted: Lists, language: str) -> pd.DataFrame:
     """F1 on sets of mined pairs, as BUCC scores it: numerator 2tp, denominator 2tp + fp + fn.
 
     ``ids`` are all foreign sentences, ``gold`` and ``predicted`` the source-language ids each is paired with.
@@ -113,9 +105,7 @@ def mining(
 CUTOFFS = (1, 5, 10, 20)  # of recall; the last is as deep as a ranking is looked at
 
 
-def ranking(
-    ids: Sequence[str], gold: Sequence[Sequence[Any]], predicted: Sequence[Sequence[Any]], language: str
-) -> pd.DataFrame:
+def ranking(ids: Sequence[str], gold: Lists, predicted: Lists, language: str) -> pd.DataFrame:
     """Average precision of the first 20 candidates ("map@20") and the share of the relevant ones among the first
     1, 5, 10 and 20 ("recall@1", …), for each query.
 
@@ -126,8 +116,8 @@ def ranking(
     ValueError for a query without a relevant candidate and for a candidate ranked twice.
     """
     _check(ids, gold, predicted, language)
-    depth, precision = CUTOFFS[-1], []
-    recall: dict[int, list[float]] = {cut: [] for cut in CUTOFFS}
+    depth = CUTOFFS[-1]
+    values: dict[str, list[float]] = {name: [] for name in ("map@20", *(f"recall@{cut}" for cut in CUTOFFS))}
     for example, right, prediction in zip(ids, gold, predicted, strict=True):
         if not right:
             raise ValueError(f"{language}: query {example} has no relevant candidate")
@@ -135,15 +125,11 @@ def ranking(
             raise ValueError(f"{language}: query {example} has a candidate ranked twice")
         relevant = set(right)
         ranks = [rank for rank, candidate in enumerate(prediction[:depth], 1) if candidate in relevant]
-        precision.append(
-            sum(relevant_count / rank for relevant_count, rank in enumerate(ranks, 1)) / min(len(relevant), depth)
-        )
+        precisions = sum(count / rank for count, rank in enumerate(ranks, 1))
+        values["map@20"].append(precisions / min(len(relevant), depth))
         for cut in CUTOFFS:
-            recall[cut].append(sum(rank <= cut for rank in ranks) / len(relevant))
-    ones = [1.0] * len(ids)
-    return _table(
-        language, ids, {"map@20": (precision, ones), **{f"recall@{cut}": (recall[cut], ones) for cut in CUTOFFS}}
-    )
+            values[f"recall@{cut}"].append(sum(rank <= cut for rank in ranks) / len(relevant))
+    return _table(language, ids, {name: (column, [1.0] * len(ids)) for name, column in values.items()})
 
 
 def score(stats: pd.DataFrame) -> pd.DataFrame:
@@ -176,13 +162,9 @@ def _check(ids: Sequence, gold: Sequence, predicted: Sequence, language: str) ->
 
 def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence, Sequence]]) -> pd.DataFrame:
     """Rows metric by metric, in the order of the examples; ``metrics``: name -> (numerators, denominators)."""
-    parts = [
-        pd.DataFrame({"id": list(ids), "metric": metric, "numerator": above, "denominator": below})
-        for metric, (above, below) in metrics.items()
-    ]
-    table = pd.concat(parts, ignore_index=True).astype({"numerator": float, "denominator": float})
-    table.insert(0, "language", language)
-    return table[COLUMNS]
+    columns = ((language, list(ids), metric, *sums) for metric, sums in metrics.items())
+    parts = [pd.DataFrame(dict(zip(COLUMNS, part, strict=True))) for part in columns]
+    return pd.concat(parts, ignore_index=True).astype({"numerator": float, "denominator": float})
 
 
 def _chunks(sentences: Sequence[Sequence[Any]]) -> set[tuple[str, int, int]]:

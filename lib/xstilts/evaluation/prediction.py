@@ -8,7 +8,7 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,11 @@ from xstilts.progress import Progress
 from xstilts.settings import LengthSettings
 from xstilts.tasks import Task
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 BATCH_TOKENS = 8192  # padded tokens in one forward pass
 MAX_ANSWER = 30  # tokens, as in the official SQuAD scripts
 
 
-class Spill:
+class Spill(Sequence):
     """A sequence of plain values in a nameless temporary file, so that memory does not grow with the languages."""
 
     def __init__(self) -> None:
@@ -43,22 +40,14 @@ class Spill:
         self._starts.append(self._file.seek(0, os.SEEK_END))
         pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         self._file.seek(self._starts[index])
         return pickle.load(self._file)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
 
 
 @torch.no_grad()
 def predict(
-    model: Any,
-    task: Task,
-    data: dict[str, Dataset],
-    tokenizer: "PreTrainedTokenizerBase",
-    lengths: LengthSettings,
-    labels: list[str],
+    model: Any, task: Task, data: dict[str, Dataset], tokenizer: Any, lengths: LengthSettings, labels: list[str]
 ) -> Iterator[tuple[str, list[Any]]]:
     """(language, predictions), one prediction per example in order: a label index (classification, choice), a
     list of tag names (tagging) or an answer string, "" for no answer (span).
@@ -111,8 +100,7 @@ def _batches(shapes: np.ndarray) -> Iterator[list[int]]:
     batch: list[int] = []
     for index in np.lexsort((shapes[:, 1], shapes[:, 0])).tolist():
         choices, length = shapes[index].tolist()
-        full = (len(batch) + 1) * choices * length > BATCH_TOKENS
-        if batch and (full or shapes[batch[0], 0] != choices):
+        if batch and ((len(batch) + 1) * choices * length > BATCH_TOKENS or shapes[batch[0], 0] != choices):
             yield batch
             batch = []
         batch.append(index)
@@ -123,9 +111,8 @@ def _batches(shapes: np.ndarray) -> Iterator[list[int]]:
 def _decode(task: Task, output: Any, rows: Sequence[Feature], labels: list[str]) -> list[Any]:
     scores = output.start_logits if task.kind == "span" else output.logits
     if scores.isnan().any():  # the best of no numbers would be the first
-        raise UserError(
-            f"{task.name}: the model's outputs are no numbers (NaN): its training diverged; {DIVERGENCE_HINT}"
-        )
+        problem = "the model's outputs are no numbers (NaN): its training diverged"
+        raise UserError(f"{task.name}: {problem}; {DIVERGENCE_HINT}")
     if task.kind == "span":
         return _best_spans(output.start_logits.cpu(), output.end_logits.cpu(), rows)
     best = scores.argmax(-1).tolist()
@@ -144,13 +131,11 @@ def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: Sequence[Feature])
     allowed = passage[:, :, None] & passage[:, None, :] & within
     scores = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
     best, position = scores.max(dim=1)
-    null = start[:, 0] + end[:, 0]
-    return [
-        (score, row["offsets"][flat // length][0], row["offsets"][flat % length][1], empty)
-        if score > -float("inf")
-        else (score, 0, 0, empty)
-        for score, flat, empty, row in zip(best.tolist(), position.tolist(), null.tolist(), rows, strict=True)
-    ]
+    null, spans = start[:, 0] + end[:, 0], []
+    for score, flat, empty, row in zip(best.tolist(), position.tolist(), null.tolist(), rows, strict=True):
+        first, last = (row["offsets"][token] for token in divmod(flat, length))
+        spans.append((score, first[0], last[1], empty) if score > -np.inf else (score, 0, 0, empty))
+    return spans
 
 
 def _whole(task: Task, dataset: Dataset, parts: Iterable[tuple[int, int, Any]]) -> list[Any]:

@@ -13,7 +13,7 @@ Of equally similar candidates the first of the pool counts: languages in the ord
 of its set. The official scripts leave ties to an unstable sort and to FAISS.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +46,14 @@ def rank(
     """
     pooler = Pooler(checkpoint, study, tuned)
     longest = PAIR_LENGTHS[study.training_task(task).kind]
-    codes = pool_languages(study, source, task)
-    pool = Pool(concatenate_datasets([source.load(task, POOL, code) for code in codes]))
+    pool = Pool(concatenate_datasets([source.load(task, POOL, code) for code in pool_languages(study, source, task)]))
     sets = [pool.answerable(source.load(task, split, code), code) for code in languages]
     candidates = pooler.states(pool.rows["text"], longest[1])
     query_states = pooler.states(concatenate_datasets([queries for queries, _ in sets])["text"], longest[0])
-    start = 0
-    for language, (queries, gold) in zip(languages, sets, strict=True):
-        states = query_states[:, start : start + len(queries)]
-        start += len(queries)
+    parts = np.split(query_states, np.cumsum([len(queries) for queries, _ in sets])[:-1], axis=1)
+    for language, (queries, gold), states in zip(languages, sets, parts, strict=True):
         layers = zip(states, candidates, strict=True)
-        results = (pool.scored(queries["id"][:], gold, *layer, pooler.settings.centre, language) for layer in layers)
+        results = (pool.scored(queries["id"][:], gold, layer, pooler.settings.centre, language) for layer in layers)
         yield language_result(language, pooler.layers, results)
 
 
@@ -74,19 +71,16 @@ class Pool:
         order = np.argsort(numbers, kind="stable")
         self.rows = rows if (np.diff(order) == 1).all() else rows.select(order)
         self._ids = columns["id"].take(order)
-        counts = np.bincount(numbers).tolist()
-        ends = np.cumsum(counts).tolist()
-        self.parts = {code: range(end - count, end) for code, count, end in zip(codes, counts, ends, strict=True)}
+        bounds = [0, *np.cumsum(np.bincount(numbers)).tolist()]
+        self.parts = {code: range(*bounds[number : number + 2]) for number, code in enumerate(codes)}
 
     def answerable(self, queries: Dataset, language: str) -> tuple[Dataset, list[list[int]]]:
         """The queries that have a relevant candidate, and the rows of theirs: those that share a key."""
         rows: dict[str, list[int]] = {key: [] for keys in queries["keys"][:] for key in keys}
-        start = 0
-        for part in self.rows.select_columns("keys").iter(CHUNK):
-            for row, keys in enumerate(part["keys"], start):
-                for key in rows.keys() & keys:
-                    rows[key].append(row)
-            start += len(part["keys"])
+        chunks = self.rows.select_columns("keys").iter(CHUNK)
+        for row, keys in enumerate(keys for chunk in chunks for keys in chunk["keys"]):
+            for key in rows.keys() & keys:
+                rows[key].append(row)
         gold = [sorted({row for key in keys for row in rows[key]}) for keys in queries["keys"][:]]
         answered = [number for number, right in enumerate(gold) if right]
         if not answered:
@@ -97,15 +91,11 @@ class Pool:
         return queries.select(answered), [gold[number] for number in answered]
 
     def scored(
-        self,
-        ids: list[str],
-        gold: list[list[int]],
-        queries: np.ndarray,
-        candidates: np.ndarray,
-        centre: bool,
-        language: str,
+        self, ids: list[str], gold: list[list[int]], states: Sequence[np.ndarray], centre: bool, language: str
     ) -> LayerResult:
-        """Statistics and predictions of the queries of one language by one layer's states; ``gold``: relevant rows."""
+        """Statistics and predictions of the queries of one language by one layer's ``states``, of queries and
+        candidates; ``gold``: relevant rows."""
+        queries, candidates = states
         ranked = search(vectors(queries, centre), language, candidates, self.parts, centre)
         anywhere, abroad = ([[row for row in best if row >= 0] for best in rows.tolist()] for rows, _ in ranked)
         own = self.parts.get(language, range(0))
@@ -134,8 +124,7 @@ def search(
     is in memory at a time. Where a query has fewer candidates its last rows are -1.
     """
     depth = min(DEPTH, len(pool))
-    empty = np.full((len(queries), depth), -1), np.full((len(queries), depth), -np.inf, np.float32)
-    anywhere = abroad = empty
+    anywhere = abroad = np.full((len(queries), depth), -1), np.full((len(queries), depth), -np.inf, np.float32)
     height = max(1, BLOCK_VALUES // pool.shape[1])
     for part_language, part in parts.items():
         mean = pool[part.start : part.stop].mean(axis=0) if centre else 0.0

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,22 +21,17 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from xstilts.evaluation import metrics
-from xstilts.evaluation.prediction import Spill
+from xstilts.evaluation.prediction import BATCH_TOKENS, Spill
 from xstilts.features import collate
 from xstilts.progress import Progress
 from xstilts.settings import RetrievalSettings, Study
 from xstilts.sources import Source
 from xstilts.tasks import Task
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-BATCH_TOKENS = 8192  # padded tokens in one forward pass
 BLOCK_CELLS = 2**25  # of a similarity matrix held at a time: 128 MiB
 CHUNK = 4096  # texts, or vectors, handled at a time
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
-Candidate = tuple[float, str, str]  # margin, foreign id, source-language id
 LayerResult = tuple[pd.DataFrame, pd.DataFrame, Mapping[str, float]]  # statistics, predictions, further measures
 LanguageResult = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
 
@@ -54,8 +49,7 @@ class Pooler:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
         self.settings, self.longest = study.retrieval, study.training.max_length.retrieval
         if tuned:
-            trained = {"layer": -1, "pooling": "mean", "special_tokens": True}
-            self.settings = self.settings.model_copy(update=trained)
+            self.settings = self.settings.model_copy(update={"layer": -1, "pooling": "mean", "special_tokens": True})
         self.layers = self.settings.indices(self.model.config.num_hidden_layers)
 
     def states(self, texts: Iterable[str], max_length: int = 0) -> np.ndarray:
@@ -89,15 +83,13 @@ def retrieve(
 
     with Progress(f"retrieving {task.name}", len(languages), "languages") as bar:
         for language in languages:
-            sets: list[Dataset] = []
+            sets = [source.load(task, name, language) for name in splits]
             states: list[np.ndarray] = []
-            for name in splits:
-                data = source.load(task, name, language)
-                sets.append(data)
+            for name, data in zip(splits, sets, strict=True):
                 if task.kind == "parallel":
                     source_texts, foreign_texts = data["query"][:], data["candidate"][:]
                 else:
-                    source_texts, foreign_texts = list(mining_side(data, "source")), list(mining_side(data, "foreign"))
+                    source_texts, foreign_texts = (list(mining_side(data, side)) for side in ("source", "foreign"))
                 states += [source_states(source_texts, name), pooler.states(foreign_texts)]
             score = _search if task.kind == "parallel" else _mined
             layers = ([side[number] for side in states] for number in range(len(pooler.layers)))
@@ -113,9 +105,8 @@ def language_result(language: str, layers: Iterable[int], results: Iterable[Laye
     curve = []
     for layer, (stats, predictions, measures) in zip(layers, results, strict=True):
         main = main or [stats, predictions.assign(language=language)[["language", "id", "prediction"]]]
-        percent = metrics.score(stats).assign(**measures).reset_index()
-        percent = percent.melt("language", var_name="metric", value_name="score").assign(layer=layer)
-        curve.append(percent[["language", "layer", "metric", "score"]])
+        percent = metrics.score(stats).assign(**measures).reset_index().melt("language", None, "metric", "score")
+        curve.append(percent.assign(layer=layer)[["language", "layer", "metric", "score"]])
     return main[0], main[1], pd.concat(curve, ignore_index=True)
 
 
@@ -130,11 +121,9 @@ def _search(sets: list[Dataset], states: list[np.ndarray], centre: bool, languag
     gold = range(len(ids))
     forward = metrics.classification(ids, gold, hits, language)
     backward = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
-    recall = metrics.ranking(ids, [[row] for row in gold], ranked.tolist(), language)
-    recall = recall[recall["metric"] != "map@20"]
+    recall = metrics.ranking(ids, [[row] for row in gold], ranked.tolist(), language).query("metric != 'map@20'")
     predictions = pd.DataFrame({"id": ids, "prediction": [ids[row] for row in hits]})
-    aligned = alignment(*map(np.asarray, states))
-    return pd.concat([forward, backward, recall], ignore_index=True), predictions, aligned
+    return pd.concat([forward, backward, recall], ignore_index=True), predictions, alignment(*map(np.asarray, states))
 
 
 def _mined(sets: list[Dataset], states: list[np.ndarray], centre: bool, language: str) -> LayerResult:
@@ -167,13 +156,7 @@ def mining_side(data: Dataset, side: str) -> dict[str, str]:
 
 @torch.no_grad()
 def embed(
-    model: Any,
-    tokenizer: "PreTrainedTokenizerBase",
-    texts: Iterable[str],
-    layers: list[int],
-    settings: RetrievalSettings,
-    max_length: int,
-    batch_tokens: int = BATCH_TOKENS,
+    model: Any, tokenizer: Any, texts: Iterable[str], layers: list[int], settings: RetrievalSettings, max_length: int
 ) -> np.ndarray:
     """Pooled states (layers, texts, width) of the hidden states ``layers`` (0 = embeddings), float32.
 
@@ -198,7 +181,7 @@ def embed(
     order = np.argsort(-np.array(lengths), kind="stable")
     with Progress("encoding", len(encoded), "texts") as bar:
         while bar.done < len(encoded):
-            rows = order[bar.done : bar.done + max(1, batch_tokens // lengths[order[bar.done]])]
+            rows = order[bar.done : bar.done + max(1, BATCH_TOKENS // lengths[order[bar.done]])]
             batch_ids, own_tokens = zip(*(encoded[row] for row in rows), strict=True)
             tensors = collate([{"input_ids": ids} for ids in batch_ids], tokenizer.pad_token_id)
             inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
@@ -286,9 +269,9 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     return mined
 
 
-def best_threshold(mined: list[Candidate], gold: dict[str, list[str]]) -> float:
+def best_threshold(mined: list[tuple[float, str, str]], gold: dict[str, list[str]]) -> float:
     """The margin, midway between two neighbouring candidates, that maximises F1 against ``gold``; 0 (all
-    are taken) where no candidate is right. ``mined`` comes best first."""
+    are taken) where no candidate is right. ``mined``: (margin, foreign id, source-language id), best first."""
     total, right, best, threshold = sum(map(len, gold.values())), 0, 0.0, 0.0
     for position, (margin, foreign, home) in enumerate(mined):
         right += home in gold[foreign]
@@ -327,8 +310,7 @@ def cosine_margin(x: np.ndarray, y: np.ndarray) -> float:
     count = len(x)
     if count < 2:
         return np.nan
-    x, y = (side.astype(np.float64) for side in (x, y))
-    x, y = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in (x, y))
+    x, y = (normalise(side.astype(np.float64)) for side in (x, y))
     gold = (x * y).sum()
     others = x.sum(axis=0) @ y.sum(axis=0) - gold  # the sum over all pairs is the product of the sums
     return float(gold / count - others / (count * (count - 1)))

@@ -125,11 +125,10 @@ def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, a
 
 def gain_table(gains: Gains, distance: pd.Series) -> pd.DataFrame:
     """Gains with their intervals: part, series, language, distance, value, low, high, seeds."""
-    rows = [
-        (part, series, code, distance[code], *interval_of(draws.loc[code].to_numpy()), seeds)
-        for (part, series), (draws, seeds) in gains.items()
-        for code in draws.index
-    ]
+    rows = []
+    for (part, series), (draws, seeds) in gains.items():
+        for code in draws.index:
+            rows.append((part, series, code, distance[code], *interval_of(draws.loc[code].to_numpy()), seeds))
     return pd.DataFrame(rows, columns=["part", "series", "language", "distance", "value", "low", "high", "seeds"])
 
 
@@ -217,9 +216,8 @@ def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) 
     """
     rows = []
     kinds = [name for name in (*KINDS, *SHARES) if name in table]
-    for (part, series), (draws, _) in gains.items():
-        if series not in (INTERMEDIATE, DIRECT):
-            continue
+    compared = {key: draws for key, (draws, _) in gains.items() if key[1] in (INTERMEDIATE, DIRECT)}
+    for (part, series), draws in compared.items():
         known = table.loc[draws.index]
         slopes = [(name, known[name].dropna(), None) for name in kinds]
         held = known.drop(columns=kinds).dropna(axis="columns")
@@ -378,8 +376,7 @@ SENTENCES = {
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the series that ``SERIES`` names, by these names; parts by their titles."""
     rows = table[table["series"].isin(SERIES)].assign(quantity="gain", axis="gain over none (points)")
-    titles = [METRICS.get(part, title(part)) for part in rows["part"]]
-    return rows.assign(series=rows["series"].map(SERIES), part=titles)
+    return rows.assign(series=rows["series"].map(SERIES), part=[METRICS.get(key, title(key)) for key in rows["part"]])
 
 
 def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
@@ -388,10 +385,8 @@ def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame
     lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in SENTENCES.items() if key in rows.index]
     medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
     if len(medians):
-        texts = dict.fromkeys(examples_text(row) for _, row in medians.iloc[[0, -1]].iterrows())
-        lines.append(
-            f"Direct tuning equals intermediate training with {' to '.join(texts)} examples (medians, by target)."
-        )
+        ends = " to ".join(dict.fromkeys(examples_text(row) for _, row in medians.iloc[[0, -1]].iterrows()))
+        lines.append(f"Direct tuning equals intermediate training with {ends} examples (medians, by target).")
     mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
     text = "Of {count} measures of alignment intermediate training lowers {below} and raises {above}."
     return lines + tally(text, mean)

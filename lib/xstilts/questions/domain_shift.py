@@ -19,7 +19,6 @@ of two tasks could be told apart, whatever they are about."""
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,10 +37,8 @@ from xstilts.summaries import chance, tally, verdict_table
 from xstilts.tasks import Task
 
 WORD = r"\w+"
-FEATURES: dict[str, dict[str, Any]] = {  # what the classifier sees
-    "characters": {"analyzer": "char", "ngram_range": (1, 3)},
-    "words": {"analyzer": "word", "token_pattern": WORD},
-}
+# what the classifier sees
+FEATURES = {"characters": {"analyzer": "char", "ngram_range": (1, 3)}, "words": {"token_pattern": WORD}}
 FOLDS = 5  # of the cross-validation
 MAX_TEXTS = 1000  # of either set
 FIRST_WORDS = 10  # of each text
@@ -51,7 +48,6 @@ AGAINST = "against source"  # intermediate training in another language minus th
 WORST, UNTRAINED = "worst language", "untrained languages"
 LESS, MORE, NEARER, FARTHER = "low-resource half", "high-resource half", "nearer half", "farther half"
 HALVES = {f"{first} minus {second}": (first, second) for first, second in ((LESS, MORE), (FARTHER, NEARER))}
-INTERVAL = ["value", "low", "high", "seeds"]
 Groups = dict[str, list[str]]  # name -> languages
 Runs = dict[tuple[str, str], str]  # (side, language) -> run; a side is a task, in-domain or out-of-domain
 
@@ -101,10 +97,8 @@ def overlap(first: list[str], second: list[str]) -> dict[str, float]:
     vocabulary = set(re.findall(WORD, " ".join(first).lower()))
     words = re.findall(WORD, " ".join(second).lower())
     shared = vocabulary.intersection(words)
-    return {
-        "jaccard": len(shared) / len(vocabulary.union(words)),
-        "covered": sum(word in vocabulary for word in words) / len(words),
-    }
+    covered = sum(word in vocabulary for word in words) / len(words)
+    return {"jaccard": len(shared) / len(vocabulary.union(words)), "covered": covered}
 
 
 def split_run(run: str) -> tuple[str, str]:
@@ -164,8 +158,7 @@ def language_groups(study: Study, source: Source, languages: list[str]) -> Group
     trained = {code for run in study.intermediate for code in study.intermediate_run(run).languages}
     if trained.intersection(away):
         groups[UNTRAINED] = [code for code in away if code not in trained]
-    groups |= {code: [code] for code in languages}
-    return {name: members for name, members in groups.items() if members}
+    return {name: members for name, members in (groups | {code: [code] for code in languages}).items() if members}
 
 
 def estimates(
@@ -200,8 +193,7 @@ def estimates(
                 low, high = np.quantile(lowest[1:].clip(0, 100), ENDS)
                 seeds = min(count for _, count in draws)
                 rows.append((examples, side, language, quantity, WORST, lowest[0], low, high, seeds, 1))
-    head = ["examples", "side", "trained_in", "quantity", "group", "value", "low", "high", "seeds", "languages"]
-    return pd.DataFrame(rows, columns=head)
+    return pd.DataFrame(rows, columns="examples side trained_in quantity group value low high seeds languages".split())
 
 
 def _contrasts(runs: Runs, home: str) -> list[tuple[str, str, str, dict[str, int]]]:
@@ -226,9 +218,7 @@ def _source_run(runs: Runs, side: str, trained_in: str) -> str | None:
     """The run in the source language that a run in another is compared with: of as many examples where there is such
     a run. None for runs in the source language."""
     language, _, examples = trained_in.partition("=")
-    if language == SOURCE:
-        return None
-    return runs.get((side, f"{SOURCE}={examples}")) or runs.get((side, SOURCE))
+    return None if language == SOURCE else runs.get((side, f"{SOURCE}={examples}")) or runs.get((side, SOURCE))
 
 
 def _combine(replicates: Replicates, target: Task, weights: dict[str, int], languages: list[str]) -> np.ndarray:
@@ -286,13 +276,12 @@ def by_distance(
         for row in measured.to_dict("records"):
             own = replicates[row["topic"]]
             gain = _combine(own, target, {row["task"]: 1, NONE: -1}, languages)
-            interval = own.interval(gain[:, 0], gain[:, 1:])
-            points.append(row | {"examples": examples} | dict(zip(INTERVAL, interval, strict=True)))
+            value, low, high, seeds = own.interval(gain[:, 0], gain[:, 1:])
+            points.append(row | {"examples": examples, "value": value, "low": low, "high": high, "seeds": seeds})
             gains.append(own.draws(gain[:, 0], gain[:, 1:])[0])
         rho = rank_correlation(measured["characters"], gains)
         correlations.append((examples, *rho, len(gains), measured["characters"].round(1).nunique()))
-    head = ["examples", "rho", "low", "high", "domains", "distances"]
-    return pd.DataFrame(points), pd.DataFrame(correlations, columns=head)
+    return pd.DataFrame(points), pd.DataFrame(correlations, columns="examples rho low high domains distances".split())
 
 
 def labelled(table: pd.DataFrame, groups: list[str]) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from xstilts.tasks import POOL, RETRIEVAL_KINDS
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> value of the column tuning
 MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics; see evaluation/ranking.py
-RECALL = tuple(f"recall@{cut}" for cut in CUTOFFS)
 ALL_RUNS = "mean of the runs"  # in the column intermediate: over those trained in the source language
 KEYS = ["tuning", "intermediate", "target", "language", "seed"]
 
@@ -88,7 +87,7 @@ def source_runs(runs: Iterable[str]) -> list[str]:
 
 def recall_curves(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
     """:func:`estimates` of recall among the first k, mean over languages, target by target, with the column k."""
-    table = estimates(stats, wanted, source_language, RECALL)
+    table = estimates(stats, wanted, source_language, [f"recall@{cut}" for cut in CUTOFFS])
     table = table[(table["language"] == MEAN) & (table["target"] != MACRO)]
     cut = table["metric"].str.removeprefix("recall@").astype(int)
     return table.drop(columns="metric").assign(k=cut).reset_index(drop=True)
@@ -119,11 +118,9 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     macro = pd.concat([part.mean(axis=1, skipna=False) for part in by_tuning])
     table = pd.concat([gain.reset_index(name="value"), macro.reset_index(name="value").assign(target=MACRO)])
     grouped = table.dropna(subset="value").groupby(["tuning", "target", "layer"], sort=False)["value"]
-    table = grouped.agg(value="mean", sem="sem", seeds="count").reset_index()
-    width = table.pop("sem") * distributions.t.ppf(0.975, table["seeds"] - 1)
-    table.insert(4, "low", table["value"] - width)
-    table.insert(5, "high", table["value"] + width)
-    return table
+    table = grouped.agg(value="mean", low="sem", high="sem", seeds="count").reset_index()
+    width = table["low"] * distributions.t.ppf(0.975, table["seeds"] - 1)
+    return table.assign(low=table["value"] - width, high=table["value"] + width)
 
 
 def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str, pd.Series]:
@@ -146,8 +143,7 @@ def target_title(target: str) -> str:
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """The gain by the mean of the runs in the source language, per target and on average over targets, mean over
     languages, raw and tuned. ``table``: of :func:`estimates`."""
-    rows = table[(table["quantity"] == "gain") & (table["metric"] == MAIN) & (table["language"] == MEAN)]
-    rows = rows[rows["intermediate"] == ALL_RUNS]
+    rows = table.query("quantity == 'gain' and metric == @MAIN and language == @MEAN and intermediate == @ALL_RUNS")
     rows = rows.assign(target=rows["target"].map(target_title))
     return verdict_table(rows, {"intermediate": "run", "tuning": "encoder", "target": "target"})
 

@@ -164,8 +164,7 @@ def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
     it" in score = run + language + trained in it, by least squares over a task's runs in one language each.
 
     Columns: task, value, low, high, seeds, runs, quantity ("gain")."""
-    contrasts: Contrasts = {}
-    counts = []
+    contrasts, counts = {}, []
     single = [run for run, codes in plan.trained.items() if len(codes) == 1]
     for task in dict.fromkeys(plan.tasks[run] for run in single):
         runs = [run for run in single if plan.tasks[run] == task]
@@ -186,12 +185,10 @@ def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
 def cells(replicates: Replicates, plan: Design) -> Contrasts:
     """(run, training language, test language) -> score; where there are several runs, also their mean ``OVER_RUNS``
     for the training languages that all of them have."""
-    scores = {
-        (run, training, code): average(replicates, run if training == SOURCE else f"{run} > {training}", [code])
-        for run, trainings in plan.tuned.items()
-        for training in trainings
-        for code in plan.languages
-    }
+    scores: Contrasts = {}
+    for run, training in [(run, training) for run, trainings in plan.tuned.items() for training in trainings]:
+        model = run if training == SOURCE else f"{run} > {training}"  # as :func:`read` names it
+        scores |= {(run, training, code): average(replicates, model, [code]) for code in plan.languages}
     everywhere = [training for run, training, _ in scores if all(training in codes for codes in plan.tuned.values())]
     for training in dict.fromkeys(everywhere if len(plan.tuned) > 1 else []):
         for code in plan.languages:
@@ -255,12 +252,9 @@ def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
     return estimates(replicates, contrasts, ("intermediate", "effect")).assign(quantity="gain")
 
 
-TABLES = (languages, comparisons, seen, matrix, sources, factors)
-
-
 def tables(replicates: Replicates, plan: Design) -> dict[str, pd.DataFrame]:
     """Every table of one metric, by the name of its function."""
-    return {table.__name__: table(replicates, plan) for table in TABLES}
+    return {make.__name__: make(replicates, plan) for make in (languages, comparisons, seen, matrix, sources, factors)}
 
 
 # --- the answer --------------------------------------------------------------------------------------------
