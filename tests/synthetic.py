@@ -56,13 +56,10 @@ def known(score, runs, targets, languages, seeds, examples=20):
 
 def wanted(runs, targets, languages, seeds):
     """What a finished study of :func:`statistics` has, as ``results.expected`` gives it."""
-    rows = [
-        (run, target, language, seed)
-        for run in runs
-        for target in targets
-        for language in (languages[1:] if get(target).kind in ("parallel", "mining") else languages)
-        for seed in seeds
-    ]
+    rows = []
+    for run, target in product(runs, targets):
+        codes = languages[1:] if get(target).kind in ("parallel", "mining") else languages
+        rows += product([run], [target], codes, seeds)
     return pd.DataFrame(rows, columns=["intermediate", "target", "language", "seed"])
 
 

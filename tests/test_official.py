@@ -19,13 +19,10 @@ from xstilts.tasks import get
 OFFICIAL = [
     ("xquad", "test", "en", 632, 46.835443037974684, 63.51332821902444),
     ("xquad", "test", "de", 632, 48.734177215189874, 65.81654822813584),
-    ("xquad", "test", "es", 632, 44.778481012658226, 66.21736989255689),
     ("xquad", "test", "hi", 632, 47.78481012658228, 65.37823059038084),
-    ("xquad", "test", "ru", 632, 47.151898734177216, 64.33737999014338),
     ("xquad", "test", "th", 632, 52.53164556962025, 63.14794646281989),
     ("xquad", "test", "zh", 632, 54.90506329113924, 61.447453741757535),
     ("tydiqa", "dev", "en", 440, 46.81818181818182, 68.7768795730398),
-    ("tydiqa", "dev", "id", 565, 42.30088495575221, 67.54455451298139),
     ("tydiqa", "dev", "ko", 276, 52.17391304347826, 64.40008429000892),
     ("tydiqa", "dev", "sw", 499, 50.901803607214426, 64.29499997201829),
     ("squad2", "dev", "en", 2100, 47.04761904761905, 56.216867832395565),
@@ -93,7 +90,7 @@ def test_rankings_are_scored_as_by_the_official_script():
     for code in codes:
         queries, gold = pool.answerable(source.load(task, "test", code), code)
         states = np.array([text_vector("", keys, code) for keys in queries["keys"][:]])
-        stats, *_ = pool.scored(queries["id"][:], gold, states, vectors, False, code)
+        stats, *_ = pool.scored(queries["id"][:], gold, (states, vectors), False, code)
         scores[code] = metrics.score(stats).loc[code, "map@20"]
     scores["all"] = np.mean(list(scores.values()))  # as many questions in each language
     assert scores == pytest.approx(OFFICIAL_LAREQA, abs=1e-9)

@@ -4,28 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthetic import statistics, study, wanted, write
+from synthetic import cell, statistics, study, wanted, write
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
 
 LANGUAGES = ["qaa", "qab", "qac"]
-T_95 = {2: 4.302652729911275, 4: 2.7764451051977987}  # Student's t, 97.5%, by degrees of freedom (tables)
 
 
 def table(rows, target="xnli", metric="accuracy"):
     """Statistics from (run, language, seed, [numerators]) with denominators of 1."""
-    parts = [
-        pd.DataFrame(
-            {
-                "study": "toy", "encoder": "pretrained", "intermediate": run, "target": target,
-                "training_language": "source", "examples": 0, "language": language, "seed": seed, "metric": metric,
-                "id": [str(number) for number in range(len(values))], "numerator": np.array(values, float),
-                "denominator": 1.0,
-            }
-        )
-        for run, language, seed, values in rows
-    ]  # fmt: skip
+    parts = [cell(run, target, language, seed, metric, np.array(values, float)) for run, language, seed, values in rows]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -138,19 +127,6 @@ def test_chunks_of_examples_do_not_change_a_score_or_its_spread(monkeypatch):
     assert np.allclose((parts["high"] - parts["low"]) / (whole["high"] - whole["low"]), 1, atol=0.15)
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_without_example_noise_the_interval_is_students(seeds):
-    """Every example right or wrong alike leaves only seeds: half-width close to t * s / sqrt(n)."""
-    values = np.linspace(40, 60, seeds)
-    drawn = np.zeros((seeds, 20_000))
-    replicates = results.Replicates({}, {}, list(range(seeds)), 20_000, np.random.default_rng(0))
-    value, low, high, count = replicates.interval(values, drawn)
-    half = T_95[seeds - 1] * values.std(ddof=1) / np.sqrt(seeds)
-    assert (value, count) == (pytest.approx(50.0), seeds)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.12)
-    assert results.widening(5) == pytest.approx(np.sqrt(5 / 4) * 2.7764451 / 1.9599640)
-
-
 @pytest.mark.parametrize(("seeds", "sd"), [(2, 0.04), (3, 0.04), (5, 0.0)])
 def test_intervals_cover_the_true_gain(seeds, sd):
     """Simulated studies with a true gain of 10 points, seed effects of ``sd`` per run, paired examples.
@@ -177,6 +153,7 @@ def test_intervals_cover_the_true_gain(seeds, sd):
             covered += low <= 10 <= high
         hits[factor] = covered / worlds
         replicates._draws[seeds] = replicates._draws[seeds] / factor  # undoes the widening for the second round
+    assert results.widening(5) == pytest.approx(np.sqrt(5 / 4) * 2.7764451 / 1.9599640)  # of tables of Student's t
     widened, bare = hits.values()
     assert widened >= 0.93  # 0.95 less 1.6 standard errors of 300 simulations
     if sd:
@@ -219,12 +196,10 @@ def test_controls_are_shown_by_name_with_the_seeds_that_are_done(tmp_path, monke
     targets, want = ["xnli", "tatoeba"], wanted(["none"], ["xnli", "tatoeba"], LANGUAGES, [1, 2])
     write(statistics(["none"], targets, LANGUAGES, [1, 2], 20), tmp_path / "toy")
     write(statistics(["none"], ["xnli"], LANGUAGES, [1, 2], 20), tmp_path / "untrained")
-    toy, untrained, unfinished = (
-        study(tmp_path, name, targets=targets, seeds=2) for name in ("toy", "untrained", "unfinished")
-    )
-    monkeypatch.setattr(results, "finished_controls", lambda _: [(untrained, [1]), (unfinished, [])])
-    control = results.controls(toy, want, np.random.default_rng(0))
+    studies = {name: study(tmp_path, name, targets=targets, seeds=2) for name in ("toy", "untrained", "unfinished")}
+    done = [(studies["untrained"], [1]), (studies["unfinished"], [])]
+    monkeypatch.setattr(results, "finished_controls", lambda _: done)
+    control = results.controls(studies["toy"], want, np.random.default_rng(0))
     means = control[(control["language"] == ZERO_SHOT) & control["target"].isin(targets)]
-    assert means[["study", "target", "seeds"]].values.tolist() == [
-        ["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1],
-    ]  # fmt: skip
+    expected = [["toy", "xnli", 2], ["toy", "tatoeba", 2], ["untrained", "xnli", 1]]
+    assert means[["study", "target", "seeds"]].values.tolist() == expected

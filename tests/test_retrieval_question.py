@@ -190,11 +190,6 @@ def test_the_committed_study_of_real_files_is_scored_raw_and_tuned_in_every_lang
          r"further.retrieval.targets: bucc has no training set; give it training_languages: \[un"),
         ({"training": {"retrieval": {"steps": 4, "epochs": 0, "evaluate_every": 2}}},
          r"training.retrieval.evaluate_every: dual encoders keep their last weights"),
-        ({"source": "files", "source_language": "en", "intermediate": ["none"], "micro": {},
-          "files": {"splits": {"squad2": {"train": "dev[:80%]", "dev": "dev[80%:]"}}},
-          "training_sets": {"lareqa": "squad2"},
-          "further": {"tuned": {"targets": ["lareqa"], "training_languages": ["source"]}}},
-         '"squad2" would be trained on examples that "lareqa" is scored on'),
     ],
 )  # fmt: skip
 def test_a_study_that_cannot_be_run_is_refused(tmp_path, changes, message):
@@ -206,8 +201,4 @@ def test_hyperparameters_are_xtreme_rs_unless_a_study_says_otherwise(tmp_path):
     study = load_study(small.write(tmp_path, "toy", **TOY | {"training": {}}))
     phase = study.phase("retrieval", "squad1")
     assert (phase.epochs, phase.batch_size, phase.accumulate, phase.learning_rate) == (3, 4, 4, 2e-5)
-    changed = {"training": {"overrides": {"retrieval/mewslix": {"batch_size": 8}}}}
-    changed |= {"further": {"retrieval": FURTHER | {"targets": ["mewslix"]}}}
-    study = load_study(small.write(tmp_path, "toy", **TOY | changed))
-    assert study.phase("retrieval", "mewslix").batch_size == 8 and study.phase("retrieval", "squad1").batch_size == 4
     assert get("lareqa").training_set == get("tatoeba").training_set == "squad1"

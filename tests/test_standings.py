@@ -1,7 +1,6 @@
 """Ranks of runs by hand, ties, gaps, and intervals that hold what they should."""
 
 import numpy as np
-import pandas as pd
 
 from synthetic import known, statistics, wanted
 from xstilts import results, summaries
@@ -50,6 +49,3 @@ def test_intervals_tell_a_clear_winner_from_noise():
     assert table.index[0] == "mnli" and table.loc["mnli", ["rank", "low", "high", "best"]].tolist() == [1, 1, 1, 3]
     assert (table.drop("mnli")["high"] - table.drop("mnli")["low"] > 0.2).all()
     assert (table["seeds"] == 3).all() and (table["targets"] == 3).all()
-    pd.testing.assert_frame_equal(
-        table, ranked(statistics(RUNS, TARGETS, CODES, [1, 2, 3], 100, gain=gain, spread=0.05), [1, 2, 3])
-    )

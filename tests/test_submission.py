@@ -55,9 +55,8 @@ def study(tmp_path, monkeypatch):
         pd.DataFrame(rows, columns=["language", "id", "prediction"]).to_parquet(folder / "predictions.parquet")
         (folder / "scored.json").write_text(json.dumps({"split": "dev" if target == "tydiqa" else "test"}))
     monkeypatch.setattr(submission, "Fingerprints", lambda study: None)
-    monkeypatch.setattr(
-        submission, "state", lambda study, run, _: "done" if (run.intermediate, run.seed) == ("mnli", 2) else "missing"
-    )
+    states = {("mnli", 2): "done"}
+    monkeypatch.setattr(submission, "state", lambda _, run, *__: states.get((run.intermediate, run.seed), "missing"))
     monkeypatch.setattr("xstilts.sources.open_source", lambda study: Sentences())
     return study
 

@@ -35,11 +35,7 @@ def test_a_further_bundle_spelt_out(tmp_path):
     assert runs[2].model(toy_study) == "mnli@qab=10", "XNLI is trained on MNLI"
     raw, tuned = target_runs(toy_study, source, "all")[1], TargetRun(get("tatoeba"), "source")
     assert (raw.name, raw.training_language, raw.untrained) == ("tatoeba", "untrained", True)
-    assert (tuned.name, tuned.training_language, tuned.untrained) == (
-        "tatoeba@source",
-        "source",
-        False,
-    )
+    assert (tuned.name, tuned.training_language, tuned.untrained) == ("tatoeba@source", "source", False)
 
 
 def test_a_bundle_in_jobs_of_their_own_and_all_languages_in_every_language_scored(tmp_path):
