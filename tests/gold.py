@@ -86,7 +86,6 @@ def retrieved(monkeypatch, task, source, languages, vectors, split="test", **set
     for module in (retrieval, ranking):
         monkeypatch.setattr(module, "Pooler", Pooler)
     search = ranking.rank if get(task).kind == "ranking" else retrieval.retrieve
-    study = SimpleNamespace(
-        retrieval=RetrievalSettings(**settings), languages=(), training_task=lambda task: get(task.training_set)
-    )
+    study = SimpleNamespace(retrieval=RetrievalSettings(**settings), languages=())
+    study.training_task = lambda task: get(task.training_set)
     return *joined(search(get(task), source, list(languages), split, None, study)), encoded

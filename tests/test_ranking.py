@@ -159,18 +159,6 @@ def micro():
     return MicroSource(MicroSettings(ranking=Sizes(train=40, test=30)))
 
 
-def test_micro_sets_are_parallel_and_their_sizes_known(micro):
-    for name, splits in (("lareqa", ("test", "pool")), ("mewslix", ("train", "test", "pool"))):
-        for split in splits:
-            sets = {code: micro.load(get(name), split, code) for code in micro.languages(get(name), split)}
-            assert list(sets) == list(LANGUAGE_CODES)
-            assert all(len(rows) == micro.size(get(name), split, code) for code, rows in sets.items())
-            assert split == "pool" or len({tuple(rows["id"][:]) for rows in sets.values()}) == 1
-            again = MicroSource(micro.settings).load(get(name), split, "qag")
-            assert again.to_dict() == sets["qag"].to_dict()
-    assert micro.languages(get("lareqa"), "train") == micro.languages(get("lareqa"), "dev") == []
-
-
 def test_every_micro_query_has_its_answers_and_no_other(micro):
     plans = _passages(micro.examples.world, 30)
     stories = [(number, index, line) for number, plan in enumerate(plans) for index, line in enumerate(plan["context"])]
@@ -191,10 +179,9 @@ def test_every_micro_query_has_its_answers_and_no_other(micro):
 def test_a_set_larger_than_the_world_is_refused(split):
     large, task = MicroSource(MicroSettings(ranking=Sizes(train=2000, test=1537))), get("mewslix")
     large.check([(task, "train", ["qaa"]), (get("lareqa"), "test", ["qaa"])], text=False)
-    with pytest.raises(UserError, match=r"micro.ranking.test: 1537, and mewslix has 1536 people at most"):
-        large.check([(task, split, ["qab"])], text=False)
-    with pytest.raises(UserError, match=r"micro.ranking.test: 1537, and mewslix has 1536 people at most"):
-        large.load(task, split, "qab")
+    for refused in (lambda: large.check([(task, split, ["qab"])], text=False), lambda: large.load(task, split, "qab")):
+        with pytest.raises(UserError, match=r"micro.ranking.test: 1537, and mewslix has 1536 people at most"):
+            refused()
 
 
 # --- the original files -----------------------------------------------------------------------------------
@@ -253,7 +240,6 @@ def test_mewsli_x_as_xtreme_lays_it_out(mewslix):
     [
         ({"text": ""}, r"dev-en.jsonl:1: the mention 'union' does not stand at .* which is empty; get-mewsli-x.sh"),
         ({"sentence_spans": []}, r"dev-en.jsonl:1: the mention 'union' at .* lies in none of the article's sentences"),
-        ({"text": ARTICLE[1:]}, r"dev-en.jsonl:1: the mention 'union' does not stand at"),
     ],
 )
 def test_a_mention_that_is_not_there_is_named(mewslix, changes, message):

@@ -19,6 +19,7 @@ of two tasks could be told apart, whatever they are about."""
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ from xstilts.tasks import Task
 
 WORD = r"\w+"
 # what the classifier sees
-FEATURES = {"characters": {"analyzer": "char", "ngram_range": (1, 3)}, "words": {"token_pattern": WORD}}
+FEATURES: dict[str, Any] = {"characters": {"analyzer": "char", "ngram_range": (1, 3)}, "words": {"token_pattern": WORD}}
 FOLDS = 5  # of the cross-validation
 MAX_TEXTS = 1000  # of either set
 FIRST_WORDS = 10  # of each text

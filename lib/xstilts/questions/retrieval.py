@@ -66,10 +66,9 @@ def estimates(
     gain over all runs (``ALL_RUNS``), in every language and their ``MEAN``."""
     tables = []
     for metric in metrics:
-        name = "" if metric == MAIN else metric
         for tuning, part in stats[stats["metric"].eq(metric) | (metric == MAIN)].groupby("tuning", sort=False):
             rows = wanted[(wanted["tuning"] == tuning) & wanted["target"].isin(part["target"])]
-            replicates = results.resample(part, np.random.default_rng(0), metric=name)
+            replicates = results.resample(part, np.random.default_rng(0), metric="" if metric == MAIN else metric)
             table = results.estimates(replicates, rows, source_language)
             if runs := source_runs(rows["intermediate"].unique()):
                 mean = results.estimates(replicates, rows, source_language, {ALL_RUNS: runs})
