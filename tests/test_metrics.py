@@ -79,7 +79,6 @@ ANSWERS = [  # scorer, language, gold answers, prediction, exact match, F1; work
     ("squad", "en", ["the Denver Broncos!"], "Denver broncos", 1, 1),
     ("squad", "en", ["a cat sat"], "the cat sat down", 0, 4 / 5),
     ("squad", "en", ["to be or not to be"], "to to to", 0, 4 / 9),
-    ("squad", "zh", ["308分"], "308分。", 0, 0),
     ("mlqa", "zh", ["NBA 总决赛"], "nba决赛", 0, 6 / 7),
     ("mlqa", "hi", ["दस हज़ार।"], "दस हज़ार", 1, 1),
     ("mlqa", "ar", ["الكتاب"], "كتاب", 1, 1),

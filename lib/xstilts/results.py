@@ -226,7 +226,8 @@ def _resampled_sums(
                 "be compared; delete their folders under runs/ and run the study again"
             )
         values = np.zeros((2, len(numbers), columns), np.float32)
-        values[:, position, column[rows]] = part[["numerator", "denominator"]].to_numpy()[rows].T
+        for number, name in enumerate(("numerator", "denominator")):
+            values[number, position, column[rows]] = part[name].to_numpy()[rows]
         sums = np.zeros((2, 1 + resamples, columns))
         sums[:, 0] = values.sum(axis=1, dtype=float)
         tables[language] = (numbers, values, sums, np.bincount(column[rows], minlength=columns) > 0)

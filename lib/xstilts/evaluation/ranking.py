@@ -95,8 +95,7 @@ class Pool:
     ) -> LayerResult:
         """Statistics and predictions of the queries of one language by one layer's ``states``, of queries and
         candidates; ``gold``: relevant rows."""
-        queries, candidates = states
-        ranked = search(vectors(queries, centre), language, candidates, self.parts, centre)
+        ranked = search(vectors(states[0], centre), language, states[1], self.parts, centre)
         anywhere, abroad = ([[row for row in best if row >= 0] for best in rows.tolist()] for rows, _ in ranked)
         own = self.parts.get(language, range(0))
         tables = [metrics.ranking(ids, gold, anywhere, language)]

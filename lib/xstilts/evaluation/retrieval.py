@@ -83,14 +83,14 @@ def retrieve(
 
     with Progress(f"retrieving {task.name}", len(languages), "languages") as bar:
         for language in languages:
-            sets = [source.load(task, name, language) for name in splits]
-            states: list[np.ndarray] = []
-            for name, data in zip(splits, sets, strict=True):
+            sets, states = [], []
+            for name in splits:
+                sets.append(data := source.load(task, name, language))
                 if task.kind == "parallel":
                     source_texts, foreign_texts = data["query"][:], data["candidate"][:]
                 else:
                     source_texts, foreign_texts = (list(mining_side(data, side)) for side in ("source", "foreign"))
-                states += [source_states(source_texts, name), pooler.states(foreign_texts)]
+                states.extend([source_states(source_texts, name), pooler.states(foreign_texts)])
             score = _search if task.kind == "parallel" else _mined
             layers = ([side[number] for side in states] for number in range(len(pooler.layers)))
             results = (score(sets, layer, pooler.settings.centre, language) for layer in layers)
