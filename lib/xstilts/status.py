@@ -42,8 +42,6 @@ ENDED = {
 SILENT = "ended without a word: killed from outside (memory, a time limit, a lost machine); the same command resumes it"
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 STATES = ("done", "running", "failed", "stale", "left")
-BEGINS = 60  # seconds that a job may take from its first sign, an empty log, to its lock
-WIDTH = 80
 SHOWN = 12  # running or failed runs named; the others are counted
 
 
@@ -104,7 +102,8 @@ def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
         return Seen("left", f"{len(gaps)} runs are missing")
     if not log.is_file():
         return Seen("left")
-    if not log.stat().st_size and time.time() - log.stat().st_mtime < BEGINS:
+    # a job may take a minute from its first sign, an empty log, to its lock
+    if not log.stat().st_size and time.time() - log.stat().st_mtime < 60:
         return Seen("running", "starting")
     return Seen("failed", of_log(log))
 
@@ -199,4 +198,4 @@ def _outlook(study: Study, signed: dict, seen: Mapping[Run, Seen]) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return textwrap.wrap(text, 80, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
