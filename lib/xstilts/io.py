@@ -151,9 +151,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a network disk may have none
-
-
 def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     """(open file, {}) of a lock held until the file and each copy that a child process was given are closed.
 
@@ -170,7 +167,7 @@ def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
                 return file, _signed(file)
             time.sleep(0.1)
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a network disk may have no locks
                 raise
             break
     return file, {}

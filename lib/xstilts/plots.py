@@ -104,9 +104,9 @@ def transfer_heatmap(table: DataFrame, language: str = MEAN, tasks: Mapping[str,
     over targets last), from the rows of ``results.estimates`` in ``language`` (``MEAN`` or ``ZERO_SHOT``)."""
     over = {MEAN: "mean over all languages", ZERO_SHOT: "mean over the languages other than the source"}[language]
     rows = _score_and_gains(table[table["language"] == language]).set_index("target", drop=False)
-    keys = [*KINDS, "", *LABELS]  # "": not among ``tasks``
+    # "": not among ``tasks``
     kinds = {name: tasks[name].kind if name in tasks else "" for name in rows.index} | {name: name for name in LABELS}
-    rows = rows.loc[sorted(rows.index.unique(), key=lambda name: keys.index(kinds[name]))]
+    rows = rows.loc[sorted(rows.index.unique(), key=lambda name: [*KINDS, "", *LABELS].index(kinds[name]))]
     rows = rows.assign(column=[title(target, tasks) for target in rows.index], panel="Gain over none")
     what = f"Heatmap of the gain over none in points by intermediate run and target, {over}"
     return heatmap(rows, "run", "column", "panel", what, f"{over}; {seeds_text(rows['seeds'].max())}")
@@ -386,8 +386,7 @@ def save(figure: Figure, table: DataFrame, folder: Path, name: str) -> None:
     with whole_file(folder / f"{name}.png") as aside:
         aside.write_bytes(png)
     with plt.style.context(STYLE), whole_file(folder / f"{name}.svg") as aside:
-        metadata = {"Title": name, "Description": figure.get_label(), "Date": None}
-        figure.savefig(aside, format="svg", metadata=metadata)
+        figure.savefig(aside, format="svg", metadata={"Title": name, "Description": figure.get_label(), "Date": None})
     write_table(table, folder / f"{name}.csv")
 
 

@@ -122,8 +122,7 @@ def reported(folder: Path) -> Iterator[int]:
     try:
         yield log
     finally:
-        for name in (PLACE, LOG):
-            os.environ.pop(name, None)
+        del os.environ[PLACE], os.environ[LOG]
         os.close(log)
         path.unlink(missing_ok=True)
 

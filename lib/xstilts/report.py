@@ -23,7 +23,7 @@ from xstilts.names import NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
-from xstilts.site import FOLDER, index_html, read_notebook, render
+from xstilts.site import FOLDER, exporter, read_notebook, render
 from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
 
@@ -137,7 +137,8 @@ def build(study: Study) -> tuple[Path, str]:
         shutil.copytree(FOLDER / "static", aside / "static")
         with ProcessPoolExecutor() as pool:
             list(pool.map(render, notebooks, [aside / page.path for page in shown], values))
-        write_text(aside / "index.html", index_html(_index(study, pages, aside) | {"problem": problem}))
+        template = exporter().environment.overlay(autoescape=True).get_template("site.html.j2")
+        write_text(aside / "index.html", template.render(_index(study, pages, aside), problem=problem))
     counts = Counter(page.status for page in pages)
     summary = ", ".join(f"{count} {status}" for status, count in counts.items())
     return folder / "index.html", f"{len(pages)} runs ({summary}); {len(shown)} have a page"

@@ -146,7 +146,13 @@ def report(study: Study, signed: dict, since: float, seen: Mapping[Run, Seen]) -
     """Lines of at most 80 characters. ``signed``: what the command that holds the lock of the study's runs wrote into
     it; ``since``: when (seconds, wall clock)."""
     seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
-    lines = [*_wrapped(f'study "{study.name}", {seeds}: {_command(study, signed, since)}'), "", *_counts(seen)]
+    lines = [*_wrapped(f'study "{study.name}", {seeds}: {_command(study, signed, since)}'), ""]
+    rows: list[tuple[str, ...]] = [("", *STATES, "of")]
+    for phase in [*dict.fromkeys(run.phase for run in seen), "all"]:
+        states = [entry.state for run, entry in seen.items() if phase in (run.phase, "all")]
+        rows.append((phase, *(str(states.count(status) or "–") for status in STATES), str(len(states))))
+    width = max(len(row[0]) for row in rows)
+    lines += ["  ".join([row[0].ljust(width), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
     for status, title in (("running", "Running"), ("failed", "Failed or stopped")):
         named = [(run.name, entry.detail) for run, entry in seen.items() if entry.state == status]
         lines += ["", title] if named else []
@@ -164,23 +170,13 @@ def report(study: Study, signed: dict, since: float, seen: Mapping[Run, Seen]) -
 def _command(study: Study, signed: dict, since: float) -> str:
     if not signed:
         return "not running"
-    long = time.time() - since > 12 * 3600
-    begun = time.strftime("%a %d %b %H:%M" if long else "%H:%M", time.localtime(since))
+    begun = time.strftime("%a %d %b %H:%M" if time.time() - since > 12 * 3600 else "%H:%M", time.localtime(since))
     process = f"process {signed.get('process')} on {signed.get('host')}"
     if signed["name"] != study.name:
         return f'not running; study "{signed["name"]}" works on the same runs since {begun} ({process})'
     if not lives(signed, "process"):
         return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {begun}"
     return f"running since {begun} ({process})"
-
-
-def _counts(seen: Mapping[Run, Seen]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("", *STATES, "of")]
-    for phase in [*dict.fromkeys(run.phase for run in seen), "all"]:
-        states = [entry.state for run, entry in seen.items() if phase in (run.phase, "all")]
-        rows.append((phase, *(str(states.count(status) or "–") for status in STATES), str(len(states))))
-    width = max(len(row[0]) for row in rows)
-    return ["  ".join([row[0].ljust(width), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
 
 
 def _outlook(study: Study, signed: dict, seen: Mapping[Run, Seen]) -> str:

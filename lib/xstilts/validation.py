@@ -100,10 +100,9 @@ def _check_phases(study: Study, trained: set[str]) -> None:
             raise UserError(f"{key}.{explain(error, PhaseSettings)}") from None
         refuse(fields.get("steps") and fields.get("epochs"), f"{key}: set either steps or epochs")
     for phase in PHASES:
-        settings = getattr(study.training, phase)
-        both_or_none = bool(settings.steps) == bool(settings.epochs)
-        refuse(both_or_none, f"training.{phase}: set either steps or epochs (the other 0)")
-        unread = not settings.evaluate_every and (settings.patience or settings.evaluate_examples)
+        part = getattr(study.training, phase)
+        refuse(bool(part.steps) == bool(part.epochs), f"training.{phase}: set either steps or epochs (the other 0)")
+        unread = not part.evaluate_every and (part.patience or part.evaluate_examples)
         refuse(unread, f"training.{phase}: patience and evaluate_examples need evaluate_every")
     for task in _tuned_retrieval(study):
         evaluated = study.phase("retrieval", study.training_task(task).name).evaluate_every

@@ -42,19 +42,10 @@ def render(path: Path, page: Path, values: dict[str, Any]) -> None:
     write_text(page, exporter().from_notebook_node(notebook, {"xstilts": values})[0])
 
 
-def index_html(values: dict[str, Any]) -> str:
-    """The index of a report; ``values``: what its template is given."""
-    return exporter().environment.overlay(autoescape=True).get_template("site.html.j2").render(values)
-
-
 @cache
 def exporter() -> HTMLExporter:
     """nbconvert's, with the templates of this folder."""
     tags = {"enabled": True, "remove_cell_tags": ["papermill-error-cell-tag"]}  # the page itself says what failed
-    return HTMLExporter(
-        config=Config({"TagRemovePreprocessor": tags}),
-        template_name="xstilts",
-        extra_template_basedirs=[str(FOLDER / "templates")],
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
+    template = {"template_name": "xstilts", "extra_template_basedirs": [str(FOLDER / "templates")]}
+    prompts = {"exclude_input_prompt": True, "exclude_output_prompt": True}
+    return HTMLExporter(config=Config({"TagRemovePreprocessor": tags}), **template, **prompts)
