@@ -37,7 +37,6 @@ from xstilts.training.checkpoints import locate
 from xstilts.training.pretraining import encode as encode_documents
 from xstilts.training.pretraining import new_model, train_tokenizer
 
-SAMPLE = 300  # examples of a set, evenly spaced
 TABLES = Path(__file__).with_name("tables")
 GPUS = TABLES / "gpus.csv"  # peak TFLOPS, dense, by precision, each with its source
 ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named most often: a plan needs no network
@@ -46,7 +45,6 @@ LEFT_OUT = "left out"
 # of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
 # deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
 COLUMNS = ("examples", "steps", "training_tokens", "scoring_tokens", "flops", "disk", "temporary", "estimated")
-UNITS = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}
 
 
 @dataclass(frozen=True)
@@ -274,7 +272,7 @@ class Samples:
     def _sample(self, task: Task, split: str, language: str) -> Dataset | None:
         if (task.name, split, language) in self._published_sizes or not self.source.at_hand(task, split, language):
             return None
-        return _spaced(self.source.load(task, split, language), SAMPLE)
+        return _spaced(self.source.load(task, split, language), 300)
 
     def _assumed(self, name: str, kind: str, longest: int) -> Amount:
         """An example of typical length."""
@@ -439,7 +437,8 @@ def _bytes(number: float) -> str:
 
 
 def _scaled(number: float) -> str:
-    scale, unit = next((pair for pair in UNITS.items() if number >= pair[0]), (1, ""))
+    units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+    scale, unit = next((pair for pair in units if number >= pair[0]), (1, ""))
     return f"{number / scale:.3g} {unit}"
 
 

@@ -72,7 +72,7 @@ def heatmap(table: DataFrame, row: str, column: str, panel: str, what: str, note
             wide = part.pivot(index=row, columns=column, values=["value", "text"]).reindex(index=rows)
             values, texts = (wide[key].reindex(columns=columns) for key in ("value", "text"))
             scale = shades if is_grey else colours
-            sns.heatmap(values.astype(float), annot=texts.fillna(""), fmt="", ax=ax, **look, **scale)
+            sns.heatmap(values.astype(float), annot=texts.astype(object).fillna(""), fmt="", ax=ax, **look, **scale)
         ax.patch.set(facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0)
         ax.set(xlabel="", ylabel="")
         ax.set_title(title(name), loc="left", fontweight="bold")
