@@ -87,8 +87,9 @@ def survey(study: Study) -> tuple[list[Page], str]:
     problem = ""
     for member in [study, *sharing(study)]:
         try:
-            fingerprints: Fingerprints | None = Fingerprints(member)
-            fingerprints.of(Run(member.question))
+            current = Fingerprints(member)
+            current.of(Run(member.question))
+            fingerprints: Fingerprints | None = current
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
             fingerprints, problem = None, str(error)
         for run in list_runs(member):
@@ -139,8 +140,7 @@ def build(study: Study) -> tuple[Path, str]:
             list(pool.map(render, notebooks, [aside / page.path for page in shown], values))
         template = exporter().environment.overlay(autoescape=True).get_template("site.html.j2")
         write_text(aside / "index.html", template.render(_index(study, pages, aside), problem=problem))
-    counts = Counter(page.status for page in pages)
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+    summary = ", ".join(f"{count} {status}" for status, count in Counter(page.status for page in pages).items())
     return folder / "index.html", f"{len(pages)} runs ({summary}); {len(shown)} have a page"
 
 
