@@ -28,18 +28,12 @@ def study(folder: Path, changes: dict[str, Any] | str | bytes) -> Study:
     return load_study(path)
 
 
-UNREADABLE = [  # a Cyrillic letter and digits of another script among them
-    "MNLI", "../mnli", "mnli=0", "mnli=1e3", "", "mnli/../..", "/mnli", "mnli\0", "mnli\n", "mnli@../de", "mnli ", "..",
-    "mnli@de,../..", "mnl\u0456", "mnli=\uff11\uff10\uff10", "mnli=" + "9" * 10,
-]  # fmt: skip
 OVERLONG = "characters; its name is a folder's: 200 at most"
 RUNS = {  # message -> names of intermediate runs
     'did you mean "mnli"': ["mnlli"],
-    "expected task": [
-        "MNLI", "../mnli", "mnli=0", "mnli=1e3", "", "mnli/../..", "/mnli", "mnli\0", "mnli\n", "mnli@../de",
-        "mnli@de,../..", "mnli ", "..", "mnlі",  # the last letter is Cyrillic
-        "mnli=１００",  # digits of another script
-        "mnli=" + "9" * 10,
+    "expected task": [  # a Cyrillic letter and digits of another script among them
+        "MNLI", "../mnli", "mnli=0", "mnli=1e3", "", "mnli/../..", "/mnli", "mnli\0", "mnli\n", "mnli@../de", "mnli ",
+        "..", "mnli@de,../..", "mnl\u0456", "mnli=\uff11\uff10\uff10", "mnli=" + "9" * 10,
     ],
     "is mixed into a task": ["mlm"],
     '"none" stands alone': ["none=100", "none+mlm", "none@de"],
@@ -83,13 +77,11 @@ KEYS = [  # keys of the default study that are changed, message
     (overrides(mnli={"patiense": 1}), 'training.overrides.mnli.patiense: unknown key; did you mean "patience"'),
     (overrides(mnli={"steps": 5, "epochs": 1}), "training.overrides.mnli: set either steps or epochs"),
     (overrides(mnli={"steps": True}), "training.overrides.mnli.steps: .*valid integer, found True"),
-    (overrides(mnli=3), "training.overrides.mnli: .*object, found 3"),
     (overrides(**{"target/xnli": {}}), "overrides.target/xnli: xnli is trained on mnli: name that set"),
     (overrides(**{"targt/mnli": {}}), 'overrides.targt/mnli: unknown phase "targt"; did you mean "target"'),
     (overrides(**{"target/+mlm": {}}), r'overrides.target/\+mlm: unknown name "target/\+mlm"; known: \+mlm'),
     (target(patience=3), "training.target: patience .* need evaluate_every"),
     (target(precision="fp8"), "target.precision: .*'bf16'.*found 'fp8'"),
-    (target(max_grad_norm=-1), "training.target.max_grad_norm: .*greater than"),
     # names that leave the folder of the study
     *(({"name": name}, "name: .*pattern") for name in ("../elsewhere", "..", "/etc", "a" * 101, "", "a\0b", "a\n")),
     *(({"shares": name}, "shares: .*pattern") for name in ("../../elsewhere", "/etc")),
@@ -97,44 +89,32 @@ KEYS = [  # keys of the default study that are changed, message
     ({"runs": "a\0b"}, "runs: holds the control character"),
     ({"runs": "a" * 300}, "runs: 300 characters, too long for a name or a path"),
     ({"figures": "a/" * 3000}, "figures: 6000 characters, too long"),
-    ({"encoder": {"checkpoint": "x" * 5000}}, "encoder.checkpoint: 5000 characters, too long"),
     (further("../direct"), "further.../direct.*pattern"),
-    (further("a" * 101), "further.a.*pattern"),
     ({"further": further("a", bundle="each")["further"] | further("a-xnli")["further"]},
      "further.a: another bundle gives its jobs"),
-    ({"intermediate": ["none", "../mnli"]}, "intermediate.1: .*expected task"),
-    ({"targets": ["../xnli"]}, "targets.0: unknown task"),
     (further(languages="../x"), 'unknown language "../x"'),
     ({**FILES, "languages": ["../../etc"]}, 'languages: "../../etc" is no language code; expected one such as en'),
-    ({**FILES, "source_language": "/etc"}, 'source_language: "/etc" is no language code'),
     ({**FILES, **further(languages="../x")}, 'further.direct.training_languages: "../x" is no language code'),
     (further(examples=[10, 10]), "further.direct.examples: something stands twice"),
     (further(examples=[10**300]), "further.direct.examples.0: .*less than 1000000000"),
     ({"retrieval": {"pooling": "cls", "special_tokens": False}}, "special_tokens: false leaves nothing to pool"),
     ({"retrieval": {"layer": 4}}, r"retrieval.layer: 4, and the encoder has 3 layers: 0 \(embeddings\) to 3"),
-    ({"retrieval": {"layers": "every"}}, "retrieval.layers"),
     # wrong types
     ({"seeds": "many"}, "seeds: .*valid integer.*found 'many'"),
     ({"seeds": True}, "seeds: .*valid integer, found True"),
-    ({"seeds": 1.5}, "seeds: .*integer.*found 1.5"),
     ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
     ({"targets": "xnli"}, "targets: .*found 'xnli'"),
     ({"training": []}, "training: .*object, found"),
     ({"languages": [False]}, r"languages.0: .*found False; put it in quotes"),
     ({"based_on": ["micro"]}, r"based_on: \['micro'\]: expected the name of a study"),
-    ({"based_on": None}, "based_on: None: expected the name of a study"),
     (target(learning_rate=float("inf")), "target.learning_rate: .*finite number, found inf"),
-    (target(epochs=float("nan")), "training.target.epochs: .*finite number, found nan"),
     ({"training": {**TRAINING, "max_length": {**TRAINING["max_length"], "span": 159}}},
      "max_length.span: 159 tokens, and an encoder of encoder.pretrain.positions: 160 takes 158 at most"),
 ]  # fmt: skip
 TEXTS = [  # what the file holds, message
     ("", "expected keys and values"),
-    ("- a\n- b", "expected keys and values"),
     ("name: [", r"study.yaml:1: not readable as YAML"),
-    ("name: a\n\tseeds: 1", r"study.yaml:2: not readable as YAML"),
     ("name: a\nseeds: 1\nname: b\n", r'study.yaml:3: .*duplicate key "name"'),
-    ("training:\n  target:\n    steps: 5\n    steps: 6\n", r'study.yaml:4: .*duplicate key "steps"'),
     ("based_on: micro\nname: a\nseeds: 003\n", ""),  # three, in YAML 1.2
     ("name: a\nseeds: 1:30\n", "study.yaml: .*seeds: .*integer, found '1:30'"),  # no number in base 60
     ("name: 2020-01-01\n", "study.yaml: not readable as YAML: 2020-01-01: a date to YAML; put it in quotes"),
@@ -160,10 +140,8 @@ TEXTS = [  # what the file holds, message
 ]  # fmt: skip
 NAMES = [  # of a study that is asked for, message
     ("mikro", 'no study "mikro": .*did you mean "micro"'),
-    ("../params/mikro", "no study"),
     ("a" * 5000, "no study"),
     ("a\0b", "no study"),
-    ("", "no study"),
 ]
 
 

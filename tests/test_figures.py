@@ -1,6 +1,5 @@
 """What figures draw, write and say in their alternative text, in fonts that have their letters; their notebook."""
 
-import json
 import unicodedata
 import warnings
 
@@ -15,9 +14,8 @@ from nbformat import v4
 from PIL import Image
 
 from microworld.grammar import LETTERS
-from synthetic import statistics, study, wanted, write
+from synthetic import run_cells, statistics, study, wanted, write
 from xstilts import plots, results
-from xstilts.io import ROOT
 from xstilts.results import MACRO, MEAN
 from xstilts.tasks import TASKS, Task
 
@@ -112,12 +110,6 @@ def test_heatmap_cells_say_and_show_the_table():
     assert (gains.norm.vmin, gains.norm.vmax) == (-4, 4), "centred on zero and symmetric"
     for text in ("from −4.0 (mnli, Tatoeba", "2 missing", "Scores in grey: 3 values, from 30.0 (none (score), Tatoeba"):
         assert text in figure.get_label()
-
-
-def test_colours_end_at_the_95th_percentile_and_at_least_at_one_point():
-    extreme = pd.Series([*np.linspace(-5, 5, 99), 80.0])
-    limits = [plots.colour_limit(pd.Series(values, dtype=float)) for values in ([0.1, np.nan], [], extreme)]
-    assert limits == [1, 1, 5], "one extreme gain does not bleach the rest"
 
 
 def test_a_target_of_the_users_own_stands_before_the_averages():
@@ -275,18 +267,8 @@ def test_letters_of_the_micro_world_come_with_matplotlib():
 # --- the notebook --------------------------------------------------------------------------------------------
 
 
-def execute(study, monkeypatch):
-    """The cells of 4-transfer in order, all but the first again, as a kernel would run them."""
-    monkeypatch.setattr("xstilts.study.load_study", lambda name: study)
-    cells = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    space = {}
-    for text in [*code, *code[1:]]:
-        exec(text, space)
-
-
 @pytest.mark.parametrize("absent", ["none", "ccg"])
-def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys, absent):
+def test_notebook_runs_on_an_unfinished_study(tmp_path, capsys, absent):
     codes, runs, targets = ["qaa", "qab", "qac", "qad"], RUNS[:3], ["tatoeba", "xquad"]
     small = study(
         tmp_path, intermediate=runs, targets=targets, seeds=2, micro={"languages": codes},
@@ -295,7 +277,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, monkeypatch, capsys, abs
     stats = statistics(runs, targets, codes, [1, 2], 20)
     unfinished = (stats["intermediate"] == absent) & ((stats["seed"] == 2) | (absent == "none"))
     write(stats[~unfinished], small.folder)
-    execute(small, monkeypatch)
+    run_cells(small)
     printed = capsys.readouterr().out
     if absent == "none":
         assert "missing" in (small.figures_folder / "answer.md").read_text("utf-8")

@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shutil
+from itertools import pairwise
 
 import nbformat
 import papermill
@@ -79,7 +80,16 @@ def test_each_has_explained_literals_as_parameters_and_says_what_to_change(path)
         assert isinstance(ast.literal_eval(statement.value), str | int | float | bool | list), line
         assert re.fullmatch(r"\w+ = [^=]+  # .+", line), f"say what it means: {line}"
     first, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert first.startswith("# ") and "**What this notebook answers:**" in first and "**To change:**" in last
+    assert "**What this notebook answers:**" in first and "**To change:**" in last
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    levels = [len(marks) for text in texts for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    assert first.startswith(f"# {path.name[0]} · ") and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "a level is skipped"
+    if path.name[0] in "45678":
+        figure = next(number for number, cell in enumerate(code) if "plots.save(" in cell.source)
+        answer = next(number for number, cell in enumerate(code) if "answer.md" in cell.source)
+        assert answer == figure + 1, "first a figure, then the answer"
+        assert any("experiment = load_study(study)" in cell.source for cell in code), "no cell binds a parameter anew"
 
 
 def test_the_phases_in_order_each_show_what_they_made(done, project):
@@ -106,13 +116,8 @@ def test_the_final_notebook_shows_what_there_is_and_how_to_complete_it(done, pro
 def test_your_own_task_gets_advice_from_real_runs(done, project):
     text = shown(done["9-your-task"])
     assert re.search(r"\*\*(Train on `\w+` first|No intermediate run is shown to help)\.\*\*", text)
-    for part in (
-        "| run | mean over | verdict |",
-        "| mnli | zero-shot |",
-        "labels: organisation, person, place",
-        "too small to mean",
-    ):
-        assert part in text
+    assert "| run | mean over | verdict |" in text and "| mnli | zero-shot |" in text
+    assert "labels: organisation, person, place" in text and "too small to mean" in text
     for run in ("none", "mnli", "squad1"):
         assert (project / "runs/tour/targets" / run / "mine/seed1/mine/predictions.parquet").is_file()
     # trained by notebook 2, found again; the targets that notebook 3 scored stand beside

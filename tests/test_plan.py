@@ -231,10 +231,8 @@ def test_encoders_that_are_known_without_a_network(tmp_path):
 
 
 def test_the_encoder_is_the_checkpoint_that_exists(trained, tmp_path, monkeypatch):
-    checkpoint, settings = (
-        Run("encoder", 1).folder(trained[0]) / "checkpoint",
-        EncoderSettings(checkpoint="xlm-roberta-base"),
-    )
+    checkpoint = Run("encoder", 1).folder(trained[0]) / "checkpoint"
+    settings = EncoderSettings(checkpoint="xlm-roberta-base")
     assert read_config(settings, 0, checkpoint).hidden_size == 64
     assert read_config(settings, 0, tmp_path).num_hidden_layers == 12
     monkeypatch.setenv("HOME", str(checkpoint.parent))
@@ -253,8 +251,3 @@ def test_every_gpu_has_a_peak_and_its_source():
     for gpu, message in (("H10", 'unknown GPU "H10"; did you mean "H100"'), ("V100", "V100 has no bf16; it has fp32")):
         with pytest.raises(UserError, match=message):
             peak_flops(gpu, "bf16")
-
-
-def test_utilisation_is_a_share(trained):
-    with pytest.raises(UserError, match="--utilisation: expected a share"):
-        plan.print_plan(trained[0], "H100", "fp32", 40, None)

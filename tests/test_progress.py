@@ -10,7 +10,7 @@ import pytest
 
 import small
 from xstilts import progress, runs
-from xstilts.progress import Progress, about, duration
+from xstilts.progress import Progress
 from xstilts.runs import Run
 from xstilts.study import load_study
 from xstilts.workflow import run_notebook
@@ -89,24 +89,6 @@ def test_a_bar_is_renewed_once_a_second_and_ends_as_text(clock, shown):
     assert shown[-1] == {"text/plain": "training <mnli>: 1,000 of 1,000 steps, loss 0.7, took 10 s"}
 
 
-def test_a_training_that_goes_on_is_judged_by_its_own_speed(clock, shown):
-    with Progress("pretraining", 100, "steps") as bar:
-        bar.start(80)
-        clock.seconds += 20
-        bar.to(90)
-    assert shown[1]["text/plain"] == "pretraining: 90 of 100 steps, about 20 s left"
-
-
-def test_work_within_work_has_no_line(clock, shown):
-    with Progress("training", 10, "steps") as bar:
-        clock.seconds += 2
-        with Progress("scoring", 30, "tokens") as inner:
-            clock.seconds += 2
-            inner.to(20)
-        bar.to(7)
-    assert [data["text/plain"].partition(":")[0] for data in shown] == ["training"] * 3
-
-
 def test_a_log_has_few_lines_of_long_work(clock, monkeypatch, tmp_path):
     path = tmp_path / "log.txt"
     with path.open("w") as log:
@@ -157,13 +139,3 @@ def test_a_full_disk_stops_no_training(clock, monkeypatch):
         clock.seconds += 70
         bar.to(5)
     assert bar.done == 5
-
-
-@pytest.mark.parametrize(
-    "seconds, exact, rough",
-    [(0.3, "under 1 s", "about 10 s"), (14, "14 s", "about 10 s"), (88, "88 s", "about 90 s"),
-     (100, "2 min", "about 2 min"), (5000, "83 min", "about 83 min"), (9000, "2.5 h", "about 2.5 h"),
-     (4e6, "1,111 h", "about 1,111 h")],
-)  # fmt: skip
-def test_durations_in_words(seconds, exact, rough):
-    assert duration(seconds) == exact and about(seconds) == rough

@@ -124,19 +124,6 @@ def test_half_a_notebook_and_figures_of_another_execution_are_not_shown(study, s
         assert "Another machine" not in index and "<img" not in index and "another execution" in index
 
 
-def test_a_study_that_shares_runs_has_its_answer_in_the_report(study, site):
-    path = study.own_folder.parent / "more" / "study.yaml"
-    path.parent.mkdir()
-    try:
-        path.write_text(f"based_on: {study.path}\nname: more\ntitle: One more question\nshares: small\n")
-        build(study)
-        assert "<h3>One more question</h3>" in index_of(site)
-        assert [page.name for page in survey(study)[0] if page.run.final] == ["answers/small", "answers/more"]
-    finally:
-        shutil.rmtree(path.parent)
-        build(study)
-
-
 def test_own_tasks_of_other_studies_are_not_taken_for_this_ones(tmp_path):
     """One that shares its runs has a task of the same name, with other labels; one that lies beside shares nothing."""
 
@@ -243,33 +230,16 @@ def test_the_table_is_searched_by_text_run_and_status(site, page):
         return {row for row in page.locator("#table tbody tr:visible th").all_inner_texts()}
 
     page.goto((site / "index.html").as_uri())
-    every = shown()
+    every, mnli = shown(), "intermediate/mnli/seed1"
     assert len(every) == 9
-    for text, rows in (
-        ("MNLI seed1", {"intermediate/mnli/seed1", "targets/mnli/all/seed1"}),
-        ("failed", {"intermediate/mnli/seed1"}),
-        ("nothing like it", set()),
-        ("", every),
-    ):
+    searches = {"MNLI seed1": {mnli, "targets/mnli/all/seed1"}, "failed": {mnli}, "nothing like it": set(), "": every}
+    for text, rows in searches.items():
         page.fill("#search", text)
         assert shown() == rows and page.inner_text("#matches").startswith(str(len(rows)))
-    for key, value, rows in (
-        ("run", "none", {"targets/none/all/seed1", "targets/none/all/seed2"}),
-        ("status", "missing", {"targets/none/all/seed2"}),
-    ):
+    none = {"targets/none/all/seed1", "targets/none/all/seed2"}
+    for key, value, rows in (("run", "none", none), ("status", "missing", {"targets/none/all/seed2"})):
         page.select_option(f"[data-key={key}]", value)
         assert shown() == rows
-
-
-def test_code_is_folded_and_unfolds(site, page):
-    page.goto(html(site)["targets/none/all/seed1"].as_uri())
-    code, visible = page.locator(".highlight"), page.locator(".highlight >> visible=true")
-    assert code.count() > 5 and visible.count() == 0
-    page.locator("details.code summary").first.click()
-    assert visible.count() == 1
-    for count in (code.count(), 0):
-        page.click("#code")
-        assert visible.count() == count
 
 
 def test_the_graph_leads_to_pages_and_a_failure_to_its_cause(site, page):

@@ -17,7 +17,7 @@ from xstilts.errors import MARK
 from xstilts.io import ROOT, holder, lock, read_record, sign, write_record
 from xstilts.progress import FILE
 from xstilts.runs import Run, list_runs
-from xstilts.status import GAPS, Seen, look, print_status, report, standing, time_left
+from xstilts.status import GAPS, Seen, look, print_status, standing, time_left
 from xstilts.study import load_study
 from xstilts.workflow import StudyProgress
 
@@ -156,12 +156,6 @@ def test_time_left_follows_what_runs_took():
     assert time_left(done | left | running, 1) == (250, {})
     others = dict.fromkeys([run("c", 1), MNLI, Run("transfer")], Seen("left"))
     assert time_left(done | others, 1) == (140, {"intermediate": 1})  # c: the mean of its phase
-
-
-def test_many_failures_are_counted(study):
-    many = load_study(study.path, seeds=40)
-    lines = report(many, {}, 0, {run: Seen("failed", "the disk is full") for run in list_runs(many)})
-    assert sum("the disk is full" in line for line in lines) == 12 and "  and 229 more" in lines
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,10 @@ from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.names import parse_run
 from xstilts.runs import list_runs
-from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.sources import open_source
 from xstilts.study import dump_yaml, load_study, parse_yaml
 from xstilts.target_runs import training_sets
-from xstilts.tasks import INTERMEDIATE, TARGETS, get
+from xstilts.tasks import INTERMEDIATE, get
 
 
 def micro() -> dict:
@@ -30,15 +29,6 @@ def write(tmp_path):
         return str(path)
 
     return write
-
-
-def test_default_study_is_the_whole_grid():
-    study = load_study("micro")
-    assert set(INTERMEDIATE) < set(study.intermediate)
-    assert {"none", "multi", "hellaswag+mlm"} < set(study.intermediate)
-    assert any(name.startswith("mnli@") for name in study.intermediate)
-    assert set(study.targets) == set(TARGETS)
-    assert study.seeds == 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
@@ -190,17 +180,3 @@ def test_the_papers_rules_can_be_said(write):
     assert {phase.learning_rate for phase in phases.values()} == {1e-5}
     mixed = study.phase("intermediate", "hellaswag+mlm")  # steps replace epochs, and the rule for masked LM holds on
     assert (mixed.steps, mixed.epochs, mixed.learning_rate) == (700, 0, 5e-6)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "mlm", "steps"),
-    [
-        ([392_702], False, 36_816),  # 3 x 392,702 / 32, rounded up: a set alone is not capped
-        ([392_702], True, 46_020),  # a fifth of these are masked-LM steps
-        ([392_702, 87_599], False, 20_501),  # 3 x (131,072 + 87,599) / 32
-    ],
-)
-def test_length_of_the_training(sizes, mlm, steps):
-    phase = PhaseSettings(epochs=3, batch_size=4, accumulate=8)
-    assert phase.total_steps(sizes, MixSettings(), mlm) == steps
-    assert phase.model_copy(update={"steps": 7}).total_steps(sizes, MixSettings(), mlm) == 7

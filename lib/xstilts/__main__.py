@@ -33,9 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--dry-run", action="store_true", help="list the runs that are yet to do; change nothing")
     text = "what of a study is done, running, failed or left; changes nothing"
     command("status", text, "micro", "how many seeds (default: those it was last run with)", **micro)
-    plan = command(
-        "plan", "what a study costs and what of it is done; trains nothing", "xtreme --gpu H100", seeds, **micro
-    )
+    text = "what a study costs and what of it is done; trains nothing"
+    plan = command("plan", text, "xtreme --gpu H100", seeds, **micro)
     plan.add_argument("--gpu", default="A100-80GB", help="H100, V100, … (default: A100-80GB)")
     precisions = ["fp32", "tf32", "fp16", "bf16"]
     plan.add_argument("--precision", default="", choices=precisions, help="instead of the study's")
@@ -90,16 +89,13 @@ def execute(options: argparse.Namespace) -> int:
 
         lines = write_submission(study, open_source(study), options.name, options.seed, options.folder)
         folder = options.folder or default_folder(study, options.name, options.seed)
-        print(f"{options.name}, seed {options.seed}: {os.path.relpath(folder)}")
-        for line in lines:
-            print(f"  {line}")
+        print(f"{options.name}, seed {options.seed}: {os.path.relpath(folder)}", *lines, sep="\n  ")
     return 0
 
 
 def main() -> int:
-    options = build_parser().parse_args()
     try:
-        return execute(options)
+        return execute(build_parser().parse_args())
     except UserError as error:
         print(f"{MARK}{error}", file=sys.stderr)
         return 2

@@ -69,11 +69,8 @@ def written_whole(folder: Path, replace: bool = True) -> Iterator[Path]:
             _sync(path)
         if replace:
             shutil.rmtree(folder, ignore_errors=True)
-        try:
+        with suppress(*([] if replace else [OSError])):
             aside.rename(folder)
-        except OSError:
-            if replace:
-                raise
         _sync(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -127,10 +124,9 @@ def write_record(path: Path, record: dict) -> None:
 
 def read_record(path: Path) -> dict:
     """A JSON record, or {} where there is none that can be read: what a failing disk left proves nothing."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
-        return {}
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {}
 
 
 def remove_halves(folder: Path) -> None:
@@ -155,17 +151,14 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a network disk may have none
-TRIES = 10  # a tenth of a second apart: whoever looks at a lock holds it for a moment, longer on a busy machine
-
-
 def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     """(open file, {}) of a lock held until the file and each copy that a child process was given are closed.
 
     Held by another process: (file, what it wrote with :func:`sign`) soon, or with ``wait`` when it is free.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  the lock is held as long as it is open
-    for tries_left in reversed(range(TRIES)):
+    # a tenth of a second apart: whoever looks at a lock holds it for a moment, longer on a busy machine
+    for tries_left in reversed(range(10)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             break
@@ -174,7 +167,7 @@ def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
                 return file, _signed(file)
             time.sleep(0.1)
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a network disk may have no locks
                 raise
             break
     return file, {}
@@ -208,7 +201,6 @@ def holder(path: Path) -> dict:
 
 def _signed(file: IO[str]) -> dict:
     file.seek(0)
-    try:
+    with suppress(ValueError):
         return json.loads(file.read()) or {"name": "?"}
-    except ValueError:
-        return {"name": "?"}
+    return {"name": "?"}

@@ -23,7 +23,6 @@ import pandas as pd
 import torch
 import transformers
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names
@@ -38,28 +37,14 @@ from xstilts.training.checkpoints import locate
 from xstilts.training.pretraining import encode as encode_documents
 from xstilts.training.pretraining import new_model, train_tokenizer
 
-SAMPLE = 300  # examples of a set, evenly spaced
-DOCUMENTS = 3000  # documents of the pretraining text
 TABLES = Path(__file__).with_name("tables")
 GPUS = TABLES / "gpus.csv"  # peak TFLOPS, dense, by precision, each with its source
 ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named most often: a plan needs no network
-# tokens per row, rows per feature, features per example of sets whose text or tokenizer is not here. Measured on
-# excerpts of the original files with a unigram tokenizer of 32,000 pieces trained on their text, rows at most 256
-# (spans 384) long; XLM-R's, of 250,002, makes somewhat shorter rows.
-LENGTHS = TABLES / "lengths.csv"
-# examples of sets that are on no hub, each with its source (BUCC: sentences of both sides; doi:10.18653/v1/W17-2512)
-SIZES = TABLES / "sizes.csv"
-SPREAD = 1.1  # mean squared length of a row over its squared mean, in that measurement
-SUPERTAGS = 1363  # labels of CCG in jiant (jiant/tasks/lib/ccg.py), where no sample shows them
 BYTES = 4  # per parameter: checkpoints are written in float32
-TOKENIZER_BYTES = 40  # per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
-EXAMPLE_BYTES = 40  # of statistics and predictions per scored example: an assumption, small beside checkpoints
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 LEFT_OUT = "left out"
 # of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
 # deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
 COLUMNS = ("examples", "steps", "training_tokens", "scoring_tokens", "flops", "disk", "temporary", "estimated")
-UNITS = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}
 
 
 @dataclass(frozen=True)
@@ -88,14 +73,15 @@ class Encoder:
     old files of both stay until the new ones are complete.
     """
 
-    def __init__(self, config: PretrainedConfig):
+    def __init__(self, config: transformers.PretrainedConfig):
         self.config = config
         with torch.device("meta"):  # no memory, no weights
             weights = transformers.AutoModel.from_config(config).named_parameters()
         sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
         self.parameters = sum(sizes.values())
         self.body = sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
-        self.checkpoint_bytes = BYTES * self.parameters + TOKENIZER_BYTES * config.vocab_size
+        # 40 per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
+        self.checkpoint_bytes = BYTES * self.parameters + 40 * config.vocab_size
         self.training_bytes = 2 * (3 + 1) * BYTES * self.parameters
 
     def forward(self, amount: Amount, head: str = "", labels: int = 2, masked: float = 0) -> float:
@@ -121,7 +107,7 @@ class Encoder:
         return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
 
 
-def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> PretrainedConfig:
+def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> transformers.PretrainedConfig:
     """The configuration of a study's encoder: that of its checkpoint ``folder``, if it exists; else of the checkpoint
     that it names; else of the encoder that it will pretrain, with ``vocabulary`` entries.
 
@@ -138,10 +124,9 @@ def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> Pre
     try:
         return transformers.AutoConfig.from_pretrained(name, revision=settings.revision or None)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f'encoder.checkpoint "{name}": its config.json cannot be read ({str(error).strip().splitlines()[0]}); '
-            f"name a folder that holds one, or one that is known without a network: {', '.join(known.index)}"
-        ) from None
+        why = f"its config.json cannot be read ({str(error).strip().splitlines()[0]})"
+        choice = f"name a folder that holds one, or one that is known without a network: {', '.join(known.index)}"
+        raise UserError(f'encoder.checkpoint "{name}": {why}; {choice}') from None
 
 
 def peak_flops(gpu: str, precision: str) -> tuple[float, str]:
@@ -149,7 +134,7 @@ def peak_flops(gpu: str, precision: str) -> tuple[float, str]:
     unknown GPU, or a precision that it lacks."""
     table = pd.read_csv(GPUS, index_col="gpu")
     refuse(gpu not in table.index, f'--gpu: unknown GPU "{gpu}"{nearest(gpu, table.index)}')
-    peak, available = table.loc[gpu, precision], ", ".join(table.loc[gpu, [*PRECISIONS]].dropna().index)
+    peak, available = table.loc[gpu, precision], ", ".join(table.loc[gpu].drop("source").dropna().index)
     refuse(pd.isna(peak), f"--precision: {gpu} has no {precision}; it has {available}")
     return peak * 1e12, f"{peak:g} TFLOP/s in {precision} of the {table.loc[gpu, 'source']}"
 
@@ -165,12 +150,17 @@ class Samples:
         self.study, self.source = study, source or open_source(study)
         self.fingerprints = Fingerprints(study)
         self.tasks: dict[str, set[str]] = defaultdict(set)
-        self._typical = pd.read_csv(LENGTHS, index_col="set")
-        sizes = pd.read_csv(SIZES, index_col=["set", "split", "language"])["examples"] if study.source == "hub" else {}
-        self._published_sizes = {  # of sets that are on no hub, and not on this machine either
+        # tokens per row, rows per feature, features per example of sets whose text or tokenizer is not here. Measured
+        # on excerpts of the original files with a unigram tokenizer of 32,000 pieces trained on their text, rows at
+        # most 256 (spans 384) long; XLM-R's, of 250,002, makes somewhat shorter rows.
+        self._typical = pd.read_csv(TABLES / "lengths.csv", index_col="set")
+        # examples of sets that are on no hub, and not on this machine either, each with its source there (BUCC:
+        # sentences of both sides; doi:10.18653/v1/W17-2512)
+        sizes = pd.read_csv(TABLES / "sizes.csv", index_col=["set", "split", "language"])["examples"]
+        self._published_sizes = {
             (name, split, language): size
             for (name, split, language), size in sizes.items()
-            if language not in self.source.languages(study.task(name), split)
+            if study.source == "hub" and language not in self.source.languages(study.task(name), split)
         }
         self._average = cache(self._average)  # type: ignore[method-assign]  # per instance
         self.labels = cache(self.labels)  # type: ignore[method-assign]
@@ -182,7 +172,7 @@ class Samples:
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
         self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
 
-    def _tokenizer(self, checkpoint: Path) -> PreTrainedTokenizerBase | None:
+    def _tokenizer(self, checkpoint: Path) -> transformers.PreTrainedTokenizerBase | None:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
         the text, which splits all but rare words the same way."""
         settings = self.study.encoder
@@ -195,7 +185,7 @@ class Samples:
             return None
 
     def _documents(self) -> Dataset:
-        return _spaced(self.source.text(1), DOCUMENTS)
+        return _spaced(self.source.text(1), 3000)
 
     def pretraining(self) -> tuple[int, Amount]:
         """Number of documents of the pretraining text, and the amount in an average step of pretraining."""
@@ -251,7 +241,7 @@ class Samples:
         if task.labels or task.kind in ("span", "choice"):
             return len(task.labels) or 2
         sample = self._sample(task, "train", self.source.source_language)
-        return len(label_names(task, sample)) if sample else SUPERTAGS
+        return len(label_names(task, sample)) if sample else 1363  # of CCG in jiant (jiant/tasks/lib/ccg.py)
 
     def _amount(self, task: Task, split: str, language: str, limit: int = 0) -> Amount:
         """A set, at most ``limit`` of its examples, 0 = all."""
@@ -282,14 +272,15 @@ class Samples:
     def _sample(self, task: Task, split: str, language: str) -> Dataset | None:
         if (task.name, split, language) in self._published_sizes or not self.source.at_hand(task, split, language):
             return None
-        return _spaced(self.source.load(task, split, language), SAMPLE)
+        return _spaced(self.source.load(task, split, language), 300)
 
     def _assumed(self, name: str, kind: str, longest: int) -> Amount:
         """An example of typical length."""
         self.tasks["assumed"].add(name)
         row = self._typical.loc[name if name in self._typical.index else kind]
         tokens, rows = min(row["tokens"], longest), row["features"] * row["rows"]
-        return Amount(1, row["features"], rows, rows * tokens, rows * tokens**2 * SPREAD)
+        # in that measurement the mean squared length of a row is 1.1 times its squared mean
+        return Amount(1, row["features"], rows, rows * tokens, rows * tokens**2 * 1.1)
 
 
 def _spaced(rows: Dataset, count: int) -> Dataset:
@@ -356,7 +347,8 @@ def targets_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
         task, scored = target_run.task, samples.evaluation(target_run)
         labels = 0 if target_run.retrieval else samples.labels(study.training_task(task).name)
         yield encoder.scoring(scored, "" if target_run.retrieval else task.kind, labels)
-        yield {"disk": EXAMPLE_BYTES * scored.examples}
+        # bytes of statistics and predictions per example: an assumption, small beside checkpoints
+        yield {"disk": 40 * scored.examples}
     yield {"disk" if study.keep == "all" else "temporary": len(models) * encoder.checkpoint_bytes}
     yield {"estimated": not samples.tasks["published"].isdisjoint(target_run.target for target_run in targets)}
 
@@ -431,9 +423,8 @@ def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"study": samples.study, "tasks": samples.tasks, "encoder": samples.encoder, "gpu": gpu, "runs": runs}
-    values |= {"rate": rate, "single": single, "sums": sums, "tokenizer": samples.tokenizer}
-    return environment.get_template("plan.txt.j2").render(values)
+    values = {"gpu": gpu, "rate": rate, "runs": runs, "single": single, "sums": sums}
+    return environment.get_template("plan.txt.j2").render(vars(samples) | values)
 
 
 def _count(number: float) -> str:
@@ -446,7 +437,8 @@ def _bytes(number: float) -> str:
 
 
 def _scaled(number: float) -> str:
-    scale, unit = next((pair for pair in UNITS.items() if number >= pair[0]), (1, ""))
+    units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+    scale, unit = next((pair for pair in units if number >= pair[0]), (1, ""))
     return f"{number / scale:.3g} {unit}"
 
 

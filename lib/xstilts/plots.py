@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, display
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from pandas import DataFrame
+from PIL import Image, PngImagePlugin
 
 from xstilts.io import whole_file, write_table
 from xstilts.names import NONE
@@ -33,8 +33,7 @@ from xstilts.tasks import KINDS, TASKS, Task
 
 # DejaVu Sans comes with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic letters. Letters that it
 # lacks are taken from Noto Sans, where that is installed
-INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
-FONTS = ["DejaVu Sans", *sorted(name for name in INSTALLED if name.startswith("Noto Sans"))]
+FONTS = ["DejaVu Sans", *sorted({font.name for font in fontManager.ttflist if font.name.startswith("Noto Sans")})]
 STYLE = [str(Path(__file__).with_name("style.mplstyle")), {"font.family": FONTS}]
 styled = plt.style.context(STYLE)  # as a decorator: no figure depends on what a notebook has set
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
@@ -43,13 +42,10 @@ SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
 LABELS = {MACRO: "all targets", MACRO_TRAINED: "without retrieval"}
 MARKERS = "oD^svP"
 PIXELS = 192  # to the inch: two for each of a page's 96
-PANELS = 5  # side by side
 
 
 @styled
-def heatmap(
-    table: pd.DataFrame, row: str, column: str, panel: str, what: str, note: str = "", text: str = ""
-) -> Figure:
+def heatmap(table: DataFrame, row: str, column: str, panel: str, what: str, note: str = "", text: str = "") -> Figure:
     """Values by the columns ``row`` and ``column`` of ``table``, in its order, a panel for each value of ``panel``.
 
     ``what`` begins the alternative text, ``note`` the line below. Values are differences, bold with a star where the
@@ -63,10 +59,8 @@ def heatmap(
     table["text"] = table[text] if text else _cell_texts(table, grey)
     limit = colour_limit(table.loc[~grey, "value"])
     lowest, highest = (table["value"].min(), table["value"].max()) if text else (0, 100)
-    scales = {
-        True: {"cmap": SEQUENTIAL, "vmin": lowest, "vmax": highest},
-        False: {"cmap": DIVERGING, "vmin": -limit, "vmax": limit},
-    }
+    shades = {"cmap": SEQUENTIAL, "vmin": lowest, "vmax": highest}
+    colours = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit}
     rows, most = table[row].unique(), table.groupby(panel)[column].nunique().max()
     down, across = (table[panel].nunique(), 1) if most > 12 else (1, table[panel].nunique())
     size = (1.4 + max(2.2, 0.36 * most) * across, 0.9 + (0.5 + 0.23 * len(rows)) * down)
@@ -75,11 +69,10 @@ def heatmap(
     for ax, (name, cells) in zip(axes.flat, table.groupby(panel, sort=False), strict=True):
         columns = cells[column].unique()
         for is_grey, part in cells.groupby(grey[cells.index]):
-            values, texts = (
-                part.pivot(index=row, columns=column, values=key).reindex(index=rows, columns=columns).astype(kind)
-                for key, kind in (("value", float), ("text", object))
-            )
-            sns.heatmap(values, annot=texts.fillna(""), fmt="", ax=ax, **look, **scales[is_grey])
+            wide = part.pivot(index=row, columns=column, values=["value", "text"]).reindex(index=rows)
+            values, texts = (wide[key].reindex(columns=columns) for key in ("value", "text"))
+            scale = shades if is_grey else colours
+            sns.heatmap(values.astype(float), annot=texts.astype(object).fillna(""), fmt="", ax=ax, **look, **scale)
         ax.patch.set(facecolor="white", edgecolor="0.6", hatch="//////", linewidth=0)
         ax.set(xlabel="", ylabel="")
         ax.set_title(title(name), loc="left", fontweight="bold")
@@ -96,7 +89,7 @@ def heatmap(
     return figure
 
 
-def _cell_texts(table: pd.DataFrame, grey: pd.Series) -> pd.Series:
+def _cell_texts(table: DataFrame, grey: pd.Series) -> pd.Series:
     """What a cell of a heatmap says: the value, its star, and of how many seeds where others have more."""
     texts = [_number(value, not is_grey) for value, is_grey in zip(table["value"], grey, strict=True)]
     texts = pd.Series(texts, table.index) + np.where(marked(table) & ~grey, "*", "")
@@ -106,22 +99,20 @@ def _cell_texts(table: pd.DataFrame, grey: pd.Series) -> pd.Series:
     return texts.where(table["value"].notna(), "")
 
 
-def transfer_heatmap(table: pd.DataFrame, language: str = MEAN, tasks: Mapping[str, Task] = TASKS) -> Figure:
+def transfer_heatmap(table: DataFrame, language: str = MEAN, tasks: Mapping[str, Task] = TASKS) -> Figure:
     """The score of ``none`` and, below it, the gain of every intermediate run on every target (by kind, the averages
     over targets last), from the rows of ``results.estimates`` in ``language`` (``MEAN`` or ``ZERO_SHOT``)."""
     over = {MEAN: "mean over all languages", ZERO_SHOT: "mean over the languages other than the source"}[language]
     rows = _score_and_gains(table[table["language"] == language]).set_index("target", drop=False)
-    keys = [*KINDS, "", *LABELS]  # "": not among ``tasks``
+    # "": not among ``tasks``
     kinds = {name: tasks[name].kind if name in tasks else "" for name in rows.index} | {name: name for name in LABELS}
-    rows = rows.loc[sorted(rows.index.unique(), key=lambda name: keys.index(kinds[name]))]
+    rows = rows.loc[sorted(rows.index.unique(), key=lambda name: [*KINDS, "", *LABELS].index(kinds[name]))]
     rows = rows.assign(column=[title(target, tasks) for target in rows.index], panel="Gain over none")
     what = f"Heatmap of the gain over none in points by intermediate run and target, {over}"
     return heatmap(rows, "run", "column", "panel", what, f"{over}; {seeds_text(rows['seeds'].max())}")
 
 
-def language_heatmap(
-    table: pd.DataFrame, languages: pd.DataFrame, target: str, tasks: Mapping[str, Task] = TASKS
-) -> Figure:
+def language_heatmap(table: DataFrame, languages: DataFrame, target: str, tasks: Mapping[str, Task] = TASKS) -> Figure:
     """One target language by language: the score of ``none``, and the gain of every intermediate run.
 
     ``languages``: the source's ``language_table()``. Languages stand by family, that with the nearest language first,
@@ -138,13 +129,13 @@ def language_heatmap(
     return heatmap(rows, "name", "run", "target", f"{title(target, tasks)}, gain over none by language and run", note)
 
 
-def _score_and_gains(table: pd.DataFrame) -> pd.DataFrame:
+def _score_and_gains(table: DataFrame) -> DataFrame:
     """Of ``none`` the scores, of the other runs the gains; with the column run."""
     rows = table[table["intermediate"].eq(NONE) == table["quantity"].eq("score")]
     return rows.assign(run=rows["intermediate"].replace(NONE, "none (score)"))
 
 
-def by_distance(table: pd.DataFrame, languages: pd.DataFrame) -> list[str]:
+def by_distance(table: DataFrame, languages: DataFrame) -> list[str]:
     """Language codes of ``table``, nearest to the source first; those of unknown distance last."""
     codes = [code for code in table["language"].unique() if code not in (MEAN, ZERO_SHOT)]
     return list(languages.reindex(codes)["distance"].sort_values(kind="stable", na_position="last").index)
@@ -168,7 +159,7 @@ def title(target: str, tasks: Mapping[str, Task] = TASKS) -> str:
 
 @styled
 def interval_panels(
-    table: pd.DataFrame, line: str, series: str, panel: str, what: str, label: str, row: str = "", sharex: bool = True
+    table: DataFrame, line: str, series: str, panel: str, what: str, label: str, row: str = "", sharex: bool = True
 ) -> Figure:
     """Values with intervals: a panel for each value of the column ``panel`` and, above each other, ``row``; in it a
     line for each value of ``line`` and a marker for each of ``series``. ``what`` begins the alternative text, ``label``
@@ -190,8 +181,7 @@ def interval_panels(
             ax.hlines(position, part["low"], part["high"], colors=shade, linewidth=1)
             ax.scatter(part["value"], position, facecolors=faces, zorder=3, **look)
             ax.scatter([], [], label=LABELS.get(name, name), facecolors=shade, **look)
-            missing = position[part["value"].isna() & part["quantity"].notna()]  # other lines have no row
-            for height in missing:
+            for height in position[part["value"].isna() & part["quantity"].notna()]:  # other lines have no row
                 look = {"va": "center", "fontsize": 5.5, "color": shade}
                 ax.text(0.02, height, "missing", transform=ax.get_yaxis_transform(), **look)
         ax.set_yticks(range(len(lines)), [title(name) if line == "target" else name for name in lines])
@@ -206,7 +196,7 @@ def interval_panels(
 
 @styled
 def curves(
-    table: pd.DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str, log: bool = False
+    table: DataFrame, x: str, series: str, panel: str, what: str, label: str, row: str, log: bool = False
 ) -> Figure:
     """Values against the column ``x``: a panel for each value of the column ``panel`` and, above each other, of
     ``row``; in it a line for each value of ``series``, around it the band of its interval where it has one. ``log``:
@@ -242,7 +232,7 @@ def _empty(what: str) -> Figure:
     return figure
 
 
-def _facets(table: pd.DataFrame, panel: str, row: str, height: float, **share: Any) -> list[tuple[Axes, pd.DataFrame]]:
+def _facets(table: DataFrame, panel: str, row: str, height: float, **share: Any) -> list[tuple[Axes, DataFrame]]:
     """Axes and the rows of ``table`` that belong into them: a panel for each value of ``panel`` (across, its title) and
     ``row`` (down, the name of the y axis), each ``height`` inches high."""
     panels, rows = list(table[panel].unique()), list(table[row].unique())
@@ -258,7 +248,7 @@ def _facets(table: pd.DataFrame, panel: str, row: str, height: float, **share: A
     return facets
 
 
-def _finished(facets: list[tuple[Axes, pd.DataFrame]], label: str, text: str) -> Figure:
+def _finished(facets: list[tuple[Axes, DataFrame]], label: str, text: str) -> Figure:
     """The figure of these axes with one legend above, ``label`` below and its alternative text."""
     handles: dict[str, Any] = {}
     for ax, _ in facets:
@@ -277,12 +267,12 @@ def _finished(facets: list[tuple[Axes, pd.DataFrame]], label: str, text: str) ->
 def training_curve(record: dict, title: str) -> Figure:
     """Training loss by step and, where checkpoints were compared, the development score on a second axis.
     ``record``: of a training, with loss ([{step, loss}]) and perhaps selection (best_step, curve)."""
-    loss = pd.DataFrame(record["loss"])
+    loss = DataFrame(record["loss"])
     figure, ax = plt.subplots(figsize=(6, 2.8))
     ax.plot(loss["step"], loss["loss"])
     ax.set(xlabel="step", ylabel="training loss (nats)", title=title)
     if selection := record.get("selection"):
-        scores, right = pd.DataFrame(selection["curve"]), ax.twinx()
+        scores, right = DataFrame(selection["curve"]), ax.twinx()
         right.plot(scores["step"], scores["score"], color="C1", marker=".")
         right.axvline(selection["best_step"], color="C1", linewidth=0.7)
         right.set(ylabel="development score (orange)")
@@ -292,7 +282,7 @@ def training_curve(record: dict, title: str) -> Figure:
 
 
 @styled
-def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
+def layer_panels(layers: dict[str, DataFrame]) -> Figure:
     """Retrieval score of one run by hidden layer, a panel per target: a grey line per language, their mean in black.
 
     ``layers``: target, or the name of its target run, -> its ``layers.parquet`` (language, layer, metric, score); of
@@ -318,12 +308,12 @@ def layer_panels(layers: dict[str, pd.DataFrame]) -> Figure:
 
 
 @styled
-def distance_panels(points: pd.DataFrame, rho: pd.DataFrame, tasks: Mapping[str, Task] = TASKS) -> Figure:
+def distance_panels(points: DataFrame, rho: DataFrame, tasks: Mapping[str, Task] = TASKS) -> Figure:
     """Zero-shot score of ``none`` against distance from the source, a panel per target with Spearman's rho.
 
     ``points``: of :func:`distance_points`; ``rho``: of ``results.correlations``. Up to six families have a marker each.
     """
-    across = min(PANELS, len(rho))
+    across = min(5, len(rho))  # panels side by side
     down = -(-len(rho) // across)
     size = (max(4, 1.75 * across), 0.9 + 1.5 * down)
     figure, grid = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True)
@@ -355,14 +345,14 @@ def distance_panels(points: pd.DataFrame, rho: pd.DataFrame, tasks: Mapping[str,
     return _finished(facets, "distance from the source language", text)
 
 
-def distance_points(table: pd.DataFrame, languages: pd.DataFrame) -> pd.DataFrame:
+def distance_points(table: DataFrame, languages: DataFrame) -> DataFrame:
     """Zero-shot scores of ``none`` in languages of known distance, each with its distance and family."""
     rows = table[(table["intermediate"] == NONE) & ~table["target"].isin(LABELS)]
     rows = rows.join(languages[["distance", "family"]], on="language").query("distance > 0")
     return rows[["target", "language", "family", "distance", "value", "low", "high", "seeds"]]
 
 
-def alternative_text(what: str, table: pd.DataFrame, by: Sequence[str], signed: bool = False, decimals: int = 1) -> str:
+def alternative_text(what: str, table: DataFrame, by: Sequence[str], signed: bool = False, decimals: int = 1) -> str:
     """``what``, then how many values there are, the lowest and the highest, and how many are missing.
 
     ``table``: a row per value, in the column value; ``by``: columns that say which one a value is. ``signed``: they
@@ -391,15 +381,14 @@ def _number(value: float, signed: bool, decimals: int = 1) -> str:
     return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", "−")  # no -0.0
 
 
-def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
+def save(figure: Figure, table: DataFrame, folder: Path, name: str) -> None:
     """Show the figure and write ``name``.svg, .png and, of the table it was drawn from, .csv (numbers to 4 decimals, so
     that a repeat gives the same bytes), each picture with the alternative text in its metadata."""
     png = show(figure, name)
     with whole_file(folder / f"{name}.png") as aside:
         aside.write_bytes(png)
     with plt.style.context(STYLE), whole_file(folder / f"{name}.svg") as aside:
-        metadata = {"Title": name, "Description": figure.get_label(), "Date": None}
-        figure.savefig(aside, format="svg", metadata=metadata)
+        figure.savefig(aside, format="svg", metadata={"Title": name, "Description": figure.get_label(), "Date": None})
     write_table(table, folder / f"{name}.csv")
 
 
@@ -410,7 +399,7 @@ def show(figure: Figure, name: str = "") -> bytes:
     text = figure.get_label()
     if not text:
         raise ValueError("a figure needs alternative text: figure.set_label(alternative_text(…))")
-    drawn, written, metadata = io.BytesIO(), io.BytesIO(), PngInfo()
+    drawn, written, metadata = io.BytesIO(), io.BytesIO(), PngImagePlugin.PngInfo()
     metadata.add_itxt("Title", name)
     metadata.add_itxt("Description", text)
     figure.savefig(drawn, format="png", dpi=PIXELS)

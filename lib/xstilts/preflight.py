@@ -28,11 +28,8 @@ def check_data(study: Study) -> None:
     scored: set[str] = set()
     for task in map(study.task, study.all_targets):
         restriction = f" in {', '.join(study.languages)}" if study.languages else ""
-        refuse(
-            not evaluation_languages(study, source, task),
-            f'{study.path}: targets: no data with gold labels for "{task.name}"{restriction}: add its files or leave '
-            "it out",
-        )
+        absent = f'no data with gold labels for "{task.name}"{restriction}: add its files or leave it out'
+        refuse(not evaluation_languages(study, source, task), f"{study.path}: targets: {absent}")
         scored.update(source.languages(task, evaluation_split(source, task)))
     for language in study.languages:
         hint = nearest(language, scored)

@@ -20,7 +20,6 @@ from xstilts.io import read_record, whole_file
 FILE = "progress.json"  # in the folder of a run while it works
 PLACE, LOG = "XSTILTS_PROGRESS", "XSTILTS_LOG"  # in a kernel's environment: that file, the descriptor of the job's log
 OFTEN = 1.0  # seconds between two renewals of line and file
-SELDOM = 60.0  # seconds between two lines of the log
 
 
 class Progress:
@@ -74,23 +73,20 @@ class Progress:
         """``training mnli: 120 of 500 steps``."""
         return f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
 
-    def line(self) -> str:
-        """``training mnli: 120 of 500 steps, loss 0.712, about 40 s left``; no time before there is a speed."""
-        parts = [self.counted, self.note]
-        if self.done > self.begun:
-            speed = (self.done - self.begun) / (time.monotonic() - self.started)
-            parts.append(f"{about((self.total - self.done) / speed)} left")
-        return ", ".join(filter(None, parts))
-
     def _renew(self) -> None:
+        """``training mnli: 120 of 500 steps, loss 0.712, about 40 s left``; no time before there is a speed."""
         self.shown = time.monotonic()
         if self.silent:
             return
-        line = self.line()
+        parts = [self.counted, self.note]
+        if self.done > self.begun:
+            speed = (self.done - self.begun) / (self.shown - self.started)
+            parts.append(f"{about((self.total - self.done) / speed)} left")
+        line = ", ".join(filter(None, parts))
         bar = f'<progress value="{self.done}" max="{self.total}" aria-label="{html.escape(self.what)}"></progress>'
         self._display({"text/plain": line, "text/html": f"{bar} {html.escape(line)}"})
         self._write(line)
-        if self.shown - self.logged >= SELDOM:
+        if self.shown - self.logged >= 60:  # seconds between two lines of the log
             self.logged = self.shown
             _log(line)
 
@@ -112,9 +108,8 @@ class Progress:
 
 def _log(line: str) -> None:
     """A line of the job's log, which is no output of the notebook's."""
-    if os.environ.get(LOG):
-        with suppress(OSError):
-            os.write(int(os.environ[LOG]), f"{time.strftime('%H:%M:%S')} {line}\n".encode())
+    with suppress(KeyError, ValueError, OSError):  # no log, or a full disk
+        os.write(int(os.environ[LOG]), f"{time.strftime('%H:%M:%S')} {line}\n".encode())
 
 
 @contextmanager
@@ -127,8 +122,7 @@ def reported(folder: Path) -> Iterator[int]:
     try:
         yield log
     finally:
-        for name in (PLACE, LOG):
-            os.environ.pop(name, None)
+        del os.environ[PLACE], os.environ[LOG]
         os.close(log)
         path.unlink(missing_ok=True)
 

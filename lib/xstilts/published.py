@@ -48,20 +48,13 @@ COLUMNS = (
     "system", "intermediate", "target", "language", "languages", "split", "metric", "kind", "value", "layer",
     "pooling", "source", "provenance", "note",
 )  # fmt: skip
-CHOICES = {
-    "split": ("dev", "test"), "kind": ("score", "gain"), "pooling": ("", "mean", "cls"),
-    "provenance": ("seen", "recalled", "derived", "missing"),
-}  # fmt: skip
 IDENTITY = ("system", "intermediate", "target", "language", "split", "metric", "kind")  # of a number
-AVERAGES = (MACRO, MACRO_TRAINED)  # over XTREME's nine targets; over the seven that are trained
-
 
 XTREME = {target for target in TARGETS if target != "xcopa"}  # the nine that the paper averages
+# what is averaged: XTREME's nine targets; the seven that are trained
 MEMBERS = {MACRO: XTREME, MACRO_TRAINED: {name for name in XTREME if get(name).kind not in RETRIEVAL_KINDS}}
 COMPARED, ALONE, LEFT_OUT = "compared", "alone", "left out"
 OPEN = {BEST: "run chosen per target", UNSTATED: "run not stated"}
-# 22,458 there. The range is that of all languages: RemBERT (arXiv:2010.12821), table 11
-LARGER_ON_THE_HUB = {("udpos", "test", "de"): (47, 20_436)}
 
 
 def metric_of(task: Task) -> str:
@@ -114,11 +107,11 @@ def _row(cells: dict[str, str], system: str) -> dict:
     usual = {"system": system, "language": MEAN, "languages": averaged, "metric": metric, "provenance": "seen"}
     row |= {column: value for column, value in usual.items() if not row[column]}
     choices = {
-        "target": (*TASKS, *AVERAGES),
-        "metric": (metric, MAP, *(task.metrics if task else ())),
-        "language": (MEAN, *languages),
-    }
-    for column, known in (choices | CHOICES).items():
+        "target": (*TASKS, *MEMBERS), "metric": (metric, MAP, *(task.metrics if task else ())),
+        "language": (MEAN, *languages), "split": ("dev", "test"), "kind": ("score", "gain"),
+        "pooling": ("", "mean", "cls"), "provenance": ("seen", "recalled", "derived", "missing"),
+    }  # fmt: skip
+    for column, known in choices.items():
         if row[column] not in known:
             raise UserError(f'{column}: unknown "{row[column]}"{nearest(row[column], known)}')
     if row["intermediate"] not in OPEN:
@@ -154,7 +147,8 @@ def set_sizes() -> dict[tuple[str, str, str], tuple[int, int]]:
             known, whole = SIZES.get((*key, language)), SIZES.get((*key, ""))
             if count := known or whole:
                 sizes[task.name, split, "all" if location.mixed and not known else language] = (count, count)
-    return sizes | LARGER_ON_THE_HUB
+    # 22,458 on the hub. The range is that of all languages: RemBERT (arXiv:2010.12821), table 11
+    return sizes | {("udpos", "test", "de"): (47, 20_436)}
 
 
 @dataclass(frozen=True)
@@ -308,15 +302,14 @@ def _protocol_differs(row: Any, setting: Setting) -> str:
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`compare` that a table or figure may hold: scores, then gains; averages over languages first."""
-    order = [*TASKS, *AVERAGES]
-    keys = {
-        "gain": compared["kind"] == "gain",
-        "single": compared["language"] != MEAN,
-        "order": compared["target"].map(order.index),
-        "tuned": compared["intermediate"] != NONE,
-    }
-    ordered = compared.assign(**keys).sort_values([*keys, "language"], kind="stable").drop(columns=list(keys))
-    return ordered[ordered["status"] != LEFT_OUT].reset_index(drop=True)
+    targets = [*TASKS, *MEMBERS]
+
+    def position(row: Any) -> tuple:
+        averaged, place = row.language == MEAN, targets.index(row.target)
+        return row.kind == "gain", not averaged, place, row.intermediate != NONE, row.language
+
+    ordered = sorted(compared[compared["status"] != LEFT_OUT].itertuples(), key=position)
+    return compared.loc[[row.Index for row in ordered]].reset_index(drop=True)
 
 
 def summary(compared: pd.DataFrame, checkpoint: str = "") -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import unescape
@@ -22,18 +23,14 @@ from xstilts.names import NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
-from xstilts.site import FOLDER, index_html, notebook_html, read_notebook
+from xstilts.site import FOLDER, exporter, read_notebook, render
 from xstilts.status import GAPS, standing
 from xstilts.study import load_study, read_yaml
 
-LAST_LINES = 40  # of a failed run's log
 FIGURES = {  # question -> the figure that the index shows, in the study's folder of figures
-    "transfer": "heatmap-mean",
-    "distance": "gain-distance",
-    "source-language": "languages-exact_match",
-    "domain-shift": "made",
-    "retrieval": "gains",
-}
+    "transfer": "heatmap-mean", "distance": "gain-distance", "source-language": "languages-exact_match",
+    "domain-shift": "made", "retrieval": "gains",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,19 +55,15 @@ class Page:
         return "" if self.status == "missing" else f"{self.name}.html"
 
     @property
-    def folder(self) -> Path:
-        return self.run.folder(self.study)
-
-    @property
     def time(self) -> str:
         return "" if self.seconds is None else duration(self.seconds)
 
     @property
     def log(self) -> str:
-        """The end of a failed run's log."""
-        path = self.folder / "log.txt"
+        """The last lines of a failed run's log."""
+        path = self.run.folder(self.study) / "log.txt"
         text = path.read_text(encoding="utf-8", errors="replace") if self.status == "failed" and path.is_file() else ""
-        return "\n".join(text.splitlines()[-LAST_LINES:])
+        return "\n".join(text.splitlines()[-40:])
 
     @property
     def executed(self) -> bool:
@@ -82,7 +75,7 @@ class Page:
         in the study's folder may be from another machine. "" otherwise."""
         path = self.study.figures_folder / "answer.md"
         text = path.read_text(encoding="utf-8") if self.executed and path.is_file() else ""
-        cells = read_notebook(self.folder / "notebook.ipynb").cells
+        cells = read_notebook(self.run.folder(self.study) / "notebook.ipynb").cells
         outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
         return text if any(text.strip() in data.get("text/markdown", "") for data in outputs) else ""
 
@@ -93,15 +86,17 @@ def survey(study: Study) -> tuple[list[Page], str]:
     pages: dict[str, Page] = {}
     problem = ""
     for member in [study, *sharing(study)]:
-        fingerprints: Fingerprints | None = None
         try:
             current = Fingerprints(member)
             current.of(Run(member.question))
-            fingerprints = current
+            fingerprints: Fingerprints | None = current
         except UserError as error:  # the data are elsewhere: runs were copied from another machine
-            problem = str(error)
+            fingerprints, problem = None, str(error)
         for run in list_runs(member):
-            page = _page(member, run, fingerprints)
+            seen, folder = standing(member, run, fingerprints), run.folder(member)
+            status = seen.state if seen.state != "left" else "gaps" if seen.detail else "missing"
+            seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
+            page = Page(member, run, status, "" if status == "running" else seen.detail, seconds)
             pages.setdefault(page.name, page)
     return list(pages.values()), problem
 
@@ -110,21 +105,10 @@ def sharing(study: Study) -> list[Study]:
     """The studies that keep their runs in the folder of this one and have been run."""
     studies = []
     for path in sorted((ROOT / study.runs).glob("*/study.yaml")):
-        try:
+        with suppress(UserError):  # of an earlier version
             if read_yaml(path).get("shares") == study.name:
                 studies.append(load_study(path))
-        except UserError:  # of an earlier version
-            continue
     return [other for other in studies if other.folder == study.folder]
-
-
-def _page(study: Study, run: Run, fingerprints: Fingerprints | None) -> Page:
-    seen = standing(study, run, fingerprints)
-    status = seen.state if seen.state != "left" else "gaps" if seen.detail else "missing"
-    folder = run.folder(study)
-    seconds = (read_record(folder / "run.json") or read_record(folder / GAPS)).get("seconds")
-    why = "" if status == "running" else seen.detail
-    return Page(study, run, status, why, seconds)
 
 
 def parent(run: Run) -> Run | None:
@@ -149,18 +133,15 @@ def build(study: Study) -> tuple[Path, str]:
     pages, problem = survey(study)
     folder, shown = study.own_folder / "report", [page for page in pages if page.path]
     values = [{"page": page, "related": related(page, pages), "log": page.log} for page in shown]
+    notebooks = [page.run.folder(page.study) / "notebook.ipynb" for page in shown]
     with written_whole(folder) as aside:
         shutil.copytree(FOLDER / "static", aside / "static")
         with ProcessPoolExecutor() as pool:
-            list(pool.map(_write_page, [aside / page.path for page in shown], values))
-        write_text(aside / "index.html", index_html(_index(study, pages, aside) | {"problem": problem}))
-    counts = Counter(page.status for page in pages)
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+            list(pool.map(render, notebooks, [aside / page.path for page in shown], values))
+        template = exporter().environment.overlay(autoescape=True).get_template("site.html.j2")
+        write_text(aside / "index.html", template.render(_index(study, pages, aside), problem=problem))
+    summary = ", ".join(f"{count} {status}" for status, count in Counter(page.status for page in pages).items())
     return folder / "index.html", f"{len(pages)} runs ({summary}); {len(shown)} have a page"
-
-
-def _write_page(path: Path, values: dict[str, Any]) -> None:
-    write_text(path, notebook_html(read_notebook(values["page"].folder / "notebook.ipynb"), values))
 
 
 def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
@@ -179,7 +160,7 @@ def _index(study: Study, pages: list[Page], folder: Path) -> dict[str, Any]:
         "counts": Counter(page.status for page in pages),
         "time": duration(sum(page.seconds or 0 for page in pages)),
         "version": version("xstilts"),
-        "commit": read_record(final.folder / "run.json").get("git", "")[:10],
+        "commit": read_record(final.run.folder(final.study) / "run.json").get("git", "")[:10],
     }
 
 
@@ -192,8 +173,5 @@ def _figure(final: Page, folder: Path) -> dict[str, str]:
     (folder / "figures").mkdir(exist_ok=True)
     for path in paths:
         shutil.copy(path, folder / "figures")
-    described = re.search(r"<dc:description>(.+?)</dc:description>", paths[1].read_text("utf-8"), re.DOTALL)
-    return {
-        **{path.suffix[1:]: f"figures/{path.name}" for path in paths},
-        "alt": unescape(described[1].strip()) if described else f"{name} of {final.study.name}",
-    }
+    (text,) = re.findall(r"<dc:description>(.+?)</dc:description>", paths[1].read_text("utf-8"), re.DOTALL)
+    return {path.suffix[1:]: f"figures/{path.name}" for path in paths} | {"alt": unescape(text.strip())}

@@ -20,7 +20,6 @@ from xstilts.tasks import SPLITS, TASKS, Task, get
 
 DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take
 STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
@@ -37,7 +36,8 @@ class Section(BaseModel):
             if control := CONTROL.search(value):
                 raise ValueError(f"holds the control character {control[0]!r}; leave it out")
             parts = [len(part.encode()) for part in value.split("/")]
-            if info.field_name != "title" and (len(value.encode()) > LONGEST_PATH or max(parts) > LONGEST_NAME):
+            # bytes that file systems take
+            if info.field_name != "title" and (len(value.encode()) > 4000 or max(parts) > 255):
                 raise ValueError(f"{len(value)} characters, too long for a name or a path; shorten it")
         return value
 
@@ -107,12 +107,10 @@ class PhaseSettings(Section):
         counted up to ``mix.cap``. Masked-LM steps come on top: a run sees as much of its task with
         ``+mlm`` as without.
         """
-        if self.steps:
-            return max(self.steps, self.min_steps)
         whole = sizes[0] if len(sizes) == 1 else sum(min(size, mix.cap) for size in sizes)
         share = 1 - mix.mlm_share if mlm else 1
-        steps = math.ceil(self.epochs * whole / (self.batch_size * self.accumulate) / share)
-        return max(steps, self.min_steps)
+        epochs = math.ceil(self.epochs * whole / (self.batch_size * self.accumulate) / share)
+        return max(self.steps or epochs, self.min_steps)
 
 
 class FurtherSettings(Section):
@@ -424,11 +422,9 @@ class Study(Section):
         values = getattr(self.training, phase).model_dump()
         for key in ([MLM] if run.mlm else []) + [name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
-            if "steps" in fields or "epochs" in fields:
-                values |= {"steps": 0, "epochs": 0}
-            values |= fields
-        if run.examples:
-            values["examples"] = run.examples
+            replaced = {"steps": 0, "epochs": 0} if {"steps", "epochs"} & fields.keys() else {}
+            values |= replaced | fields
+        values["examples"] = run.examples or values["examples"]
         return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:

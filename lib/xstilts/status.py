@@ -42,8 +42,6 @@ ENDED = {
 SILENT = "ended without a word: killed from outside (memory, a time limit, a lost machine); the same command resumes it"
 GAPS = "gaps.json"  # in place of run.json where a final notebook was executed before all it shows was there
 STATES = ("done", "running", "failed", "stale", "left")
-BEGINS = 60  # seconds that a job may take from its first sign, an empty log, to its lock
-WIDTH = 80
 SHOWN = 12  # running or failed runs named; the others are counted
 
 
@@ -104,7 +102,8 @@ def standing(study: Study, run: Run, fingerprints: Fingerprints | None) -> Seen:
         return Seen("left", f"{len(gaps)} runs are missing")
     if not log.is_file():
         return Seen("left")
-    if not log.stat().st_size and time.time() - log.stat().st_mtime < BEGINS:
+    # a job may take a minute from its first sign, an empty log, to its lock
+    if not log.stat().st_size and time.time() - log.stat().st_mtime < 60:
         return Seen("running", "starting")
     return Seen("failed", of_log(log))
 
@@ -147,7 +146,13 @@ def report(study: Study, signed: dict, since: float, seen: Mapping[Run, Seen]) -
     """Lines of at most 80 characters. ``signed``: what the command that holds the lock of the study's runs wrote into
     it; ``since``: when (seconds, wall clock)."""
     seeds = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
-    lines = [*_wrapped(f'study "{study.name}", {seeds}: {_command(study, signed, since)}'), "", *_counts(seen)]
+    lines = [*_wrapped(f'study "{study.name}", {seeds}: {_command(study, signed, since)}'), ""]
+    rows: list[tuple[str, ...]] = [("", *STATES, "of")]
+    for phase in [*dict.fromkeys(run.phase for run in seen), "all"]:
+        states = [entry.state for run, entry in seen.items() if phase in (run.phase, "all")]
+        rows.append((phase, *(str(states.count(status) or "–") for status in STATES), str(len(states))))
+    width = max(len(row[0]) for row in rows)
+    lines += ["  ".join([row[0].ljust(width), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
     for status, title in (("running", "Running"), ("failed", "Failed or stopped")):
         named = [(run.name, entry.detail) for run, entry in seen.items() if entry.state == status]
         lines += ["", title] if named else []
@@ -165,23 +170,13 @@ def report(study: Study, signed: dict, since: float, seen: Mapping[Run, Seen]) -
 def _command(study: Study, signed: dict, since: float) -> str:
     if not signed:
         return "not running"
-    long = time.time() - since > 12 * 3600
-    begun = time.strftime("%a %d %b %H:%M" if long else "%H:%M", time.localtime(since))
+    begun = time.strftime("%a %d %b %H:%M" if time.time() - since > 12 * 3600 else "%H:%M", time.localtime(since))
     process = f"process {signed.get('process')} on {signed.get('host')}"
     if signed["name"] != study.name:
         return f'not running; study "{signed["name"]}" works on the same runs since {begun} ({process})'
     if not lives(signed, "process"):
         return f"its command was killed; what it began (process {signed.get('snakemake')}) goes on since {begun}"
     return f"running since {begun} ({process})"
-
-
-def _counts(seen: Mapping[Run, Seen]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("", *STATES, "of")]
-    for phase in [*dict.fromkeys(run.phase for run in seen), "all"]:
-        states = [entry.state for run, entry in seen.items() if phase in (run.phase, "all")]
-        rows.append((phase, *(str(states.count(status) or "–") for status in STATES), str(len(states))))
-    width = max(len(row[0]) for row in rows)
-    return ["  ".join([row[0].ljust(width), *(cell.rjust(8) for cell in row[1:])]) for row in rows]
 
 
 def _outlook(study: Study, signed: dict, seen: Mapping[Run, Seen]) -> str:
@@ -199,4 +194,4 @@ def _outlook(study: Study, signed: dict, seen: Mapping[Run, Seen]) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return textwrap.wrap(text, 80, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)

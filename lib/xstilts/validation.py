@@ -14,7 +14,6 @@ from xstilts.settings import PhaseSettings, Study
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
-PROBE = 2**20  # bytes that must fit; a run writes more
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
@@ -43,12 +42,12 @@ def check(study: Study) -> None:
     """What single keys cannot show: names, languages, lengths and pairs that must not be scored. UserError naming the
     key."""
     _check_runs_and_targets(study)
-    _check_further(study)
-    _check_question(study)
-    _check_training_sets(study)
-    trained = _trained_sets(study)
-    _check_overrides(study, trained)
-    _check_phases(study)
+    _check_training(study)
+    tasks = [task for task in map(study.task, study.all_targets) if task.kind not in RETRIEVAL_KINDS]
+    # names of the tasks that phases 2 and 3 train on
+    trained = {study.training_task(task).name for task in [*tasks, *_tuned_retrieval(study)]}
+    trained.update(*(study.intermediate_run(name).tasks for name in study.intermediate))
+    _check_phases(study, trained)
     pooled_away = study.retrieval.pooling == "cls" and not study.retrieval.special_tokens
     refuse(pooled_away, "retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
     if not study.encoder.checkpoint:
@@ -62,8 +61,7 @@ def check(study: Study) -> None:
         refuse(pairs, "; ".join(pairs))
 
 
-def _repeated(values: Iterable) -> bool:
-    values = list(values)
+def _repeated(values: tuple) -> bool:
     return len(set(values)) < len(values)
 
 
@@ -84,28 +82,7 @@ def _check_runs_and_targets(study: Study) -> None:
     _check_languages(study, "source_language", [study.source_language])
 
 
-def _check_training_sets(study: Study) -> None:
-    for target, name in study.training_sets.items():
-        key = f"training_sets.{target}"
-        refuse(target not in study.all_targets, f"{key}: not a target{nearest(target, study.all_targets)}")
-        with located(key):
-            task = study.task(name)
-        labels = study.task(target).labels
-        kind = study.task(study.task(target).training_set).kind  # of retrieval, that of its own is span
-        refuse(task.kind != kind, f'{key}: "{name}" is a {task.kind} task, {target} needs a {kind} one')
-        differ = f'the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}'
-        refuse(kind == "classification" and task.labels != labels, f"{key}: {differ}")
-
-
-def _trained_sets(study: Study) -> set[str]:
-    """Names of the tasks that phases 2 and 3 train on."""
-    targets = [study.task(name) for name in study.all_targets]
-    trained = [task for task in targets if task.kind not in RETRIEVAL_KINDS]
-    names = {study.training_task(task).name for task in [*trained, *_tuned_retrieval(study)]}
-    return names.union(*(study.intermediate_run(name).tasks for name in study.intermediate))
-
-
-def _check_overrides(study: Study, trained: set[str]) -> None:
+def _check_phases(study: Study, trained: set[str]) -> None:
     for name, fields in study.training.overrides.items():
         key = f"training.overrides.{name}"
         phase, _, of = name.rpartition("/")
@@ -122,14 +99,10 @@ def _check_overrides(study: Study, trained: set[str]) -> None:
         except ValidationError as error:
             raise UserError(f"{key}.{explain(error, PhaseSettings)}") from None
         refuse(fields.get("steps") and fields.get("epochs"), f"{key}: set either steps or epochs")
-
-
-def _check_phases(study: Study) -> None:
     for phase in PHASES:
-        settings = getattr(study.training, phase)
-        both_or_none = bool(settings.steps) == bool(settings.epochs)
-        refuse(both_or_none, f"training.{phase}: set either steps or epochs (the other 0)")
-        unread = not settings.evaluate_every and (settings.patience or settings.evaluate_examples)
+        part = getattr(study.training, phase)
+        refuse(bool(part.steps) == bool(part.epochs), f"training.{phase}: set either steps or epochs (the other 0)")
+        unread = not part.evaluate_every and (part.patience or part.evaluate_examples)
         refuse(unread, f"training.{phase}: patience and evaluate_examples need evaluate_every")
     for task in _tuned_retrieval(study):
         evaluated = study.phase("retrieval", study.training_task(task).name).evaluate_every
@@ -160,14 +133,12 @@ def check_folders(study: Study) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(bytes(PROBE))
+                file.write(bytes(2**20))  # a run writes more
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UserError(
-                f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); expected a folder with space to "
-                f"write: free some, or name another folder under {key}:"
-            ) from None
+            remedy = f"expected a folder with space to write: free some, or name another folder under {key}:"
+            raise UserError(f"{study.path}: {key}: {folder} cannot be written ({error.strerror}); {remedy}") from None
 
 
 def refused_pairs(
@@ -199,8 +170,9 @@ def _tuned_retrieval(study: Study) -> list[Task]:
     return [task for task in targets if task.kind in RETRIEVAL_KINDS]
 
 
-def _check_further(study: Study) -> None:
-    """Further trainings of phase 3: runs, targets and training languages that there are."""
+def _check_training(study: Study) -> None:
+    """Further trainings of phase 3: runs, targets and training languages that there are, and those that the question
+    of the study needs; training sets that fit their targets."""
     jobs = [part for name in study.further for part in study.parts(name)]
     for name, further in study.further.items():
         key = f"further.{name}"
@@ -223,13 +195,9 @@ def _check_further(study: Study) -> None:
             refuse(untrainable, f"{key}.targets: {target} has no training set; {remedy}")
         codes = languages - {SOURCE, EACH, ALL, TRANSLATED, UNTRAINED}
         _check_languages(study, f"{key}.training_languages", sorted(codes))
-
-
-def _check_question(study: Study) -> None:
-    """What the question of a study needs."""
     if study.question == "source-language":
-        remedy = "name it among the targets"
-        refuse("tydiqa" not in study.targets, f'question: "source-language" is asked of tydiqa: {remedy}')
+        message = 'question: "source-language" is asked of tydiqa: name it among the targets'
+        refuse("tydiqa" not in study.targets, message)
     if study.question == "distance":
         direct = study.further.get(DIRECT)
         absent = not direct or NONE not in direct.runs or EACH not in direct.training_languages
@@ -238,10 +206,19 @@ def _check_question(study: Study) -> None:
         unknown = study.source != "micro" and study.source_language != "en"
         refuse(unknown, f'source_language: "{study.source_language}": distances are known from en alone')
     if study.question == "retrieval":
-        targets = [study.task(name) for further in study.further.values() for name in further.targets]
-        remedy = "add a bundle with targets: [tatoeba] or the like"
-        absent = not any(task.kind in RETRIEVAL_KINDS for task in targets)
-        refuse(absent, f"further: the question of retrieval is asked of further retrieval targets: {remedy}")
+        kinds = {study.task(name).kind for further in study.further.values() for name in further.targets}
+        message = "asked of further retrieval targets: add a bundle with targets: [tatoeba] or the like"
+        refuse(kinds.isdisjoint(RETRIEVAL_KINDS), f"further: the question of retrieval is {message}")
+    for target, name in study.training_sets.items():
+        key = f"training_sets.{target}"
+        refuse(target not in study.all_targets, f"{key}: not a target{nearest(target, study.all_targets)}")
+        with located(key):
+            task = study.task(name)
+        labels = study.task(target).labels
+        kind = study.task(study.task(target).training_set).kind  # of retrieval, that of its own is span
+        refuse(task.kind != kind, f'{key}: "{name}" is a {task.kind} task, {target} needs a {kind} one')
+        differ = f'the labels of "{name}" are {", ".join(task.labels)}, those of {target} {", ".join(labels)}'
+        refuse(kind == "classification" and task.labels != labels, f"{key}: {differ}")
 
 
 def _check_languages(study: Study, key: str, codes: Iterable[str]) -> None:

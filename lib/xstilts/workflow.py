@@ -29,7 +29,6 @@ from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
 
 PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
-LOOK = 2  # seconds between two looks at the runs at work
 
 
 def run_notebook(study: Study, name: str) -> int:
@@ -77,12 +76,11 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
     notebook_hash(run.notebook)  # says what papermill says at length: that it is none
     unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
-    if unknown:  # papermill itself would run to the end with the defaults
-        raise UserError(f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
+    # papermill itself would run to the end with the defaults
+    refuse(unknown, f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
     # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
-    signal.signal(
-        signal.SIGTERM, lambda number, _: [child.send_signal(number) for child in psutil.Process().children()]
-    )
+    children = psutil.Process().children
+    signal.signal(signal.SIGTERM, lambda number, _: [child.send_signal(number) for child in children()])
     try:
         with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
             papermill.execute_notebook(
@@ -150,8 +148,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         runs = discard_stale(study)
         if runs:
             executor = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
-            count = f"{len(runs)} of {len(list_runs(study))} runs"
-            print(f'study "{study.name}": {count} to do {executor}', flush=True)
+            print(f'study "{study.name}": {len(runs)} of {len(list_runs(study))} runs to do {executor}', flush=True)
             snakemake = Snakemake(study, held, cores if profile == "default" else 0, _profile(profile))
             status = snakemake.do(runs)
             fingerprints = Fingerprints(study)
@@ -218,7 +215,7 @@ class StudyProgress:
 
     def update(self, end: bool = False) -> None:
         """Look at the runs, if the last look is some seconds old. ``end``: nothing is at work any more."""
-        if not end and time.monotonic() - self.looked < LOOK:
+        if not end and time.monotonic() - self.looked < 2:
             return
         self.looked = time.monotonic()
         for run in [run for run, seen in self.seen.items() if seen.state != "done"]:
@@ -295,8 +292,9 @@ def _report(study: Study, failed: list[Run], status: int, snakemake: Snakemake) 
     final = Run(study.question)
     gaps = final.folder(study) / GAPS
     if status < 0:
-        name = signal.Signals(-status).name
-        print(f"Snakemake was killed ({name}); runs that it had begun may still end by themselves")
+        print(
+            f"Snakemake was killed ({signal.Signals(-status).name}); runs that it had begun may still end by themselves"
+        )
     elif final in failed and any(run.phase == "targets" and _is_recorded(study, run) for run in list_runs(study)):
         gaps.unlink(missing_ok=True)
         snakemake.make([gaps])

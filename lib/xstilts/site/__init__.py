@@ -15,7 +15,6 @@ from traitlets.config import Config
 from xstilts.io import write_text
 
 FOLDER = Path(__file__).parent
-STYLE, SCRIPT = FOLDER / "static" / "site.css", FOLDER / "static" / "site.js"
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -28,33 +27,25 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 def render_alone(notebook: Path, page: Path) -> None:
     """Write the notebook as one HTML file."""
-    parts = {"css": STYLE.read_text(encoding="utf-8"), "script": SCRIPT.read_text(encoding="utf-8")}
-    write_text(page, notebook_html(read_notebook(notebook), parts))
+    files = {"css": "site.css", "script": "site.js"}
+    render(notebook, page, {key: (FOLDER / "static" / name).read_text(encoding="utf-8") for key, name in files.items()})
 
 
-def notebook_html(notebook: nbformat.NotebookNode, values: dict[str, Any]) -> str:
-    """``values``: what the template shows beside the notebook: the run as a page of its report, related pages, the
-    end of its log; or ``css`` and ``script`` for a page that stands alone."""
+def render(path: Path, page: Path, values: dict[str, Any]) -> None:
+    """Write the notebook at ``path`` as HTML. ``values``: what the template shows beside it: the run as a page of its
+    report, related pages, the end of its log; or ``css`` and ``script`` for a page that stands alone."""
+    notebook = read_notebook(path)
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     headings = [line[2:].strip() for text in texts for line in text.splitlines() if line.startswith("# ")]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     values |= {"heading": "".join(headings[:1]), "error": any(output.output_type == "error" for output in outputs)}
-    return exporter().from_notebook_node(notebook, {"xstilts": values})[0]
-
-
-def index_html(values: dict[str, Any]) -> str:
-    """The index of a report; ``values``: what its template is given."""
-    return exporter().environment.overlay(autoescape=True).get_template("site.html.j2").render(values)
+    write_text(page, exporter().from_notebook_node(notebook, {"xstilts": values})[0])
 
 
 @cache
 def exporter() -> HTMLExporter:
     """nbconvert's, with the templates of this folder."""
     tags = {"enabled": True, "remove_cell_tags": ["papermill-error-cell-tag"]}  # the page itself says what failed
-    return HTMLExporter(
-        config=Config({"TagRemovePreprocessor": tags}),
-        template_name="xstilts",
-        extra_template_basedirs=[str(FOLDER / "templates")],
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
+    template = {"template_name": "xstilts", "extra_template_basedirs": [str(FOLDER / "templates")]}
+    prompts = {"exclude_input_prompt": True, "exclude_output_prompt": True}
+    return HTMLExporter(config=Config({"TagRemovePreprocessor": tags}), **template, **prompts)
