@@ -31,10 +31,8 @@ from xstilts.tasks import POOL, get
 KINDS = ("xquad", "tatoeba", "lareqa")
 MORE = 3  # MiB that nine more languages may take: allocators are not exact
 # what is freed is given back, so that what is seen is what is needed
-EXACT = {
-    "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}  # fmt: skip
+EXACT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+EXACT["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 ROWS, WARM = 400, 20  # of a language
 WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
 

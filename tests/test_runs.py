@@ -6,9 +6,9 @@ import yaml
 import small
 from xstilts import runs
 from xstilts.errors import UserError
-from xstilts.io import read_record, remove_halves, write_record, written_whole
+from xstilts.io import read_record, remove_halves, written_whole
 from xstilts.preflight import check_data
-from xstilts.runs import Fingerprints, Run, list_runs, state
+from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.study import load_study
 
 
@@ -33,20 +33,6 @@ def test_choosing_checkpoints_depends_on_the_development_set_and_its_scorer(stud
     real = runs._code_hash
     monkeypatch.setattr(runs, "_code_hash", lambda name: "edited" if name == "selection" else real(name))
     assert of(plain) == before[0] and of(chosen) != before[1]
-
-
-def test_state_follows_fingerprint_and_notebook(study):
-    here, run = study(), Run("encoder", 1)
-    path, fingerprints = run.folder(here) / "run.json", Fingerprints(here)
-    assert state(here, run, fingerprints) == "missing"
-    small.prove(here, [run])
-    assert state(here, run, fingerprints) == "stale"  # without its checkpoint
-    (run.folder(here) / "checkpoint").mkdir()
-    assert state(here, run, fingerprints) == "done"
-    for change in ({"notebook": "another"}, {"fingerprint": "another"}):
-        write_record(path, read_record(path) | change)
-        assert state(here, run, fingerprints) == "stale"
-        small.prove(here, [run])
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\n{}", "{}", "[]", '{"cells": [{}]}'])
