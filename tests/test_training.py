@@ -134,7 +134,6 @@ def test_shares_of_the_nine_tasks():
     assert np.allclose(shares(), SHARES, atol=1e-6)
     assert math.isclose(shares(cap=10**9)[0] / shares(cap=10**9)[-1], 1_104_934 / 9_741)
     assert math.isclose(shares(temperature=2)[0] / shares(temperature=2)[-1], math.sqrt(131_072 / 9_741))
-    assert np.allclose(shares(cap=1), 1 / 9)
 
 
 def test_the_batches_of_a_step_are_of_one_task_and_none_is_masked_twice_alike(tokenizer):
@@ -258,7 +257,6 @@ def test_masked_lm_makes_logits_at_masked_positions_alone(checkpoint, tokenizer)
         ("fp32", "", False, ""),
         ("bf16", "A100", True, ""),
         ("bf16", "Tesla V100", False, "needs a GPU that computes in it .*this machine has Tesla V100; set precision"),
-        ("bf16", "", True, "this machine has none"),
         ("fp16", "", False, "precision fp16 needs a GPU, and this machine has none"),
     ],
 )
