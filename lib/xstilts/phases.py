@@ -351,8 +351,8 @@ def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -
     """When all target runs of a bundle are scored: one ``stats.parquet``, with the columns that say which run it was;
     then delete the models, and the encoder of phase 2, that the study does not keep."""
     folder = run.folder(study)
-    columns = {"study": study.shares or study.name, "encoder": study.encoder.checkpoint or "pretrained"}
-    columns |= {"intermediate": run.intermediate, "seed": run.seed}
+    columns: dict[str, Any] = {"study": study.shares or study.name}
+    columns |= {"encoder": study.encoder.checkpoint or "pretrained", "intermediate": run.intermediate, "seed": run.seed}
     tables = [folder / target_run.name / "stats.parquet" for target_run in target_runs(study, source, run.bundle)]
     parts = ([part.assign(**columns)] for table in tables for part in read_parts(table))
     write_parts(parts, [folder / "stats.parquet"])
