@@ -6,14 +6,10 @@ from pathlib import Path
 import torch
 import transformers
 
-from toy import TEXT, build_tokenizer
+from toy import SIZES, TEXT, build_tokenizer
 
 FAMILIES = ("bert", "deberta", "roberta", "xlmr")
 JAPANESE = "パンサーズの守備は308失点しか許さず、リーグ6位だった。"
-SIZES = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
-    "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
-}  # fmt: skip
 
 
 def tokenizer_of(family: str, text=(*TEXT, JAPANESE)) -> transformers.PreTrainedTokenizerBase:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +11,6 @@ import transformers
 from sentencepiece import sentencepiece_model_pb2
 
 from encoders import JAPANESE, build_encoder
-from hostile_checkpoints import pickled
 from test_encoders import write_study
 from toy import TEXT
 from xstilts import phases
@@ -98,12 +95,3 @@ def test_a_repository_without_safetensors_is_said_to_be_one(tmp_path, monkeypatc
     monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", mock.Mock(side_effect=error))
     with pytest.raises(UserError, match=r"the hub has no model\.safetensors of it, and .* name that folder"):
         phases.encoder(write_study(tmp_path, "a/b"), None, 1)
-
-
-def test_the_command_says_so_at_once(given, tmp_path):
-    pickled(given)
-    write_study(tmp_path, given, source="micro")
-    command = [sys.executable, "-m", "xstilts", "study", str(tmp_path / "mine.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "safetensors" in done.stderr
-    assert not (tmp_path / "runs").exists()

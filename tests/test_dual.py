@@ -31,6 +31,10 @@ def rows(*pairs) -> Dataset:
     return Dataset.from_list([{"id": str(n), "query": one, "candidate": two} for n, (one, two) in enumerate(pairs)])
 
 
+def vectors(model, tokenizer, texts) -> np.ndarray:
+    return retrieval.normalise(retrieval.embed(model, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
+
+
 def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(checkpoint, tokenizer):
     """Vectors as retrieval pools them; a candidate in the same words as a query's own is none to be told from it."""
     pairs = [("308", TEXT[0]), ("Punkte", TEXT[3]), ("The Panthers", TEXT[0]), ("team", "The league.")]
@@ -38,10 +42,7 @@ def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(checkpoint, toke
     model = dual.DualEncoder.from_pretrained(checkpoint).eval()
     with torch.no_grad():
         found = model(**collate(features, tokenizer.pad_token_id))["loss"].item()
-    queries, candidates = (
-        retrieval.normalise(retrieval.embed(model.encoder, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
-        for texts in zip(*pairs, strict=True)
-    )
+    queries, candidates = (vectors(model.encoder, tokenizer, texts) for texts in zip(*pairs, strict=True))
     logits = 100 * queries.astype(float) @ candidates.T
     logits[0, 2] = logits[2, 0] = -np.inf
     expected = np.mean([np.log(np.exp(row - row[n]).sum()) for n, row in enumerate(logits)])
@@ -88,8 +89,5 @@ def test_tuning_finds_the_pairs_it_was_tuned_on(checkpoint, tokenizer, tmp_path)
     save_encoder(model, tokenizer, tmp_path / "tuned")
     tuned = transformers.AutoModel.from_pretrained(tmp_path / "tuned").eval()
     assert not any("pooler" in name for name in load_file(tmp_path / "tuned" / "model.safetensors"))
-    queries, candidates = (
-        retrieval.normalise(retrieval.embed(tuned, tokenizer, list(texts), [2], RetrievalSettings(), 64)[0])
-        for texts in zip(*pairs, strict=True)
-    )
+    queries, candidates = (vectors(tuned, tokenizer, texts) for texts in zip(*pairs, strict=True))
     assert retrieval.nearest(queries, candidates)[0][:, 0].tolist() == list(range(12))

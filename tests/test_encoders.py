@@ -12,7 +12,7 @@ from toy import TEXT, tune
 from xstilts import phases
 from xstilts.evaluation import retrieval
 from xstilts.evaluation.prediction import predict
-from xstilts.features import INPUTS, collate, encode, encode_text
+from xstilts.features import collate, encode, encode_text
 from xstilts.settings import LengthSettings, PhaseSettings, RetrievalSettings
 from xstilts.study import load_study
 from xstilts.tasks import get
@@ -118,26 +118,17 @@ def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):
 
 
 def test_second_texts_are_told_from_first_ones_where_the_encoder_was_pretrained_so(encoder):
-    family, checkpoint, tokenizer = encoder
+    family, _, tokenizer = encoder
     data = example_sets()
-    batches = {
-        name: collate(encode(get(name), data[name], tokenizer, LENGTHS, get(name).labels), tokenizer.pad_token_id)
-        for name in ("mnli", "hellaswag", "squad1")
-    }
-    for name, batch in batches.items():
+    for name in ("mnli", "hellaswag", "squad1"):
+        features = encode(get(name), data[name], tokenizer, LENGTHS, get(name).labels)
+        batch = collate(features, tokenizer.pad_token_id)
         assert ("token_type_ids" in batch) == (family in ("bert", "deberta")), name
-    if family == "bert":
-        for batch in batches.values():
+        if family == "bert":
             ids, types, mask = (batch[key].flatten(0, -2) for key in ("input_ids", "token_type_ids", "attention_mask"))
             first = (ids == tokenizer.sep_token_id).int().argmax(dim=1)  # [CLS] first [SEP] second [SEP] padding
             expected = (torch.arange(ids.shape[1]) > first[:, None]) & mask.bool()
             assert torch.equal(types, expected.long())
-        model = AutoModel.from_pretrained(checkpoint).eval()
-        inputs = {key: batches["mnli"][key] for key in INPUTS}
-        with torch.no_grad():
-            told = model(**inputs).last_hidden_state
-            untold = model(**inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])}).last_hidden_state
-        assert not torch.allclose(told, untold)
 
 
 def test_words_of_a_sentence_are_read_as_in_running_text(encoder):

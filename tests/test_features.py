@@ -5,7 +5,6 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
@@ -37,12 +36,10 @@ def test_every_tag_survives_splitting(tokenizer):
     assert read == tags
 
 
-def passage(question: str, context: str, answer: str = "") -> Dataset:
-    """One question; without an answer it has none."""
-    answers = (
-        {"text": [answer], "answer_start": [context.index(answer)]} if answer else {"text": [], "answer_start": []}
-    )
-    row = {"id": "0", "context": context, "question": question, "answers": answers, "is_impossible": not answer}
+def passage(question: str, context: str, answer: str) -> Dataset:
+    """One question and its answer."""
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    row = {"id": "0", "context": context, "question": question, "answers": answers, "is_impossible": False}
     return Dataset.from_list([row])
 
 
@@ -66,9 +63,8 @@ def test_windows_begin_a_stride_apart(tokenizer):
     answers = {"answers": [{"text": [], "answer_start": []}] * 4, "is_impossible": [True] * 4}
     pieces = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     for stride in (20, 1000):  # further apart than a window is long: no token is skipped
-        found = features.encode(
-            get("squad2"), Dataset.from_dict(rows | answers), tokenizer, lengths.model_copy(update={"stride": stride})
-        )
+        apart = lengths.model_copy(update={"stride": stride})
+        found = features.encode(get("squad2"), Dataset.from_dict(rows | answers), tokenizer, apart)
         expected = []
         for example, question in enumerate(questions):
             room, start = 60 - len(tokenizer(question, " ")["input_ids"]) + len(tokenizer.tokenize(" ")), 0
@@ -79,15 +75,6 @@ def test_windows_begin_a_stride_apart(tokenizer):
                 start += min(stride, room)
         offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in found]
         assert offsets == expected and len(found) > 8
-
-
-def test_windows_of_the_paper():
-    """384 tokens, 10 of question, 3 special ones: 371 of a passage of 1,000 at 0, 128, …, 640."""
-    tokenizer = build_letter_tokenizer("abc")
-    data = passage("b" * 10, "abc" * 333 + "a")
-    windows = features.encode(get("squad2"), data, tokenizer, LengthSettings())
-    assert [next(filter(None, w["offsets"]))[0] for w in windows] == [0, 128, 256, 384, 512, 640]
-    assert {(window["start_positions"], window["end_positions"]) for window in windows} == {(0, 0)}  # unanswerable
 
 
 def test_long_question_leaves_room_for_the_passage(tokenizer):

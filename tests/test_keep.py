@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from small import at_once, every_run, prove, results, write
-from xstilts.io import read_record, write_record
+from xstilts.io import write_record
 from xstilts.runs import Fingerprints, Run, list_runs, remove_encoder, state
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
@@ -45,51 +45,21 @@ def test_an_encoder_goes_when_scored_and_is_made_again_only_for_a_further_target
     assert again(path) == set() and after[after["target"] == "tatoeba"].reset_index(drop=True).equals(before)
 
 
-@pytest.fixture
-def scored(tmp_path, monkeypatch):
-    """A study of two bundles, everything of `mnli` done but one target: (study, scores the other)."""
+@pytest.mark.parametrize("keep, stays", [("all", True), ("encoders", True), ("pretrained", False)])
+def test_it_goes_after_its_last_target_and_where_the_study_says_so(tmp_path, monkeypatch, keep, stays):
     monkeypatch.setattr("xstilts.runs.notebook_hash", lambda path: None)
-
-    def build(**changes):
-        return load_study(write(tmp_path, "made-up", **CHANGES | changes, targets=["tatoeba", "xnli"]))
-
-    here = build()
-    fingerprints = Fingerprints(here)
-    (MNLI.folder(here) / "checkpoint").mkdir(parents=True)
-    write_record(MNLI.folder(here) / "run.json", {"fingerprint": fingerprints.of(MNLI), "notebook": None})
-
-    def score(target):
+    study = load_study(write(tmp_path, "made-up", **CHANGES | {"keep": keep}, targets=["tatoeba", "xnli"]))
+    fingerprints, folder = Fingerprints(study), MNLI.folder(study)
+    (folder / "checkpoint").mkdir(parents=True)
+    write_record(folder / "run.json", {"fingerprint": fingerprints.of(MNLI), "notebook": None})
+    for target in ("tatoeba", "xnli"):
+        remove_encoder(MNLI, fingerprints)
+        assert (folder / "checkpoint").is_dir()  # a target waits for it
         run = Run("targets", 1, "mnli", target)
         record = {"fingerprint": fingerprints.target_run(run, TargetRun(get(target)))}
-        write_record(run.folder(here) / target / "scored.json", record)
-
-    score("tatoeba")
-    return build, score
-
-
-@pytest.mark.parametrize("keep, stays", [("all", True), ("encoders", True), ("pretrained", False)])
-def test_it_goes_after_its_last_target_and_where_the_study_says_so(scored, keep, stays):
-    build, score = scored
-    here = build(keep=keep)
-    fingerprints, folder = Fingerprints(here), MNLI.folder(here)
-    remove_encoder(MNLI, fingerprints)
-    assert (folder / "checkpoint").is_dir()  # xnli waits for it
-    score("xnli")
+        write_record(run.folder(study) / target / "scored.json", record)
     (folder / ".checkpoint.removed" / "half").mkdir(parents=True)  # killed before it was gone
     remove_encoder(MNLI, fingerprints)
     remove_encoder(MNLI, fingerprints)  # as two last bundles at once do
     assert (folder / "checkpoint").is_dir() == stays and stays != (not list(folder.glob(".checkpoint.*")))
-    assert state(here, MNLI, fingerprints) == "done"
-
-
-def test_a_missing_encoder_is_stale_as_long_as_a_target_waits(scored):
-    build, score = scored
-    here = build()
-    score("xnli")
-    remove_encoder(MNLI, Fingerprints(here))
-    slower = here.training.model_dump() | {"target": here.training.target.model_dump() | {"learning_rate": 1e-4}}
-    changed = build(training=slower)  # fine-tuning differs: xnli waits again, retrieval does not
-    assert state(changed, MNLI, Fingerprints(changed)) == "stale"
-    retrieval = build(training=slower).model_copy(update={"targets": ("tatoeba",)})
-    assert state(retrieval, MNLI, Fingerprints(retrieval)) == "done"
-    assert read_record(MNLI.folder(here) / "run.json") and MNLI in list_runs(here)
+    assert state(study, MNLI, fingerprints) == "done"

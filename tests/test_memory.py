@@ -22,19 +22,16 @@ import torch
 import transformers
 
 from toy import build_checkpoint
-from xstilts import io
+from xstilts import io, phases
 from xstilts.evaluation import prediction, ranking, retrieval
-from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.settings import LengthSettings, RetrievalSettings
 from xstilts.tasks import POOL, get
 
 KINDS = ("xquad", "tatoeba", "lareqa")
 MORE = 3  # MiB that nine more languages may take: allocators are not exact
 # what is freed is given back, so that what is seen is what is needed
-EXACT = {
-    "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}  # fmt: skip
+EXACT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+EXACT["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 ROWS, WARM = 400, 20  # of a language
 WORDS = "The Panthers defense gave up just 308 points ranking sixth in the league Verteidigung der gab nur ab".split()
 
@@ -77,20 +74,17 @@ class Sets:
 def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]:
     """Scores all languages of a source, as a run does, and writes the tables."""
     tables = [folder / f"{kind}{number}.parquet" for number in range(3)]
+    training = SimpleNamespace(max_length=LengthSettings())
+    study = SimpleNamespace(retrieval=RetrievalSettings(layers=(0, 1)), training=training, languages=())
+    study.training_task = lambda task: get(task.training_set)
     if kind != "xquad":
-        study = SimpleNamespace(
-            retrieval=RetrievalSettings(layers=(0, 1)), training=SimpleNamespace(max_length=LengthSettings()),
-            languages=(), training_task=lambda task: get(task.training_set),
-        )  # fmt: skip
         find = ranking.rank if kind == "lareqa" else retrieval.retrieve
         return lambda source: io.write_parts(find(get(kind), source, source.codes, "test", checkpoint, study), tables)
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-    model = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint)
 
     def scored(source: Sets):
         data = {code: source.load(get(kind), "test", code) for code in source.codes}
-        for code, found in predict(model, get(kind), data, tokenizer, LengthSettings(), []):
-            yield evaluate(get(kind), data[code], found, code), prediction_table(data[code], found, code)
+        return phases._scored(study, get(kind), data, checkpoint, tokenizer)
 
     return lambda source: io.write_parts(scored(source), tables)
 
@@ -136,7 +130,6 @@ def peaks(tmp_path_factory) -> dict[tuple[str, int], float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nine_more_languages_need_no_more_memory(peaks, kind):
-    print(f"{kind}: {peaks[kind, 3]:.1f} MiB for 3 languages, {peaks[kind, 12]:.1f} for 12")
     assert peaks[kind, 12] < peaks[kind, 3] + MORE
 
 

@@ -33,8 +33,7 @@ def test_word_tokenizer_splits_suffixes_and_punctuation_and_nothing_else(texts, 
         pieces = [text[a:b] for a, b in encoded["offset_mapping"]]
         assert "".join(pieces) == text.replace(" ", "")
         assert pieces == word_tokenizer.convert_ids_to_tokens(encoded["input_ids"])  # no <unk>
-        assert all(piece.isalpha() or (piece[0] == "-" and piece[1:].isalpha()) or piece in ".?" or piece.isdigit()
-                   for piece in pieces)  # fmt: skip
+        assert all(piece.removeprefix("-").isalpha() or piece.isdigit() or piece in ".?" for piece in pieces)
 
 
 def test_pairs_are_written_as_by_xlm_r(word_tokenizer):
@@ -134,14 +133,9 @@ def test_checkpoint_loads_learns_and_is_the_same_again(texts, tmp_path):
     assert a == b != c
 
 
-def test_no_steps_give_the_untrained_control_and_an_interrupted_write_leaves_it(texts, tmp_path, monkeypatch):
+def test_no_steps_give_the_untrained_control(texts, tmp_path):
     record = pretrained(texts, tmp_path / "a", steps=0)
     assert record["tokens"] == 0 and record["loss"] == []
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "a")
     assert model.roberta.embeddings.word_embeddings.weight.std().item() == pytest.approx(0.05, abs=0.005)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "a")) == model.config.vocab_size
-    before = (tmp_path / "a" / "model.safetensors").read_bytes()
-    monkeypatch.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", lambda *a, **k: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        pretrained(texts, tmp_path / "a", seed=4, steps=0)
-    assert (tmp_path / "a" / "model.safetensors").read_bytes() == before

@@ -1,6 +1,5 @@
 """Two processes that part every batch are one process: the same loss curve, all but the same weights."""
 
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -39,24 +38,9 @@ def study_file(folder: Path, count: int, **training) -> Path:
     return path
 
 
-def begin(path: Path) -> multiprocessing.Process:
-    """A study in a process of its own, which launches more for every training."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_resume"])
-    process = context.Process(target=test_resume.whole_study, args=(path,))
-    process.start()
-    return process
-
-
-def finish(path: Path) -> None:
-    process = begin(path)
-    process.join()
-    assert process.exitcode == 0
-
-
 def stop(path: Path) -> int:
     """SIGTERM once phase 2 has saved: it reaches all processes, and all end with one message. After which step."""
-    study, process = load_study(path), begin(path)
+    study, process = load_study(path), test_resume.begin(path)
     folder = Run("intermediate", 1, NAME).folder(study)
     while not list(folder.glob("trainer/*/whole.json")):
         assert process.is_alive()
@@ -71,9 +55,9 @@ def stop(path: Path) -> int:
 
 def test_two_processes_stopped_and_resumed_are_one(tmp_path):
     one, two = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
-    finish(one.path)
+    assert test_resume.in_a_process(one.path) == 0
     step = stop(two.path)
-    finish(two.path)
+    assert test_resume.in_a_process(two.path) == 0
     trained = Run("intermediate", 1, NAME).name
     assert read_record(two.folder / trained / "training.json")["resumed"] == step
     for name in (f"{trained}/checkpoint", f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):

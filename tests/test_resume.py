@@ -5,27 +5,23 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pandas as pd
 import pytest
 import torch
 import yaml
-from pyarrow.parquet import ParquetWriter
 
 import test_pipeline
 from test_training import PHASE, Scripted, colours, flat, masked_text, tags, training_set
 from toy import tune
 from xstilts import phases
 from xstilts.errors import UserError
-from xstilts.runs import Run
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.training import callbacks, fine_tuning, pretraining
-from xstilts.training.batching import TrainingSet
+from xstilts.training import fine_tuning
 
 NAME = "mnli+squad1+mlm"
 SIZES = {"train": 60, "dev": 8, "test": 8}
@@ -45,22 +41,13 @@ STUDY = test_pipeline.STUDY | {
     },
 }
 
-OWNERS = {
-    "pretraining": pretraining,
-    "callbacks": callbacks,
-    "training": fine_tuning.MixtureTrainer,
-    "phases": phases,
-    "study_training": phases.Training,
-    "parquet": ParquetWriter,
-}
-
 
 def whole_study(path: Path, after: str = "", count: int = 0, number: int = 0) -> None:
     """All phases, as the notebooks call them. The signal ``number`` comes in the ``count``-th call of ``after``."""
     if after:
-        module, name = after.split(".")
-        owner = OWNERS[module]
-        plain, calls = getattr(owner, name), []
+        module, name = after.rsplit(".", 1)
+        owner, calls = resolve_name(module), []
+        plain = getattr(owner, name)
 
         def counted(*arguments, **options):
             calls.append(None)
@@ -83,11 +70,16 @@ def whole_study(path: Path, after: str = "", count: int = 0, number: int = 0) ->
         sys.exit(2)
 
 
-def in_a_process(path: Path, *arguments) -> int:
+def begin(path: Path, *arguments) -> multiprocessing.Process:
     context = multiprocessing.get_context("forkserver")  # imports once, with no thread of this process
     context.set_forkserver_preload(["test_resume"])
     process = context.Process(target=whole_study, args=(path, *arguments))
     process.start()
+    return process
+
+
+def in_a_process(path: Path, *arguments) -> int:
+    process = begin(path, *arguments)
     process.join()
     return process.exitcode
 
@@ -110,19 +102,20 @@ def outcome(path: Path) -> tuple[dict[str, bytes], dict[str, dict], pd.DataFrame
 
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
+TRAINER = "xstilts.training.fine_tuning:MixtureTrainer"
 POINTS = [  # call, how often, signal, the step that the next process goes on after, and whose
-    ("pretraining.mask", 9, KILL, "encoder/seed1", 8),
-    ("pretraining.mask", 15, TERM, "encoder/seed1", 15),
-    ("callbacks.write_record", 3, KILL, "encoder/seed1", 17),  # while a checkpoint is written
-    ("pretraining.written_whole", 1, KILL, "encoder/seed1", 20),  # as the encoder is written
-    ("training.training_step", 5, KILL, f"intermediate/{NAME}/seed1", 2),  # two batches a step
-    ("training.evaluate", 1, KILL, f"intermediate/{NAME}/seed1", 2),
-    ("training.save_model", 2, TERM, f"intermediate/{NAME}/seed1", 5),  # as step 4 is saved
-    ("study_training._score_dev", 7, KILL, f"intermediate/{NAME}/seed1", 10),
-    ("training.training_step", 4, KILL, "targets", 3),
-    ("training.training_step", 2, TERM, "targets", 5),
-    ("phases.predict", 1, KILL, "", 0),
-    ("parquet.write_table", 2, KILL, "", 0),  # a table is written, the one beside it is not
+    ("xstilts.training.pretraining.mask", 9, KILL, "encoder/seed1", 8),
+    ("xstilts.training.pretraining.mask", 15, TERM, "encoder/seed1", 15),
+    ("xstilts.training.callbacks.write_record", 3, KILL, "encoder/seed1", 17),  # while a checkpoint is written
+    ("xstilts.training.pretraining.written_whole", 1, KILL, "encoder/seed1", 20),  # as the encoder is written
+    (f"{TRAINER}.training_step", 5, KILL, f"intermediate/{NAME}/seed1", 2),  # two batches a step
+    (f"{TRAINER}.evaluate", 1, KILL, f"intermediate/{NAME}/seed1", 2),
+    (f"{TRAINER}.save_model", 2, TERM, f"intermediate/{NAME}/seed1", 5),  # as step 4 is saved
+    ("xstilts.phases:Training._score_dev", 7, KILL, f"intermediate/{NAME}/seed1", 10),
+    (f"{TRAINER}.training_step", 4, KILL, "targets", 3),
+    (f"{TRAINER}.training_step", 2, TERM, "targets", 5),
+    ("xstilts.phases.predict", 1, KILL, "", 0),
+    ("pyarrow.parquet:ParquetWriter.write_table", 2, KILL, "", 0),  # a table is written, the one beside it is not
 ]
 
 
@@ -137,10 +130,8 @@ def test_killed_anywhere_a_study_ends_with_the_same_bits(tmp_path):
         assert code == (2 if number == TERM else -KILL), (after, count)
         if number == TERM:
             assert f"stopped by SIGTERM after step {step}" in (folder / "message").read_text()
-        last = (
-            max(int(path.parent.name.partition("-")[2]) for path in (folder / run).rglob("whole.json")) if step else 0
-        )
-        assert last == step, (after, count)
+        steps = [int(path.parent.name.partition("-")[2]) for path in (folder / run).rglob("whole.json")]
+        assert not step or max(steps) == step, (after, count)
     assert in_a_process(killed) == 0
     weights, records, stats = outcome(killed)
     expected = outcome(whole)
@@ -206,39 +197,28 @@ def test_what_was_saved_on_a_gpu_goes_on_without_one(resumed, checkpoint, tokeni
     resumed(checkpoint, sets, phase, 3)
 
 
-def test_a_dual_encoder_goes_on(resumed, dropout):
-    rows = [{"input_ids": [[0, 5 + i % 7, 2], [0, 6 + i % 5, 7, 2]], "example": i} for i in range(40)]
-    phase = PHASE.model_copy(update={"steps": 6, "batch_size": 4, "accumulate": 2})
-    resumed(dropout, [TrainingSet("squad1", "dual", rows)], phase, 3)
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
 
 
-def halve(name: str):
-    def harm(checkpoint: Path) -> None:
-        os.truncate(checkpoint / name, (checkpoint / name).stat().st_size // 2)
-
-    return harm
+BEST = "../checkpoint-2/model.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("harm", "fingerprint"),
+    ("name", "harm", "fingerprint"),
     [
-        (halve("optimizer.pt"), "a"),
-        (halve("model.safetensors"), "a"),
-        (halve("whole.json"), "a"),
-        (lambda checkpoint: (checkpoint / "rng_state.pth").unlink(), "a"),
-        (lambda checkpoint: (checkpoint / "whole.json").unlink(), "a"),  # killed before it was declared whole
-        (
-            lambda checkpoint: (checkpoint.parent / "checkpoint-2" / "model.safetensors").unlink(),
-            "a",
-        ),  # the best so far
-        (lambda checkpoint: None, "b"),
+        *((name, halve, "a") for name in ("optimizer.pt", "model.safetensors", "whole.json")),
+        *((name, Path.unlink, "a") for name in ("rng_state.pth", "whole.json", BEST)),
+        ("", Path.exists, "b"),  # unharmed
     ],
-    ids=["optimizer", "weights", "marker", "missing", "unmarked", "best", "stale"],
 )
-def test_what_is_not_whole_or_not_of_this_training_is_passed_over(resumed, checkpoint, tokenizer, harm, fingerprint):
+def test_what_is_not_whole_or_not_of_this_training_is_passed_over(
+    resumed, checkpoint, tokenizer, name, harm, fingerprint
+):
     sets = [training_set("mnli", colours(20), tokenizer), masked_text(20, tokenizer)]
     phase = PHASE.model_copy(update={"steps": 5, "batch_size": 4, "evaluate_every": 2})
-    resumed(checkpoint, sets, phase, 3, [{"mnli": score} for score in (50, 40, 30)], harm, fingerprint, anew=True)
+    scores = [{"mnli": score} for score in (50, 40, 30)]
+    resumed(checkpoint, sets, phase, 3, scores, lambda folder: harm(folder / name), fingerprint, anew=True)
 
 
 def test_a_short_training_saves_nothing(checkpoint, tokenizer, tmp_path):
@@ -246,24 +226,3 @@ def test_a_short_training_saves_nothing(checkpoint, tokenizer, tmp_path):
     sets = [training_set("mnli", colours(20), tokenizer)]
     tune(checkpoint, sets, tokenizer, tmp_path / "trainer", PHASE.model_copy(update={"steps": 3}))
     assert not list(tmp_path.glob("trainer/*")) and signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_job_told_to_end_saves_and_says_so(tmp_path):
-    """As Slurm or Kubernetes do it: SIGTERM to the job, which the notebook's kernel must hear of."""
-    path = study_file(tmp_path)
-    values = yaml.safe_load(path.read_text())
-    values["encoder"]["pretrain"]["steps"] = 3000
-    values["training"]["save_minutes"] = 0.003
-    path.write_text(yaml.safe_dump(values))
-    run, study = Run("encoder", 1), load_study(path)
-    command = [sys.executable, "-m", "xstilts", "run", str(path), run.name]
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    folder = run.folder(study)
-    while not list(folder.glob("trainer/*/whole.json")):
-        assert job.poll() is None, job.stdout.read()
-        time.sleep(0.05)
-    job.terminate()
-    output, _ = job.communicate()
-    assert job.returncode != 0 and "stopped by SIGTERM after step" in output
-    (marker,) = folder.glob("trainer/*/whole.json")
-    assert f"after step {marker.parent.name.partition('-')[2]}," in output and not (folder / "run.json").exists()

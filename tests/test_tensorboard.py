@@ -10,10 +10,8 @@ import small
 from test_resume import Killed, stopped_at
 from test_training import PHASE, colours, flat, training_set
 from toy import tune
-from xstilts import phases
 from xstilts.io import read_record
 from xstilts.runs import Fingerprints, Run, list_runs
-from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.training.callbacks import Saves
 
@@ -47,17 +45,13 @@ def test_a_training_that_was_killed(checkpoint, tokenizer, tmp_path, monkeypatch
 def test_one_parameter_turns_it_on_and_makes_nothing_stale(tmp_path):
     choice = {"targets": ["xnli"]}
     plain = load_study(small.write(tmp_path, "small", **choice))
-    assert _curves(plain) == {}
     training = small.SMALL["training"] | {"tensorboard": True}
     study = load_study(small.write(tmp_path, "small", training=training, **choice))
     before, after = Fingerprints(plain), Fingerprints(study)
     assert [before.of(run) for run in list_runs(plain)] == [after.of(run) for run in list_runs(study)]
-    source = open_source(study)
-    phases.encoder(study, source, 1)
-    phases.intermediate(study, source, "mnli", 1)
-    list(phases.targets(study, source, "mnli", "xnli", 1))
-    encoder, trained = Run("encoder", 1).folder(study), Run("intermediate", 1, "mnli").folder(study)
-    target = Run("targets", 1, "mnli", "xnli").folder(study)
+    runs = [Run("encoder", 1), Run("intermediate", 1, "mnli"), Run("targets", 1, "mnli", "xnli")]
+    small.at_once(study.path, runs)
+    encoder, trained, target = (run.folder(study) for run in runs)
     assert _curves(study) == {
         encoder / "tensorboard": read_record(encoder / "training.json")["loss"],
         trained / "tensorboard": read_record(trained / "training.json")["loss"],

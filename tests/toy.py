@@ -10,10 +10,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xstilts.settings import MixSettings
+from xstilts.training.batching import Batches
 from xstilts.training.callbacks import Saves
 from xstilts.training.fine_tuning import fine_tune
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
+SIZES = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
+}  # fmt: skip
 TEXT = [
     "The Panthers defense gave up just 308 points, ranking sixth in the league.",
     "卡罗来纳黑豹队的防守只丢了 308分,在联赛中排名第六。",
@@ -37,9 +42,8 @@ def build_tokenizer(family: str, text=TEXT) -> PreTrainedTokenizerFast:
     else:
         core = Tokenizer(models.BPE())
         core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-        )
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
     core.train_from_iterator(text, trainer)
     ids = [(name, core.token_to_id(name)) for name in ("<s>", "</s>")]
     core.post_processor = processors.TemplateProcessing(
@@ -52,12 +56,9 @@ def build_checkpoint(folder: Path, text=TEXT) -> Path:
     """A random two-layer XLM-R with a word-piece tokenizer, as a checkpoint folder."""
     tokenizer = build_tokenizer("wordpiece", text)
     torch.manual_seed(0)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=514, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-        type_vocab_size=1, initializer_range=0.1,
-    )  # fmt: skip
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    sizes = SIZES | {"vocab_size": len(tokenizer), "max_position_embeddings": 514, "type_vocab_size": 1}
+    config = XLMRobertaConfig(**sizes, **ids)
     XLMRobertaForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -68,7 +69,7 @@ def tune(
 ) -> tuple[torch.nn.Module, dict]:
     """Fine-tune, with checkpoints every 15 minutes."""
     saves = Saves(folder, **({"fingerprint": "a", "minutes": 15} | saves))
-    return fine_tune(checkpoint, sets, tokenizer, phase, MixSettings(), seed, saves, development)
+    return fine_tune(checkpoint, Batches(sets, phase, MixSettings(), seed), tokenizer, saves, development)
 
 
 def placeholder(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
-from xstilts.errors import UserError
+from xstilts.errors import refuse
 from xstilts.settings import LengthSettings
 from xstilts.tasks import Task
 
@@ -151,28 +151,18 @@ def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: 
     questions, contexts = _shortened(dataset["question"][:], tokenizer), dataset["context"][:]
     widths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     rooms = [max_length - width - tokenizer.num_special_tokens_to_add(pair=True) for width in widths]
-    if min(rooms) < 2:
-        raise UserError(
-            f"max_length.span: {max_length} tokens leave no room for a passage beside {max(widths)} of question"
-        )
+    problem = f"max_length.span: {max_length} tokens leave no room for a passage beside {max(widths)} of question"
+    refuse(min(rooms) < 2, problem)
     all_answers, features = dataset["answers"][:], []
     for room in sorted(set(rooms)):  # what windows share depends on the question's length
         rows = [row for row, available in enumerate(rooms) if available == room]
-        batch = tokenizer(
-            [questions[row] for row in rows],
-            [contexts[row] for row in rows],
-            truncation="only_second",
-            max_length=max_length,
-            stride=max(0, room - stride),
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-        )
+        texts = [questions[row] for row in rows], [contexts[row] for row in rows]
+        cut: dict[str, Any] = {"truncation": "only_second", "max_length": max_length, "stride": max(0, room - stride)}
+        batch = tokenizer(*texts, return_overflowing_tokens=True, return_offsets_mapping=True, **cut)
         for window, sample in enumerate(batch["overflow_to_sample_mapping"]):
             index = rows[sample]
-            offsets = [
-                (tuple(span) if part == 1 else None)
-                for span, part in zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
-            ]
+            spans = zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
+            offsets = [tuple(span) if part == 1 else None for span, part in spans]
             start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
             positions = {"start_positions": start, "end_positions": end}
             features.append({**_inputs(batch, window), **positions, "example": index, "offsets": offsets})
@@ -182,10 +172,8 @@ def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: 
 def _shortened(questions: list[str], tokenizer: "Tokenizer") -> list[str]:
     """Questions cut to MAX_QUESTION tokens, by characters so that nothing is re-tokenised differently."""
     offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return [
-        text if len(spans) <= MAX_QUESTION else text[: spans[MAX_QUESTION - 1][1]]
-        for text, spans in zip(questions, offsets, strict=True)
-    ]
+    rows = zip(questions, offsets, strict=True)
+    return [text if len(spans) <= MAX_QUESTION else text[: spans[MAX_QUESTION - 1][1]] for text, spans in rows]
 
 
 def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int]:
@@ -238,8 +226,8 @@ def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.T
     """Pad to the longest row. ``input_ids``, ``attention_mask`` and, where the features have them,
     ``token_type_ids`` are (batch, length), for choices (batch, choices, length); labels as the head wants them."""
     counts = {size(feature)[0] for feature in features}
-    if len(counts) > 1:
-        raise UserError("choice examples of one task differ in their number of choices; expected the same for all")
+    problem = "choice examples of one task differ in their number of choices; expected the same for all"
+    refuse(len(counts) > 1, problem)
     shape = (len(features), *(counts if isinstance(features[0]["input_ids"][0], list) else ()), -1)
 
     def padded(rows: Iterable[list[int]], filling: int) -> torch.Tensor:

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 import transformers
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xstilts.errors import UserError
+from xstilts.errors import refuse
 from xstilts.evaluation.metrics import score, task_metrics
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.evaluation.ranking import rank
@@ -33,15 +34,12 @@ from xstilts.study import load_study
 from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
 from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
 from xstilts.training import dual_encoder, fine_tuning
-from xstilts.training.batching import TrainingSet
+from xstilts.training.batching import Batches, TrainingSet
 from xstilts.training.callbacks import Saves
 from xstilts.training.checkpoints import fetch
 from xstilts.training.fine_tuning import HEADS, Development, SharedEncoder, check_precision
 from xstilts.training.multi_gpu import exit_code, launch, launches
 from xstilts.training.pretraining import pretrain
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 SHOWN = 20  # development examples whose predictions are kept in the record
 
@@ -73,8 +71,7 @@ def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
     """Checkpoint folder of the encoder that an intermediate run left, or phase 1 where that is "none"."""
     run = Run("encoder", seed) if intermediate == NONE else Run("intermediate", seed, intermediate)
     folder = run.folder(study) / "checkpoint"
-    if not folder.is_dir():
-        raise UserError(f"{folder}: does not exist yet; run {run.name} first (make study does)")
+    refuse(not folder.is_dir(), f"{folder}: does not exist yet; run {run.name} first (make study does)")
     return folder
 
 
@@ -103,22 +100,15 @@ class Training:
         (``runs/<study>/trials``), so that no result of the study is made from it."""
         changes = self.changes | settings
         trial = digest([self.fingerprint, changes])
-        return replace(
-            self,
-            settings=PhaseSettings.model_validate(self.settings.model_dump() | settings),
-            folder=self.study.folder / "trials" / self.run.name / trial,
-            fingerprint=trial,
-            changes=changes,
-        )
+        valid = PhaseSettings.model_validate(self.settings.model_dump() | settings)
+        folder = self.study.folder / "trials" / self.run.name / trial
+        return replace(self, settings=valid, folder=folder, fingerprint=trial, changes=changes)
 
     def finished(self) -> dict | None:
         """Its record, if it was done with these settings, data and code."""
         record = read_record(self.folder / "training.json")
-        if record.get("fingerprint") != self.fingerprint:
-            return None
-        if self.run.phase == "intermediate" and not self.changes and lacks_encoder(self.run, self.fingerprints):
-            return None
-        return record
+        same = record.get("fingerprint") == self.fingerprint
+        return record if same and (self.changes or not lacks_encoder(self.run, self.fingerprints)) else None
 
     def launched(self) -> dict | None:
         """Train in the several processes that the study asks for (``training.processes``) and return the record; None
@@ -127,12 +117,11 @@ class Training:
         check_precision(self.settings.precision)
         if not launches(self.study) or self.retrieval:
             return None
-        if self.changes:
-            raise UserError("training.processes: changed settings are tried in one process; set it to 1")
+        refuse(self.changes, "training.processes: changed settings are tried in one process; set it to 1")
         launch(self.study, self.run.name, self.run.folder(self.study), self.settings.batch_size, self.target_run)
         return self.finished()
 
-    def datasets(self, tokenizer: "Tokenizer") -> list[TrainingSet]:
+    def datasets(self, tokenizer: Tokenizer) -> list[TrainingSet]:
         """Encoded training sets, one of each task and, last, the text for masked LM where it is mixed in."""
         sets = [self._training_set(task, parts, tokenizer) for task, parts in self.parts]
         if self.mlm:
@@ -141,7 +130,7 @@ class Training:
             sets.append(TrainingSet("mlm", "text", encode_text(text[:documents], tokenizer, lengths.mlm)))
         return sets
 
-    def _training_set(self, task: Task, sets: tuple[tuple[str, str], ...], tokenizer: "Tokenizer") -> TrainingSet:
+    def _training_set(self, task: Task, sets: tuple[tuple[str, str], ...], tokenizer: Tokenizer) -> TrainingSet:
         """At most ``settings.examples`` rows of the sets together, drawn with the seed from those that something can be
         learned from."""
         examples, lengths = self.settings.examples, self.study.training.max_length
@@ -157,10 +146,8 @@ class Training:
             shuffled = part.shuffle(seed=self.run.seed + number, keep_in_memory=True)
             parts.append(shuffled.select(range(min(share, len(part)))))
         dataset: Dataset = concatenate_datasets(parts)
-        if not len(dataset):
-            raise UserError(
-                f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)"
-            )
+        problem = f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)"
+        refuse(not len(dataset), problem)
         if self.retrieval:
             features = dual_encoder.features(task, dataset, tokenizer, lengths.retrieval)
             return TrainingSet(task.name, "dual", features, (), dropped)
@@ -169,29 +156,27 @@ class Training:
         return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
 
     def fine_tune(
-        self, checkpoint: Path, tokenizer: "Tokenizer", datasets: list[TrainingSet]
+        self, checkpoint: Path, tokenizer: Tokenizer, datasets: list[TrainingSet]
     ) -> tuple[SharedEncoder, dict]:
         """Train fresh heads and the encoder of ``checkpoint``, or go on where a killed training last saved; returns the
         model and its record (steps, tokens, loss, and selection where checkpoints are compared)."""
         (self.folder / "training.json").unlink(missing_ok=True)  # before what it stands for changes
         curves = self._beside("tensorboard") if self.study.training.tensorboard else None
         saves = Saves(self._beside("trainer"), self.fingerprint, self.study.training.save_minutes, curves)
-        settings, mix, development = self.settings, self.study.training.mix, self._development(datasets, tokenizer)
-        return fine_tuning.fine_tune(checkpoint, datasets, tokenizer, settings, mix, self.run.seed, saves, development)
+        batches = Batches(datasets, self.settings, self.study.training.mix, self.run.seed)
+        return fine_tuning.fine_tune(checkpoint, batches, tokenizer, saves, self._development(datasets, tokenizer))
 
     def _beside(self, name: str) -> Path:
         """Folder of the checkpoints of a training, or of its curves: not in that of a target's model, which takes its
         name when all is written."""
         return self.run.folder(self.study) / name / self.folder.name if self.target_run else self.folder / name
 
-    def save(self, model: SharedEncoder, tokenizer: "Tokenizer", datasets: list[TrainingSet], record: dict) -> dict:
+    def save(self, model: SharedEncoder, tokenizer: Tokenizer, datasets: list[TrainingSet], record: dict) -> dict:
         """Save what the next step needs, the encoder of phase 2 or the model of a target, then the record, with scores
         and some predictions on the development sets of phase 2."""
-        counts = {
-            "examples": {item.name: len(item.features) for item in datasets},
-            "dropped": {item.name: item.dropped for item in datasets if item.kind != "text"},
-        }
-        record = {"fingerprint": self.fingerprint, **record, **counts}
+        examples = {item.name: len(item.features) for item in datasets}
+        dropped = {item.name: item.dropped for item in datasets if item.kind != "text"}
+        record = {"fingerprint": self.fingerprint, **record, "examples": examples, "dropped": dropped}
         if not PartialState().is_main_process:
             return record
         if self.run.phase == "intermediate":
@@ -213,7 +198,7 @@ class Training:
         shutil.rmtree(self._beside("trainer"), ignore_errors=True)
         return record
 
-    def _development(self, datasets: list[TrainingSet], tokenizer: "Tokenizer") -> Development | None:
+    def _development(self, datasets: list[TrainingSet], tokenizer: Tokenizer) -> Development | None:
         """What checkpoints are compared by: each task's score, as XTREME averages its metrics, on the first
         ``evaluate_examples`` of its development set in the source language. None where the last one is taken."""
         if not self.settings.evaluate_every:
@@ -230,7 +215,7 @@ class Training:
         return scores
 
     def _score_dev(
-        self, item: TrainingSet, model: SharedEncoder, tokenizer: "Tokenizer", limit: int = 0
+        self, item: TrainingSet, model: SharedEncoder, tokenizer: Tokenizer, limit: int = 0
     ) -> tuple[list[Any], dict[str, float]]:
         """Predictions for the development rows in the source language, or the first ``limit`` of them, and metric ->
         percent."""
@@ -265,7 +250,7 @@ def target_training(
     )  # fmt: skip
 
 
-def load_tokenizer(checkpoint: Path) -> "Tokenizer":
+def load_tokenizer(checkpoint: Path) -> Tokenizer:
     """The tokenizer of a checkpoint folder."""
     return transformers.AutoTokenizer.from_pretrained(checkpoint)
 
@@ -352,7 +337,7 @@ def score_target(
 
 
 def _scored(
-    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: "Tokenizer"
+    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: Tokenizer
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Statistics and predictions of a fine-tuned model, language by language."""
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -366,12 +351,8 @@ def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -
     """When all target runs of a bundle are scored: one ``stats.parquet``, with the columns that say which run it was;
     then delete the models, and the encoder of phase 2, that the study does not keep."""
     folder = run.folder(study)
-    columns = {
-        "study": study.shares or study.name,
-        "encoder": study.encoder.checkpoint or "pretrained",
-        "intermediate": run.intermediate,
-        "seed": run.seed,
-    }
+    columns: dict[str, Any] = {"study": study.shares or study.name}
+    columns |= {"encoder": study.encoder.checkpoint or "pretrained", "intermediate": run.intermediate, "seed": run.seed}
     tables = [folder / target_run.name / "stats.parquet" for target_run in target_runs(study, source, run.bundle)]
     parts = ([part.assign(**columns)] for table in tables for part in read_parts(table))
     write_parts(parts, [folder / "stats.parquet"])

@@ -23,25 +23,20 @@ from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, tar
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 from xstilts.training.checkpoints import identity
 
+PHASES = ("encoder", "intermediate", "targets")
 QUESTIONS = ("transfer", "distance", "source-language", "domain-shift", "retrieval")
-NOTEBOOKS = {
-    phase: f"{number}-{phase}" for number, phase in enumerate(("encoder", "intermediate", "targets", *QUESTIONS), 1)
-}
+NOTEBOOKS = {phase: f"{number}-{phase}" for number, phase in enumerate((*PHASES, *QUESTIONS), 1)}
 # modules whose code decides the outcome of a phase (with those of the phases before it), as patterns
 CODE = {
-    "encoder": (
-        *("training/pretraining", "training/callbacks", "training/checkpoints"),
-        *("sources/*", "readers/*", "../microworld/*"),
-    ),
-    "intermediate": (
-        *("features", "phases", "target_runs", "settings", "training/multi_gpu"),
-        *("training/dual_encoder", "training/batching", "training/fine_tuning"),
-    ),
+    "encoder": ("training/pretraining", "training/callbacks", "training/checkpoints",
+                "sources/*", "readers/*", "../microworld/*"),
+    "intermediate": ("features", "phases", "target_runs", "settings", "training/multi_gpu",
+                     "training/dual_encoder", "training/batching", "training/fine_tuning"),
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
     "targets": ("evaluation/*", "features", "phases", "target_runs", "training/dual_encoder"),
     "transfer": ("results", "summaries", "plots", "published"),
-}
+}  # fmt: skip
 CODE |= {name: (*CODE["transfer"], f"questions/{name.replace('-', '_')}") for name in QUESTIONS[1:]}
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
 
@@ -67,7 +62,7 @@ class Run:
     @property
     def final(self) -> bool:
         """Whether it trains nothing and answers the study's question."""
-        return self.phase not in ("encoder", "intermediate", "targets")
+        return self.phase not in PHASES
 
     def parameters(self, study: Study) -> dict[str, Any]:
         """What the notebook's ``parameters`` cell is given."""
@@ -82,18 +77,11 @@ class Run:
 def list_runs(study: Study) -> list[Run]:
     """Every run of the study in the order of the phases; ``none`` has no phase 2."""
     started = [name for name in study.intermediate if name not in study.left_out]
-    trained = [name for name in started if name != NONE]
-    return [
-        *(Run("encoder", seed) for seed in study.seed_numbers),
-        *(Run("intermediate", seed, name) for seed in study.seed_numbers for name in trained),
-        *(
-            Run("targets", seed, name, bundle)
-            for seed in study.seed_numbers
-            for name in started
-            for bundle in study.bundles_of(name)
-        ),
-        Run(study.question),
-    ]
+    bundles = [(name, bundle) for name in started for bundle in study.bundles_of(name)]
+    runs = [Run("encoder", seed) for seed in study.seed_numbers]
+    runs += [Run("intermediate", seed, name) for seed in study.seed_numbers for name in started if name != NONE]
+    runs += [Run("targets", seed, *names) for seed in study.seed_numbers for names in bundles]
+    return [*runs, Run(study.question)]
 
 
 @cache
@@ -123,15 +111,8 @@ class Fingerprints:
 
     def of(self, run: Run) -> str:
         """Fingerprint of the results of ``run``; changes exactly when they might."""
-        if run.phase == "encoder":
-            inputs = self._encoder(run)
-        elif run.phase == "intermediate":
-            inputs = self._intermediate(run)
-        elif run.phase == "targets":
-            inputs = [self.target_run(run, part) for part in target_runs(self.study, self.source, run.bundle)]
-        else:
-            inputs = self._final()
-        return digest([run.phase, run.seed, _code_hash(run.phase), inputs])
+        phases = {"encoder": self._encoder, "intermediate": self._intermediate, "targets": self._targets}
+        return digest([run.phase, run.seed, _code_hash(run.phase), phases.get(run.phase, self._final)(run)])
 
     def _data(self, task: str, split: str, language: str) -> str:
         declared = self.study.task(task)
@@ -153,6 +134,9 @@ class Fingerprints:
         text = self.source.text_fingerprint(run.seed) if spec.mlm else ""
         mix = study.training.mix.model_dump() if spec.mlm or len(spec.tasks) > 1 else {}
         return [self.of(Run("encoder", run.seed)), run.intermediate, training, mix, text]
+
+    def _targets(self, run: Run) -> list:
+        return [self.target_run(run, part) for part in target_runs(self.study, self.source, run.bundle)]
 
     def _training(self, phase: PhaseSettings, sets: dict[str, list[tuple[str, str]]], parted: bool = True) -> list:
         """What a training depends on beside the encoder it starts from; ``sets``: task -> (split, language) of its
@@ -192,7 +176,7 @@ class Fingerprints:
         started = run.intermediate != NONE
         return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
 
-    def _final(self) -> list:
+    def _final(self, _: Run) -> list:
         controls = [  # done: what was recorded is what would be now
             [read_record(other.folder(control) / "run.json")["fingerprint"] for other in _scored_alone(control, seeds)]
             for control, seeds in finished_controls(self.study)
@@ -212,10 +196,8 @@ def state(study: Study, run: Run, fingerprints: Fingerprints) -> str:
     record = read_record(run.folder(study) / "run.json")
     if not record:
         return "missing"
-    current = (fingerprints.of(run), notebook_hash(run.notebook))
-    if (record["fingerprint"], record["notebook"]) != current:
-        return "stale"
-    return "stale" if lacks_encoder(run, fingerprints) else "done"
+    same = (record["fingerprint"], record["notebook"]) == (fingerprints.of(run), notebook_hash(run.notebook))
+    return "done" if same and not lacks_encoder(run, fingerprints) else "stale"
 
 
 def unscored(run: Run, fingerprints: Fingerprints) -> list[TargetRun]:

@@ -41,49 +41,49 @@ class Examples(Dataset):
 
 
 class Batches(Sampler):
-    """Homogeneous-task batches of like length, in an order fixed by the seed.
+    """Homogeneous-task batches of like length for all ``steps`` of a training, in an order fixed by the seed.
 
     Tasks are drawn in proportion to min(examples, cap)^(1/temperature) (Raffel et al. 2020); masked-LM
     text, where present, takes its stated share of the steps at even intervals. The batches of one step,
     ``phase.accumulate`` of them, are of one task (as in the authors' code: jiant, ``run_train_step``).
     """
 
-    def __init__(self, sets: list[TrainingSet], phase: PhaseSettings, mix: MixSettings, steps: int, seed: int):
-        self.sets, self.batch_size, self.accumulate, self.steps = sets, phase.batch_size, phase.accumulate, steps
-        self.seed = seed
+    def __init__(self, sets: list[TrainingSet], phase: PhaseSettings, mix: MixSettings, seed: int):
+        self.sets, self.phase, self.mix, self.seed = sets, phase, mix, seed
         self.tasks = [number for number, item in enumerate(sets) if item.kind != "text"]
         self.text = next((number for number, item in enumerate(sets) if item.kind == "text"), None)
-        weights = np.array([min(len(sets[number].features), mix.cap) ** (1 / mix.temperature) for number in self.tasks])
+        sizes = [len(sets[number].features) for number in self.tasks]
+        self.steps = phase.total_steps(sizes, mix, mlm=self.text is not None)
+        weights = np.array([min(size, mix.cap) ** (1 / mix.temperature) for size in sizes])
         self.shares = weights / weights.sum()
-        self.mlm_share = mix.mlm_share
 
     def __len__(self) -> int:
-        return self.steps * self.accumulate
+        return self.steps * self.phase.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         rng = np.random.default_rng(self.seed)
-        streams = [
-            self._stream(item, np.random.default_rng((self.seed, number))) for number, item in enumerate(self.sets)
-        ]
+        streams = [self._stream(number) for number in range(len(self.sets))]
+        share, accumulate = self.mix.mlm_share, self.phase.accumulate
         for step in range(self.steps):
-            due = int((step + 1) * self.mlm_share) > int(step * self.mlm_share)
+            due = int((step + 1) * share) > int(step * share)
             number = self.text if due and self.text is not None else int(rng.choice(self.tasks, p=self.shares))
-            for batch_number in range(step * self.accumulate, (step + 1) * self.accumulate):
+            for batch_number in range(step * accumulate, (step + 1) * accumulate):
                 yield [(number, row, batch_number) for row in next(streams[number])]
 
     def tokens(self, steps: int) -> int:
         """Number of tokens in the first ``steps`` steps, without padding."""
-        batches = islice(self, steps * self.accumulate)
+        batches = islice(self, steps * self.phase.accumulate)
         rows = (self.sets[number].features[row]["input_ids"] for batch in batches for number, row, _ in batch)
         return sum(len(ids) for row in rows for ids in token_rows(row))
 
-    def _stream(self, item: TrainingSet, rng: np.random.Generator) -> Iterator[list[int]]:
-        sizes = [size(feature) for feature in item.features]
+    def _stream(self, number: int) -> Iterator[list[int]]:
+        rng, count = np.random.default_rng((self.seed, number)), self.phase.batch_size
+        sizes = [size(feature) for feature in self.sets[number].features]
         while True:
             order = rng.permutation(len(sizes)).tolist()
-            for start in range(0, len(order), POOL * self.batch_size):
-                pool = sorted(order[start : start + POOL * self.batch_size], key=lambda row: sizes[row])
-                batches = [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
+            for start in range(0, len(order), POOL * count):
+                pool = sorted(order[start : start + POOL * count], key=lambda row: sizes[row])
+                batches = [pool[i : i + count] for i in range(0, len(pool), count)]
                 yield from (batches[i] for i in rng.permutation(len(batches)))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from xstilts.errors import DIVERGENCE_HINT, UserError
+from xstilts.errors import DIVERGENCE_HINT, UserError, refuse
 from xstilts.io import digest, read_record, write_record
 from xstilts.progress import Progress
 
@@ -30,10 +30,8 @@ MARKER, WEIGHTS = "whole.json", "model.safetensors"
 
 def check_loss(loss: float, step: int, learning_rate: float) -> None:
     """UserError for a loss that is not finite."""
-    if not math.isfinite(loss):
-        raise UserError(
-            f"training diverged: the loss is {loss} at step {step} (learning rate {learning_rate:g}); {DIVERGENCE_HINT}"
-        )
+    problem = f"training diverged: the loss is {loss} at step {step} (learning rate {learning_rate:g})"
+    refuse(not math.isfinite(loss), f"{problem}; {DIVERGENCE_HINT}")
 
 
 class Monitor(TrainerCallback):
@@ -89,6 +87,10 @@ class Saves:
         """What a training that was saved on SIGTERM ends with."""
         return UserError(f"stopped by SIGTERM after step {step}, which is saved; the same command goes on from there")
 
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint after a step."""
+        return self.folder / f"checkpoint-{step}"
+
     def last(self) -> Path | None:
         """The newest whole checkpoint of this training; all files that it does not need are removed."""
         for checkpoint in sorted(self.folder.glob("checkpoint-*"), key=_step, reverse=True):
@@ -99,12 +101,13 @@ class Saves:
         self._remove_except([])
         return None
 
-    def complete(self, checkpoint: Path, best: int | None = None) -> None:
-        """Declare a checkpoint whole, all of whose files are written; of those before it the weights of step ``best``
-        stay."""
+    def complete(self, step: int, best: int | None = None) -> None:
+        """Declare the checkpoint of a step whole, all of whose files are written; of those before it the weights of
+        step ``best`` stay."""
+        checkpoint = self.checkpoint(step)
         files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
-        if best and best != _step(checkpoint):
-            files.append(self.folder / f"checkpoint-{best}" / WEIGHTS)
+        if best and best != step:
+            files.append(self.checkpoint(best) / WEIGHTS)
         for path in files:
             with path.open("rb") as file:
                 os.fsync(file.fileno())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
+RESAVE = "load them and save them again with save_pretrained"  # what to do with pickles that are trusted
 SAMPLE = 2**20  # bytes hashed at either end of a file: gigabytes would be read before every run
 
 
@@ -45,8 +46,7 @@ def locate(study: Study) -> Path | str:
         pickles = pickles or sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
         content = f"only {', '.join(pickles)}, which can run code as it is loaded" if pickles else "no weights"
         raise UserError(
-            f"{key}: {folder} holds {content}; expected model.safetensors: where the weights are trusted, load "
-            "them and save them again with save_pretrained"
+            f"{key}: {folder} holds {content}; expected model.safetensors: where the weights are trusted, {RESAVE}"
         )
     tokenizer = any(list(folder.glob(pattern)) for pattern in TOKENIZERS)
     refuse(not tokenizer, f"{key}: no tokenizer in {folder}; expected tokenizer.json (or {TOKENIZERS[1]}, …)")
@@ -90,18 +90,16 @@ def fetch(study: Study, folder: Path) -> dict:
 
     location = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
-    weights = {"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": "float32"}
+    checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # in _check_weights
+    weights = {"use_safetensors": True, "dtype": "float32", **checked}
     try:
-        model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-            location, output_loading_info=True, **weights, **options
-        )
+        model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(location, **weights, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:  # damaged files end in errors of every sort
         if isinstance(location, str) and "safetensors" in str(error):
-            raise UserError(
-                f"{_key(study)}: the hub has no model.safetensors of it, and no other weights are read; where its own "
-                "are trusted, load them, save them again with save_pretrained and name that folder"
-            ) from None
+            problem = "the hub has no model.safetensors of it, and no other weights are read"
+            advice = f"where its own are trusted, {RESAVE} and name that folder"
+            raise UserError(f"{_key(study)}: {problem}; {advice}") from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     with located(_key(study)):
@@ -114,8 +112,7 @@ def fetch(study: Study, folder: Path) -> dict:
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    name, revision = study.encoder.checkpoint, study.encoder.revision
-    return {"checkpoint": name, "revision": revision, "steps": 0, "tokens": 0, "loss": []}
+    return {**study.encoder.model_dump(include={"checkpoint", "revision"}), "steps": 0, "tokens": 0, "loss": []}
 
 
 def _check_weights(study: Study, model: Any, loaded: dict) -> None:
@@ -124,19 +121,16 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
     import torch
 
     for name, shape, expected in sorted(loaded["mismatched_keys"]):
-        raise UserError(
-            f"not a masked-LM checkpoint that loads: {name} has the shape {tuple(shape)}, its config.json asks for "
-            f"{tuple(expected)}; expected the two of one checkpoint: fetch it anew"
-        )
+        shapes = f"{name} has the shape {tuple(shape)}, its config.json asks for {tuple(expected)}"
+        advice = "expected the two of one checkpoint: fetch it anew"
+        raise UserError(f"not a masked-LM checkpoint that loads: {shapes}; {advice}")
     encoder = f"{model.base_model_prefix}."
     needed = ("",) if any(study.intermediate_run(name).mlm for name in study.intermediate) else (encoder,)
     missing = sorted(name for name in loaded["missing_keys"] if name.startswith(needed))
     if missing:
         head = "" if missing[0].startswith(encoder) else " (of the masked-LM head, which +mlm needs)"
-        raise UserError(
-            f"its weights lack {len(missing)} that the model has, among them {missing[0]}{head}; fetch it anew, or "
-            "choose another encoder"
-        )
+        problem = f"its weights lack {len(missing)} that the model has, among them {missing[0]}{head}"
+        raise UserError(f"{problem}; fetch it anew, or choose another encoder")
     broken = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
     refuse(broken, f"{''.join(broken[:1])} holds NaN or infinite weights; choose another checkpoint")
     refuse(model.config.num_hidden_layers < 1, "config.json: num_hidden_layers: expected 1 or more")

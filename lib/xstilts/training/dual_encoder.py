@@ -8,17 +8,15 @@ which tasks of phase 2 leave behind or lack; and here candidates in the same wor
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from datasets import Dataset
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xstilts.features import PAIR_LENGTHS, Feature
 from xstilts.tasks import Task
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 SCALE = 100.0  # of the cosines; BertForRetrieval's logit_scale, which it trains, and which hardly moves
 # Where a sentence ends in the passages of training sets without sentence breaks (XTREME's script infers them by
@@ -53,9 +51,7 @@ class DualEncoder(torch.nn.Module):
         queries, candidates = (self._vectors(input_ids[:, side], attention_mask[:, side]) for side in (0, 1))
         logits = SCALE * queries @ candidates.T
         candidate_ids = input_ids[:, 1]
-        same = (candidate_ids[:, None] == candidate_ids[None]).all(-1) & ~torch.eye(
-            len(candidate_ids), dtype=torch.bool, device=candidate_ids.device
-        )
+        same = (candidate_ids[:, None] == candidate_ids[None]).all(-1).fill_diagonal_(False)
         own = torch.arange(len(candidate_ids), device=candidate_ids.device)
         return {"loss": torch.nn.functional.cross_entropy(logits.masked_fill(same, -torch.inf), own)}
 
@@ -67,7 +63,7 @@ class DualEncoder(torch.nn.Module):
         return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
 
 
-def features(task: Task, dataset: Dataset, tokenizer: "Tokenizer", longest: int) -> list[Feature]:
+def features(task: Task, dataset: Dataset, tokenizer: Tokenizer, longest: int) -> list[Feature]:
     """A query and its candidate as the two rows of ``input_ids``; at most ``longest`` tokens each."""
     triples = pairs(task, dataset)
     sides = zip(*((query, candidate) for _, query, candidate in triples), strict=True)
@@ -75,10 +71,8 @@ def features(task: Task, dataset: Dataset, tokenizer: "Tokenizer", longest: int)
         tokenizer(list(texts), truncation=True, max_length=min(length, longest))["input_ids"]
         for texts, length in zip(sides, PAIR_LENGTHS[task.kind], strict=True)
     ]
-    return [
-        {"input_ids": [query, candidate], "example": row}
-        for (row, _, _), query, candidate in zip(triples, *encoded, strict=True)
-    ]
+    rows = zip(triples, *encoded, strict=True)
+    return [{"input_ids": [query, candidate], "example": row} for (row, _, _), query, candidate in rows]
 
 
 def pairs(task: Task, dataset: Dataset) -> list[tuple[int, str, str]]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -11,18 +11,15 @@ import transformers
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.integrations import TensorBoardCallback
 
-from xstilts.errors import UserError
+from xstilts.errors import refuse
 from xstilts.features import IGNORED, Feature, collate, mask_tokens
 from xstilts.progress import Progress
-from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
 from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
 from xstilts.training.dual_encoder import DualEncoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 HEADS = {
     "classification": transformers.AutoModelForSequenceClassification,
@@ -85,17 +82,9 @@ class MixtureTrainer(Trainer):
     args: Any  # Trainer's own
     control: Any
 
-    def __init__(
-        self,
-        batches: Batches,
-        tokenizer: "Tokenizer",
-        mlm_probability: float,
-        saves: Saves,
-        **options: Any,
-    ):
+    def __init__(self, batches: Batches, tokenizer: Tokenizer, saves: Saves, **options: Any):
         super().__init__(train_dataset=Examples(batches.sets), **options)
-        self.batches, self.tokenizer, self.mlm_probability = batches, tokenizer, mlm_probability
-        self.saves, self.saved_step = saves, 0
+        self.batches, self.tokenizer, self.saves, self.saved_step = batches, tokenizer, saves, 0
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
 
     def get_train_dataloader(self) -> DataLoader:
@@ -109,7 +98,7 @@ class MixtureTrainer(Trainer):
         chosen = self.batches.sets[number]
         if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
             generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + batch_number)
-            batch = mask_tokens(batch, self.tokenizer, self.mlm_probability, generator)
+            batch = mask_tokens(batch, self.tokenizer, self.batches.mix.mlm_probability, generator)
         if self.args.world_size > 1:
             batch = part(batch, self.args.process_index, self.args.world_size)
         return {"task": chosen.name, **batch}
@@ -147,27 +136,24 @@ class MixtureTrainer(Trainer):
         self._tr_loss = torch.load(losses, "cpu", weights_only=True).to(self.args.device)
         self._globalstep_last_logged -= self._globalstep_last_logged % self.args.logging_steps
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        super()._save_checkpoint(*arguments, **options)
         self.saved_step = self.state.global_step
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.saved_step}"
-            self.saves.complete(folder, self.state.best_global_step)
+            self.saves.complete(self.saved_step, self.state.best_global_step)
         self.accelerator.wait_for_everyone()
 
-    def _maybe_log_save_evaluate(
-        self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *rest: Any, **options: Any
-    ) -> None:
+    def _maybe_log_save_evaluate(self, *arguments: Any, **options: Any) -> None:
         """Trainer's, at the end of every step; then, all of it being done, a checkpoint where one is due."""
-        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *rest, **options)
+        super()._maybe_log_save_evaluate(*arguments, **options)
         step = self.state.global_step
         if self.control.should_training_stop and step < self.batches.steps:
             return  # after an early end there is no next step to resume at
         flags = torch.tensor([self.saves.due(), self.saves.stop], dtype=torch.int32, device=self.args.device)
         due, stop = self.accelerator.reduce(flags).tolist()
         if due and step != self.saved_step:
-            self._save_checkpoint(model, trial)
+            self._save_checkpoint(self.model, None)
         if stop:
             raise self.saves.stopped(step)
 
@@ -177,73 +163,46 @@ def check_precision(precision: str) -> None:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     needed = {"fp32": "", "fp16": "a GPU", "bf16": "a GPU that computes in it (NVIDIA Ampere or later)"}[precision]
     supported = gpu and (precision != "bf16" or torch.cuda.is_bf16_supported(including_emulation=False))
-    if needed and not supported:
-        raise UserError(
-            f"training: precision {precision} needs {needed}, and this machine has {gpu or 'none'}; "
-            "set precision: fp32 in the study's file or run it on another machine"
-        )
+    problem = f"training: precision {precision} needs {needed}, and this machine has {gpu or 'none'}"
+    advice = "set precision: fp32 in the study's file or run it on another machine"
+    refuse(needed and not supported, f"{problem}; {advice}")
 
 
 def fine_tune(
-    checkpoint: Path | str,
-    sets: list[TrainingSet],
-    tokenizer: "Tokenizer",
-    phase: PhaseSettings,
-    mix: MixSettings,
-    seed: int,
-    saves: Saves,
-    development: Development | None = None,
+    checkpoint: Path | str, batches: Batches, tokenizer: Tokenizer, saves: Saves, development: Development | None = None
 ) -> tuple[SharedEncoder, dict]:
-    """Train fresh heads and the encoder of ``checkpoint`` on ``sets``, from the last checkpoint among ``saves`` where
-    there is one.
+    """Train fresh heads and the encoder of ``checkpoint`` on the sets of ``batches`` and with their settings and seed,
+    from the last checkpoint among ``saves`` where there is one.
 
-    With ``phase.evaluate_every`` the model is given to ``development`` every so many steps and after the
+    With ``evaluate_every`` the model is given to ``development`` every so many steps and after the
     last one; the weights of the step with the highest mean score are returned, the first of equals, and
-    training ends after ``phase.patience`` evaluations without a higher one.
+    training ends after ``patience`` evaluations without a higher one.
 
     Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
     checkpoint was chosen, ``selection`` (best_step, best_score, curve).
     """
+    sets, phase, steps, seed = batches.sets, batches.phase, batches.steps, batches.seed
     transformers.set_seed(seed)
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
-    sizes = [len(item.features) for item in sets if item.kind != "text"]
-    steps = phase.total_steps(sizes, mix, mlm=len(sizes) < len(sets))
     choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
-        output_dir=str(saves.folder),
-        max_steps=steps,
-        per_device_train_batch_size=phase.batch_size,
-        gradient_accumulation_steps=phase.accumulate,
-        learning_rate=phase.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=math.ceil(steps * phase.warmup),
+        output_dir=str(saves.folder), max_steps=steps, seed=seed, report_to="none", disable_tqdm=True,
+        per_device_train_batch_size=phase.batch_size, gradient_accumulation_steps=phase.accumulate,
+        learning_rate=phase.learning_rate, lr_scheduler_type="linear", warmup_steps=math.ceil(steps * phase.warmup),
+        optim="adamw_torch_fused", adam_epsilon=phase.adam_epsilon, max_grad_norm=phase.max_grad_norm,
         weight_decay=phase.weight_decay,  # Trainer spares biases and layer norms
-        adam_epsilon=phase.adam_epsilon,
-        max_grad_norm=phase.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=phase.precision == "bf16",
-        fp16=phase.precision == "fp16",
-        logging_steps=max(1, steps // 10),
-        logging_nan_inf_filter=False,  # Monitor looks at them
-        eval_strategy="steps" if choose else "no",
-        eval_steps=phase.evaluate_every or None,
-        save_strategy="best" if choose else "no",
-        metric_for_best_model="score",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=seed,
-        restore_callback_states_from_checkpoint=True,
+        bf16=phase.precision == "bf16", fp16=phase.precision == "fp16",
+        logging_steps=max(1, steps // 10), logging_nan_inf_filter=False,  # Monitor looks at them
+        eval_strategy="steps" if choose else "no", eval_steps=phase.evaluate_every or None,
+        save_strategy="best" if choose else "no", metric_for_best_model="score",
+        restore_callback_states_from_checkpoint=True, dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=True,  # every batch is of one task: the other heads are idle
         ddp_timeout=24 * 3600,  # seconds that others wait while the first process scores
-    )
+    )  # fmt: skip
     (last,) = broadcast_object_list([saves.last() if arguments.should_save else None])
     # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    batches = Batches(sets, phase, mix, steps, seed)
-    trainer = MixtureTrainer(
-        batches, tokenizer, mix.mlm_probability, saves, model=model, args=arguments, eval_dataset=development
-    )
+    trainer = MixtureTrainer(batches, tokenizer, saves, model=model, args=arguments, eval_dataset=development)
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     if arguments.should_save and (writer := saves.writer(last)):
         trainer.add_callback(TensorBoardCallback(writer))
@@ -261,7 +220,7 @@ def fine_tune(
     if last:
         record["resumed"] = trainer._initial_global_step
     if choose:
-        safetensors.torch.load_model(model, saves.folder / f"checkpoint-{state.best_global_step}" / WEIGHTS)
+        safetensors.torch.load_model(model, saves.checkpoint(state.best_global_step) / WEIGHTS)
         curve = [
             {"step": entry["step"], **{key.removeprefix("eval_"): entry[key] for key in entry if key[:5] == "eval_"}}
             for entry in history
@@ -271,7 +230,7 @@ def fine_tune(
     return model, record
 
 
-def save_encoder(model: SharedEncoder, tokenizer: "Tokenizer", folder: Path) -> None:
+def save_encoder(model: SharedEncoder, tokenizer: Tokenizer, folder: Path) -> None:
     """The bare encoder as a plain checkpoint folder. The pooler belongs to the heads and stays behind."""
     state = {name: tensor for name, tensor in model.encoder.state_dict().items() if not name.startswith("pooler.")}
     model.encoder.save_pretrained(folder, state_dict=state)

@@ -38,10 +38,8 @@ def launch(study: Study, name: str, folder: Path, batch_size: int, target_run: s
     with located("training.processes"):
         missing = torch.cuda.is_available() and count > gpus
         refuse(missing, f"{count} processes need a GPU each, and this machine has {gpus}")
-        advice = "make batch_size larger (and accumulate smaller) or processes fewer"
-        refuse(
-            batch_size < count, f"a batch of {batch_size} ({name}) cannot be parted over {count} processes; {advice}"
-        )
+        problem = f"a batch of {batch_size} ({name}) cannot be parted over {count} processes"
+        refuse(batch_size < count, f"{problem}; make batch_size larger (and accumulate smaller) or processes fewer")
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -19,8 +20,9 @@ import tokenizers
 import torch
 import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import XLMRobertaForMaskedLM
 
-from xstilts.errors import UserError
+from xstilts.errors import refuse
 from xstilts.io import written_whole
 from xstilts.progress import Progress
 from xstilts.settings import PretrainSettings
@@ -42,18 +44,15 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
     batches: Iterable[list[str]] = (texts[i : i + CHUNK]["text"] for i in range(0, len(texts), CHUNK))
     if settings.tokenizer == "word":
         tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(WORD_PIECES, "isolated")]
-        )
+        splits = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(WORD_PIECES, "isolated")]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
         trainer = trainers.WordLevelTrainer(special_tokens=list(SPECIAL), vocab_size=1_000_000, show_progress=False)
     else:
         tokenizer = tokenizers.Tokenizer(models.Unigram())
         batches, characters = _without_rare(batches)
-        if characters + 256 + len(SPECIAL) > settings.vocab_size:
-            raise UserError(
-                f"encoder.pretrain.vocab_size: {settings.vocab_size} has no room for the {characters} characters of "
-                f"the text, 256 bytes and {len(SPECIAL)} special tokens; make it larger"
-            )
+        needed = f"the {characters} characters of the text, 256 bytes and {len(SPECIAL)} special tokens"
+        problem = f"encoder.pretrain.vocab_size: {settings.vocab_size} has no room for {needed}; make it larger"
+        refuse(characters + 256 + len(SPECIAL) > settings.vocab_size, problem)
         tokenizer.normalizer = normalizers.NFKC()
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         trainer = trainers.UnigramTrainer(
@@ -153,7 +152,7 @@ def mask(
     return np.where(chosen & (fate >= 0.9), random_tokens, inputs), chosen
 
 
-def new_model(vocabulary: int, settings: PretrainSettings) -> transformers.XLMRobertaForMaskedLM:
+def new_model(vocabulary: int, settings: PretrainSettings) -> XLMRobertaForMaskedLM:
     """An untrained XLM-RoBERTa of the size asked for: no dropout, tied embeddings."""
     config = transformers.XLMRobertaConfig(
         vocab_size=vocabulary, hidden_size=settings.width, num_hidden_layers=settings.layers,
@@ -162,23 +161,18 @@ def new_model(vocabulary: int, settings: PretrainSettings) -> transformers.XLMRo
         max_position_embeddings=settings.positions, type_vocab_size=1, layer_norm_eps=1e-5,
         bos_token_id=0, pad_token_id=PAD, eos_token_id=2,
     )  # fmt: skip
-    return transformers.XLMRobertaForMaskedLM(config)
+    return XLMRobertaForMaskedLM(config)
 
 
 def train(
-    model: transformers.XLMRobertaForMaskedLM,
-    rows: list[np.ndarray],
-    settings: PretrainSettings,
-    seed: int,
-    saves: Saves,
+    model: XLMRobertaForMaskedLM, rows: list[np.ndarray], settings: PretrainSettings, seed: int, saves: Saves
 ) -> dict:
     """Masked language modelling for ``settings.steps`` steps, from the last checkpoint among ``saves`` where there
     is one; returns tokens and loss history."""
     vocabulary, rng = model.config.vocab_size, np.random.default_rng(seed)
     weights = mask_weights(rows, vocabulary, settings.mask_share)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
+    options: dict[str, Any] = {"lr": settings.learning_rate, "betas": (0.9, 0.98), "weight_decay": 0.01, "fused": True}
+    optimizer = torch.optim.AdamW(model.parameters(), **options)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, settings.steps)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     model.train()
@@ -224,10 +218,9 @@ def train(
             if saves.due():
                 state = {"step": step, "tokens": tokens, "losses": losses, "history": history}
                 state |= {name: part.state_dict() for name, part in parts.items()}
-                checkpoint = saves.folder / f"checkpoint-{step}"
-                checkpoint.mkdir(parents=True)
-                torch.save(state, checkpoint / "state.pt")
-                saves.complete(checkpoint)
+                saves.checkpoint(step).mkdir(parents=True)
+                torch.save(state, saves.checkpoint(step) / "state.pt")
+                saves.complete(step)
                 if saves.stop:
                     raise saves.stopped(step)
     return {"tokens": tokens, "loss": history} | ({"resumed": resumed} if resumed else {})
