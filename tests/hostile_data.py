@@ -145,7 +145,7 @@ def published(rows: list[dict], task: str = "mnli") -> Callable[[Path], None]:
     def attempt(folder: Path) -> None:
         for entry in get(task).hub["train"]:
             assert isinstance(entry, Hub)
-            path = folder / entry.repo / entry.config_of("en") / f"{entry.split}-0.parquet"
+            path = folder / entry.repo / entry.key("en")[1] / f"{entry.split}-0.parquet"
             if entry.config == "default":
                 path = folder / entry.repo / "data" / path.name
             path.parent.mkdir(parents=True, exist_ok=True)

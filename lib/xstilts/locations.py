@@ -23,6 +23,8 @@ REVISIONS = {
     "wikimedia/wikipedia": "b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
 }
 
+Codes = dict[str, str]  # our code of a language -> the code or name that it has elsewhere
+Names = tuple[str, ...]
 MANY = "mul"  # ISO 639-2 for several languages: of a file that is not parted by language
 
 
@@ -38,10 +40,10 @@ class Files:
     """
 
     reader: str
-    paths: tuple[str, ...]
-    codes: dict[str, str] = field(default_factory=dict)
+    paths: Names
+    codes: Codes = field(default_factory=dict)
     language: str = "en"
-    overlaps: tuple[str, ...] = ()
+    overlaps: Names = ()
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,16 @@ class Hub:
     repo: str
     config: str
     split: str
-    codes: dict[str, str] = field(default_factory=dict)
-    languages: tuple[str, ...] = ()
+    codes: Codes = field(default_factory=dict)
+    languages: Names = ()
     mixed: str = ""
-
-    @property
-    def revision(self) -> str:
-        return REVISIONS[self.repo]
 
     def code(self, language: str) -> str:
         return self.codes.get(language, language)
 
-    def config_of(self, language: str) -> str:
-        return self.config.replace("{language}", self.code(language))
-
     def key(self, language: str) -> tuple[str, str, str]:
         """Repository, configuration and split."""
-        return self.repo, self.config_of(language), self.split
+        return self.repo, self.config.replace("{language}", self.code(language)), self.split
 
     def name_of(self, language: str) -> str:
         """As messages name it."""
@@ -85,38 +80,33 @@ class Folder:
     """A set that the hub does not hold: it lies in the folder a study names under ``hub.<setting>``."""
 
     setting: str
-    languages: tuple[str, ...] = ()
+    languages: Names = ()
 
 
+Places = dict[str, tuple[Hub | Folder, ...]]  # split -> what holds its rows, one after the other
 # Wikipedia of each language for masked LM, the first file of each. Not in the project's notes on the hub: the
 # name and the layout are those that public code uses.
 TEXT = Hub("text", "wikimedia/wikipedia", "20231101.{language}", "train-00000-of")
 
 
 def files(
-    reader: str,
-    codes: dict[str, str] | None = None,
-    language: str = "en",
-    overlaps: tuple[str, ...] = (),
-    **splits: str | tuple[str, ...],
+    reader: str, codes: Codes | None = None, language: str = "en", overlaps: Names = (), **splits: str | Names
 ) -> dict[str, Files]:
-    """Split -> where its files are: ``files("pairs", dev="xnli/{split}-{language}.tsv")``."""
+    """Split -> where its files are: ``files("pairs", dev_test="xnli/{split}-{language}.tsv")``, of both splits."""
     located = {}
-    for split, paths in splits.items():
-        paths = (paths,) if isinstance(paths, str) else paths
-        named = tuple(path.replace("{split}", split) for path in paths)
-        located[split] = Files(reader, named, codes or {}, language, overlaps)
+    for names, paths in splits.items():
+        for split in names.split("_"):
+            named = [path.replace("{split}", split) for path in ([paths] if isinstance(paths, str) else paths)]
+            located[split] = Files(reader, tuple(named), codes or {}, language, overlaps)
     return located
 
 
-def hub(
-    reader: str, repo: str, config: str, codes: dict[str, str] | None = None, mixed: str = "", **splits: str
-) -> dict[str, tuple[Hub | Folder, ...]]:
+def hub(reader: str, repo: str, config: str, codes: Codes | None = None, mixed: str = "", **splits: str) -> Places:
     """Our split -> its place, for one configuration: ``hub("qqp", "nyu-mll/glue", "qqp", dev="validation")``."""
     return {ours: (Hub(reader, repo, config, theirs, codes or {}, (), mixed),) for ours, theirs in splits.items()}
 
 
-def _pairs(text: str) -> dict[str, str]:
+def _pairs(text: str) -> Codes:
     return dict(pair.split(":") for pair in text.split())
 
 

@@ -29,8 +29,7 @@ from xstilts.features import encode, encode_text, label_names
 from xstilts.preflight import check_share
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import EncoderSettings, PhaseSettings, Study
-from xstilts.sources import open_source
-from xstilts.sources.cache import CachedSource
+from xstilts.sources import Source, open_source
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
 from xstilts.training.checkpoints import locate
@@ -146,7 +145,7 @@ class Samples:
     lengths.csv; "published" sizes from sizes.csv; "unknown" where nothing is known.
     """
 
-    def __init__(self, study: Study, source: CachedSource | None = None):
+    def __init__(self, study: Study, source: Source | None = None):
         self.study, self.source = study, source or open_source(study)
         self.fingerprints = Fingerprints(study)
         self.tasks: dict[str, set[str]] = defaultdict(set)

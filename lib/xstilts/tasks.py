@@ -25,16 +25,13 @@ Any other set is read from ``<folder>/translate-train/<language>.<ending>``, in 
 from dataclasses import dataclass, field
 
 from xstilts.errors import UserError, nearest
-from xstilts.locations import CODES, MANY, Files, Folder, Hub, files, hub
+from xstilts.locations import CODES, MANY, Files, Folder, Hub, Places, files, hub
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining", "ranking")
 RETRIEVAL_KINDS = ("parallel", "mining", "ranking")  # no head: pooled encoder states
 
 NLI = ("entailment", "neutral", "contradiction")
-UPOS = (
-    "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
-    "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X",
-)  # fmt: skip
+UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
 PARAPHRASE = ("0", "1")
 WIKIANN = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
@@ -63,7 +60,7 @@ class Task:
     trained_on: str = ""
     scorer: str = "squad"
     files: dict[str, Files] = field(default_factory=dict)
-    hub: dict[str, tuple[Hub | Folder, ...]] = field(default_factory=dict)
+    hub: Places = field(default_factory=dict)
     independent: bool = False
     choices: int = 0
 
@@ -111,27 +108,15 @@ def _bucket(folder: str, theirs: str, name: str) -> tuple[str, str]:
 
 _TSV = "en-{language}-translated.tsv"
 _XNLI_MT = "XNLI-MT-1.0/multinli/multinli.train.{language}.tsv"
-_XNLI_FILES = "xnli/{split}-{language}.tsv"
-_PANX_FILES = "panx/{split}-{language}.tsv"
-_UDPOS_FILES = ("udpos/xtreme-tsv/{split}-{language}.tsv", "udpos/{split}-{language}.tsv",
-                "udpos/conllu/UD_*/{language}_*-ud-{split}.conllu")  # fmt: skip
-_BUCC_FILES = "bucc2018/{language}-en.{split}.{language}"
-_NER_FILES = "masakhaner/{language}/{split}.txt"
-_MLQA_FILES = "mlqa/MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"
 _MLQA_MT = "mlqa-translate-train/{language}_squad-translate-train-train-v1.1.json"
 _SQUAD_MT = _bucket("squad", "SQuAD", "squad.translate.train.en-{language}.json")
 _TYDIQA_MT = _bucket("tydiqa", "TyDiQA-GoldP", "tydiqa.translate.train.en-{language}.json")
-_PAWSX_FILES = ("pawsx/{split}-{language}.tsv", "pawsx-original/{language}/{split}_2k.tsv")
 _GOLDP = "tydiqa-goldp-v1.1-{split}/tydiqa.goldp.{language}.{split}.json"
-_TYDIQA_FILES = (f"tydiqa-goldp/{_GOLDP}", f"tydiqa/{_GOLDP}")
 _XQUAD_R = "lareqa/xquad-r/{language}.json"
 
 _MULTI_NLI = hub("pairs", "nyu-mll/multi_nli", "default", train="train", dev="validation_matched")
 _SNLI = hub("pairs", "stanfordnlp/snli", "plain_text", train="train", dev="validation")
-_ANLI = {
-    split: tuple(Hub("pairs", "facebook/anli", "plain_text", f"{split}_r{number}") for number in (1, 2, 3))
-    for split in ("train", "dev")
-}
+_ANLI = [hub("pairs", "facebook/anli", "plain_text", train=f"train_r{part}", dev=f"dev_r{part}") for part in "123"]
 # MultiNLI's training set in the other languages of XNLI, machine-translated by XNLI's authors
 _XNLI_TRAIN = Hub("pairs", "facebook/xnli", "{language}", "train", languages=tuple(c for c in _XNLI if c != "en"))
 
@@ -140,7 +125,7 @@ _INTERMEDIATE = (
     Task("anli", "classification", "ANLI+", ("accuracy",), NLI,
          files=files("pairs", train="anli/R?/train.jsonl", dev="anli/R?/dev.jsonl")
          | _translated("translated_pairs", "anli"),
-         hub={split: (*_ANLI[split], *_MULTI_NLI[split], *_SNLI[split]) for split in ("train", "dev")}),
+         hub={split: tuple(part[split][0] for part in (*_ANLI, _MULTI_NLI, _SNLI)) for split in ("train", "dev")}),
     # Williams et al. 2018, arXiv:1704.05426
     Task("mnli", "classification", "MNLI", ("accuracy",), NLI,
          files=files("pairs", train=("mnli/train.tsv", "multinli_1.0/multinli_1.0_train.jsonl", "xnli/train-en.tsv"),
@@ -188,23 +173,24 @@ _INTERMEDIATE = (
 _TARGETS = (
     # Conneau et al. 2018, arXiv:1809.05053
     Task("xnli", "classification", "XNLI", ("accuracy",), NLI, _XNLI, "mnli",
-         files=files("pairs", overlaps=("americasnli",), dev=_XNLI_FILES, test=_XNLI_FILES),
+         files=files("pairs", overlaps=("americasnli",), dev_test="xnli/{split}-{language}.tsv"),
          hub=hub("pairs", "google/xtreme", "XNLI", mixed="language", dev="validation", test="test")),
     # Yang et al. 2019, arXiv:1908.11828
     Task("pawsx", "classification", "PAWS-X", ("accuracy",), PARAPHRASE, _codes("de en es fr ja ko zh"),
          files=files("pairs", train=("pawsx/train-{language}.tsv", "pawsx-original/{language}/*train.tsv"),
-                     dev=_PAWSX_FILES, test=_PAWSX_FILES)
+                     dev_test=("pawsx/{split}-{language}.tsv", "pawsx-original/{language}/{split}_2k.tsv"))
          | _translated("translated_pairs", "pawsx", *_bucket("pawsx", "PAWSX", _TSV)),
          hub=hub("pairs", "google/xtreme", "PAWS-X.{language}", train="train", dev="validation", test="test")),
     # Nivre et al. 2020, arXiv:2004.10643
     Task("udpos", "tagging", "UDPOS", ("f1", "accuracy"), UPOS, _UDPOS,
-         files=files("tagged", train=_UDPOS_FILES, dev=_UDPOS_FILES, test=_UDPOS_FILES),
+         files=files("tagged", train_dev_test=("udpos/xtreme-tsv/{split}-{language}.tsv",
+                     "udpos/{split}-{language}.tsv", "udpos/conllu/UD_*/{language}_*-ud-{split}.conllu")),
          hub=hub("tagged", "google/xtreme", "udpos.{language}", CODES["udpos"],
                  train="train", dev="validation", test="test"),
          independent=True),  # PUD's alone are parallel, never to English
     # Pan et al. 2017, ACL:P17-1178; splits: Rahimi et al. 2019, arXiv:1902.00193
     Task("panx", "tagging", "PANX", ("f1",), WIKIANN, _PANX,
-         files=files("tagged", train=_PANX_FILES, dev=_PANX_FILES, test=_PANX_FILES),
+         files=files("tagged", train_dev_test="panx/{split}-{language}.tsv"),
          hub=hub("tagged", "google/xtreme", "PAN-X.{language}", train="train", dev="validation", test="test"),
          independent=True),
     # Artetxe et al. 2020, arXiv:1910.11856
@@ -214,17 +200,17 @@ _TARGETS = (
     # Lewis et al. 2020, arXiv:1910.07475
     Task("mlqa", "span", "MLQA", _QA, (), _codes("ar de en es hi vi zh"), "squad1", "mlqa",
          # question and context in the same language: the cross-lingual pairs are no XTREME target
-         files=files("squad", dev=_MLQA_FILES, test=_MLQA_FILES),
+         files=files("squad", dev_test="mlqa/MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"),
          hub=hub("squad", "google/xtreme", "MLQA.{language}.{language}", dev="validation", test="test")),
     # Clark et al. 2020, arXiv:2003.05002
     Task("tydiqa", "span", "TyDiQA", _QA, (), _codes("ar bn en fi id ko ru sw te"),
-         files=files("squad", train=_TYDIQA_FILES, dev=_TYDIQA_FILES)
+         files=files("squad", train_dev=(f"tydiqa-goldp/{_GOLDP}", f"tydiqa/{_GOLDP}"))
          | _translated("translated_squad", "tydiqa", *_TYDIQA_MT),
          hub=hub("squad", "google/xtreme", "tydiqa", CODES["tydiqa"], mixed="id", train="train", dev="validation"),
          independent=True),
     # Zweigenbaum et al. 2018, 11th BUCC workshop; XTREME: arXiv:2003.11080
     Task("bucc", "mining", "BUCC", ("f1",), (), _codes("de fr ru zh"),
-         files=files("bucc", dev=_BUCC_FILES, test=_BUCC_FILES),
+         files=files("bucc", dev_test="bucc2018/{language}-en.{split}.{language}"),
          hub={split: (Folder("bucc"),) for split in ("dev", "test")}),  # the hub has the gold pairs alone
     # Artetxe and Schwenk 2019, arXiv:1812.10464
     Task("tatoeba", "parallel", "Tatoeba", ("accuracy", "reverse_accuracy", *_RANKED[1:5]), (), (*CODES["tatoeba"],),
@@ -244,9 +230,8 @@ _FURTHER = (
     # Roemmele et al. 2011, AAAI Spring Symposium
     Task("copa", "choice", "COPA", ("accuracy",),
          files=files("copa", train="copa-en/train.{language}.jsonl",
-                     mt=("copa-en/translate-train/{language}.jsonl", "xcopa/{language}/val.{language}.jsonl")) | files(
-             "copa", overlaps=("xcopa",), dev="copa-en/val.{language}.jsonl", test="copa-en/test.{language}.jsonl"
-         ),
+                     mt=("copa-en/translate-train/{language}.jsonl", "xcopa/{language}/val.{language}.jsonl"))
+         | files("copa", overlaps=("xcopa",), dev="copa-en/val.{language}.jsonl", test="copa-en/test.{language}.jsonl"),
          hub=hub("copa", "aps/super_glue", "copa", train="train", dev="validation"), choices=2),
     # Sap et al. 2019, arXiv:1904.09728
     Task("socialiqa", "choice", "SocialIQA", ("accuracy",),
@@ -267,12 +252,11 @@ _FURTHER = (
          files=files("pairs", train="mrpc/msr_paraphrase_train.txt", test="mrpc/msr_paraphrase_test.txt")),
     # Ebrahimi et al. 2022, arXiv:2104.08726
     Task("americasnli", "classification", "AmericasNLI", ("accuracy",), NLI, _AMERICASNLI, "mnli",
-         files=files("pairs", {"ay": "aym"}, overlaps=("xnli",),
-                     dev="americasnli/{split}/{language}.tsv", test="americasnli/{split}/{language}.tsv")),
+         files=files("pairs", {"ay": "aym"}, overlaps=("xnli",), dev_test="americasnli/{split}/{language}.tsv")),
     # Adelani et al. 2021, arXiv:2103.11811
     Task("masakhaner", "tagging", "MasakhaNER", ("f1",), (*WIKIANN, "B-DATE", "I-DATE"),
          _codes("am ha ig lg luo pcm rw sw wo yo"),
-         files=files("tagged", CODES["masakhaner"], train=_NER_FILES, dev=_NER_FILES, test=_NER_FILES)),
+         files=files("tagged", CODES["masakhaner"], train_dev_test="masakhaner/{language}/{split}.txt")),
     # Roy et al. 2020, arXiv:2004.05484
     Task("xquadr", "span", "XQuAD-R", _QA, (), _XQUAD, "squad1",
          files=files("xquad_r", overlaps=("squad1", "squad2", "xquad", "lareqa"), test=_XQUAD_R)),
@@ -282,10 +266,9 @@ _FURTHER = (
     # Ruder et al. 2021, arXiv:2104.07412
     Task("mewslix", "ranking", "Mewsli-X", _RANKED, (), _codes("ar de en es fa ja pl ro ta tr uk"),
          files=files("mewslix_pairs", train="mewslix/wikipedia_pairs-train.jsonl")
-         | files(  # XTREME's script takes the gold from the test set
-             "mewslix_mentions", dev="mewslix/wikinews_mentions/dev-{language}.jsonl",
-             test="mewslix/wikinews_mentions/test-{language}.jsonl",
-         ) | files("mewslix_entities", language=MANY, pool="mewslix/candidate_set_entities.jsonl")),
+         # XTREME's script takes the gold from the test set
+         | files("mewslix_mentions", dev_test="mewslix/wikinews_mentions/{split}-{language}.jsonl")
+         | files("mewslix_entities", language=MANY, pool="mewslix/candidate_set_entities.jsonl")),
 )  # fmt: skip
 
 TASKS = {task.name: task for task in (*_INTERMEDIATE, *_TARGETS, *_FURTHER)}

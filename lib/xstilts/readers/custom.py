@@ -13,7 +13,6 @@ from xstilts.settings import OwnTask
 from xstilts.tasks import TASKS, TRANSLATED, Task
 
 TAKEN = {*TASKS, MULTI, NONE, ALL, TRANSLATED, SOURCE, UNTRAINED, "mlm", "macro", "mean"}
-MOST_LABELS = 200
 
 
 def declare(own: dict[str, OwnTask], root: Path, source_language: str) -> dict[str, Task]:
@@ -64,16 +63,13 @@ def test_files(name: str, settings: OwnTask, root: Path) -> dict[str, Path]:
 
 def rows(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> list[dict[str, Any]]:
     """Every row of a file. UserError naming file, line and column for what is malformed, empty or without gold."""
-    if settings.kind in READ_AS:
-        examples = read(READ_AS[settings.kind], path, labels)
+    if reader := {"tagging": "tagged", "span": "squad"}.get(settings.kind):
+        examples = read(reader, path, labels)
         if not has_gold(examples[0]):
             gold = "tags" if settings.kind == "tagging" else "answers"
             raise UserError(f"{path}: no gold; expected {gold} throughout")
         return examples
     return whole(path, _numbered(settings, path, labels))
-
-
-READ_AS = {"tagging": "tagged", "span": "squad"}
 
 
 def _numbered(settings: OwnTask, path: Path, labels: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
@@ -107,17 +103,13 @@ def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], or
 
 
 def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
-    label, known = _text(record, settings.label, origin).strip(), settings.choices
-    numbers = [str(number) for number in range(len(known))]
-    if label not in (*known, *numbers):
-        expected = ", ".join((*known, *numbers))
-        raise UserError(f'{origin}: column "{settings.label}" says "{label}"; expected one of {expected}')
-    return {
-        "context": _text(record, settings.context, origin),
-        "question": _text(record, settings.question, origin),
-        "choices": [_text(record, column, origin) for column in known],
-        "label": known.index(label) if label in known else int(label),
-    }
+    label, names = _text(record, settings.label, origin).strip(), settings.choices
+    known = [*names, *map(str, range(len(names)))]
+    if label not in known:
+        raise UserError(f'{origin}: column "{settings.label}" says "{label}"; expected one of {", ".join(known)}')
+    texts = {name: _text(record, getattr(settings, name), origin) for name in ("context", "question")}
+    choices = [_text(record, column, origin) for column in names]
+    return {**texts, "choices": choices, "label": known.index(label) % len(names)}
 
 
 def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
@@ -127,7 +119,7 @@ def _labels(settings: OwnTask, path: Path) -> tuple[str, ...]:
     values = [_text(record, settings.label, origin).strip() for origin, record in _records(path)]
     numbers = all(re.fullmatch(r"-?[0-9]{1,9}", value) for value in values)
     labels = sorted(set(values), key=int if numbers else None)
-    if len(labels) > MOST_LABELS or (len(labels) > 20 and len(labels) > len(values) / 2):
+    if len(labels) > 200 or (len(labels) > 20 and len(labels) > len(values) / 2):
         counts = f"{len(labels)} different values in {len(values)} rows"
         raise UserError(f'{path}: column "{settings.label}" holds {counts}, which are no labels: is another one meant?')
     if not values:

@@ -8,8 +8,9 @@ None, no answers or no gold; a file with both sorts is an error.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ def read(reader: str, path: Path, labels: tuple[str, ...] = ()) -> list[dict[str
     Raises UserError for anything malformed, for an id that stands twice, for gold that is missing in
     some rows only, and for a file without examples.
     """
-    mixed = reader in ("bucc", "translated_pairs", "xquad_r_sentences")
-    return whole(path, READERS[reader](path, labels), mixed)
+    return whole(path, READERS[reader](path, labels), reader in ("bucc", "translated_pairs", "xquad_r_sentences"))
 
 
 def whole(path: Path, read_rows: Rows, mixed: bool = False) -> list[dict[str, Any]]:
@@ -80,21 +80,12 @@ def companions(reader: str, path: Path) -> list[Path]:
     return []
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict]]:
-    if path.suffix == ".jsonl":
-        return records.json_lines(path)
-    return records.csv_records(path) if path.suffix == ".csv" else _table(path)
-
-
-def _rows(name: str) -> Callable[[Path, tuple[str, ...]], Rows]:
-    """The reader of a file whose records have a reader: rows without an id have the number of their line."""
-
-    def rows(path: Path, labels: tuple[str, ...]) -> Rows:
-        for origin, record in _records(path):
-            if row := RECORD_READERS[name](record, labels, origin):
-                yield origin, {"id": origin.rpartition(":")[2], **row}
-
-    return rows
+def _rows(name: str, path: Path, labels: tuple[str, ...]) -> Rows:
+    """Those of a file whose records have a reader: rows without an id have the number of their line."""
+    files: dict[str, Callable[[Path], Rows]] = {".jsonl": records.json_lines, ".csv": records.csv_records}
+    for origin, record in files.get(path.suffix, _table)(path):
+        if row := RECORD_READERS[name](record, labels, origin):
+            yield origin, {"id": origin.rpartition(":")[2], **row}
 
 
 # --- pairs: XNLI, ANLI, MNLI, SICK, RTE, AmericasNLI; PAWS-X, MRPC, QQP --------------------------------
@@ -141,22 +132,16 @@ def _plain(label: str, labels: tuple[str, ...]) -> str:
     return label if label in labels else LABEL_ALIASES.get(label, label)
 
 
-def _table(path: Path) -> Iterator[tuple[str, Record]]:
+def _table(path: Path) -> Rows:
     """TSV of pairs with a header or without one (then: text, text[, label])."""
-    lines = lines_of(path)
-    header = next(lines)[1].split("\t")
+    header = next(lines_of(path))[1].split("\t")
+    headed = {"text_a", "text_b"} <= _pair_columns(tuple(header)).keys()
+    if not headed and len(header) not in (2, 3):
+        expected = "text, text and label (or two texts alone) separated by tabs"
+        raise UserError(f"{path}:1: {len(header)} columns and no header that names two texts; expected {expected}")
+    header = header if headed else ["text_a", "text_b", "label"][: len(header)]
     columns = _pair_columns(tuple(header))
-    if not {"text_a", "text_b"} <= set(columns):
-        lines = lines_of(path)
-        header = ["text_a", "text_b", "label"][: len(header)] if len(header) in (2, 3) else header
-        columns = _pair_columns(tuple(header))
-        if "text_b" not in columns:
-            expected = "text, text and label (or two texts alone) separated by tabs"
-            raise UserError(f"{path}:1: {len(header)} columns and no header that names two texts; expected {expected}")
-    for origin, line in lines:
-        cells = line.split("\t")
-        if len(cells) != len(header):
-            raise UserError(f"{origin}: {len(cells)} columns, expected {len(header)} separated by tabs")
+    for origin, cells in islice(columns_of(path, len(header)), headed, None):
         record = dict(zip(header, cells, strict=True))
         for column in (columns["text_a"], columns["text_b"]):
             if CSV_QUOTED.fullmatch(record[column]):
@@ -235,9 +220,7 @@ def _hellaswag(record: Record, labels: tuple[str, ...], origin: str) -> Record:
 def _commonsenseqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
     question = record.get("question")
     if isinstance(question, dict):  # the original; the hub has the question itself and two lists
-        pairs = [
-            _texts(choice, origin, label="label", text="text") for choice in get(question, "choices", list, origin)
-        ]
+        pairs = [_texts(item, origin, label="label", text="text") for item in get(question, "choices", list, origin)]
         choices = {pair["label"]: pair["text"] for pair in pairs}
         question = get(question, "stem", str, origin)
     else:
@@ -303,10 +286,8 @@ def _verses(path: Path, labels: tuple[str, ...]) -> Rows:
 
 
 READERS: dict[str, Callable[[Path, tuple[str, ...]], Rows]] = {
-    **{name: _rows(name) for name in RECORD_READERS}, "translated_pairs": _translated_pairs, "piqa": _piqa,
-    "tagged": tagged, "ccgbank": auto,
-    "squad": squad, "translated_squad": translated_squad, "xquad_r": xquad_r,
-    "xquad_r_questions": xquad_r_questions, "xquad_r_sentences": xquad_r_sentences,
-    "mewslix_mentions": mentions, "mewslix_entities": entities, "mewslix_pairs": pairs,
-    "tatoeba": _tatoeba, "bucc": _bucc, "verses": _verses,
+    **{name: partial(_rows, name) for name in RECORD_READERS}, "translated_pairs": _translated_pairs, "piqa": _piqa,
+    "tagged": tagged, "ccgbank": auto, "squad": squad, "translated_squad": translated_squad, "xquad_r": xquad_r,
+    "xquad_r_questions": xquad_r_questions, "xquad_r_sentences": xquad_r_sentences, "mewslix_mentions": mentions,
+    "mewslix_entities": entities, "mewslix_pairs": pairs, "tatoeba": _tatoeba, "bucc": _bucc, "verses": _verses,
 }  # fmt: skip

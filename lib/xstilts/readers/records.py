@@ -69,13 +69,12 @@ def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -
         for name in header:
             if header.count(name) > 1:
                 raise UserError(f'{path}:1: the column "{name}" stands there twice; keep one')
-        for cells in table:
+        for cells in filter(None, table):
             origin = f"{path}:{table.line_num}"
-            if cells and len(cells) != len(header):
+            if len(cells) != len(header):
                 between = "commas" if delimiter == "," else "tabs"
                 raise UserError(f"{origin}: {len(cells)} columns, expected {len(header)} separated by {between}")
-            if cells:
-                yield origin, dict(zip(header, cells, strict=True))
+            yield origin, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
 

@@ -26,10 +26,8 @@ def mentions(path: Path, labels: tuple[str, ...]) -> Rows:
 def entities(path: Path, labels: tuple[str, ...]) -> Rows:
     """Candidates: ``candidate_set_entities.jsonl``, an entity a line, described in one language."""
     for origin, entity in json_lines(path):
-        identity = get(entity, "entity_id", str, origin)
-        language = get(entity, "description_language", str, origin)
-        row = {"id": identity, "text": _description(entity, origin), "language": language, "keys": [identity]}
-        yield origin, row
+        identity, language = (get(entity, key, str, origin) for key in ("entity_id", "description_language"))
+        yield origin, {"id": identity, "text": _description(entity, origin), "language": language, "keys": [identity]}
 
 
 def pairs(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -46,10 +44,8 @@ def _query(context: dict, mention: dict, origin: str) -> str:
     text, span = get(context, "text", str, origin), get(mention, "mention_span", dict, origin)
     name, start, end = get(span, "text", str, origin), get(span, "start", int, origin), get(span, "end", int, origin)
     if text[start:end] != name:
-        raise UserError(
-            f"{origin}: the mention {name!r} does not stand at {start}-{end} of the article's text"
-            + ("" if text else ", which is empty; get-mewsli-x.sh fills it in")
-        )
+        empty = "" if text else ", which is empty; get-mewsli-x.sh fills it in"
+        raise UserError(f"{origin}: the mention {name!r} does not stand at {start}-{end} of the article's text{empty}")
     for begin, stop in _spans(context, origin):
         if begin <= start and end <= stop:
             left, right = (re.sub(r"\{(.*?)\}", r"(\1)", part) for part in (text[begin:start], text[end:stop]))

@@ -9,8 +9,7 @@ from xstilts.readers.records import Rows, from_json, get, strings, text_of
 
 
 def squad(path: Path, labels: tuple[str, ...]) -> Rows:
-    for origin, row, _ in _questions(path):
-        yield origin, row
+    return ((origin, row) for origin, row, _ in _questions(path))
 
 
 def translated_squad(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -62,12 +61,13 @@ def _sentences(origin: str, paragraph: dict) -> list[tuple[int, int]]:
     breaks = get(paragraph, "sentence_breaks", list, origin)
     if len(sentences) != len(breaks):
         raise UserError(f"{origin}: {len(sentences)} sentences and {len(breaks)} sentence_breaks")
-    for span in breaks:
+    for sentence, span in zip(sentences, breaks, strict=True):
         if not isinstance(span, list) or [type(offset) for offset in span] != [int, int]:
             raise UserError(f'{origin}: "sentence_breaks" holds {span!r}, expected pairs of numbers: start, end')
-    for sentence, (start, end) in zip(sentences, breaks, strict=True):
-        if paragraph["context"][start:end] != sentence:
-            raise UserError(f"{origin}: sentence {sentence[:40]!r} does not stand at {start}-{end} of its passage")
+        if paragraph["context"][slice(*span)] != sentence:
+            raise UserError(
+                f"{origin}: sentence {sentence[:40]!r} does not stand at {span[0]}-{span[1]} of its passage"
+            )
     return [(start, end) for start, end in breaks]
 
 
@@ -75,10 +75,9 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
     """(origin, row, paragraph); ``checked``: answers must stand at their offsets. No answers means unanswerable
     in SQuAD 2.0 (by its version or by ``is_impossible``) and withheld gold elsewhere."""
     document = from_json(text_of(path), str(path), whole=True)
-    if not isinstance(document, dict):
-        raise UserError(f'{path}:1: expected a JSON object with "data"')
+    articles = get(document, "data", list, str(path))
     second = str(document.get("version", "")).lstrip("v").startswith("2")
-    for article in get(document, "data", list, str(path)):
+    for article in articles:
         title = article.get("title", "") if isinstance(article, dict) else ""
         for paragraph in get(article, "paragraphs", list, f"{path}: article {title!r}"):
             context = get(paragraph, "context", str, f"{path}: article {title!r}")
@@ -99,11 +98,6 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
                     raise UserError(f'{origin}: "is_impossible" is {impossible!r}, expected true or false')
                 if impossible and answers:
                     raise UserError(f"{origin}: is_impossible, and yet it has answers")
-                row = {
-                    "id": identity,
-                    "context": context,
-                    "question": get(question, "question", str, origin),
-                    "answers": {"text": texts, "answer_start": starts},
-                    "is_impossible": impossible,
-                }
+                row = {"id": identity, "context": context, "question": get(question, "question", str, origin)}
+                row |= {"answers": {"text": texts, "answer_start": starts}, "is_impossible": impossible}
                 yield origin, row, paragraph

@@ -26,22 +26,20 @@ def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
         yield from _conllu(path, labels)
         return
     for number, block in enumerate(_blocks(path), 1):
-        tokens: list[str] = []
-        tags: list[str | None] = []
+        words: list[tuple[str, str]] = []  # and their tags, "" for none
         for origin, line in block:
-            token, _, last = line.rpartition("\t" if "\t" in line else " ")
-            tag: str | None = last
+            token, _, tag = line.rpartition("\t" if "\t" in line else " ")
             if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
-                token, tag = last, None
+                token, tag = tag, ""
             elif not token or not tag:
                 raise UserError(f"{origin}: expected a word and its tag, found {line!r}")
             else:
-                _check_tag(last, labels, origin)
-            if tokens and (tag is None) != (tags[0] is None):
+                _check_tag(tag, labels, origin)
+            if words and bool(tag) != bool(words[0][1]):
                 raise UserError(f"{origin}: {line!r}: some words of the sentence have a tag and some none")
-            tokens.append(token)
-            tags.append(tag)
-        yield block[0][0], {"id": str(number), "tokens": tokens, "tags": None if tags[0] is None else tags}
+            words.append((token, tag))
+        tokens, tags = map(list, zip(*words, strict=True))
+        yield block[0][0], {"id": str(number), "tokens": tokens, "tags": tags if tags[0] else None}
 
 
 def _blocks(path: Path) -> Iterator[list[tuple[str, str]]]:
@@ -126,11 +124,9 @@ LEAF = re.compile(r"<L (\S+) \S+ \S+ (\S+) \S+>")  # category, two tags, word, c
 def paths(folder: Path, split: str) -> list[Path]:
     """The AUTO files of a split's sections, else ``<split>.tsv``; [] where the folder holds neither."""
     for root in (folder / "data" / "AUTO", folder / "AUTO"):
-        files = [path for section in SECTIONS[split] for path in sorted((root / f"{section:02}").glob("*.auto"))]
-        if files:
+        if files := [path for section in SECTIONS[split] for path in sorted((root / f"{section:02}").glob("*.auto"))]:
             return files
-    columns = folder / f"{split}.tsv"
-    return [columns] if columns.is_file() else []
+    return [*folder.glob(f"{split}.tsv")]
 
 
 def auto(path: Path, labels: tuple[str, ...]) -> Rows:

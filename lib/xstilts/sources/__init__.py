@@ -19,22 +19,15 @@ searched together ("mul": a pool that is not parted by language; its rows say wh
 pairs in the columns of a parallel set.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.settings import FilesSettings, Study
 from xstilts.sources.base import Source, left_out
 
-if TYPE_CHECKING:
-    from xstilts.sources.cache import CachedSource
-
 __all__ = ["Source", "left_out", "open_source"]
 
 
-def open_source(study: Study) -> CachedSource:
+def open_source(study: Study) -> Source:
     """The source a study names, with the user's own tasks beside; what it loads is cached in the study's folder."""
     from xstilts.sources.cache import CachedSource
     from xstilts.sources.files import CustomSource, FilesSource
@@ -57,5 +50,4 @@ def open_source(study: Study) -> CachedSource:
             translated = FilesSource(settings, study.source_language)
     else:
         source = FilesSource(study.files, study.source_language)
-    custom = CustomSource(study.own, study.source_language, ROOT)
-    return CachedSource(source, study.folder / "data", custom, translated)
+    return CachedSource(source, study.folder / "data", CustomSource(study.own, study.source_language, ROOT), translated)

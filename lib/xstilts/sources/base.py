@@ -73,9 +73,10 @@ class Source(TaskSource):
         return True
 
 
-def note_left_out(rows: Dataset, count: int) -> None:
-    """Note with a dataset how many rows were left out of it as unusable; the note is saved with it."""
+def note_left_out(rows: Dataset, count: int) -> Dataset:
+    """The dataset with a note of how many rows were left out of it as unusable; the note is saved with it."""
     rows.info.description = f"rows left out: {count}"
+    return rows
 
 
 def left_out(rows: Dataset) -> int:

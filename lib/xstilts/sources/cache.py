@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -77,17 +78,13 @@ class CachedSource(Source):
         path = self.folder / digest([_code_hash(), *key])
         if not path.is_dir():
             self._write(path, make(), replace=False)
-        try:
+        with suppress(*DAMAGED):
             return datasets.load_from_disk(path)
-        except DAMAGED:
-            pass
         with lock(self.folder / ".lock", wait=True)[0]:
             try:
                 return datasets.load_from_disk(path)  # as another process has made it again
             except DAMAGED as error:
                 reason = " ".join(str(error).split())
-            if path.exists() and not path.is_dir():
-                raise UserError(f"{path}: a file, where a folder with a cached dataset belongs; delete it")
             log.warning("%s: this cached dataset cannot be read (%s): made again", path, reason)
             self._write(path, make(), replace=True)
             return datasets.load_from_disk(path)

@@ -22,13 +22,12 @@ from xstilts.sources.base import Source, TaskSource
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Task
 
 STRING, STRINGS, NUMBER = Value("string"), List(Value("string")), Value("int64")
-ANSWERS = {"text": STRINGS, "answer_start": List(NUMBER)}
 QUESTION = {"id": STRING, "context": STRING, "question": STRING}
 COLUMNS = {
     "classification": {"id": STRING, "text_a": STRING, "text_b": STRING, "label": NUMBER},
     "choice": {**QUESTION, "choices": STRINGS, "label": NUMBER},
     "tagging": {"id": STRING, "tokens": STRINGS, "tags": STRINGS},
-    "span": {**QUESTION, "answers": ANSWERS, "is_impossible": Value("bool")},
+    "span": {**QUESTION, "answers": {"text": STRINGS, "answer_start": List(NUMBER)}, "is_impossible": Value("bool")},
     "parallel": {"id": STRING, "query": STRING, "candidate": STRING},
     "mining": {"id": STRING, "text": STRING, "side": STRING, "gold": STRINGS},
     "ranking": {"id": STRING, "text": STRING, "language": STRING, "keys": STRINGS},
@@ -55,10 +54,8 @@ class FilesSource(Source):
     def __init__(self, settings: FilesSettings, source_language: str = "en"):
         self.settings, self.source_language = settings, source_language
         if not settings.root:
-            raise UserError(
-                "files.root: no folder is named; set XSTILTS_DATA=<folder> in the environment, or write "
-                "files: {root: <folder>} in the study's file: the folder that holds xnli/, xquad/, …"
-            )
+            ways = "set XSTILTS_DATA=<folder> in the environment, or write files: {root: <folder>} in the study's file"
+            raise UserError(f"files.root: no folder is named; {ways}: the folder that holds xnli/, xquad/, …")
         self.root = (ROOT / settings.root).resolve()
         if not self.root.is_dir():
             raise UserError(f"files.root: no folder {self.root}; name the one that holds xnli/, xquad/, …")
@@ -115,46 +112,43 @@ class FilesSource(Source):
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
         rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
-        limit = self._limit(task, split)
-        rows = rows[:limit] if limit else rows
+        rows = rows[: self._limit(task, split) or None]
         if not rows:
             raise UserError(f"{self._files_of(task, split, language)}: no examples are left of this split")
         return rows
 
     def _limit(self, task: Task, split: str) -> int:
-        if task.kind in RETRIEVAL_KINDS:
-            return 0
-        return getattr(self.settings.limits, "train" if split == TRANSLATED else split)
+        limited = "train" if split == TRANSLATED else split
+        return 0 if task.kind in RETRIEVAL_KINDS else getattr(self.settings.limits, limited)
 
     def _file_rows(self, task: Task, split: str, language: str) -> list[dict]:
         """All rows of the files of a split, in the order of their names; ids say which file where there are several."""
-        paths = self._paths(task, split).get(language)
-        if not paths:
-            raise UserError(self._absent(task, split, language))
+        paths = self._present(task, split, language)
         parts = [read(task.files[split].reader, path, task.labels) for path in paths]
         if len(parts) == 1:
             return parts[0]
         names = [str(path.relative_to(self.root)) for path in paths]
         return [{**row, "id": f"{name}:{row['id']}"} for name, rows in zip(names, parts, strict=True) for row in rows]
 
-    def _absent(self, task: Task, split: str, language: str) -> str:
+    def _present(self, task: Task, split: str, language: str) -> list[Path]:
+        """The files of a split in a language; UserError where there are none."""
         if split not in task.files:
-            return f"{task.name}: no {split} set is published; there is {', '.join(task.files)}"
-        wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
-        present = ", ".join(sorted(self._paths(task, split))) or "none"
-        return (
-            f"{task.name}: no {split} file for {language} below {self.root} (looked for {wanted}); there is: {present}"
-        )
+            raise UserError(f"{task.name}: no {split} set is published; there is {', '.join(task.files)}")
+        paths = self._paths(task, split)
+        if language not in paths:
+            wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
+            absent = f"no {split} file for {language} below {self.root} (looked for {wanted})"
+            raise UserError(f"{task.name}: {absent}; there is: {', '.join(sorted(paths)) or 'none'}")
+        return paths[language]
 
     def _files_of(self, task: Task, split: str, language: str) -> str:
-        return ", ".join(map(str, self._paths(task, self.settings.rows_of(task.name, split)[0])[language]))
+        return ", ".join(map(str, self._present(task, self.settings.rows_of(task.name, split)[0], language)))
 
     def _refuse_shared_items(self, task: Task, language: str, rows: list[dict]) -> None:
         train = {(row["context"], row["question"], *row["choices"]): row["id"] for row in rows}
         for split in ("dev", "test"):
-            if language not in self._paths(task, self.settings.rows_of(task.name, split)[0]):
-                continue
-            for row in self._rows(task, split, language):
+            present = language in self._paths(task, self.settings.rows_of(task.name, split)[0])
+            for row in self._rows(task, split, language) if present else ():
                 item = (row["context"], row["question"], *row["choices"])
                 if item in train:
                     trained, scored = (self._files_of(task, name, language) for name in ("train", split))
@@ -180,9 +174,8 @@ class FilesSource(Source):
         documents = []
         for language, known in sorted(texts.items()):
             ids = sorted(known)
-            chosen = rng.permutation(len(ids))[: self.settings.documents_per_language or None]
-            for text_id in [ids[index] for index in chosen]:
-                documents.append({"id": f"{language}-{text_id}", "text": known[text_id], "language": language})
+            chosen = [ids[index] for index in rng.permutation(len(ids))[: self.settings.documents_per_language or None]]
+            documents += [{"id": f"{language}-{key}", "text": known[key], "language": language} for key in chosen]
         return to_dataset([documents[index] for index in rng.permutation(len(documents))], COLUMNS["text"])
 
     def _text_sets(self) -> Iterator[tuple[Files, tuple[str, ...], str, list[Path]]]:
@@ -198,11 +191,8 @@ class FilesSource(Source):
     def fingerprint(self, task: Task, split: str, language: str) -> str:
         """Hash of the bytes of every file that ``load`` reads, and of which of its rows."""
         origin = self.settings.rows_of(task.name, split)
-        paths = self._paths(task, origin[0]).get(language)
-        if not paths:
-            raise UserError(self._absent(task, origin[0], language))
-        hashes = _hashes(task.files[origin[0]].reader, paths)
-        return digest([origin, self._limit(task, split), hashes])
+        paths = self._present(task, origin[0], language)
+        return digest([origin, self._limit(task, split), _hashes(task.files[origin[0]].reader, paths)])
 
     def text_fingerprint(self, seed: int) -> str:
         """Hash of everything that ``text`` reads, its settings and the seed."""
@@ -279,8 +269,7 @@ def find(root: Path, files: Files) -> dict[str, list[Path]]:
     for pattern in files.paths:
         matched: dict[str, list[Path]] = {}
         for path in sorted(root.glob(pattern.replace("{language}", "*"))):
-            match = _pattern(pattern).fullmatch(path.relative_to(root).as_posix())
-            if match:
+            if match := _pattern(pattern).fullmatch(path.relative_to(root).as_posix()):
                 code = match.groupdict().get("language", files.language)
                 matched.setdefault(ours.get(code, code), []).append(path)
         files_of = {**matched, **files_of}
@@ -303,16 +292,14 @@ class CustomSource(TaskSource):
 
     def languages(self, task: Task, split: str) -> list[str]:
         """Training and development data are in the source language alone."""
-        if split in ("train", "dev"):
-            return [self.source_language]
-        codes = custom.test_files(task.name, self.tasks[task.name], self.root) if split == "test" else ()
-        return source_first(codes, self.source_language)
+        if split != "test":
+            return [self.source_language] if split in ("train", "dev") else []
+        return source_first(custom.test_files(task.name, self.tasks[task.name], self.root), self.source_language)
 
     def load(self, task: Task, split: str, language: str) -> Dataset:
         """One split in one language. UserError for what is absent or malformed."""
-        settings = self.tasks[task.name]
         path, shared = self._file(task, split, language)
-        examples = custom.rows(settings, path, task.labels)
+        examples = custom.rows(self.tasks[task.name], path, task.labels)
         if shared:  # by train and dev
             examples = [row for number, row in enumerate(examples, 1) if (number % HELD_OUT == 0) == (split == "dev")]
         if not examples:

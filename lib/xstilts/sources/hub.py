@@ -6,7 +6,6 @@ words are left out.
 """
 
 import logging
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,16 +36,14 @@ log = logging.getLogger(__name__)
 
 # How repositories lay out a configuration: as uploaded, as the hub's own conversion does, and as uploaded by
 # those that have one configuration alone.
-LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet")
-SINGLE = "data/{split}-*.parquet"
+LAYOUTS = ("{config}/{split}-*.parquet", "{config}/{split}/*.parquet", "data/{split}-*.parquet")
 TEXT_CHARACTERS = 2000  # of an article's beginning: more than the longest input of masked LM holds
 NEEDED = {
     "ccgbank": "CCGbank (LDC2005T13, from the Linguistic Data Consortium) is not on the hub: name its folder, which "
     "holds data/AUTO/, under hub.ccgbank, or leave out what is trained on it",
     "bucc": "the hub holds BUCC's gold pairs alone, not the sentences they are found among. Fetch the BUCC 2018 data "
-    "(bucc2018 of XTREME's scripts/download_data.sh: de-en.dev.de, de-en.dev.en, de-en.dev.gold, de-en.test.de, … "
-    "for de, fr, ru, zh, with the de-en.test.gold that the script deletes) and name the folder under hub.bucc, or "
-    "leave bucc out of the targets",
+    "(bucc2018 of XTREME's scripts/download_data.sh: de-en.dev.de, de-en.dev.en, de-en.dev.gold, … and of test, whose "
+    "gold the script deletes) and name the folder under hub.bucc, or leave bucc out of the targets",
 }
 
 
@@ -63,13 +60,10 @@ SIZES: dict[tuple, int] = _table.set_index(["repo", "config", "split", "language
 def unreachable(what: str, error: Exception, instead: str, others: str = "") -> UserError:
     """That ``what`` is neither on the hub, as far as its client's ``error`` tells, nor in its cache, nor are
     ``others``; and the ways out, of which ``instead`` does without the hub."""
-    reason = " ".join(str(error).split())
-    return UserError(
-        f"{what} could not be reached on the hub, and the cache {huggingface_hub.constants.HF_HUB_CACHE} does not hold "
-        f"it{f', nor {others}' if others else ''}. Three ways out: connect to the network; or fill the cache with the "
-        f"same command on a machine that is connected, and copy it here; or {instead}. (The hub's client says: "
-        f"{reason})"
-    )
+    lacking = f"the cache {huggingface_hub.constants.HF_HUB_CACHE} does not hold it{others and f', nor {others}'}"
+    fill = "fill the cache with the same command on a machine that is connected, and copy it here"
+    ways = f"Three ways out: connect to the network; or {fill}; or {instead}. (The hub's client says: "
+    return UserError(f"{what} could not be reached on the hub, and {lacking}. {ways}{' '.join(str(error).split())})")
 
 
 class Repositories:
@@ -93,10 +87,8 @@ class Repositories:
     def files(self, entry: Hub, language: str) -> list[Path]:
         """The files of a set, fetched where they are neither in a mirror nor in the cache. UserError where there are
         none."""
+        self.fetch(self.absent([(entry, language)]))
         paths = self.at_hand(entry, language)
-        if not paths:
-            self.fetch(self.absent([(entry, language)]))
-            paths = self.at_hand(entry, language)
         if not paths:
             name, patterns = entry.name_of(language), " or ".join(_patterns(entry, language))
             folder = self.mirror or "its repository"
@@ -134,15 +126,13 @@ def _reached(repo: str, lacking: set[str]) -> Iterator[None]:
 
 
 def _snapshot(repo: str, patterns: list[str], **options: Any) -> Path:
-    folder = huggingface_hub.snapshot_download(
-        repo, repo_type="dataset", revision=REVISIONS[repo], allow_patterns=patterns, **options
-    )
-    return Path(folder)
+    options |= {"repo_type": "dataset", "revision": REVISIONS[repo], "allow_patterns": patterns}
+    return Path(huggingface_hub.snapshot_download(repo, **options))
 
 
 def _patterns(entry: Hub, language: str) -> list[str]:
-    layouts = (*LAYOUTS, SINGLE) if entry.config == "default" else LAYOUTS
-    return [layout.format(config=entry.config_of(language), split=entry.split) for layout in layouts]
+    _, config, split = entry.key(language)
+    return [layout.format(config=config, split=split) for layout in LAYOUTS[: 3 if config == "default" else 2]]
 
 
 # --- records ----------------------------------------------------------------------------------------------
@@ -158,7 +148,7 @@ def records(paths: list[Path]) -> Iterator[Record]:
                     for record in batch.to_pylist():
                         yield record | {column: _names(record[column], names) for column, names in labels.items()}
         except (OSError, ValueError, TypeError, LookupError) as error:  # pyarrow's own are some of these
-            reason = textwrap.shorten(str(error), 200, placeholder=" …")
+            reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: not a parquet file that can be read ({reason}); fetch it again") from None
 
 
@@ -203,13 +193,9 @@ def _tatoeba(record: Record, labels: tuple[str, ...], origin: str) -> Record:
     return {"query": texts[english.index(True)], "candidate": texts[english.index(False)]}
 
 
-READERS: dict[str, Callable[[Record, tuple[str, ...], str], Record | None]] = {
-    **RECORD_READERS,
-    "tagged": _tagged,
-    "squad": _span,
-    "squad2": partial(_span, unanswerable=True),
-    "tatoeba": _tatoeba,
-}
+READERS: dict[str, Callable[[Record, tuple[str, ...], str], Record | None]] = RECORD_READERS | {
+    "tagged": _tagged, "squad": _span, "squad2": partial(_span, unanswerable=True), "tatoeba": _tatoeba,
+}  # fmt: skip
 NUMBERED = ("pairs", "tagged", "hellaswag", "socialiqa", "tatoeba")  # whose rows' ids are their numbers
 
 
@@ -234,10 +220,8 @@ class HubSource(Source):
         declared = [entry for entry in task.hub.get(split, ()) if language in (entry.languages or task.languages)]
         return [entry for entry in declared if self._holds(entry, split, language)]
 
-    def _holds(self, entry: Hub | Folder, split: str, language: str) -> bool:
-        if isinstance(entry, Hub):
-            return (*entry.key(language), "") in SIZES
-        return bool(self._in_folder(entry, split, language))
+    def _holds(self, entry: Hub | Folder, split: str, code: str) -> bool:
+        return (*entry.key(code), "") in SIZES if isinstance(entry, Hub) else bool(self._in_folder(entry, split, code))
 
     def _published(self, task: Task, split: str, language: str) -> list[Hub | Folder]:
         """As :meth:`_entries`; UserError where there are none."""
@@ -294,30 +278,24 @@ class HubSource(Source):
         dropped = 0
         entries = self._published(task, split, language)
         for entry in entries:
-            if isinstance(entry, Folder):
-                rows += self._folder_rows(task, entry, split, language)
-                continue
             part, part_dropped = self._rows(task, entry, split, language)
-            if len(entries) > 1:  # ANLI+: ids of its parts must not meet
+            if isinstance(entry, Hub) and len(entries) > 1:  # ANLI+: ids of its parts must not meet
                 part = [{**row, "id": f"{entry.name_of(language)}:{row['id']}"} for row in part]
             rows += part
             dropped += part_dropped
         rows = rows[: self._limit(task, split) or None]
         if not rows:
             raise UserError(f"{task.name}: no examples with gold labels in its {split} set in {language}")
-        dataset = to_dataset(rows, COLUMNS[task.kind])
-        note_left_out(dataset, dropped)
-        return dataset
+        return note_left_out(to_dataset(rows, COLUMNS[task.kind]), dropped)
 
-    def _folder_rows(self, task: Task, entry: Folder, split: str, language: str) -> list[Record]:
-        paths = self._in_folder(entry, split, language)
-        if entry.setting == "bucc":
-            return read("bucc", paths[0], task.labels)
-        reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
-        return [row for path in paths for row in read(reader, path, task.labels)]
-
-    def _rows(self, task: Task, entry: Hub, split: str, language: str) -> tuple[list[Record], int]:
+    def _rows(self, task: Task, entry: Hub | Folder, split: str, language: str) -> tuple[list[Record], int]:
         """The rows of a set, and how many more were left out."""
+        if isinstance(entry, Folder):
+            paths = self._in_folder(entry, split, language)
+            if entry.setting == "bucc":
+                return read("bucc", paths[0]), 0  # and with it the others
+            reader = "ccgbank" if paths[0].suffix == ".auto" else "tagged"
+            return [row for path in paths for row in read(reader, path, task.labels)], 0
         rows, name, seen, chosen = [], entry.name_of(language), 0, 0
         known: dict[str, int] = {}
         for seen, record in enumerate(records(self.repositories.files(entry, language)), 1):
@@ -335,11 +313,10 @@ class HubSource(Source):
                     first = known[row["id"]]
                     raise UserError(f'{origin}: id "{row["id"]}" stands already at row {first}; ids must be unique')
             except UserError as error:
-                raise UserError(f"{error}: fetch revision {entry.revision} again") from None
+                raise UserError(f"{error}: fetch revision {REVISIONS[entry.repo]} again") from None
             rows.append(row)
         self._measure(entry, language, seen, "")
-        if entry.mixed:
-            self._measure(entry, language, chosen, language)
+        self._measure(entry, language, chosen, language)
         dropped = chosen - len(rows)
         if dropped:
             log.warning("%s: %d of %d rows left out: no gold label, words or answer in place", name, dropped, chosen)
@@ -349,7 +326,7 @@ class HubSource(Source):
         key = (*entry.key(language), part)
         if key not in self._measured and rows != SIZES.get(key, rows):
             name = entry.name_of(language) + (f" ({part})" if part else "")
-            expected = f"{SIZES[key]} expected (revision {entry.revision})"
+            expected = f"{SIZES[key]} expected (revision {REVISIONS[entry.repo]})"
             log.warning("%s: %d rows, %s: not the published set", name, rows, expected)
         self._measured.add(key)
 
@@ -376,11 +353,9 @@ class HubSource(Source):
         rows = []
         for language in self.text_languages:
             articles = records(self.repositories.files(TEXT, language)[:1])
-            rows += [
-                {"id": f"{language}-{article['id']}", "text": text, "language": language}
-                for article in islice(articles, self.settings.documents_per_language)
-                if (text := " ".join(article["text"][:TEXT_CHARACTERS].split()))
-            ]
+            for article in islice(articles, self.settings.documents_per_language):
+                if text := " ".join(article["text"][:TEXT_CHARACTERS].split()):
+                    rows.append({"id": f"{language}-{article['id']}", "text": text, "language": language})
         order = np.random.default_rng(seed).permutation(len(rows))
         return to_dataset([rows[index] for index in order], COLUMNS["text"])
 
@@ -400,7 +375,7 @@ class HubSource(Source):
         if isinstance(entry, Folder):
             return [entry.setting, [file_hash(path) for path in self._in_folder(entry, split, language)]]
         files = self.repositories.files(entry, language) if self.repositories.mirror else []
-        return [*entry.key(language), entry.revision, entry.reader, [file_hash(path) for path in files]]
+        return [*entry.key(language), REVISIONS[entry.repo], entry.reader, [file_hash(path) for path in files]]
 
     def language_table(self) -> pd.DataFrame:
         return natural_languages(self.source_language)
@@ -411,15 +386,11 @@ def _bucc(folder: Path, language: str, split: str) -> list[Path]:
     starts = [folder / f"{language}-en.{part}.{language}" for part in ("dev", "test")]
     files = [path for start in starts for path in (start, *companions("bucc", start))]
     absent = [path.name for path in files if not path.is_file()]
-    if absent == [path.name for path in files]:
-        return []
-    if absent:
-        raise UserError(
-            f"hub.bucc: {folder} lacks {', '.join(absent)}; take it from bucc2018-{language}-en.sample-gold.tar.bz2 "
-            "(where dev is called sample) or .training-gold.tar.bz2 (test: training). XTREME's script deletes the gold "
-            "of its test set once it is unpacked"
-        )
-    return [path for path in files if f"-en.{split}." in path.name]
+    if 0 < len(absent) < len(files):
+        archive = f"bucc2018-{language}-en.sample-gold.tar.bz2 (where dev is called sample) or .training-gold.tar.bz2"
+        why = "XTREME's script deletes the gold of its test set once it is unpacked"
+        raise UserError(f"hub.bucc: {folder} lacks {', '.join(absent)}; take it from {archive} (test: training). {why}")
+    return [path for path in files if not absent and f"-en.{split}." in path.name]
 
 
 def _in_place(row: dict[str, Any]) -> bool:

@@ -4,6 +4,8 @@ All data of this module are constructed. Results on them say something about the
 transfer between controlled languages; they are not results on XTREME or any natural language.
 """
 
+from operator import attrgetter
+
 import pandas as pd
 from datasets import Dataset
 
@@ -77,14 +79,13 @@ class MicroSource(Source):
     def language_table(self) -> pd.DataFrame:
         """Index language (source first, then by distance); columns name, family, script, distance and
         its four components cognates, names (shares shared), order, morphology (distances)."""
-        fields = ("name", "family", "script", "distance", "cognates", "names")
-        columns = dict(zip(fields, fields, strict=True))
-        columns |= {"order": "order_distance", "morphology": "morphology_distance"}
-        rows = [
-            {"language": code, **{column: getattr(LANGUAGES[code], field) for column, field in columns.items()}}
-            for code in self.settings.languages
-        ]
-        return pd.DataFrame(rows).set_index("language").sort_values("distance", kind="stable")
+        fields = ["name", "family", "script", "distance", "cognates", "names", "order_distance", "morphology_distance"]
+        read = attrgetter(*fields)
+        rows = {code: read(LANGUAGES[code]) for code in self.settings.languages}
+        table = pd.DataFrame.from_dict(
+            rows, orient="index", columns=[name.removesuffix("_distance") for name in fields]
+        )
+        return table.rename_axis("language").sort_values("distance", kind="stable")
 
 
 def _generated(split: str) -> str:
