@@ -301,6 +301,14 @@ def test_a_run_is_compared_over_its_own_seeds():
     assert row[["worst_gain", "lose", "seeds"]].tolist() == pytest.approx([0, 100 / 3, 1], abs=1e-4)
 
 
+def test_deviations_of_the_spread_are_its_derivatives():
+    values, moved, step = np.array([60.0, 40, 20, 35]), rng().normal(size=(4, 30)), 1e-5
+    draws = distance.deviation(np.c_[values, values[:, None] + moved])
+    changed = [np.std(values + step * column) for column in moved.T]
+    assert draws[0] == np.std(values)
+    np.testing.assert_allclose(draws[1:] - draws[0], (np.array(changed) - np.std(values)) / step, atol=1e-4)
+
+
 def test_noise_alone_makes_no_run_less_even():
     """Minimum and deviation are biased on resamples; their intervals are not to be."""
     runs = ["none", *(f"mnli={number}" for number in range(1, 13))]

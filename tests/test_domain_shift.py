@@ -1,6 +1,7 @@
 """Question 7: distances between texts by hand, tables against direct computations, then its notebook on runs of the
 micro-world and on real files."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,6 +153,14 @@ def test_the_measured_drop_is_from_the_targets_own_domain():
     drops, against = (value.xs(quantity, level="quantity").to_dict() for quantity in (DROP, AGAINST))
     assert drops == {("piqa", "source"): pytest.approx(40)}  # no copa in all of Swahili's XNLI
     assert against == {("copa", "sw=8"): pytest.approx(-10)}  # beside as many examples, not beside all
+
+
+def test_the_target_may_be_a_task_of_ones_own():
+    """It has no entry in the table of tasks, which knows the metrics of a task otherwise."""
+    stats, topics = statistics(lambda run, topic, *_: RUNS.get(run) == topic)
+    own, sides = shift.crossed(stats.assign(target="mine"), topics, RUNS)
+    table = shift.estimates(own, sides, replace(XCOPA, name="mine"), GROUPS, np.random.default_rng(0))
+    pd.testing.assert_frame_equal(table, made(stats, topics))
 
 
 def test_how_hard_a_topic_is_cancels_out():

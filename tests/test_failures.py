@@ -21,7 +21,7 @@ from xstilts.errors import MARK
 from xstilts.io import read_record, whole_file, write_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
-from xstilts.status import DISK, GAPS, look
+from xstilts.status import DISK, GAPS, cause, look
 from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.workflow import discard_stale, run_notebook
@@ -214,6 +214,18 @@ def test_a_notebook_that_cannot_be_written_is_a_full_disk(tmp_path, capfd):
     (folder / "notebook.ipynb").symlink_to("/dev/full")
     assert run_notebook(study, "encoder/seed1") == 1
     assert DISK in capfd.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name, message, line",
+    [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 MiB.", "out of GPU memory"),
+        ("UserError", "f.tsv:3: a label\n outside the set", "f.tsv:3: a label outside the set"),
+        ("KeyError", "'x'", "KeyError: 'x'"),
+    ],
+)
+def test_causes_are_one_line(name, message, line):
+    assert cause(name, message).startswith(line) and "\n" not in cause(name, message)
 
 
 def test_halves_are_never_there(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from gold import build_letter_tokenizer
 from toy import TEXT, build_tokenizer
 from xstilts import features
 from xstilts.errors import UserError
@@ -75,6 +76,13 @@ def test_windows_begin_a_stride_apart(tokenizer):
                 start += min(stride, room)
         offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in found]
         assert offsets == expected and len(found) > 8
+
+
+def test_windows_of_the_paper():
+    """384 tokens, 10 of question, 3 special ones: 371 of a passage of 1,000 at 0, 128, …, 640."""
+    data = passage("b" * 10, "abc" * 333 + "a", "abc")
+    windows = features.encode(get("squad2"), data, build_letter_tokenizer("abc"), LengthSettings())
+    assert [next(filter(None, window["offsets"]))[0] for window in windows] == [0, 128, 256, 384, 512, 640]
 
 
 def test_long_question_leaves_room_for_the_passage(tokenizer):

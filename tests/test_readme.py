@@ -71,6 +71,10 @@ def test_links_and_pictures_exist():
             assert not anchor or anchor in anchors, f"{name}: {target}"
 
 
+def test_texts_are_short():
+    assert len(README.splitlines()) <= 150 and len(commands.TEXTS["CONTRIBUTING.md"].splitlines()) <= 80
+
+
 def test_every_module_is_described():
     described = re.findall(r"(?m)^\| (`.+`) \|", commands.TEXTS["CONTRIBUTING.md"])
     names = {name for row in described for name in re.findall(r"`([a-z_]+)`", row)}

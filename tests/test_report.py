@@ -242,6 +242,17 @@ def test_the_table_is_searched_by_text_run_and_status(site, page):
         assert shown() == rows
 
 
+def test_code_is_folded_and_unfolds(site, page):
+    page.goto(html(site)["targets/none/all/seed1"].as_uri())
+    code, visible = page.locator(".highlight"), page.locator(".highlight >> visible=true")
+    assert code.count() > 5 and visible.count() == 0
+    page.locator("details.code summary").first.click()
+    assert visible.count() == 1
+    for count in (code.count(), 0):
+        page.click("#code")
+        assert visible.count() == count
+
+
 def test_the_graph_leads_to_pages_and_a_failure_to_its_cause(site, page):
     page.goto((site / "index.html").as_uri())
     assert page.locator(".graph .chip").count() == 9

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -19,6 +21,7 @@ from test_training import PHASE, Scripted, colours, flat, masked_text, tags, tra
 from toy import tune
 from xstilts import phases
 from xstilts.errors import UserError
+from xstilts.runs import Run
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.training import fine_tuning
@@ -226,3 +229,24 @@ def test_a_short_training_saves_nothing(checkpoint, tokenizer, tmp_path):
     sets = [training_set("mnli", colours(20), tokenizer)]
     tune(checkpoint, sets, tokenizer, tmp_path / "trainer", PHASE.model_copy(update={"steps": 3}))
     assert not list(tmp_path.glob("trainer/*")) and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_job_told_to_end_saves_and_says_so(tmp_path):
+    """As Slurm or Kubernetes do it: SIGTERM to the job, which the notebook's kernel must hear of."""
+    path = study_file(tmp_path)
+    values = yaml.safe_load(path.read_text())
+    values["encoder"]["pretrain"]["steps"] = 3000
+    values["training"]["save_minutes"] = 0.003
+    path.write_text(yaml.safe_dump(values))
+    run, study = Run("encoder", 1), load_study(path)
+    command = [sys.executable, "-m", "xstilts", "run", str(path), run.name]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    folder = run.folder(study)
+    while not list(folder.glob("trainer/*/whole.json")):
+        assert job.poll() is None, job.stdout.read()
+        time.sleep(0.05)
+    job.terminate()
+    output, _ = job.communicate()
+    assert job.returncode != 0 and "stopped by SIGTERM after step" in output
+    (marker,) = folder.glob("trainer/*/whole.json")
+    assert f"after step {marker.parent.name.partition('-')[2]}," in output and not (folder / "run.json").exists()

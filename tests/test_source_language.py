@@ -21,6 +21,8 @@ from xstilts.results import MEAN
 from xstilts.runs import Fingerprints, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
+from xstilts.target_runs import training_sets
+from xstilts.tasks import get
 
 CODES = ["qaa", "qab", "qac", "qad"]
 TRAINED = {"none": [], "squad1": ["qaa"], "squad1@qab": ["qab"], "squad1@all=60": CODES, "mnli": ["qaa"]}
@@ -260,7 +262,22 @@ def test_the_shipped_study_goes_on_from_the_default_studys_encoders():
     assert f"squad1@all={study.micro.span.train}" in study.intermediate, "as many as squad1 has in one language"
 
 
-@pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
+real = pytest.mark.skipif(not (ROOT / "../shared/data").is_dir(), reason="no real data here")
+
+
+@real
+def test_no_training_set_of_the_real_study_holds_what_is_scored():
+    """Every set that the shipped study trains on, read; none has a question or a passage of TyDiQA's."""
+    source, columns = open_source(load_study("files-source-language")), {"question", "context", "text_a", "text_b"}
+    scored = [row for code in ("en", "id", "ko", "sw") for row in source.load(get("tydiqa"), "dev", code)]
+    texts = {row[column] for row in scored for column in ("question", "context")}
+    for name, languages in {"xquad": 7, "xnli": 6, "mlqa": 4}.items():
+        sets = [source.load(get(name), *part) for part in training_sets(name, get(name), ("all",), source)]
+        assert len(sets) == languages and min(map(len, sets)) > 300
+        assert not any(texts & set(rows[column][:]) for rows in sets for column in columns & set(rows.column_names))
+
+
+@real
 def test_the_question_on_real_files(tmp_path):
     """The committed study on a few examples of each set, from a tiny checkpoint: trained, answered and drawn."""
     toy.build_checkpoint(tmp_path / "encoder")

@@ -11,6 +11,7 @@ from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.names import parse_run
 from xstilts.runs import list_runs
+from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.sources import open_source
 from xstilts.study import dump_yaml, load_study, parse_yaml
 from xstilts.target_runs import training_sets
@@ -180,3 +181,11 @@ def test_the_papers_rules_can_be_said(write):
     assert {phase.learning_rate for phase in phases.values()} == {1e-5}
     mixed = study.phase("intermediate", "hellaswag+mlm")  # steps replace epochs, and the rule for masked LM holds on
     assert (mixed.steps, mixed.epochs, mixed.learning_rate) == (700, 0, 5e-6)
+
+
+def test_length_of_the_training():
+    phase = PhaseSettings(epochs=3, batch_size=4, accumulate=8)
+    assert phase.total_steps([392_702], MixSettings(), False) == 36_816  # 3 x 392,702 / 32: a set alone is not capped
+    assert phase.total_steps([392_702], MixSettings(), True) == 46_020  # a fifth of these are masked-LM steps
+    assert phase.total_steps([392_702, 87_599], MixSettings(), False) == 20_501  # 3 x (131,072 + 87,599) / 32
+    assert phase.model_copy(update={"steps": 7}).total_steps([392_702], MixSettings(), True) == 7
