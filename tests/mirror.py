@@ -5,6 +5,7 @@ the package's own declarations; only which configurations and splits there are c
 import csv
 import tempfile
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pyarrow
@@ -23,7 +24,14 @@ XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 TYDIQA = "arabic bengali english finnish indonesian korean russian swahili telugu".split()
 TEXTS = {"zh": "卡罗来纳黑豹队的防守只丢了{}分。", "th": "แพนเธอร์สเสียแต้มเพียง {} แต้ม", "ar": "الفريق خسر {} نقطة فقط"}
 DATA = ("nyu-mll/multi_nli", "tau/commonsense_qa", "Rowan/hellaswag")  # data/<split>-…: of one configuration
+ROWS = 6  # of each set in each language
 CONVERTED = ("allenai/cosmos_qa", "allenai/social_i_qa")  # refs/convert/parquet
+AUTO = (
+    "ID=wsj_{0}01.{2} PARSER=GOLD NUMPARSE=1\n"
+    "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 2> (<L N/N NNP NNP Mr. N_142/N_142>) (<L N NNP NNP Vinken N>) ) "
+    "(<T S[dcl]\\NP 0 2> (<L (S[dcl]\\NP)/NP VBZ VBZ is{1} (S[dcl]\\NP_87)/NP_88>) "
+    "(<T NP 0 1> (<L N NN NN chairman N>) ) ) ) (<L . . . . .>) ) \n"
+)
 
 
 @cache
@@ -35,63 +43,47 @@ def sets() -> list[dict[str, str]]:
 
 @cache
 def built() -> Path:
-    """``mirror``, ``bucc`` and ``ccgbank`` in a folder that all tests of this process share: copy what you change."""
-    folder = tempfile.TemporaryDirectory(prefix="xstilts-hub-")
-    built.folder = folder  # removed with the process
-    return build_all(Path(folder.name))
-
-
-def settings(folder: Path | None = None, **changes) -> HubSettings:
-    """Of a study on the mirror and the folders of ``built``, or on those below ``folder``."""
-    values = {name: str((folder or built()) / name) for name in ("mirror", "bucc", "ccgbank")}
-    return HubSettings(**values | changes)
-
-
-def build_all(folder: Path, rows: int = 6) -> Path:
-    """All that a study on the hub source may name, below ``folder``; sets of ``rows`` rows, in every language."""
-    mirror = folder / "mirror"
+    """``mirror``, ``bucc`` and ``ccgbank`` in a folder that all tests of this process share: copy what you change. All
+    that a study on the hub source may name; sets of six rows, in every language."""
+    built.folder = tempfile.TemporaryDirectory(prefix="xstilts-hub-")  # removed with the process
+    folder = Path(built.folder.name)
     for known in sets():
         repo, config, split = known["repo"], known["config"], known["split"]
         name = f"{split}-00000-of-00001.parquet"
         path = f"{config}/{split}/0000.parquet" if repo in CONVERTED else f"{config}/{name}"
-        write(mirror / repo / (f"data/{name}" if repo in DATA else path), *content(repo, config, split, rows))
-    for code in {"en", *(row["config"].removeprefix("PAN-X.") for row in sets() if row["config"].startswith("PAN-X"))}:
-        articles = [
-            {"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(rows)
-        ]
-        path = mirror / f"wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
-        write(path, articles, dict.fromkeys(("id", "url", "title", "text"), STRING))
-    build_bucc(folder / "bucc", rows)
-    build_ccgbank(folder / "ccgbank", rows)
+        write(folder / "mirror" / repo / (f"data/{name}" if repo in DATA else path), *content(repo, config, split))
+    for code in ("de", "en", "sw", "zh"):  # of the studies with masked LM
+        texts = [{"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(ROWS)]
+        path = folder / f"mirror/wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
+        write(path, texts, _strings("id url title text"))
+    build_bucc(folder / "bucc")
+    build_ccgbank(folder / "ccgbank", ROWS)
     return folder
 
 
-def build_bucc(folder: Path, rows: int = 6) -> Path:
+def settings(**changes) -> HubSettings:
+    """Of a study on the mirror and the folders of ``built``."""
+    return HubSettings(**{name: str(built() / name) for name in ("mirror", "bucc", "ccgbank")} | changes)
+
+
+def build_bucc(folder: Path) -> None:
     """BUCC 2018 as XTREME's script leaves it: in both splits every second sentence has its translation."""
-    folder.mkdir(parents=True)
-    for code in ("de", "fr", "ru", "zh"):
-        for split in ("dev", "test"):
-            start = folder / f"{code}-en.{split}"
-            for side in (code, "en"):
-                lines = [f"{side}-{n:09}\t{_text(side, n)} {split}" for n in range(rows)]
-                Path(f"{start}.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            gold = [f"{code}-{n:09}\ten-{n:09}" for n in range(0, rows, 2)]
-            Path(f"{start}.gold").write_text("\n".join(gold) + "\n")
-    return folder
+    folder.mkdir()
+    for code, split in product(("de", "fr", "ru", "zh"), ("dev", "test")):
+        start = f"{code}-en.{split}"
+        for side in (code, "en"):
+            lines = [f"{side}-{n:09}\t{_text(side, n)} {split}\n" for n in range(ROWS)]
+            (folder / f"{start}.{side}").write_text("".join(lines), encoding="utf-8")
+        gold = [f"{code}-{n:09}\ten-{n:09}\n" for n in range(0, ROWS, 2)]
+        (folder / f"{start}.gold").write_text("".join(gold))
 
 
-def build_ccgbank(folder: Path, rows: int = 6) -> Path:
+def build_ccgbank(folder: Path, rows: int) -> None:
     """LDC2005T13's AUTO files: sections 00 (development), 02 and 21 (training), 22 (neither) and 23 (test)."""
     for section in ("00", "02", "21", "22", "23"):
-        path = folder / "data" / "AUTO" / section / f"wsj_{section}01.auto"
+        path = folder / "data/AUTO" / section / f"wsj_{section}01.auto"
         path.parent.mkdir(parents=True)
-        path.write_text("".join(
-            f"ID=wsj_{section}01.{n + 1} PARSER=GOLD NUMPARSE=1\n"
-            "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 1> (<L N NNP NNP Vinken N>) ) "
-            f"(<L (S[dcl]\\NP)/NP VBZ VBZ reads{n} (S[dcl]\\NP_1)/NP_2>) ) (<L . . . . .>) ) \n"
-            for n in range(rows)
-        ))  # fmt: skip
-    return folder
+        path.write_text("".join(AUTO.format(section, n, n + 1) for n in range(rows)))
 
 
 def write(path: Path, rows: list[dict], features: dict) -> None:
@@ -148,7 +140,7 @@ FEATURES = {  # configuration up to a point, or repository -> features
 }  # fmt: skip
 
 
-def content(repo: str, config: str, split: str, rows: int) -> tuple[list[dict], dict]:
+def content(repo: str, config: str, split: str, rows: int = ROWS) -> tuple[list[dict], dict]:
     """(rows, features) of one set."""
     kind = config.partition(".")[0]
     codes = {"XNLI": XNLI, "tydiqa": TYDIQA}.get(kind, [config.rpartition(".")[2]])  # several languages in one
