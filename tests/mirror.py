@@ -55,7 +55,7 @@ def built() -> Path:
     for code in ("de", "en", "sw", "zh"):  # of the studies with masked LM
         texts = [{"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(ROWS)]
         path = folder / f"mirror/wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
-        write(path, texts, _strings("id url title text"))
+        write(path, texts, _columns("id url title text"))
     build_bucc(folder / "bucc")
     build_ccgbank(folder / "ccgbank", ROWS)
     return folder
@@ -99,44 +99,38 @@ def question(identity: str, language: str, number: int) -> dict:
     """A row of a set in SQuAD's columns."""
     context = _text(language, number) + " 308 points."
     answers = {"text": ["308"], "answer_start": [context.index("308")]}
-    texts = {"id": identity, "title": "Panthers", "context": context, "question": f"How many? {number}"}
-    return {**texts, "answers": answers}
+    text = f"How many? {number}"
+    return {"id": identity, "title": "Panthers", "context": context, "question": text, "answers": answers}
 
 
-def _strings(names: str) -> dict:
-    return dict.fromkeys(names.split(), STRING)
+def _columns(strings: str, **others) -> dict:
+    return dict.fromkeys(strings.split(), STRING) | others
 
 
-QUESTION = {**_strings("id title context question"), "answers": {"text": STRINGS, "answer_start": List(INT)}}
-COPA = {**_strings("premise choice1 choice2 question"), "label": INT, "idx": INT}
-PAIR = {**_strings("premise hypothesis"), "label": NLI}
-HELLASWAG = _strings("activity_label ctx_a ctx_b ctx source_id split split_type label")
-COSMOS = _strings("context question answer0 answer1 answer2 answer3")
+QUESTION = _columns("id title context question", answers={"text": STRINGS, "answer_start": List(INT)})
+COPA = _columns("premise choice1 choice2 question", label=INT, idx=INT)
+PAIR = _columns("premise hypothesis", label=NLI)
 FEATURES = {  # configuration up to a point, or repository -> features
-    "XNLI": _strings("language sentence1 sentence2 gold_label"),
-    "PAWS-X": _strings("sentence1 sentence2 label"),
+    "XNLI": _columns("language sentence1 sentence2 gold_label"),
+    "PAWS-X": _columns("sentence1 sentence2 label"),
     "udpos": {"tokens": STRINGS, "pos_tags": List(ClassLabel(names=UPOS))},
     "PAN-X": {"tokens": STRINGS, "ner_tags": List(ClassLabel(names=NER)), "langs": STRINGS},
     "tydiqa": QUESTION, "MLQA": QUESTION, "rajpurkar/squad": QUESTION, "rajpurkar/squad_v2": QUESTION,
     "XQuAD": {name: feature for name, feature in QUESTION.items() if name != "title"},
-    "tatoeba": _strings("source_sentence target_sentence source_lang target_lang"),
-    "nyu-mll/multi_nli": {
-        **_strings("pairID premise_binary_parse premise_parse hypothesis_binary_parse hypothesis_parse genre"),
-        **PAIR, "promptID": INT,
-    },
+    "tatoeba": _columns("source_sentence target_sentence source_lang target_lang"),
+    "nyu-mll/multi_nli": PAIR | _columns(
+        "pairID premise_binary_parse premise_parse hypothesis_binary_parse hypothesis_parse genre", promptID=INT),
     "stanfordnlp/snli": PAIR, "facebook/xnli": PAIR,
-    "facebook/anli": {**PAIR, "uid": STRING, "reason": STRING},
-    "nyu-mll/glue": {
-        **_strings("question1 question2"), "label": ClassLabel(names=["not_duplicate", "duplicate"]), "idx": INT
-    },
+    "facebook/anli": PAIR | _columns("uid reason"),
+    "nyu-mll/glue": _columns("question1 question2", label=ClassLabel(names=["not_duplicate", "duplicate"]), idx=INT),
     "aps/super_glue": {**COPA, "label": ClassLabel(names=["choice1", "choice2"])},
     "cambridgeltl/xcopa": {**COPA, "changed": Value("bool")},
-    "Rowan/hellaswag": {**HELLASWAG, "ind": INT, "endings": STRINGS},
-    "allenai/cosmos_qa": {"id": STRING, **COSMOS, "label": INT},
-    "tau/commonsense_qa": {
-        **_strings("id question question_concept answerKey"), "choices": {"label": STRINGS, "text": STRINGS}
-    },
-    "allenai/social_i_qa": _strings("context question answerA answerB answerC label"),
+    "Rowan/hellaswag": _columns(
+        "activity_label ctx_a ctx_b ctx source_id split split_type label", ind=INT, endings=STRINGS),
+    "allenai/cosmos_qa": _columns("id context question answer0 answer1 answer2 answer3", label=INT),
+    "tau/commonsense_qa": _columns(
+        "id question question_concept answerKey", choices={"label": STRINGS, "text": STRINGS}),
+    "allenai/social_i_qa": _columns("context question answerA answerB answerC label"),
 }  # fmt: skip
 
 
@@ -173,9 +167,9 @@ def _row(name: str, config: str, split: str, code: str, n: int) -> dict:
     if name == "nyu-mll/glue":
         return {"question1": f"Why {n}?", "question2": f"How {n}?", "label": n % 2, "idx": n}
     if name == "Rowan/hellaswag":  # the label is a string
-        begun = {"ctx_a": f"A man stands {n}.", "ctx_b": "he" if n % 2 else ""}
-        row = {**dict.fromkeys(HELLASWAG, "x"), **begun, "ctx": " ".join(begun.values()).strip(), "label": str(n % 4)}
-        return {**row, "ind": n, "endings": ["runs.", "sits.", "eats.", "reads."]}
+        contexts = {"ctx_a": f"A man stands {n}.", "ctx_b": "he" if n % 2 else ""}
+        row = dict.fromkeys(FEATURES[name], "x") | contexts | {"ctx": " ".join(contexts.values()).strip()}
+        return {**row, "label": str(n % 4), "ind": n, "endings": ["runs.", "sits.", "eats.", "reads."]}
     if name == "allenai/cosmos_qa":
         answers = {f"answer{letter}": f"It was {letter}." for letter in "0123"}
         return {"id": f"c{n}", "context": "It rained.", "question": "Why?", **answers, "label": n % 4}

@@ -66,12 +66,14 @@ FORMATS = [  # reader, labels, file, content -> the rows' values in the order of
     ("tagged", UPOS, "de_gsd-ud-test.conllu", conllu(("DET\t_\t_\t3", "DET\t_\t_\t0")),
      [("s-1", ["im", "Hausam"], ["DET", "NOUN"])]),
     ("tagged", UPOS, "en_ewt-ud-test.conllu", conllu(), [("s-1", ["in", "dem", "Hausam"], ["ADP", "DET", "NOUN"])]),
+    ("squad", (), "x.json", squad(asked("q1", ("Ana", 12), ("sah Ana", 8))),  # offsets count code points
+     [("q1", "Ünter 🙂 sah Ana.", "Who?", {"text": ["Ana", "sah Ana"], "answer_start": [12, 8]}, False)]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reader", "labels", "name", "content", "values"), FORMATS)
 def test_formats(write, reader, labels, name, content, values):
-    kind = {"pairs": "classification", "tagged": "tagging"}.get(reader, "choice")
+    kind = {"pairs": "classification", "tagged": "tagging", "squad": "span"}.get(reader, "choice")
     rows = read(reader, write(name, content), labels)
     assert rows == [dict(zip(COLUMNS[kind], row, strict=True)) for row in values]
     assert [has_gold(row) for row in rows] == [row[-1] not in (-1, None) for row in values]
@@ -82,14 +84,6 @@ def test_labels_in_a_file_beside(write):
     rows = read("piqa", write("valid.jsonl", GOAL + GOAL))
     assert [row["label"] for row in rows] == [1, 0]
     assert rows[1] == {"id": "2", "context": "", "question": "g", "choices": ["x", "y"], "label": 0}
-
-
-def test_spans_count_code_points(write):
-    row = read("squad", write("x.json", squad(asked("q1", ("Ana", 12), ("sah Ana", 8)))))[0]
-    assert row == {
-        "id": "q1", "context": "Ünter 🙂 sah Ana.", "question": "Who?", "is_impossible": False,
-        "answers": {"text": ["Ana", "sah Ana"], "answer_start": [12, 8]},
-    }  # fmt: skip
 
 
 def test_questions_without_answers(write):
@@ -125,18 +119,18 @@ EINS = {"tatoeba.deu-eng.deu": "eins\nzwei\n"}
 MINED = {"zh-en.dev.zh": "zh-1\t二\n", "zh-en.dev.en": "en-1\tone\n", "zh-en.dev.gold": "zh-1\ten-9\n"}
 
 
-@pytest.mark.parametrize(
-    ("reader", "files", "message"),
-    [
-        ("piqa", GOALS, r"train-labels\.lst: is missing"),
-        ("piqa", GOALS | {"train-labels.lst": "1\n0\n"}, "1 lines, its labels 2; expected the same number"),
-        ("piqa", GOALS | {"train-labels.lst": "2\n"}, r"train-labels\.lst:1: .*2"),
-        ("tatoeba", EINS, r"tatoeba.deu-eng.eng: is missing"),
-        ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "one\n"}, r"deu: 2 lines, its English side 1"),
-        ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "\ntwo\n"}, r"eng:1: an empty line"),
-        ("bucc", MINED, r'gold:1: no source sentence has the id "en-9"'),
-    ],
-)
+LACKING = [
+    ("piqa", GOALS, r"train-labels\.lst: is missing"),
+    ("piqa", GOALS | {"train-labels.lst": "1\n0\n"}, "1 lines, its labels 2; expected the same number"),
+    ("piqa", GOALS | {"train-labels.lst": "2\n"}, r"train-labels\.lst:1: .*2"),
+    ("tatoeba", EINS, r"tatoeba.deu-eng.eng: is missing"),
+    ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "one\n"}, r"deu: 2 lines, its English side 1"),
+    ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "\ntwo\n"}, r"eng:1: an empty line"),
+    ("bucc", MINED, r'gold:1: no source sentence has the id "en-9"'),
+]
+
+
+@pytest.mark.parametrize(("reader", "files", "message"), LACKING)
 def test_malformed_companions_are_named(write, reader, files, message):
     paths = [write(name, content) for name, content in files.items()]
     with pytest.raises(UserError, match=message):

@@ -25,9 +25,8 @@ PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
 
 
 def spans(*answers):
-    """A file in SQuAD's layout; the answer "" is none."""
-    answered = [[answer] if answer[0] else [] for answer in answers]
-    return squad(*(asked(str(number), *answer) for number, answer in enumerate(answered)), context=PASSAGE)
+    """A file in SQuAD's layout, of a question for each list of (text, start)."""
+    return squad(*(asked(str(number), *pairs) for number, pairs in enumerate(answers)), context=PASSAGE)
 
 
 XNLI = "xtreme_translations/XNLI/translate-train/en-{}-translated.tsv"
@@ -42,9 +41,11 @@ FILES = {
     MT.format("de"): "premise\thypo\tlabel\nX\tY\tneutral\n",
     "mnli/train.tsv": "One\tTwo\tentailment\n",
     "hellaswag/translate-train/de.jsonl": '{"ind": 0, "ctx": "Er", "endings": ["lief", "las"], "label": 1}',
-    SQUAD: spans(("308", 38), ("309", 38), ("308", 37), ("", 0)),
-    MLQA.format("es"): spans(("Panthers", 21), ("308", -1), ("Punkte", 42)),
-    "squad/dev-v1.1.json": spans(("308", 38)),
+    SQUAD: spans([("308", 38)], [("309", 38)], [("308", 37)], []),
+    MLQA.format("es"): spans([("Panthers", 21)], [("308", -1)], [("Punkte", 42)]),
+    "squad/dev-v1.1.json": spans([("308", 38)]),
+    "squad-v2/translate-train/ru.json": squad(
+        asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False), version="v2.0", context=PASSAGE),
     "tatoeba/tatoeba.deu-eng.deu": "eins\nzwei\n", "tatoeba/tatoeba.deu-eng.eng": "one\ntwo\n",
 }  # fmt: skip
 
@@ -93,11 +94,7 @@ def test_what_translation_spoilt_is_read_and_not_learned_from(folder, source):
         source.load(get("squad1"), "train", "en")
 
 
-def test_an_unanswerable_question_has_lost_nothing(folder, source):
-    questions = asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False)
-    path = folder / "squad-v2/translate-train/ru.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(squad(*questions, version="v2.0", context=PASSAGE))
+def test_an_unanswerable_question_has_lost_nothing(source):
     rows = source.load(get("squad2"), "mt", "ru")
     assert rows["is_impossible"][:] == [True, False] and learnable(get("squad2"), rows) == [0]
 
