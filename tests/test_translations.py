@@ -45,7 +45,8 @@ FILES = {
     MLQA.format("es"): spans([("Panthers", 21)], [("308", -1)], [("Punkte", 42)]),
     "squad/dev-v1.1.json": spans([("308", 38)]),
     "squad-v2/translate-train/ru.json": squad(
-        asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False), version="v2.0", context=PASSAGE),
+        asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False),
+        version="v2.0", context=PASSAGE),
     "tatoeba/tatoeba.deu-eng.deu": "eins\nzwei\n", "tatoeba/tatoeba.deu-eng.eng": "one\ntwo\n",
 }  # fmt: skip
 
