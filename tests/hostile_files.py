@@ -1,12 +1,27 @@
-"""Hostile files, one by one: what each reader is given and what it must say."""
+"""What a hostile input is; hostile files, one by one: what each reader is given and what it must say."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import category
 
-from hostile_case import Case
+from xstilts.errors import LONGEST
 from xstilts.readers.pairs_and_choices import read
 from xstilts.tasks import NLI, UPOS, WIKIANN
+
+
+class Case(NamedTuple):
+    group: str
+    name: str
+    attempt: Callable[[Path], Any]  # called with an empty folder
+    message: str  # regular expression of the one UserError; "" = it must work
+
+
+def one_line(message: str) -> None:
+    """What a terminal shows as one line, and no more of it than a person reads."""
+    assert not {category(character) for character in message} & {"Cc", "Cs", "Zl", "Zp"} and len(message) <= LONGEST
 
 
 def squad(*questions, version="1.1", context="Ünter 🙂 sah Ana.", **paragraph):
@@ -15,8 +30,8 @@ def squad(*questions, version="1.1", context="Ünter 🙂 sah Ana.", **paragraph
 
 
 def asked(identity="q1", *answers, **more):
-    found = [{"text": text, "answer_start": start} for text, start in answers]
-    return {"id": identity, "question": "Who?", "answers": found, **more}
+    answers = [{"text": text, "answer_start": start} for text, start in answers]
+    return {"id": identity, "question": "Who?", "answers": answers, **more}
 
 
 CONLLU = """\
@@ -66,10 +81,9 @@ ROWS = [  # reader, labels, file, content, message
     ("copa", (), "v.jsonl", COPA + "\n" + COPA.replace('"idx": 0, "label": 0', '"idx": 1'),
      r"v.jsonl:2: gold in some rows and none in others"),
     ("copa", (), "v.jsonl", "[1]", r"v.jsonl:1: expected a JSON object"),
-    ("hellaswag", (), "h.jsonl", '{"ind": 1, "ctx": "c", "endings": ["a", "b"], "label": 2}', r"h.jsonl:1: label"),
+    ("hellaswag", (), "h.jsonl", ENDINGS.replace("0", "2") % (1, '["a", "b"]'), r"h.jsonl:1: label"),
     ("cosmosqa", (), "v.csv", COSMOS + "1,c,q,a,b,c,d,4\n", r'v.csv:2: label "4" is none of 0, 1, 2, 3'),
     ("cosmosqa", (), "v.csv", COSMOS + "1,c,q,a,b\n", r"v.csv:2: 5 columns, expected 8"),
-    ("cosmosqa", (), "v.csv", COSMOS + '1,"c,q,a,b,c,d,1\n', r"v.csv:2: not CSV"),
     ("cosmosqa", (), "v.csv", "id,context\n1,c\n", r'v.csv:2: no "question"; known: context, id'),
     ("tagged", WIKIANN, "d.tsv", "a\tO\nb\tB-DATE\n", r'd.tsv:2: tag "B-DATE" is none of O, B-PER'),
     ("tagged", WIKIANN, "d.tsv", "a\tO\nb\n", r"d.tsv:2: 'b': some words .* some none"),
@@ -142,16 +156,13 @@ ROWS = [  # reader, labels, file, content, message
 ]  # fmt: skip
 
 
-def tried(reader: str, labels: tuple[str, ...], name: str, content: str | bytes):
-    def attempt(folder: Path) -> None:
-        path = folder / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        read(reader, path, labels)
-
-    return attempt
+def read_file(reader: str, labels: tuple[str, ...], name: str, content: str | bytes, folder: Path) -> list[dict]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read(reader, path, labels)
 
 
 CASES = [
-    Case("file", f"{reader} {number}, {message}", tried(reader, labels, name, content), message)
+    Case("file", f"{reader} {number}, {message}", partial(read_file, reader, labels, name, content), message)
     for number, (reader, labels, name, content, message) in enumerate(ROWS)
 ]
