@@ -51,8 +51,8 @@ def conllu(change=("", "")):
 
 COPA = '{"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "idx": 0, "label": 0}'
 COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\n"
-ASKED = COPA.replace("cause", "effect").replace('"idx": 0', '"idx": 1')
 CHOICES = '{"id": "i", "answerKey": "A", "question": {"stem": "s", "choices": %s}}'
+TWO = '[{"label": "A", "text": "a"}, {"label": "B", "text": "b"}]'
 ENDINGS = '{"ind": %d, "ctx": "c", "endings": %s, "label": 0}'
 XQUAD_R = {"sentences": ["Ünter 🙂", "sah Ana."]}
 
@@ -73,7 +73,6 @@ ROWS = [  # reader, labels, file, content, message
     ("pairs", NLI, "d.tsv", "", r"d.tsv: is empty"),
     ("pairs", NLI, "d.tsv", b"a\tb\tneutral\nc\xff\td\tneutral\n", r"d.tsv:2: not UTF-8"),
     ("pairs", NLI, "d.jsonl", '{"uid": "1", "context": "a", "label": "e"}', r'd.jsonl:1: no "text_b"'),
-    ("copa", (), "v.jsonl", COPA + "\n{not json}\n", r"v.jsonl:2: not JSON"),
     ("copa", (), "v.jsonl", COPA + "\n" + COPA, r'v.jsonl:2: id "0" stands already at .*:1'),
     ("copa", (), "v.jsonl", COPA.replace('"label": 0', '"label": 2'), r"v.jsonl:1: label 2, expected 0 to 1, or -1"),
     ("copa", (), "v.jsonl", COPA.replace("cause", "why"), r'v.jsonl:1: question "why" is neither'),
@@ -104,11 +103,10 @@ ROWS = [  # reader, labels, file, content, message
      r"question q7: sentence 'Ana' does not stand at 0-3"),
     # truncated, as a download that broke off
     ("squad", (), "x.json", squad(asked("q7", ("Ana", 12)))[:-20], r"x.json:1: not JSON .*is the file whole"),
-    ("copa", (), "v.jsonl", COPA + "\n" + ASKED[:-30], r"v.jsonl:2: not JSON .*is the file whole"),
+    ("copa", (), "v.jsonl", COPA + "\n" + COPA[:-30], r"v.jsonl:2: not JSON .*is the file whole"),
     # encodings
     ("pairs", NLI, "d.tsv", "ä\tb\tneutral\n".encode("latin-1"), r"d.tsv:1: not UTF-8 .*save the file as UTF-8"),
-    ("pairs", NLI, "d.tsv", "a\tb\tneutral\n".encode("utf-16-le"), r"d.tsv:1: a NUL byte; expected text in UTF-8"),
-    ("pairs", NLI, "d.tsv", "a\tb\tneutral\nc\x00\td\tneutral\n", r"d.tsv:2: a NUL byte"),
+    ("pairs", NLI, "d.tsv", "a\tb\tneutral\nc\x00\td\tneutral\n", r"d.tsv:2: a NUL byte; expected text in UTF-8"),
     ("copa", (), "v.jsonl", COPA.replace('"p"', '"\\ud83d"'), r"v.jsonl:1: not JSON .*hex escape"),
     ("squad", (), "x.json", squad(asked("q7", ("Ana", 12))).replace("Who?", "\\udfff"), r"not JSON .*surrogate"),
     # JSON that Python takes and nobody means
@@ -137,8 +135,7 @@ ROWS = [  # reader, labels, file, content, message
      r"h.jsonl:2: 3 choices, and the first row has 2"),
     ("commonsenseqa", (), "c.jsonl", CHOICES % '["A"]', r'c.jsonl:1: expected a JSON object with "label", found \'A\''),
     ("commonsenseqa", (), "c.jsonl", CHOICES % '[{"label": "A", "text": "a"}]', r'"choices" holds 1, expected two'),
-    ("commonsenseqa", (), "c.jsonl", CHOICES.replace('"A"', '"F"')
-     % '[{"label": "A", "text": "a"}, {"label": "B", "text": "b"}]', r'c.jsonl:1: answerKey "F" is none of A, B'),
+    ("commonsenseqa", (), "c.jsonl", CHOICES.replace("A", "F") % TWO, r'c.jsonl:1: answerKey "F" is none of A, B'),
     ("cosmosqa", (), "v.csv", '"id"x,context\n', r"v.csv:1: not CSV"),
     ("cosmosqa", (), "v.csv", COSMOS + '1,c,q,a,b,c,d,1\n2,"c,q\n', r"v.csv:3: not CSV \(unexpected end"),
     # trees that are none

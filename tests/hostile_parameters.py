@@ -102,7 +102,6 @@ KEYS = [  # keys of the default study that are changed, message
     # wrong types
     ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
     ({"targets": "xnli"}, "targets: .*found 'xnli'"),
-    ({"training": []}, "training: .*object, found"),
     ({"languages": [False]}, r"languages.0: .*found False; put it in quotes"),
     ({"based_on": ["micro"]}, r"based_on: \['micro'\]: expected the name of a study"),
     (target(learning_rate=float("inf")), "target.learning_rate: .*finite number, found inf"),
@@ -122,7 +121,6 @@ TEXTS = [  # what the file holds, message
     ("a0: &a0 [1, 1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
      r"study.yaml:2: .*an alias \(\*\) inside an anchor"),
     ("a: &a [*a]\n", r"study.yaml:1: .*an alias \(\*\) inside an anchor"),
-    ("a: *b\n", r"study.yaml:1: .*undefined alias"),
     ("a: " + "[" * 500 + "]" * 500, r"study.yaml: not readable as YAML: nested too deeply"),
     ("name: !!python/object/apply:os.system ['touch ran']\n", r"study.yaml:1: .*could not determine a constructor"),
     ("seeds: " + "1" * 5000, r"study.yaml: not readable as YAML: Exceeds the limit"),

@@ -14,7 +14,7 @@ from datasets import Dataset, Features
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from hostile_files import COPA, COSMOS, XQUAD_R, asked, conllu, one_line, squad
+from hostile_files import CHOICES, COPA, COSMOS, TWO, XQUAD_R, asked, conllu, one_line, squad
 from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.names import parse_run
@@ -71,8 +71,6 @@ PARTED = squad(ANSWERED, **XQUAD_R, sentence_breaks=[[0, 7], [8, 16]])
 MENTION = {"example_id": "1", "entity_id": "Q1", "mention_span": {"text": "Ana", "start": 0, "end": 3}}
 ARTICLE = {"language": "de", "text": "Ana lebt.", "sentence_spans": [{"start": 0, "end": 9}]}
 ENTITY = {"entity_id": "Q1", "description_language": "de", "description": "Eine.", "sentence_spans": []}
-CSQA = {"id": "i", "answerKey": "A", "question": {"stem": "s", "choices": [
-    {"label": "A", "text": "a"}, {"label": "B", "text": "b"}]}}  # fmt: skip
 VALID = {  # reader -> kind, labels, name, content, companions
     "pairs": ("classification", NLI, "d.tsv", "a\tb\tneutral\nc\td\tentailment\n", {}),
     "translated_pairs": ("classification", NLI, "d.tsv", "a\tb\tc\td\tneutral\n", {}),
@@ -81,7 +79,7 @@ VALID = {  # reader -> kind, labels, name, content, companions
         {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "C"}), {}),
     "piqa": ("choice", (), "v.jsonl", '{"goal": "g", "sol1": "x", "sol2": "y"}', {"v-labels.lst": "1\n"}),
     "hellaswag": ("choice", (), "h.jsonl", '{"ind": 4, "ctx": "c", "endings": ["w", "x"], "label": 1}', {}),
-    "commonsenseqa": ("choice", (), "c.jsonl", json.dumps(CSQA), {}),
+    "commonsenseqa": ("choice", (), "c.jsonl", CHOICES % TWO, {}),
     "cosmosqa": ("choice", (), "v.csv", COSMOS + '5,"a, ""b""\nc",q,w,x,y,z,2\n', {}),
     "tagged": ("tagging", UPOS, "de_x.conllu", conllu(), {}),
     "ccgbank": ("tagging", (), "w.auto", "ID=wsj.1 PARSER=GOLD\n(<T S 0 1> (<L N NN NN word N> ) )\n", {}),

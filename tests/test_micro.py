@@ -58,10 +58,9 @@ def test_what_is_not_there_is_said_to_be_missing(source):
         source.load(get("xnli"), "train", "qaa")
     with pytest.raises(UserError, match="languages that have it: qaa, qab"):
         source.load(get("xnli"), "test", "de")
-    with pytest.raises(UserError, match='unknown language "qax"'):
-        MicroSource(MicroSettings(languages=("qaa", "qax")))
-    with pytest.raises(UserError, match='expected "qaa"'):
-        MicroSource(MicroSettings(languages=("qab", "qaa")))
+    for languages, message in ((("qaa", "qax"), 'unknown language "qax"'), (("qab", "qaa"), 'expected "qaa"')):
+        with pytest.raises(UserError, match=message):
+            MicroSource(MicroSettings(languages=languages))
 
 
 @pytest.mark.parametrize(("name", "split"), CASES)
