@@ -142,8 +142,6 @@ def test_a_users_table_is_completed(tmp_path):
 
 
 ROW = "mnli,xnli,dev,gain,1.5,Table 2"
-
-
 BAD = [  # lines, the header, message
     ([ROW], HEAD.replace("target", "taget"), r'paper.csv:1: no column "target"; did you mean "taget"\?'),
     ([ROW + ",de"], HEAD + ",langauge", r'"langauge": unknown column; did you mean "language"\?'),
