@@ -5,6 +5,7 @@ the package's own declarations; only which configurations and splits there are c
 import csv
 import tempfile
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pyarrow
@@ -23,7 +24,14 @@ XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 TYDIQA = "arabic bengali english finnish indonesian korean russian swahili telugu".split()
 TEXTS = {"zh": "卡罗来纳黑豹队的防守只丢了{}分。", "th": "แพนเธอร์สเสียแต้มเพียง {} แต้ม", "ar": "الفريق خسر {} نقطة فقط"}
 DATA = ("nyu-mll/multi_nli", "tau/commonsense_qa", "Rowan/hellaswag")  # data/<split>-…: of one configuration
+ROWS = 6  # of each set in each language
 CONVERTED = ("allenai/cosmos_qa", "allenai/social_i_qa")  # refs/convert/parquet
+AUTO = (
+    "ID=wsj_{0}01.{2} PARSER=GOLD NUMPARSE=1\n"
+    "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 2> (<L N/N NNP NNP Mr. N_142/N_142>) (<L N NNP NNP Vinken N>) ) "
+    "(<T S[dcl]\\NP 0 2> (<L (S[dcl]\\NP)/NP VBZ VBZ is{1} (S[dcl]\\NP_87)/NP_88>) "
+    "(<T NP 0 1> (<L N NN NN chairman N>) ) ) ) (<L . . . . .>) ) \n"
+)
 
 
 @cache
@@ -35,63 +43,47 @@ def sets() -> list[dict[str, str]]:
 
 @cache
 def built() -> Path:
-    """``mirror``, ``bucc`` and ``ccgbank`` in a folder that all tests of this process share: copy what you change."""
-    folder = tempfile.TemporaryDirectory(prefix="xstilts-hub-")
-    built.folder = folder  # removed with the process
-    return build_all(Path(folder.name))
-
-
-def settings(folder: Path | None = None, **changes) -> HubSettings:
-    """Of a study on the mirror and the folders of ``built``, or on those below ``folder``."""
-    values = {name: str((folder or built()) / name) for name in ("mirror", "bucc", "ccgbank")}
-    return HubSettings(**values | changes)
-
-
-def build_all(folder: Path, rows: int = 6) -> Path:
-    """All that a study on the hub source may name, below ``folder``; sets of ``rows`` rows, in every language."""
-    mirror = folder / "mirror"
+    """``mirror``, ``bucc`` and ``ccgbank`` in a folder that all tests of this process share: copy what you change. All
+    that a study on the hub source may name; sets of six rows, in every language."""
+    built.folder = tempfile.TemporaryDirectory(prefix="xstilts-hub-")  # removed with the process
+    folder = Path(built.folder.name)
     for known in sets():
         repo, config, split = known["repo"], known["config"], known["split"]
         name = f"{split}-00000-of-00001.parquet"
         path = f"{config}/{split}/0000.parquet" if repo in CONVERTED else f"{config}/{name}"
-        write(mirror / repo / (f"data/{name}" if repo in DATA else path), *content(repo, config, split, rows))
-    for code in {"en", *(row["config"].removeprefix("PAN-X.") for row in sets() if row["config"].startswith("PAN-X"))}:
-        articles = [
-            {"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(rows)
-        ]
-        path = mirror / f"wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
-        write(path, articles, dict.fromkeys(("id", "url", "title", "text"), STRING))
-    build_bucc(folder / "bucc", rows)
-    build_ccgbank(folder / "ccgbank", rows)
+        write(folder / "mirror" / repo / (f"data/{name}" if repo in DATA else path), *content(repo, config, split))
+    for code in ("de", "en", "sw", "zh"):  # of the studies with masked LM
+        texts = [{"id": str(n), "url": "", "title": code, "text": f"{_text(code, n)}\n\n{code}"} for n in range(ROWS)]
+        path = folder / f"mirror/wikimedia/wikipedia/20231101.{code}/train-00000-of-00002.parquet"
+        write(path, texts, _columns("id url title text"))
+    build_bucc(folder / "bucc")
+    build_ccgbank(folder / "ccgbank", ROWS)
     return folder
 
 
-def build_bucc(folder: Path, rows: int = 6) -> Path:
+def settings(**changes) -> HubSettings:
+    """Of a study on the mirror and the folders of ``built``."""
+    return HubSettings(**{name: str(built() / name) for name in ("mirror", "bucc", "ccgbank")} | changes)
+
+
+def build_bucc(folder: Path) -> None:
     """BUCC 2018 as XTREME's script leaves it: in both splits every second sentence has its translation."""
-    folder.mkdir(parents=True)
-    for code in ("de", "fr", "ru", "zh"):
-        for split in ("dev", "test"):
-            start = folder / f"{code}-en.{split}"
-            for side in (code, "en"):
-                lines = [f"{side}-{n:09}\t{_text(side, n)} {split}" for n in range(rows)]
-                Path(f"{start}.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            gold = [f"{code}-{n:09}\ten-{n:09}" for n in range(0, rows, 2)]
-            Path(f"{start}.gold").write_text("\n".join(gold) + "\n")
-    return folder
+    folder.mkdir()
+    for code, split in product(("de", "fr", "ru", "zh"), ("dev", "test")):
+        start = f"{code}-en.{split}"
+        for side in (code, "en"):
+            lines = [f"{side}-{n:09}\t{_text(side, n)} {split}\n" for n in range(ROWS)]
+            (folder / f"{start}.{side}").write_text("".join(lines), encoding="utf-8")
+        gold = [f"{code}-{n:09}\ten-{n:09}\n" for n in range(0, ROWS, 2)]
+        (folder / f"{start}.gold").write_text("".join(gold))
 
 
-def build_ccgbank(folder: Path, rows: int = 6) -> Path:
+def build_ccgbank(folder: Path, rows: int) -> None:
     """LDC2005T13's AUTO files: sections 00 (development), 02 and 21 (training), 22 (neither) and 23 (test)."""
     for section in ("00", "02", "21", "22", "23"):
-        path = folder / "data" / "AUTO" / section / f"wsj_{section}01.auto"
+        path = folder / "data/AUTO" / section / f"wsj_{section}01.auto"
         path.parent.mkdir(parents=True)
-        path.write_text("".join(
-            f"ID=wsj_{section}01.{n + 1} PARSER=GOLD NUMPARSE=1\n"
-            "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 1> (<L N NNP NNP Vinken N>) ) "
-            f"(<L (S[dcl]\\NP)/NP VBZ VBZ reads{n} (S[dcl]\\NP_1)/NP_2>) ) (<L . . . . .>) ) \n"
-            for n in range(rows)
-        ))  # fmt: skip
-    return folder
+        path.write_text("".join(AUTO.format(section, n, n + 1) for n in range(rows)))
 
 
 def write(path: Path, rows: list[dict], features: dict) -> None:
@@ -107,48 +99,42 @@ def question(identity: str, language: str, number: int) -> dict:
     """A row of a set in SQuAD's columns."""
     context = _text(language, number) + " 308 points."
     answers = {"text": ["308"], "answer_start": [context.index("308")]}
-    texts = {"id": identity, "title": "Panthers", "context": context, "question": f"How many? {number}"}
-    return {**texts, "answers": answers}
+    text = f"How many? {number}"
+    return {"id": identity, "title": "Panthers", "context": context, "question": text, "answers": answers}
 
 
-def _strings(names: str) -> dict:
-    return dict.fromkeys(names.split(), STRING)
+def _columns(strings: str, **others) -> dict:
+    return dict.fromkeys(strings.split(), STRING) | others
 
 
-QUESTION = {**_strings("id title context question"), "answers": {"text": STRINGS, "answer_start": List(INT)}}
-COPA = {**_strings("premise choice1 choice2 question"), "label": INT, "idx": INT}
-PAIR = {**_strings("premise hypothesis"), "label": NLI}
-HELLASWAG = _strings("activity_label ctx_a ctx_b ctx source_id split split_type label")
-COSMOS = _strings("context question answer0 answer1 answer2 answer3")
+QUESTION = _columns("id title context question", answers={"text": STRINGS, "answer_start": List(INT)})
+COPA = _columns("premise choice1 choice2 question", label=INT, idx=INT)
+PAIR = _columns("premise hypothesis", label=NLI)
 FEATURES = {  # configuration up to a point, or repository -> features
-    "XNLI": _strings("language sentence1 sentence2 gold_label"),
-    "PAWS-X": _strings("sentence1 sentence2 label"),
+    "XNLI": _columns("language sentence1 sentence2 gold_label"),
+    "PAWS-X": _columns("sentence1 sentence2 label"),
     "udpos": {"tokens": STRINGS, "pos_tags": List(ClassLabel(names=UPOS))},
     "PAN-X": {"tokens": STRINGS, "ner_tags": List(ClassLabel(names=NER)), "langs": STRINGS},
     "tydiqa": QUESTION, "MLQA": QUESTION, "rajpurkar/squad": QUESTION, "rajpurkar/squad_v2": QUESTION,
     "XQuAD": {name: feature for name, feature in QUESTION.items() if name != "title"},
-    "tatoeba": _strings("source_sentence target_sentence source_lang target_lang"),
-    "nyu-mll/multi_nli": {
-        **_strings("pairID premise_binary_parse premise_parse hypothesis_binary_parse hypothesis_parse genre"),
-        **PAIR, "promptID": INT,
-    },
+    "tatoeba": _columns("source_sentence target_sentence source_lang target_lang"),
+    "nyu-mll/multi_nli": PAIR | _columns(
+        "pairID premise_binary_parse premise_parse hypothesis_binary_parse hypothesis_parse genre", promptID=INT),
     "stanfordnlp/snli": PAIR, "facebook/xnli": PAIR,
-    "facebook/anli": {**PAIR, "uid": STRING, "reason": STRING},
-    "nyu-mll/glue": {
-        **_strings("question1 question2"), "label": ClassLabel(names=["not_duplicate", "duplicate"]), "idx": INT
-    },
+    "facebook/anli": PAIR | _columns("uid reason"),
+    "nyu-mll/glue": _columns("question1 question2", label=ClassLabel(names=["not_duplicate", "duplicate"]), idx=INT),
     "aps/super_glue": {**COPA, "label": ClassLabel(names=["choice1", "choice2"])},
     "cambridgeltl/xcopa": {**COPA, "changed": Value("bool")},
-    "Rowan/hellaswag": {**HELLASWAG, "ind": INT, "endings": STRINGS},
-    "allenai/cosmos_qa": {"id": STRING, **COSMOS, "label": INT},
-    "tau/commonsense_qa": {
-        **_strings("id question question_concept answerKey"), "choices": {"label": STRINGS, "text": STRINGS}
-    },
-    "allenai/social_i_qa": _strings("context question answerA answerB answerC label"),
+    "Rowan/hellaswag": _columns(
+        "activity_label ctx_a ctx_b ctx source_id split split_type label", ind=INT, endings=STRINGS),
+    "allenai/cosmos_qa": _columns("id context question answer0 answer1 answer2 answer3", label=INT),
+    "tau/commonsense_qa": _columns(
+        "id question question_concept answerKey", choices={"label": STRINGS, "text": STRINGS}),
+    "allenai/social_i_qa": _columns("context question answerA answerB answerC label"),
 }  # fmt: skip
 
 
-def content(repo: str, config: str, split: str, rows: int) -> tuple[list[dict], dict]:
+def content(repo: str, config: str, split: str, rows: int = ROWS) -> tuple[list[dict], dict]:
     """(rows, features) of one set."""
     kind = config.partition(".")[0]
     codes = {"XNLI": XNLI, "tydiqa": TYDIQA}.get(kind, [config.rpartition(".")[2]])  # several languages in one
@@ -181,9 +167,9 @@ def _row(name: str, config: str, split: str, code: str, n: int) -> dict:
     if name == "nyu-mll/glue":
         return {"question1": f"Why {n}?", "question2": f"How {n}?", "label": n % 2, "idx": n}
     if name == "Rowan/hellaswag":  # the label is a string
-        begun = {"ctx_a": f"A man stands {n}.", "ctx_b": "he" if n % 2 else ""}
-        row = {**dict.fromkeys(HELLASWAG, "x"), **begun, "ctx": " ".join(begun.values()).strip(), "label": str(n % 4)}
-        return {**row, "ind": n, "endings": ["runs.", "sits.", "eats.", "reads."]}
+        contexts = {"ctx_a": f"A man stands {n}.", "ctx_b": "he" if n % 2 else ""}
+        row = dict.fromkeys(FEATURES[name], "x") | contexts | {"ctx": " ".join(contexts.values()).strip()}
+        return {**row, "label": str(n % 4), "ind": n, "endings": ["runs.", "sits.", "eats.", "reads."]}
     if name == "allenai/cosmos_qa":
         answers = {f"answer{letter}": f"It was {letter}." for letter in "0123"}
         return {"id": f"c{n}", "context": "It rained.", "question": "Why?", **answers, "label": n % 4}

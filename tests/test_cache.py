@@ -4,13 +4,12 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import datasets
 import pytest
 
 from microworld.settings import MicroSettings, Sizes
 from xstilts.errors import UserError
 from xstilts.io import lock
-from xstilts.sources import cache as kept
+from xstilts.sources import cache
 from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
 from xstilts.tasks import get
@@ -30,30 +29,38 @@ class Counting(MicroSource):
         return super().text(seed)
 
 
+def rows(source, name="xnli"):
+    return source.load(get(name), "test", "qad")[:]
+
+
+@pytest.fixture
+def made():
+    return Counting(SMALL)
+
+
+@pytest.fixture
+def source(made, tmp_path):
+    return CachedSource(made, tmp_path / "data")
+
+
 @pytest.mark.parametrize("name", ["xnli", "xquad"])
-def test_a_set_is_made_once_and_stays_as_it_was(tmp_path, name):
-    made = Counting(SMALL)
-    first, again = CachedSource(made, tmp_path), CachedSource(made, tmp_path)
-    task = get(name)
-    assert first.languages(task, "test") == made.languages(task, "test")
-    rows = first.load(task, "test", "qad")
-    assert again.load(task, "test", "qad")[:] == rows[:] == MicroSource(SMALL).load(task, "test", "qad")[:]
+def test_a_set_is_made_once_and_stays_as_it_was(made, source, tmp_path, name):
+    again = CachedSource(made, tmp_path / "data")
+    assert source.languages(get(name), "test") == made.languages(get(name), "test")
+    assert rows(source, name) == rows(again, name) == rows(MicroSource(SMALL), name)
     assert made.loads == 1
-    assert first.text(1)[:] == again.text(1)[:] and made.loads == 2
-    assert first.text(2)[:] != first.text(1)[:] and made.loads == 3
+    assert source.text(1)[:] == again.text(1)[:] and made.loads == 2
+    assert source.text(2)[:] != source.text(1)[:] and made.loads == 3
 
 
-def test_what_changes_a_set_makes_it_again(tmp_path, monkeypatch):
-    task = get("xnli")
-    first = CachedSource(Counting(SMALL), tmp_path).load(task, "test", "qad")
+def test_what_changes_a_set_makes_it_again(made, source, tmp_path, monkeypatch):
+    first = rows(source)
     other = Counting(SMALL.model_copy(update={"world_seed": 1}))
-    assert CachedSource(other, tmp_path).load(task, "test", "qad")[:] != first[:] and other.loads == 1
+    assert rows(CachedSource(other, tmp_path / "data")) != first and other.loads == 1
     longer = Counting(SMALL.model_copy(update={"classification": Sizes(test=6)}))
-    assert len(CachedSource(longer, tmp_path).load(task, "test", "qad")) == 6
-    monkeypatch.setattr(kept, "_code_hash", lambda: "edited")
-    edited = Counting(SMALL)
-    CachedSource(edited, tmp_path).load(task, "test", "qad")
-    assert edited.loads == 1
+    assert len(rows(CachedSource(longer, tmp_path / "data"))["id"]) == 6
+    monkeypatch.setattr(cache, "_code_hash", lambda: "edited")
+    assert rows(source) == first and made.loads == 2
 
 
 def test_two_runs_that_make_the_same_set_at_once_both_get_it(tmp_path):
@@ -64,8 +71,7 @@ def test_two_runs_that_make_the_same_set_at_once_both_get_it(tmp_path):
                 CachedSource(self, tmp_path).load(task, split, language)
             return super().load(task, split, language)
 
-    rows = CachedSource(Overtaken(SMALL), tmp_path).load(get("xnli"), "test", "qad")
-    assert isinstance(rows, datasets.Dataset) and len(rows) == 5
+    assert len(rows(CachedSource(Overtaken(SMALL), tmp_path))["id"]) == 5
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -74,40 +80,34 @@ def damaged(folder):
         path.write_bytes(path.read_bytes()[:100])
 
 
-def test_a_damaged_set_is_made_again_and_said(tmp_path, caplog):
-    made, task = Counting(SMALL), get("xnli")
-    source = CachedSource(made, tmp_path)
-    rows = source.load(task, "test", "qad")[:]
-    damaged(tmp_path)
-    assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
-    assert source.load(task, "test", "qad")[:] == rows and made.loads == 2
+def test_a_damaged_set_is_made_again_and_said(made, source, tmp_path, caplog):
+    first = rows(source)
+    damaged(tmp_path / "data")
+    assert rows(source) == rows(source) == first and made.loads == 2
     (line,) = caplog.messages
     assert "this cached dataset cannot be read" in line and line.endswith("made again") and str(tmp_path) in line
 
 
-def test_one_process_mends_a_damaged_set(tmp_path, monkeypatch):
-    made, task = Counting(SMALL), get("xnli")
-    source = CachedSource(made, tmp_path / "data")
-    rows = source.load(task, "test", "qad")[:]
+def test_one_process_mends_a_damaged_set(made, source, tmp_path, monkeypatch):
+    first = rows(source)
     shutil.copytree(tmp_path / "data", tmp_path / "whole")
     damaged(tmp_path / "data")
     held, _ = lock(tmp_path / "data" / ".lock")
     came = threading.Event()
-    monkeypatch.setattr(kept, "lock", lambda *args, **options: (came.set(), lock(*args, **options))[1])
+    monkeypatch.setattr(cache, "lock", lambda *args, **options: (came.set(), lock(*args, **options))[1])
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(source.load, task, "test", "qad")
+        waiting = pool.submit(rows, source)
         assert came.wait(600) and not waiting.done()
         shutil.copytree(tmp_path / "whole", tmp_path / "data", dirs_exist_ok=True)
         held.close()
-        assert waiting.result()[:] == rows and made.loads == 1
+        assert waiting.result() == first and made.loads == 1
 
 
-def test_what_is_no_set_is_not_removed(tmp_path):
-    source, task = CachedSource(Counting(SMALL), tmp_path), get("xnli")
-    source.load(task, "test", "qad")
-    (path,) = tmp_path.iterdir()
+def test_what_is_no_set_is_not_removed(source, tmp_path):
+    rows(source)
+    (path,) = (tmp_path / "data").iterdir()
     shutil.rmtree(path)
     path.touch()
     with pytest.raises(UserError, match="cannot be written"):
-        source.load(task, "test", "qad")
+        rows(source)
     assert path.is_file()

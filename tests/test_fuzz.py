@@ -14,8 +14,7 @@ from datasets import Dataset, Features
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from hostile_case import one_line
-from hostile_files import COPA, asked, conllu, squad
+from hostile_files import CHOICES, COPA, COSMOS, TWO, XQUAD_R, asked, conllu, one_line, squad
 from xstilts.errors import UserError
 from xstilts.io import ROOT
 from xstilts.names import parse_run
@@ -26,12 +25,10 @@ from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
 
-TRIED = {"run grammar": 150, "every reader": 40, "parameter file": 80}  # inputs
 
-
-def tried(what: str, share: float = 1):
+def inputs(count: int):
     return settings(
-        max_examples=int(TRIED[what] * share), derandomize=True, deadline=None, database=None,
+        max_examples=count, derandomize=True, deadline=None, database=None,
         suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
     )  # fmt: skip
 
@@ -49,7 +46,7 @@ PIECES = [*TASKS, "multi", "none", "mlm", "all", "mt", "de", "zh-TW", *"+@=,1/ \
 
 @given(st.text(max_size=30) | st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 @example("mnli+squad1+mlm@de,zh=3000")
-@tried("run grammar")
+@inputs(150)
 def test_the_name_of_a_run(name):
     try:
         run = parse_run(name)
@@ -70,13 +67,10 @@ def safe_as_a_folder(name: str) -> None:
 # --- the readers ---------------------------------------------------------------------------------------
 
 ANSWERED = asked("q1", ("Ana", 12))
-SENTENCES = {"sentences": ["Ünter 🙂", "sah Ana."], "sentence_breaks": [[0, 7], [8, 16]]}
+PARTED = squad(ANSWERED, **XQUAD_R, sentence_breaks=[[0, 7], [8, 16]])
 MENTION = {"example_id": "1", "entity_id": "Q1", "mention_span": {"text": "Ana", "start": 0, "end": 3}}
 ARTICLE = {"language": "de", "text": "Ana lebt.", "sentence_spans": [{"start": 0, "end": 9}]}
 ENTITY = {"entity_id": "Q1", "description_language": "de", "description": "Eine.", "sentence_spans": []}
-COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\n"
-CSQA = {"id": "i", "answerKey": "A", "question": {"stem": "s", "choices": [
-    {"label": "A", "text": "a"}, {"label": "B", "text": "b"}]}}  # fmt: skip
 VALID = {  # reader -> kind, labels, name, content, companions
     "pairs": ("classification", NLI, "d.tsv", "a\tb\tneutral\nc\td\tentailment\n", {}),
     "translated_pairs": ("classification", NLI, "d.tsv", "a\tb\tc\td\tneutral\n", {}),
@@ -85,15 +79,15 @@ VALID = {  # reader -> kind, labels, name, content, companions
         {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "C"}), {}),
     "piqa": ("choice", (), "v.jsonl", '{"goal": "g", "sol1": "x", "sol2": "y"}', {"v-labels.lst": "1\n"}),
     "hellaswag": ("choice", (), "h.jsonl", '{"ind": 4, "ctx": "c", "endings": ["w", "x"], "label": 1}', {}),
-    "commonsenseqa": ("choice", (), "c.jsonl", json.dumps(CSQA), {}),
+    "commonsenseqa": ("choice", (), "c.jsonl", CHOICES % TWO, {}),
     "cosmosqa": ("choice", (), "v.csv", COSMOS + '5,"a, ""b""\nc",q,w,x,y,z,2\n', {}),
     "tagged": ("tagging", UPOS, "de_x.conllu", conllu(), {}),
     "ccgbank": ("tagging", (), "w.auto", "ID=wsj.1 PARSER=GOLD\n(<T S 0 1> (<L N NN NN word N> ) )\n", {}),
     "squad": ("span", (), "x.json", squad(ANSWERED), {}),
     "translated_squad": ("span", (), "x.json", squad(ANSWERED), {}),
-    "xquad_r": ("span", (), "de.json", squad(ANSWERED, **SENTENCES), {}),
-    "xquad_r_questions": ("ranking", (), "de.json", squad(ANSWERED, **SENTENCES), {}),
-    "xquad_r_sentences": ("ranking", (), "de.json", squad(ANSWERED, **SENTENCES), {}),
+    "xquad_r": ("span", (), "de.json", PARTED, {}),
+    "xquad_r_questions": ("ranking", (), "de.json", PARTED, {}),
+    "xquad_r_sentences": ("ranking", (), "de.json", PARTED, {}),
     "mewslix_mentions": ("ranking", (), "m.jsonl", json.dumps({"context": ARTICLE, "mentions": [MENTION]}), {}),
     "mewslix_entities": ("ranking", (), "e.jsonl", json.dumps(ENTITY), {}),
     "mewslix_pairs": ("parallel", (), "p.jsonl", json.dumps(
@@ -109,10 +103,6 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-
-
-def test_every_reader_is_fuzzed():
-    assert set(VALID) == set(READERS)
 
 
 def places(value, before=()):
@@ -149,7 +139,7 @@ def mutated(draw, text: str) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("reader", sorted(VALID))
+@pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_file(reader):
     kind, labels, name, content, beside = VALID[reader]
     files = {name: content, **beside}
@@ -157,7 +147,7 @@ def test_a_file(reader):
     @given(st.sampled_from(sorted(files)).flatmap(lambda name: st.tuples(st.just(name), mutated(files[name]))))
     @example((name, content.encode()))
     @example((name, b"\xef\xbb\xbf" + content.encode().replace(b"\n", b"\r\n")))
-    @tried("every reader")
+    @inputs(40)
     def attempt(given):
         with tempfile.TemporaryDirectory() as folder:
             for file, text in files.items():
@@ -219,13 +209,13 @@ def loaded(text: str | bytes) -> None:
 
 
 @given(st.sampled_from(list(places(BASE))), CHANGES)
-@tried("parameter file")
+@inputs(80)
 def test_a_study_with_one_value_changed(path, value):
     loaded(yaml.safe_dump(replaced(BASE, path, value)))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(BASE)) | st.text(max_size=5), CHANGES, max_size=4))
-@tried("parameter file", 0.5)
+@inputs(40)
 def test_a_study_based_on_another(changes):
     loaded(yaml.safe_dump({"based_on": "micro", "name": "toy"} | changes))
 
@@ -235,6 +225,6 @@ YAML = [*"a\n[]{}'|#%\t\x00~", '"', "name", ": ", "- ", "  ", "&a ", "*a", "<<",
 
 
 @given(st.binary(max_size=40) | st.lists(st.sampled_from(YAML), max_size=20).map(lambda parts: "".join(parts).encode()))
-@tried("parameter file", 2)
+@inputs(160)
 def test_any_text_as_a_study(text):
     loaded(text)

@@ -1,15 +1,12 @@
 """The hub source: on a mirror of every dataset, on a small hub of our own, and where there is neither."""
 
-import logging
 import re
 
-import pyarrow.parquet as parquet
 import pytest
 
 import mirror
 from xstilts.errors import UserError
 from xstilts.locations import REVISIONS, TEXT, Hub
-from xstilts.readers.pairs_and_choices import read
 from xstilts.readers.tagging import auto
 from xstilts.settings import HubSettings
 from xstilts.sources import left_out
@@ -19,7 +16,6 @@ from xstilts.sources.hub import SIZES, HubSource
 from xstilts.study import load_study
 from xstilts.tasks import INTERMEDIATE, SPLITS, TASKS, get
 
-ROWS = 6
 PINNED = REVISIONS["google/xtreme"]
 DECLARED = [(task, entry) for task in TASKS.values() for places in task.hub.values() for entry in places]
 PLACES = [(task, entry) for task, entry in DECLARED if isinstance(entry, Hub)]
@@ -69,11 +65,8 @@ def test_languages(source):
 def test_sizes_add_up_to_those_of_the_paper():
     """Table 1 of the paper counts 1,104,934 training and 22,857 development examples of ANLI+ (785 and 158 rows
     of SNLI have no gold label: its card)."""
-    totals = {
-        split: sum(SIZES[entry.repo, entry.config, entry.split, ""] for entry in get("anli").hub[split])
-        for split in ("train", "dev")
-    }
-    assert totals == {"train": 1_104_934 + 785, "dev": 22_857 + 158}
+    for split, size in {"train": 1_104_934 + 785, "dev": 22_857 + 158}.items():
+        assert sum(SIZES[entry.repo, entry.config, entry.split, ""] for entry in get("anli").hub[split]) == size
     assert SIZES["google/xtreme", "XNLI", "test", ""] == 15 * 5010
 
 
@@ -82,80 +75,60 @@ def test_sizes_add_up_to_those_of_the_paper():
 
 def test_the_mirror_has_the_columns_of_the_hub():
     for known in mirror.sets():
-        names = [f"{known['config']}/{known['split']}-*.parquet", f"{known['config']}/{known['split']}/0000.parquet",
-                 f"data/{known['split']}-*.parquet"]  # fmt: skip
-        (path,) = [path for name in names for path in (mirror.built() / "mirror" / known["repo"]).glob(name)]
-        assert set(parquet.read_schema(path).names) == set(known["columns"].split("|"))
+        _, features = mirror.content(known["repo"], known["config"], known["split"])
+        assert set(features) == set(known["columns"].split("|"))
 
 
 def test_every_set_loads_in_the_columns_of_its_kind(source):
     loaded = 0
     for task in TASKS.values():
-        for split in task.hub:
-            for language in source.languages(task, split)[:4]:
-                dataset = source.load(task, split, language)
-                assert dataset.column_names == list(COLUMNS[task.kind]), task.name
-                assert len(set(dataset["id"])) == len(dataset)
-                loaded += 1
-                if task.labels and "label" in dataset.column_names:
-                    assert set(dataset["label"]) == set(range(len(task.labels))), task.name
+        sets = [(split, language) for split in task.hub for language in source.languages(task, split)[:4]]
+        loaded += len(sets)
+        for split, language in sets:
+            dataset = source.load(task, split, language)
+            assert dataset.column_names == list(COLUMNS[task.kind]), task.name
+            assert len(set(dataset["id"])) == len(dataset)
+            if task.labels and "label" in dataset.column_names:
+                assert set(dataset["label"]) == set(range(len(task.labels))), task.name
     assert loaded > 90
 
 
-EXPECTED = {
-    ("mnli", "train", "en"): {"id": "2", "text_a": "nyu-mll/multi_nli default 1", "text_b": "1", "label": 1},
-    ("xnli", "test", "zh"): {"id": "2", "text_a": "卡罗来纳黑豹队的防守只丢了1分。", "text_b": "zh 1", "label": 1},
-    ("pawsx", "dev", "ko"): {"id": "2", "text_a": "ko team 1 won the game", "text_b": "1", "label": 1},
-    ("qqp", "train", "en"): {"id": "2", "text_a": "Why 1?", "text_b": "How 1?", "label": 1},
-    ("udpos", "test", "yo"): {"id": "2", "tokens": ["Dogs", "bark1", "."], "tags": ["NOUN", "VERB", "PUNCT"]},
-    ("panx", "test", "my"): {
-        "id": "2", "tokens": ["Ada", "Byron1", "in", "London"], "tags": ["B-PER", "I-PER", "O", "B-LOC"]
-    },
-    ("tatoeba", "test", "zh"): {"id": "2", "query": "eng 1", "candidate": "cmn 1"},
-    ("hellaswag", "dev", "en"): {
-        "id": "2", "context": "A man stands 1.", "question": "",
-        "choices": ["he runs.", "he sits.", "he eats.", "he reads."], "label": 1,
-    },
-    ("socialiqa", "train", "en"): {
-        "id": "2", "context": "Kai ran.", "question": "Why?", "choices": ["a", "b", "c"], "label": 1
-    },
-    ("xcopa", "test", "qu"): {
-        "id": "1", "context": "qu fell.", "question": "What was the effect?", "choices": ["It slipped.", "It hurt."],
-        "label": 1,
-    },
-    ("copa", "dev", "en"): {
-        "id": "1", "context": "copa fell.", "question": "What was the effect?", "choices": ["It slipped.", "It hurt."],
-        "label": 1,
-    },
-    ("csqa", "dev", "en"): {
-        "id": "q1", "context": "", "question": "Where do you read?",
-        "choices": ["bank", "library", "mall", "park", "pub"], "label": 1,
-    },
-    ("tydiqa", "train", "en"): {
-        "id": "english-1-0", "context": "english team 1 won the game 308 points.", "question": "How many? 1",
-        "answers": {"text": ["308"], "answer_start": [28]}, "is_impossible": False,
-    },
-    ("squad2", "dev", "en"): {
-        "id": "validation-1", "context": "squad_v2 team 1 won the game 308 points.", "question": "How many? 1",
-        "answers": {"text": [], "answer_start": []}, "is_impossible": True,
-    },
+SECOND = {  # set -> values of its second row, in the order of COLUMNS
+    "mnli train en": ("2", "nyu-mll/multi_nli default 1", "1", 1),
+    "xnli test zh": ("2", "卡罗来纳黑豹队的防守只丢了1分。", "zh 1", 1),
+    "pawsx dev ko": ("2", "ko team 1 won the game", "1", 1),
+    "qqp train en": ("2", "Why 1?", "How 1?", 1),
+    "udpos test yo": ("2", ["Dogs", "bark1", "."], ["NOUN", "VERB", "PUNCT"]),
+    "panx test my": ("2", ["Ada", "Byron1", "in", "London"], ["B-PER", "I-PER", "O", "B-LOC"]),
+    "ccg dev en": ("wsj_0001.2", ["Mr.", "Vinken", "is1", "chairman", "."], ["N/N", "N", "(S[dcl]\\NP)/NP", "N", "."]),
+    "tatoeba test zh": ("2", "eng 1", "cmn 1"),
+    "hellaswag dev en": ("2", "A man stands 1.", "", ["he runs.", "he sits.", "he eats.", "he reads."], 1),
+    "socialiqa train en": ("2", "Kai ran.", "Why?", ["a", "b", "c"], 1),
+    "xcopa test qu": ("1", "qu fell.", "What was the effect?", ["It slipped.", "It hurt."], 1),
+    "copa dev en": ("1", "copa fell.", "What was the effect?", ["It slipped.", "It hurt."], 1),
+    "csqa dev en": ("q1", "", "Where do you read?", ["bank", "library", "mall", "park", "pub"], 1),
+    "tydiqa train en": ("english-1-0", "english team 1 won the game 308 points.", "How many? 1",
+                        {"text": ["308"], "answer_start": [28]}, False),
+    "squad2 dev en": ("validation-1", "squad_v2 team 1 won the game 308 points.", "How many? 1",
+                      {"text": [], "answer_start": []}, True),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", EXPECTED, ids=lambda key: "-".join(key))
-def test_second_row(source, key):
+@pytest.mark.parametrize(("name", "values"), SECOND.items(), ids=SECOND)
+def test_second_row(source, name, values):
     """By hand: labels as strings, as numbers with names, counted from 1; languages in a column or in the id;
-    English on the target side, line ends kept; questions without an answer."""
-    task, split, language = key
-    assert source.load(get(task), split, language)[1] == EXPECTED[key]
+    English on the target side, line ends kept; questions without an answer; leaves of a derivation."""
+    task, split, language = name.split()
+    row = source.load(get(task), split, language)[1]
+    assert row == dict(zip(COLUMNS[get(task).kind], values, strict=True))
 
 
 def test_anli_plus_is_its_five_sets_less_the_rows_without_gold(source, caplog):
     dataset = source.load(get("anli"), "train", "en")
-    parts = ["facebook/anli plain_text train_r1", "facebook/anli plain_text train_r2",
-             "facebook/anli plain_text train_r3", "nyu-mll/multi_nli default train"]  # fmt: skip
-    expected = [f"{part}:{n}" for part in parts for n in range(1, ROWS + 1)]
-    assert dataset["id"][:] == expected + [f"stanfordnlp/snli plain_text train:{n}" for n in range(1, ROWS)]
+    rounds = [f"facebook/anli plain_text train_r{number}" for number in (1, 2, 3)]
+    parts = [*rounds, "nyu-mll/multi_nli default train", "stanfordnlp/snli plain_text train"]
+    rows = [f"{part}:{n}" for part in parts for n in range(1, mirror.ROWS + 1)]
+    assert dataset["id"][:] == rows[:-1]  # the last of SNLI has no label
     assert dataset["label"][:] == [0, 1, 2] * 9 + [0, 1]
     assert "stanfordnlp/snli plain_text train: 1 of 6 rows left out" in caplog.text and left_out(dataset) == 1
 
@@ -164,8 +137,7 @@ def test_another_size_than_the_published_one_is_said_once(caplog):
     source = HubSource(mirror.settings())
     for language in ("en", "fi", "en"):
         source.load(get("tydiqa"), "train", language)
-    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert lines == [
+    assert caplog.messages == [
         f"google/xtreme tydiqa train: 54 rows, 49881 expected (revision {PINNED}): not the published set",
         f"google/xtreme tydiqa train (en): 6 rows, 3696 expected (revision {PINNED}): not the published set",
     ]
@@ -214,8 +186,8 @@ def test_an_id_that_stands_twice_is_refused_where_it_is_scored(tmp_path):
 
 def test_limits_and_text():
     few = HubSource(mirror.settings(limits={"train": 2}, documents_per_language=3), languages=("de", "zh"))
-    assert len(few.load(get("anli"), "train", "en")) == 2 and len(few.load(get("mnli"), "dev", "en")) == ROWS
-    assert len(few.load(get("tatoeba"), "test", "de")) == ROWS
+    assert len(few.load(get("anli"), "train", "en")) == 2 and len(few.load(get("mnli"), "dev", "en")) == mirror.ROWS
+    assert len(few.load(get("tatoeba"), "test", "de")) == mirror.ROWS
     text = few.text(1)
     assert sorted(text["id"]) == [f"{code}-{n}" for code in ("de", "en", "zh") for n in range(3)]
     assert dict(zip(text["id"], text["text"], strict=True))["zh-1"] == "卡罗来纳黑豹队的防守只丢了1分。 zh"
@@ -224,14 +196,13 @@ def test_limits_and_text():
 
 def test_fingerprints(tmp_path):
     whole, few = HubSource(mirror.settings()), HubSource(mirror.settings(limits={"train": 2}))
-    task, hashes = get("udpos"), set()
-    for split in SPLITS:
-        hashes |= {whole.fingerprint(task, split, code) for code in ("en", "de")}
+    task = get("udpos")
+    hashes = {whole.fingerprint(task, split, code) for split in SPLITS for code in ("en", "de")}
     assert len(hashes) == 6
     assert few.fingerprint(task, "train", "en") not in hashes
     assert few.fingerprint(task, "test", "en") == whole.fingerprint(task, "test", "en")
     before = whole.fingerprint(get("ccg"), "dev", "en"), whole.text_fingerprint(1)
-    mirror.build_ccgbank(tmp_path, ROWS + 1)
+    mirror.build_ccgbank(tmp_path, mirror.ROWS + 1)
     assert HubSource(mirror.settings(ccgbank=str(tmp_path))).fingerprint(get("ccg"), "dev", "en") != before[0]
     assert whole.text_fingerprint(2) != before[1] == whole.text_fingerprint(1)
     unmirrored = HubSource(HubSettings())  # no file is asked for
@@ -240,22 +211,10 @@ def test_fingerprints(tmp_path):
 
 # --- CCGbank and BUCC --------------------------------------------------------------------------------
 
-AUTO = (
-    "ID=wsj_0001.2 PARSER=GOLD NUMPARSE=1\n"
-    "(<T S[dcl] 0 2> (<T S[dcl] 1 2> (<T NP 0 2> (<L N/N NNP NNP Mr. N_142/N_142>) (<L N NNP NNP Vinken N>) ) "
-    "(<T S[dcl]\\NP 0 2> (<L (S[dcl]\\NP)/NP VBZ VBZ is (S[dcl]\\NP_87)/NP_88>) (<T NP 0 1> (<L N NN NN chairman N>) ) "
-    ") ) (<L . . . . .>) ) \n"
-)
 
-
-def test_auto_file(tmp_path):
+def test_a_leaf_without_its_word(tmp_path):
     path = tmp_path / "wsj_0001.auto"
-    path.write_text(AUTO)
-    assert read("ccgbank", path) == [{
-        "id": "wsj_0001.2", "tokens": ["Mr.", "Vinken", "is", "chairman", "."],
-        "tags": ["N/N", "N", "(S[dcl]\\NP)/NP", "N", "."],
-    }]  # fmt: skip
-    path.write_text(AUTO.replace("NNP Vinken N>", "NNP N>"))
+    path.write_text(mirror.AUTO.replace("NNP Vinken N>", "NNP N>"))
     with pytest.raises(UserError, match=r"wsj_0001\.auto:2: expected ID=.* then, on the next line, a derivation"):
         list(auto(path, ()))
 

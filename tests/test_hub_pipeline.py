@@ -15,25 +15,23 @@ PASSAGE = "Die Verteidigung gab nur 308 Punkte ab."
 
 
 def test_the_papers_study_runs_from_a_mirror(tmp_path):
-    build_checkpoint(tmp_path / "encoder")
     answers = ("308", PASSAGE.index("308")), ("Punkte", 0)  # the second is not where translation left it
     translated = tmp_path / "translations/xtreme_translations/SQuAD/translate-train/squad.translate.train.en-de.json"
     translated.parent.mkdir(parents=True)
-    translated.write_text(squad(*(asked(answer[0], answer) for answer in answers), context=PASSAGE))
-    short = {"steps": 2, "epochs": 0, "batch_size": 2, "accumulate": 1, "evaluate_every": 1, "patience": 1}
+    translated.write_text(squad(*(asked(text, (text, start)) for text, start in answers), context=PASSAGE))
+    steps = {"steps": 2, "epochs": 0}
+    short = steps | {"batch_size": 2, "accumulate": 1, "evaluate_every": 1, "patience": 1}
     values = {
         "based_on": "xtreme", "name": "small", "runs": str(tmp_path / "runs"), "figures": str(tmp_path / "figures"),
         "hub": mirror.settings(ccgbank="", translations=str(tmp_path / "translations")).model_dump(),
         "intermediate": ["none", "ccg", "multi+mlm", "squad1@mt"], "bundle": "all",
-        "languages": ["en", "de", "sw", "zh"],
-        "encoder": {"checkpoint": str(tmp_path / "encoder")},
+        "languages": ["en", "de", "sw", "zh"], "encoder": {"checkpoint": str(build_checkpoint(tmp_path / "encoder"))},
         "training": {
             "intermediate": short, "target": short, "max_length": {"span": 64, "stride": 16, "retrieval": 128},
+            "overrides": {"pawsx": steps, "udpos": steps, "panx": steps},  # the paper's epochs give way to them
         },
         "retrieval": {"layer": 1},
     }  # fmt: skip
-    for name in ("pawsx", "udpos", "panx"):  # the paper's epochs give way to the steps above
-        values["training"].setdefault("overrides", {})[name] = {"steps": 2, "epochs": 0}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(values))
     study = load_study(path)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import small
+from test_figures import COLUMNS as ESTIMATES
 from xstilts import custom_task as own_task
 from xstilts import results
 from xstilts.errors import UserError
@@ -18,7 +19,6 @@ from xstilts.settings import OwnTask
 from xstilts.sources import open_source
 from xstilts.study import load_study
 
-PAIRS = "premise,hypothesis,gold\n"
 CHOICES = {"kind": "choice", "context": "said", "choices": ["a", "b"], "label": "right"}
 
 
@@ -43,10 +43,7 @@ def test_csv_with_a_mark_quotes_and_line_breaks(tmp_path):
     text = '\ufefftext,note,label\r\n"a, ""b""\r\nc",x,yes\r\nd,,no\r\n\r\n'
     study = declared(tmp_path, {"train.csv": text, "dev.csv": csv(2)}, dev=str(tmp_path / "dev.csv"))
     assert study.task("mine").labels == ("no", "yes")
-    assert rows(study) == [
-        {"id": "1", "text_a": 'a, "b"\r\nc', "text_b": "", "label": 1},
-        {"id": "2", "text_a": "d", "text_b": "", "label": 0},
-    ]
+    assert [tuple(row.values()) for row in rows(study)] == [("1", 'a, "b"\r\nc', "", 1), ("2", "d", "", 0)]
 
 
 def test_jsonl_with_numbers_as_labels_and_ids(tmp_path):
@@ -67,9 +64,8 @@ def test_tsv_is_raw(tmp_path):
 def test_choices_by_name_and_by_number(tmp_path):
     text = "said,a,b,right\nx,y,z,b\nx2,y,z,0\n"
     study = declared(tmp_path, {"train.csv": text, "dev.csv": text}, dev=str(tmp_path / "dev.csv"), **CHOICES)
-    assert [(row["context"], row["choices"], row["label"]) for row in rows(study)] == [
-        ("x", ["y", "z"], 1), ("x2", ["y", "z"], 0)
-    ]  # fmt: skip
+    values = [(row["context"], row["choices"], row["label"]) for row in rows(study)]
+    assert values == [("x", ["y", "z"], 1), ("x2", ["y", "z"], 0)]
 
 
 def test_tags_and_questions_are_read_as_published_sets_are(tmp_path):
@@ -92,10 +88,10 @@ def test_test_files_by_pattern_or_by_name(tmp_path):
     assert open_source(study).languages(study.task("mine"), "test") == ["qac"]
 
 
-@pytest.mark.parametrize(
-    "shape",
-    ["x-{language}.csv", "d/{language}.csv", "{language}/test.csv", "{language}.csv", "d/{language}/t-{language}.csv"],
-)
+SHAPES = "x-{language}.csv d/{language}.csv {language}/test.csv {language}.csv d/{language}/t-{language}.csv".split()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("below", ["", ".//", "{root}/"])
 def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, shape, below):
     root = tmp_path / "data"
@@ -104,9 +100,8 @@ def test_the_language_may_stand_anywhere_in_the_path_of_a_test_file(tmp_path, sh
     for path in [*files.values(), *others]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    task = OwnTask(
-        kind="classification", train="train.csv", dev="dev.csv", test=below.replace("{root}", str(root)) + shape
-    )
+    test = below.replace("{root}", str(root)) + shape
+    task = OwnTask(kind="classification", train="train.csv", dev="dev.csv", test=test)
     assert files_of("mine", task, root) == files
 
 
@@ -189,8 +184,7 @@ def test_a_study_of_an_own_task_shares_the_runs_of_its_base_and_gives_advice(tmp
     small.at_once(path)
     study = load_study(path)
     assert (base.folder / "intermediate/mnli/seed1/training.json").stat().st_mtime_ns == before
-    source = open_source(study)
-    table = own_task.estimates(study, source)
+    table = own_task.estimates(study, open_source(study))
     text = own_task.advice(table, study)
     assert "| run | mean over | verdict | gain | seeds |" in text and "| mnli | zero-shot |" in text
     gain = table[(table["quantity"] == "gain") & (table["language"] == results.ZERO_SHOT)].set_index("target")
@@ -216,12 +210,8 @@ ADVICE = [
 def test_advice_follows_the_intervals(tmp_path, gains, message):
     study = declared(tmp_path, {"train.csv": csv(10)})
     cells = [("none", "score", 50, 40, 60)] + [(run, "gain", *numbers) for run, numbers in gains.items()]
-    rows = [
-        {"intermediate": run, "target": "mine", "language": "zero-shot", "quantity": quantity, "value": value,
-         "low": low, "high": high, "seeds": 1, "languages": 2, "targets": 1}
-        for run, quantity, value, low, high in cells
-    ]  # fmt: skip
-    answer = own_task.advice(pd.DataFrame(rows), study)
+    rows = [(run, "mine", "zero-shot", quantity, *numbers, 1, 2, 1) for run, quantity, *numbers in cells]
+    answer = own_task.advice(pd.DataFrame(rows, columns=ESTIMATES), study)
     assert re.search(message, answer, re.DOTALL), answer
 
 

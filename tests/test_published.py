@@ -12,6 +12,7 @@ import pytest
 from datasets import Dataset
 from tools import make_published
 
+from test_figures import COLUMNS as ESTIMATES
 from test_figures import labels, overlapping
 from xstilts import plots, published
 from xstilts.errors import UserError
@@ -29,18 +30,19 @@ RUNS = ["none", "mnli", "squad1", "hellaswag", "multi", "ccg"]
 def estimates(values, language=MEAN):
     """Estimates by hand: {(run, target, quantity): value}, each with an interval of one point either side."""
     rows = [(*key[:2], language, key[2], value, value - 1, value + 1, 3, 1, 1) for key, value in values.items()]
-    head = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
-    return pd.DataFrame(rows, columns=head)
+    return pd.DataFrame(rows, columns=ESTIMATES)
+
+
+def largest(target, split, code):
+    """Most examples of the published set, 0 where it is not known."""
+    return published.set_sizes().get((target, split, code), (0, 0))[1]
 
 
 def whole(targets):
     """A setting in which every set is the published one, scored on its test split, retrieval as the authors'."""
     splits = {target: published._only_split(get(target)) or "test" for target in targets}
-    examples = {
-        (target, code): published.set_sizes().get((target, splits[target], code), (0, 0))[1]
-        for target in targets
-        for code in get(target).languages
-    }
+    keys = [(target, code) for target in targets for code in get(target).languages]
+    examples = {(name, code): largest(name, splits[name], code) for name, code in keys}
     examples |= {("tydiqa", code): 564 + (code == "ar") for code in get("tydiqa").languages if "tydiqa" in targets}
     return Setting(False, splits, examples, {}, {}, (14, "mean"))
 
@@ -83,12 +85,8 @@ def test_shipped_tables_are_what_the_script_makes(tmp_path):
         assert (tmp_path / table.name).read_bytes() == table.read_bytes(), table.name
 
 
-def cells(system, **more):
-    rows = shipped()
-    rows = rows[(rows["system"] == system) & (rows["kind"] == more.pop("kind", "score"))]
-    for column, value in more.items():
-        rows = rows[rows[column] == value]
-    return rows.set_index(["target", "language"])["value"]
+def cells(system, condition="kind == 'score'"):
+    return shipped().query(f"system == @system and {condition}").set_index(["target", "language"])["value"]
 
 
 def test_shipped_numbers_agree_with_each_other():
@@ -98,7 +96,7 @@ def test_shipped_numbers_agree_with_each_other():
         assert table[MACRO_TRAINED, MEAN] == seven
         assert table[[(target, MEAN) for target in NINE[:7]]].mean() == pytest.approx(seven, abs=0.06)
     assert xlmr[[(target, MEAN) for target in NINE]].mean() == pytest.approx(68.25), "not 68.1: its note says so"
-    gain = cells("X-STILTs", kind="gain", split="test")[MACRO, MEAN]
+    gain = cells("X-STILTs", "kind == 'gain' and split == 'test'")[MACRO, MEAN]
     assert xlmr[MACRO, MEAN] + gain == pytest.approx(cells("X-STILTs (paper's test row)")[MACRO, MEAN])
     jiant, xcopa = cells("XLM-R Large (jiant)"), cells("XLM-R Large (XCOPA)")
     for table, target in ((jiant, "tatoeba"), (jiant, "bucc"), (xcopa, "xcopa")):
@@ -144,31 +142,29 @@ def test_a_users_table_is_completed(tmp_path):
 
 
 ROW = "mnli,xnli,dev,gain,1.5,Table 2"
+BAD = [  # lines, the header, message
+    ([ROW], HEAD.replace("target", "taget"), r'paper.csv:1: no column "target"; did you mean "taget"\?'),
+    ([ROW + ",de"], HEAD + ",langauge", r'"langauge": unknown column; did you mean "language"\?'),
+    ([ROW], "intermediate,target,split,kind,value", 'paper.csv:1: no column "source"'),
+    ([ROW + ",1"], HEAD + ",source", r'paper.csv:1: the column "source" stands there twice'),
+    ([], HEAD, "holds no number"),
+    ([ROW, ROW + ",more"], HEAD, "paper.csv:3: 7 columns, expected 6"),
+    (["mnli,xlni,dev,gain,1.5,Table 2"], HEAD, r'paper.csv:2: target: unknown "xlni"; did you mean "xnli"\?'),
+    (["mlni,xnli,dev,gain,1.5,Table 2"], HEAD, r'paper.csv:2: intermediate: .*"mlni"; did you mean "mnli"\?'),
+    (["none,xnli,dev,gain,1.5,Table 2"], HEAD, "paper.csv:2: kind: a gain is measured from"),
+    (["mnli,xnli,dev,gian,1.5,Table 2"], HEAD, r'paper.csv:2: kind: unknown "gian"; did you mean "gain"\?'),
+    (["mnli,xnli,dev,gain,1.5 points,Table 2"], HEAD, "paper.csv:2: value: expected a number from -100 to 100"),
+    (["mnli,xnli,dev,score,-3,Table 2"], HEAD, 'value: expected a number from 0 to 100, found "-3"'),
+    (["mnli,xnli,dev,gain,1.5, "], HEAD, "paper.csv:2: source: is empty; no number is shown without its source"),
+    ([ROW, ROW], HEAD, "paper.csv:3: a number that an earlier line has, too"),
+    ([ROW + ",ja"], HEAD + ",language", 'paper.csv:2: language: unknown "ja"'),
+    ([ROW + ",-1"], HEAD + ",layer", 'paper.csv:2: layer: expected a number from 0 to 200, found "-1"'),
+    ([ROW + ",sure"], HEAD + ",provenance", 'paper.csv:2: provenance: unknown "sure"'),
+    (['mnli,"xnli'], HEAD, "paper.csv:2: not CSV"),
+]
 
 
-@pytest.mark.parametrize(
-    ("lines", "head", "message"),
-    [
-        ([ROW], HEAD.replace("target", "taget"), r'paper.csv:1: no column "target"; did you mean "taget"\?'),
-        ([ROW + ",de"], HEAD + ",langauge", r'"langauge": unknown column; did you mean "language"\?'),
-        ([ROW], "intermediate,target,split,kind,value", 'paper.csv:1: no column "source"'),
-        ([ROW + ",1"], HEAD + ",source", r'paper.csv:1: the column "source" stands there twice'),
-        ([], HEAD, "holds no number"),
-        ([ROW, ROW + ",more"], HEAD, "paper.csv:3: 7 columns, expected 6"),
-        (["mnli,xlni,dev,gain,1.5,Table 2"], HEAD, r'paper.csv:2: target: unknown "xlni"; did you mean "xnli"\?'),
-        (["mlni,xnli,dev,gain,1.5,Table 2"], HEAD, r'paper.csv:2: intermediate: .*"mlni"; did you mean "mnli"\?'),
-        (["none,xnli,dev,gain,1.5,Table 2"], HEAD, "paper.csv:2: kind: a gain is measured from"),
-        (["mnli,xnli,dev,gian,1.5,Table 2"], HEAD, r'paper.csv:2: kind: unknown "gian"; did you mean "gain"\?'),
-        (["mnli,xnli,dev,gain,1.5 points,Table 2"], HEAD, "paper.csv:2: value: expected a number from -100 to 100"),
-        (["mnli,xnli,dev,score,-3,Table 2"], HEAD, 'value: expected a number from 0 to 100, found "-3"'),
-        (["mnli,xnli,dev,gain,1.5, "], HEAD, "paper.csv:2: source: is empty; no number is shown without its source"),
-        ([ROW, ROW], HEAD, "paper.csv:3: a number that an earlier line has, too"),
-        ([ROW + ",ja"], HEAD + ",language", 'paper.csv:2: language: unknown "ja"'),
-        ([ROW + ",-1"], HEAD + ",layer", 'paper.csv:2: layer: expected a number from 0 to 200, found "-1"'),
-        ([ROW + ",sure"], HEAD + ",provenance", 'paper.csv:2: provenance: unknown "sure"'),
-        (['mnli,"xnli'], HEAD, "paper.csv:2: not CSV"),
-    ],
-)
+@pytest.mark.parametrize(("lines", "head", "message"), BAD)
 def test_a_bad_table_is_one_message_with_file_line_and_column(tmp_path, lines, head, message):
     with pytest.raises(UserError, match=message) as caught:
         read_table(write(tmp_path, *lines, head=head))
@@ -206,28 +202,26 @@ def test_a_number_that_agrees_is_compared():
 
 
 XNLI, UDPOS = whole(["xnli"]), whole(["udpos"])
+LEFT_OUT = [  # published number, setting of ours, why it is left out
+    (entry(), Setting(constructed=True), "constructed languages"),
+    (entry("pawsx"), XNLI, "not a target here"),
+    (entry(split="dev"), XNLI, "xnli on dev, ours on test"),
+    (entry(metric="f1"), XNLI, "f1, ours is accuracy"),
+    (entry("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
+    (entry(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
+    (entry(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
+    (entry(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
+    (entry(), replace(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
+    (entry("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
+    (entry("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa in all: 4,789 examples, publ"),
+    (entry("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}), "size of copa test in en not"),
+    (entry(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
+    (entry(run="ccg"), XNLI, "no score of ours with ccg"),
+    (entry(), replace(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
+]
 
 
-@pytest.mark.parametrize(
-    ("row", "setting", "why"),
-    [
-        (entry(), Setting(constructed=True), "constructed languages"),
-        (entry("pawsx"), XNLI, "not a target here"),
-        (entry(split="dev"), XNLI, "xnli on dev, ours on test"),
-        (entry(metric="f1"), XNLI, "f1, ours is accuracy"),
-        (entry("xquad", metric="f1"), whole(["xquad"]), "f1, ours is f1\\+exact_match"),
-        (entry(), resized(XNLI, {("xnli", "sw"): 0}), "other languages"),
-        (entry(language="sw"), resized(XNLI, {("xnli", "sw"): 0}), "language not here"),
-        (entry(), resized(XNLI, {("xnli", "sw"): 1200}), "xnli in sw: 1,200 examples, published 5,010"),
-        (entry(), replace(XNLI, training={"xnli": "trained on sick, not mnli"}), "trained on sick"),
-        (entry("udpos"), resized(UDPOS, {("udpos", "de"): 22458}), "udpos in de: 22,458 examples, published 20,436"),
-        (entry("tydiqa"), resized(whole(["tydiqa"]), {("tydiqa", "ko"): 276}), "tydiqa in all: 4,789 examples, publ"),
-        (entry("copa"), Setting(False, {"copa": "test"}, {("copa", "en"): 500}), "size of copa test in en not"),
-        (entry(MACRO), whole([*NINE, "xcopa"]), "averages other targets"),
-        (entry(run="ccg"), XNLI, "no score of ours with ccg"),
-        (entry(), replace(XNLI, runs={"mnli": "mnli trained on part of mnli"}), "mnli trained on part of mnli"),
-    ],
-)
+@pytest.mark.parametrize(("row", "setting", "why"), LEFT_OUT)
 def test_a_number_that_does_not_agree_is_left_out(row, setting, why):
     result = judged(row, setting, row["target"][0], row["language"][0])
     assert result["status"] == "left out" and re.match(why, result["why"]) and np.isnan(result["difference"])
@@ -255,20 +249,20 @@ def test_tatoebas_three_baselines_follow_three_protocols():
 def test_a_run_that_is_not_known_gets_the_span_of_ours_and_no_difference():
     for run, why in (("best", "run chosen per target"), ("unstated", "run not stated")):
         result = judged(entry(run=run), XNLI)
-        assert (result["status"], result["why"], result["low"], result["high"]) == ("alone", why, 70.0, 77.5)
-        assert np.isnan(result["ours"]) and np.isnan(result["difference"])
+        assert result[["status", "why", "low", "high"]].tolist() == ["alone", why, 70.0, 77.5]
+        assert result[["ours", "difference"]].isna().all()
 
 
 def test_averages_over_targets_need_the_same_nine():
     ours = estimates({("mnli", MACRO, "gain"): 6.0, ("none", MACRO_TRAINED, "score"): 71.0})
     rows = shipped()[shipped()["target"].isin([MACRO, MACRO_TRAINED])]
-    on_test = compare(rows, ours, whole(NINE)).query("status == 'compared'")
+    setting = whole(NINE)
+    on_test = compare(rows, ours, setting).query("status == 'compared'")
     assert on_test[["target", "value", "difference"]].values.tolist() == [[MACRO_TRAINED, 70.1, pytest.approx(0.9)]]
-    dev = whole(NINE)
-    dev = replace(dev, splits={target: published._only_split(get(target)) or "dev" for target in NINE})
-    sizes = {key: published.set_sizes().get((key[0], "dev", key[1]), (0, 0))[1] for key in dev.examples}
-    dev = replace(dev, examples={key: sizes[key] or count for key, count in dev.examples.items()})
-    result = compare(rows, ours, dev).query("value == 7.5").iloc[0]
+    splits = {target: published._only_split(get(target)) or "dev" for target in NINE}
+    examples = {key: largest(key[0], "dev", key[1]) or count for key, count in setting.examples.items()}
+    on_dev = replace(setting, splits=splits, examples=examples)
+    result = compare(rows, ours, on_dev).query("value == 7.5").iloc[0]
     assert result["why"] == "size of udpos dev in kk not known", "UD has no development set there"
 
 
@@ -276,15 +270,12 @@ def test_setting_of_a_study():
     assert published.setting(SimpleNamespace(source="micro"), None, None) == Setting(constructed=True)
     gold = Dataset.from_dict({"side": ["foreign", "foreign", "source"], "gold": [["a"], [], ["b"]]})
     source = SimpleNamespace(languages=lambda task, split: ["en"], load=lambda task, split, language: gold)
-    stats = pd.DataFrame(
-        [("xnli", "en", "1", "accuracy"), ("xnli", "en", "2", "accuracy"), ("xquad", "en", "1", "f1"),
-         ("xquad", "en", "1", "exact_match"), ("bucc", "zh", "1", "f1"), ("bucc", "zh", "2", "f1")],
-        columns=["target", "language", "id", "metric"],
-    )  # fmt: skip
-    study = load_study(
-        "files", targets=["xnli", "xquad", "udpos", "xcopa", "bucc"], training_sets={"xnli": "sick"},
-        retrieval={"layer": 2}, intermediate=["none", "anli", "hellaswag"],
-    )  # fmt: skip
+    rows = ["xnli en 1 accuracy", "xnli en 2 accuracy", "xquad en 1 f1", "xquad en 1 exact_match"]
+    rows += ["bucc zh 1 f1", "bucc zh 2 f1"]
+    stats = pd.DataFrame([row.split() for row in rows], columns=["target", "language", "id", "metric"])
+    runs, targets = ["none", "anli", "hellaswag"], ["xnli", "xquad", "udpos", "xcopa", "bucc"]
+    sick = {"xnli": "sick"}
+    study = load_study("files", intermediate=runs, targets=targets, training_sets=sick, retrieval={"layer": 2})
     result = published.setting(study, source, stats)
     assert result.examples == {("xnli", "en"): 2, ("xquad", "en"): 1, ("bucc", "zh"): 1}, "gold pairs of BUCC"
     assert result.training == {"xnli": "trained on sick, not mnli"} and result.retrieval == (2, "mean")
@@ -307,9 +298,9 @@ def some():
     ours = {(run, "xnli", "score"): 70.0 + number for number, run in enumerate(RUNS)}
     ours |= {("none", "tatoeba", "score"): 33.0, ("mnli", "xnli", "gain"): -1.0}
     unchecked = entry(run="mnli", value=0.5, kind="gain", source="a thesis, p. 3", provenance="recalled")
-    rows = pd.concat([shipped(), unchecked])
     table = pd.concat([estimates(ours), estimates({("none", "tatoeba", "score"): 28.0}, "af")])
-    return published.shown(compare(rows, table, setting)), compare(rows, table, setting)
+    compared = compare(pd.concat([shipped(), unchecked]), table, setting)
+    return published.shown(compared), compared
 
 
 def test_sentence_and_table_carry_every_source():
@@ -339,8 +330,7 @@ def test_figure_places_published_beside_ours():
     lines = labels(figure.axes[0].yaxis)
     assert "XNLI · mnli · S†" in lines and "XNLI · none · XLM-R Large (XTREME)" in lines
     assert len(lines) == len(set(lines)) and "" not in lines
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["published", "ours"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["published", "ours"]
     plt.close(figure)
 
 
@@ -348,24 +338,19 @@ def test_cells_of_the_notebook_on_real_sets(tmp_path, monkeypatch, capsys):
     """The cells that compare, as a kernel would run them, on a study of Tatoeba and a typed table of XNLI's gains."""
     ours = {(run, "xnli", "gain"): float(number) for number, run in enumerate(RUNS[1:])}
     ours |= {("none", "tatoeba", "score"): 33.0}
-    setting = whole(["xnli", "tatoeba"])
-    monkeypatch.setattr(published, "setting", lambda study, source, stats: setting)
-    typed = tmp_path / "paper.csv"
-    lines = [f"{run},xnli,dev,gain,{number},Table 2" for number, run in enumerate(RUNS[1:])]
-    typed.write_text("\n".join(["intermediate,target,split,kind,value,source", *lines]), encoding="utf-8")
+    monkeypatch.setattr(published, "setting", lambda *_: whole(["xnli", "tatoeba"]))
+    typed = write(tmp_path, *(f"{run},xnli,dev,gain,{number},Table 2" for number, run in enumerate(RUNS[1:])))
     study = SimpleNamespace(published=str(typed), path="mine.yaml", encoder=SimpleNamespace(checkpoint="xlmr"))
-    codes = get("tatoeba").languages
-    tables = [estimates(ours), *(estimates({("none", "tatoeba", "score"): 30.0}, code) for code in codes)]
-    space = {"experiment": study, "source": None, "stats": None, "table": pd.concat(tables)}
-    space["figure_folder"] = tmp_path / "figures"
-    space |= {"published": published, "plots": plots, "np": np, "write_table": write_table}
+    score = {("none", "tatoeba", "score"): 30.0}
+    tables = [estimates(ours), *(estimates(score, code) for code in get("tatoeba").languages)]
+    folder = tmp_path / "figures"
+    space = {"experiment": study, "source": None, "stats": None, "table": pd.concat(tables), "figure_folder": folder}
+    space |= {"published": published, "plots": plots, "write_table": write_table}
     notebook = json.loads((ROOT / "notebooks" / "4-transfer.ipynb").read_text(encoding="utf-8"))
-    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    (cell,) = [text for text in code if "published.read" in text]
-    exec(cell, space)
+    (code,) = [cell["source"] for cell in notebook["cells"] if "published.read(" in "".join(cell["source"])]
+    exec("".join(code), space)
     printed = capsys.readouterr().out
     assert "37 published numbers are compared with ours" in printed and "xlmr" in printed
-    names = [f"published.{kind}" for kind in ("csv", "png", "svg")]
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
-    saved = pd.read_csv(tmp_path / "figures" / "published.csv")
+    assert {path.name for path in folder.iterdir()} == {"published.csv", "published.png", "published.svg"}
+    saved = pd.read_csv(folder / "published.csv")
     assert saved["source"].notna().all() and saved["provenance"].notna().all()

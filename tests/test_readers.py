@@ -7,6 +7,7 @@ import pytest
 from hostile_files import asked, conllu, squad
 from xstilts.errors import UserError
 from xstilts.readers.pairs_and_choices import has_gold, read
+from xstilts.sources.files import COLUMNS
 from xstilts.tasks import NLI, PARAPHRASE, TASKS, UPOS, WIKIANN
 
 
@@ -14,7 +15,7 @@ from xstilts.tasks import NLI, PARAPHRASE, TASKS, UPOS, WIKIANN
 def write(tmp_path):
     def write(name, content):
         path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.write_bytes(content.encode())
         return path
 
     return write
@@ -22,110 +23,67 @@ def write(tmp_path):
 
 # --- what is read ------------------------------------------------------------------------------------
 
+MNLI = '{"pairID": "%s", "sentence1": "a", "sentence2": "b", "gold_label": "%s"}\n'
+QUOTED = '"He said ""no"" twice"\t"""Yes"" it was"\t1\n"Instead of action," he said.\t"So"\t0\n'
+COPA = '{"premise": "p", "choice1": "a", "choice2": "b", "question": "%s", "idx": %d, "label": 1}\r\n'
+SOCIAL = '{"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "C"}'
+SWAG = '{"ind": 4, %s, "endings": ["w", "x", "y", "z"], "label": 3}'
+LETTERS = [{"label": letter, "text": letter.lower()} for letter in "BAC"]
+CSQA = {"id": "i", "question": {"stem": "s", "choices": LETTERS}}
+GOAL = '{"goal": "g", "sol1": "x", "sol2": "y"}\n'
+COSMOS = 'id,context,question,answer0,answer1,answer2,answer3,label\n5,"a, ""b""\nc",q,w,x,y,z,2\n'
+CAUSE, EFFECT = "What was the cause?", "What was the effect?"
+FORMATS = [  # reader, labels, file, content -> the rows' values in the order of COLUMNS
+    ("pairs", NLI, "dev.tsv", 'a "x\tb\tneutral\nc\td\tcontradictory\r\n', [("1", 'a "x', "b", 1), ("2", "c", "d", 2)]),
+    ("pairs", NLI, "sick.txt", "pair_ID\tsentence_A\tsentence_B\tentailment_judgment\n7\ta\tb\tENTAILMENT\n",
+     [("7", "a", "b", 0)]),
+    ("pairs", PARAPHRASE, "mrpc.txt",
+     '\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t5\t6\the said " no\tx\n', [("2", 'he said " no', "x", 1)]),
+    ("pairs", NLI, "dev.jsonl", '{"uid": "u", "context": "a", "hypothesis": "b", "label": "c", "reason": ""}\n',
+     [("u", "a", "b", 2)]),
+    ("pairs", NLI, "m.jsonl", MNLI % (0, "neutral") + MNLI % (1, "-"), [("0", "a", "b", 1)]),  # no agreement: left out
+    ("pairs", PARAPHRASE, "dev.tsv", QUOTED,  # quotes that CSV wrote are undone and raw ones stay
+     [("1", 'He said "no" twice', '"Yes" it was', 1), ("2", '"Instead of action," he said.', '"So"', 0)]),
+    ("pairs", NLI, "test.tsv", "a\tb\nc\td\n", [("1", "a", "b", -1), ("2", "c", "d", -1)]),
+    ("copa", (), "val.jsonl", COPA % ("cause", 3) + COPA % ("effect", 4),
+     [("3", "p", CAUSE, ["a", "b"], 1), ("4", "p", EFFECT, ["a", "b"], 1)]),
+    ("socialiqa", (), "s.jsonl", SOCIAL, [("1", "c", "q", ["x", "y", "z"], 2)]),
+    ("hellaswag", (), "h.jsonl", SWAG % '"ctx": "c"', [("4", "c", "", ["w", "x", "y", "z"], 3)]),
+    ("hellaswag", (), "h.jsonl", SWAG % '"ctx_a": "a.", "ctx_b": "b", "ctx": "a. b"',  # as jiant parts them
+     [("4", "a.", "", ["b w", "b x", "b y", "b z"], 3)]),
+    ("commonsenseqa", (), "c.jsonl", json.dumps(CSQA | {"answerKey": "B"}), [("i", "", "s", ["a", "b", "c"], 1)]),
+    ("commonsenseqa", (), "c.jsonl", json.dumps(CSQA), [("i", "", "s", ["a", "b", "c"], -1)]),
+    ("cosmosqa", (), "v.csv", COSMOS, [("5", 'a, "b"\nc', "q", ["w", "x", "y", "z"], 2)]),
+    ("tagged", WIKIANN, "dev.tsv", 'Ana\tB-PER\r\n"""\tO\r\n\r\n\r\nKo \u3000\tO\n\n\n',
+     [("1", ["Ana", '"""'], ["B-PER", "O"]), ("2", ["Ko \u3000"], ["O"])]),
+    ("tagged", TASKS["masakhaner"].labels, "train.txt", "Jumatatu B-DATE\n, O\n",
+     [("1", ["Jumatatu", ","], ["B-DATE", "O"])]),
+    ("tagged", UPOS, "test.tsv", "Ana\nlives\n\nhere\n", [("1", ["Ana", "lives"], None), ("2", ["here"], None)]),
+    ("tagged", (), "ccg.tsv", "sees\t(S[dcl]\\NP)/NP\n", [("1", ["sees"], ["(S[dcl]\\NP)/NP"])]),
+    # a fused form is one word, tagged as its highest or (both equally high) first-ranked part; the English that XTREME
+    # took marks none
+    ("tagged", UPOS, "de_gsd-ud-test.conllu", conllu(), [("s-1", ["im", "Hausam"], ["ADP", "NOUN"])]),
+    ("tagged", UPOS, "de_gsd-ud-test.conllu", conllu(("DET\t_\t_\t3", "DET\t_\t_\t0")),
+     [("s-1", ["im", "Hausam"], ["DET", "NOUN"])]),
+    ("tagged", UPOS, "en_ewt-ud-test.conllu", conllu(), [("s-1", ["in", "dem", "Hausam"], ["ADP", "DET", "NOUN"])]),
+    ("squad", (), "x.json", squad(asked("q1", ("Ana", 12), ("sah Ana", 8))),  # offsets count code points
+     [("q1", "Ünter 🙂 sah Ana.", "Who?", {"text": ["Ana", "sah Ana"], "answer_start": [12, 8]}, False)]),
+]  # fmt: skip
 
-def test_pair_tables(write):
-    plain = write("dev.tsv", 'a "x\tb\tneutral\nc\td\tcontradictory\r\n')
-    assert read("pairs", plain, NLI) == [
-        {"id": "1", "text_a": 'a "x', "text_b": "b", "label": 1},
-        {"id": "2", "text_a": "c", "text_b": "d", "label": 2},
-    ]
-    header = write("sick.txt", "pair_ID\tsentence_A\tsentence_B\tentailment_judgment\n7\ta\tb\tENTAILMENT\n")
-    assert read("pairs", header, NLI) == [{"id": "7", "text_a": "a", "text_b": "b", "label": 0}]
-    mrpc = write("mrpc.txt", '\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t5\t6\the said " no\tx\n')
-    assert read("pairs", mrpc, PARAPHRASE) == [{"id": "2", "text_a": 'he said " no', "text_b": "x", "label": 1}]
-    anli = write("dev.jsonl", '{"uid": "u", "context": "a", "hypothesis": "b", "label": "c", "reason": ""}\n')
-    assert read("pairs", anli, NLI) == [{"id": "u", "text_a": "a", "text_b": "b", "label": 2}]
-    mnli = write("m.jsonl", "".join(
-        json.dumps({"pairID": i, "sentence1": "a", "sentence2": "b", "gold_label": label}) + "\n"
-        for i, label in enumerate(["neutral", "-"])
-    ))  # fmt: skip
-    assert [row["label"] for row in read("pairs", mnli, NLI)] == [1]  # no agreement: left out
+
+@pytest.mark.parametrize(("reader", "labels", "name", "content", "values"), FORMATS)
+def test_formats(write, reader, labels, name, content, values):
+    kind = {"pairs": "classification", "tagged": "tagging", "squad": "span"}.get(reader, "choice")
+    rows = read(reader, write(name, content), labels)
+    assert rows == [dict(zip(COLUMNS[kind], row, strict=True)) for row in values]
+    assert [has_gold(row) for row in rows] == [row[-1] not in (-1, None) for row in values]
 
 
-def test_quotes_that_csv_wrote_are_undone_and_raw_ones_kept(write):
-    path = write("dev.tsv", '"He said ""no"" twice"\t"""Yes"" it was"\t1\n"Instead of action," he said.\t"So"\t0\n')
-    first, second = read("pairs", path, PARAPHRASE)
-    assert (first["text_a"], first["text_b"]) == ('He said "no" twice', '"Yes" it was')
-    assert (second["text_a"], second["text_b"]) == ('"Instead of action," he said.', '"So"')
-
-
-def test_unlabelled_pairs(write):
-    rows = read("pairs", write("test.tsv", "a\tb\nc\td\n"), NLI)
-    assert [row["label"] for row in rows] == [-1, -1] and not has_gold(rows[0])
-
-
-def test_choices(write):
-    copa = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "idx": 3, "label": 1}
-    path = write("val.jsonl", json.dumps(copa) + "\r\n" + json.dumps(copa | {"idx": 4, "question": "effect"}) + "\r\n")
-    first, second = read("copa", path)
-    assert first == {
-        "id": "3", "context": "p", "question": "What was the cause?", "choices": ["a", "b"], "label": 1,
-    }  # fmt: skip
-    assert second["question"] == "What was the effect?"
-    social = {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "C"}
-    assert read("socialiqa", write("s.jsonl", json.dumps(social)))[0]["label"] == 2
-    goals = [{"goal": f"g{i}", "sol1": "x", "sol2": "y"} for i in range(2)]
+def test_labels_in_a_file_beside(write):
     write("valid-labels.lst", "1\n0\n")
-    rows = read("piqa", write("valid.jsonl", "\n".join(map(json.dumps, goals))))
+    rows = read("piqa", write("valid.jsonl", GOAL + GOAL))
     assert [row["label"] for row in rows] == [1, 0]
-    assert rows[1] == {"id": "2", "context": "", "question": "g1", "choices": ["x", "y"], "label": 0}
-    swag = {"ind": 4, "ctx": "c", "endings": ["w", "x", "y", "z"], "label": 3}
-    assert read("hellaswag", write("h.jsonl", json.dumps(swag)))[0]["choices"] == ["w", "x", "y", "z"]
-    row = read("hellaswag", write("h.jsonl", json.dumps(swag | {"ctx_a": "a.", "ctx_b": "b", "ctx": "a. b"})))[0]
-    assert (row["context"], row["choices"]) == ("a.", ["b w", "b x", "b y", "b z"])  # as jiant parts them
-    letters = [{"label": letter, "text": letter.lower()} for letter in "BAC"]
-    csqa = {"id": "i", "answerKey": "B", "question": {"stem": "s", "choices": letters}}
-    row = read("commonsenseqa", write("c.jsonl", json.dumps(csqa)))[0]
-    assert (row["choices"], row["label"], row["question"]) == (["a", "b", "c"], 1, "s")
-    del csqa["answerKey"]
-    assert not has_gold(read("commonsenseqa", write("c.jsonl", json.dumps(csqa)))[0])
-    cosmos = 'id,context,question,answer0,answer1,answer2,answer3,label\n5,"a, ""b""\nc",q,w,x,y,z,2\n'
-    assert read("cosmosqa", write("v.csv", cosmos)) == [
-        {"id": "5", "context": 'a, "b"\nc', "question": "q", "choices": ["w", "x", "y", "z"], "label": 2}
-    ]
-
-
-def test_a_choice_without_its_label_is_an_error(write):
-    path = write("train.jsonl", json.dumps({"goal": "g", "sol1": "x", "sol2": "y"}))
-    with pytest.raises(UserError, match=r"train-labels\.lst: is missing"):
-        read("piqa", path)
-    write("train-labels.lst", "1\n0\n")
-    with pytest.raises(UserError, match="1 lines, its labels 2; expected the same number"):
-        read("piqa", path)
-    write("train-labels.lst", "2\n")
-    with pytest.raises(UserError, match=r"train-labels\.lst:1: .*2"):
-        read("piqa", path)
-
-
-def test_tagged_sentences(write):
-    path = write("dev.tsv", 'Ana\tB-PER\r\n"""\tO\r\n\r\n\r\nKo \u3000\tO\n\n\n')
-    rows = read("tagged", path, WIKIANN)
-    assert [row["tokens"] for row in rows] == [["Ana", '"""'], ["Ko \u3000"]]
-    assert [row["tags"] for row in rows] == [["B-PER", "O"], ["O"]]
-    blank = read("tagged", write("train.txt", "Jumatatu B-DATE\n, O\n"), TASKS["masakhaner"].labels)
-    assert blank[0]["tags"] == ["B-DATE", "O"]
-    bare = read("tagged", write("test.tsv", "Ana\nlives\n\nhere\n"), UPOS)
-    assert [row["tags"] for row in bare] == [None, None] and bare[0]["tokens"] == ["Ana", "lives"]
-    open_set = read("tagged", write("ccg.tsv", "sees\t(S[dcl]\\NP)/NP\n"))
-    assert open_set[0]["tags"] == ["(S[dcl]\\NP)/NP"]
-
-
-def test_conllu_words_are_those_of_xtreme(write):
-    """A fused form is one word, tagged as its highest or (both equally high) first-ranked part."""
-    row = read("tagged", write("de_gsd-ud-test.conllu", conllu()), UPOS)[0]
-    assert row == {"id": "s-1", "tokens": ["im", "Hausam"], "tags": ["ADP", "NOUN"]}
-    higher = conllu(("DET\t_\t_\t3", "DET\t_\t_\t0"))
-    assert read("tagged", write("de_gsd-ud-test.conllu", higher), UPOS)[0]["tags"] == ["DET", "NOUN"]
-    row = read("tagged", write("en_ewt-ud-test.conllu", conllu()), UPOS)[0]
-    assert row["tokens"] == ["in", "dem", "Hausam"]  # the English that XTREME took marks no fused forms
-
-
-def test_spans_count_code_points(write):
-    row = read("squad", write("x.json", squad(asked("q1", ("Ana", 12), ("sah Ana", 8)))))[0]
-    assert row == {
-        "id": "q1", "context": "Ünter 🙂 sah Ana.", "question": "Who?", "is_impossible": False,
-        "answers": {"text": ["Ana", "sah Ana"], "answer_start": [12, 8]},
-    }  # fmt: skip
+    assert rows[1] == {"id": "2", "context": "", "question": "g", "choices": ["x", "y"], "label": 0}
 
 
 def test_questions_without_answers(write):
@@ -156,19 +114,24 @@ def test_retrieval_sets(write):
 
 # --- what is refused: hostile_files.py has the rest ----------------------------------------------------
 
+GOALS = {"train.jsonl": GOAL}
+EINS = {"tatoeba.deu-eng.deu": "eins\nzwei\n"}
+MINED = {"zh-en.dev.zh": "zh-1\t二\n", "zh-en.dev.en": "en-1\tone\n", "zh-en.dev.gold": "zh-1\ten-9\n"}
 
-def test_malformed_companions_are_named(write):
-    path = write("tatoeba.deu-eng.deu", "eins\nzwei\n")
-    with pytest.raises(UserError, match=r"tatoeba.deu-eng.eng: is missing"):
-        read("tatoeba", path)
-    write("tatoeba.deu-eng.eng", "one\n")
-    with pytest.raises(UserError, match=r"deu: 2 lines, its English side 1"):
-        read("tatoeba", path)
-    write("tatoeba.deu-eng.eng", "\ntwo\n")
-    with pytest.raises(UserError, match=r"eng:1: an empty line"):
-        read("tatoeba", path)
-    path = write("zh-en.dev.zh", "zh-1\t二\n")
-    write("zh-en.dev.en", "en-1\tone\n")
-    write("zh-en.dev.gold", "zh-1\ten-9\n")
-    with pytest.raises(UserError, match=r'gold:1: no source sentence has the id "en-9"'):
-        read("bucc", path)
+
+LACKING = [
+    ("piqa", GOALS, r"train-labels\.lst: is missing"),
+    ("piqa", GOALS | {"train-labels.lst": "1\n0\n"}, "1 lines, its labels 2; expected the same number"),
+    ("piqa", GOALS | {"train-labels.lst": "2\n"}, r"train-labels\.lst:1: .*2"),
+    ("tatoeba", EINS, r"tatoeba.deu-eng.eng: is missing"),
+    ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "one\n"}, r"deu: 2 lines, its English side 1"),
+    ("tatoeba", EINS | {"tatoeba.deu-eng.eng": "\ntwo\n"}, r"eng:1: an empty line"),
+    ("bucc", MINED, r'gold:1: no source sentence has the id "en-9"'),
+]
+
+
+@pytest.mark.parametrize(("reader", "files", "message"), LACKING)
+def test_malformed_companions_are_named(write, reader, files, message):
+    paths = [write(name, content) for name, content in files.items()]
+    with pytest.raises(UserError, match=message):
+        read(reader, paths[0])

@@ -1,6 +1,5 @@
 """Machine-translated training sets: the layouts they are released in, what they lost, and what is made of the rest."""
 
-import json
 import shutil
 
 import pytest
@@ -25,41 +24,48 @@ from xstilts.tasks import INTERMEDIATE, TASKS, get
 PASSAGE = "Die Verteidigung der Panthers gab nur 308 Punkte ab."
 
 
+def spans(*answers):
+    """A file in SQuAD's layout, of a question for each list of (text, start)."""
+    return squad(*(asked(str(number), *pairs) for number, pairs in enumerate(answers)), context=PASSAGE)
+
+
+XNLI = "xtreme_translations/XNLI/translate-train/en-{}-translated.tsv"
+MT = "XNLI-MT-1.0/multinli/multinli.train.{}.tsv"
+SQUAD = "squad/translate-train/squad.translate.train.en-de.json"
+MLQA = "mlqa-translate-train/{}_squad-translate-train-train-v1.1.json"
+FILES = {
+    XNLI.format("de"): 'He ran\tHe slept\tEr lief\tEr "schlief"\tcontradictory\na\tb\tEins\tZwei\tneutral\n',
+    XNLI.format("zh"): "a\tb\t一\t二\tentailment\nc\td\t三\n\te\t\t四\tneutral\ne\tf\t五\t六\t七\n",
+    MT.format("fr"): "premise\thypo\tlabel\nUn\tDeux\tentailment\n",
+    MT.format("en"): "premise\thypo\tlabel\nOne\tTwo\tentailment\n",
+    MT.format("de"): "premise\thypo\tlabel\nX\tY\tneutral\n",
+    "mnli/train.tsv": "One\tTwo\tentailment\n",
+    "hellaswag/translate-train/de.jsonl": '{"ind": 0, "ctx": "Er", "endings": ["lief", "las"], "label": 1}',
+    SQUAD: spans([("308", 38)], [("309", 38)], [("308", 37)], []),
+    MLQA.format("es"): spans([("Panthers", 21)], [("308", -1)], [("Punkte", 42)]),
+    "squad/dev-v1.1.json": spans([("308", 38)]),
+    "squad-v2/translate-train/ru.json": squad(
+        asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False),
+        version="v2.0", context=PASSAGE),
+    "tatoeba/tatoeba.deu-eng.deu": "eins\nzwei\n", "tatoeba/tatoeba.deu-eng.eng": "one\ntwo\n",
+}  # fmt: skip
+
+
 @pytest.fixture
 def folder(tmp_path):
-    def write(name, text):
+    for name, text in FILES.items():
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-    bucket = "xtreme_translations/XNLI/translate-train/en-{}-translated.tsv"
-    write(bucket.format("de"), 'He ran\tHe slept\tEr lief\tEr "schlief"\tcontradictory\na\tb\tEins\tZwei\tneutral\n')
-    write(bucket.format("zh"), "a\tb\t一\t二\tentailment\nc\td\t三\n\te\t\t四\tneutral\ne\tf\t五\t六\t七\n")
-    write("XNLI-MT-1.0/multinli/multinli.train.fr.tsv", "premise\thypo\tlabel\nUn\tDeux\tentailment\n")
-    write("XNLI-MT-1.0/multinli/multinli.train.en.tsv", "premise\thypo\tlabel\nOne\tTwo\tentailment\n")
-    write("XNLI-MT-1.0/multinli/multinli.train.de.tsv", "premise\thypo\tlabel\nX\tY\tneutral\n")
-    write("mnli/train.tsv", "One\tTwo\tentailment\n")
-    item = {"ind": 0, "ctx": "Er", "endings": ["lief", "las"], "label": 1}
-    write("hellaswag/translate-train/de.jsonl", json.dumps(item))
-
-    def write_squad(name, *answers):
-        questions = [asked(str(number), *([answer] if answer[0] else [])) for number, answer in enumerate(answers)]
-        write(name, squad(*questions, context=PASSAGE))
-
-    write_squad(
-        "squad/translate-train/squad.translate.train.en-de.json", ("308", 38), ("309", 38), ("308", 37), ("", 0)
-    )
-    write_squad(
-        "mlqa-translate-train/es_squad-translate-train-train-v1.1.json", ("Panthers", 21), ("308", -1), ("Punkte", 42)
-    )
-    write_squad("squad/dev-v1.1.json", ("308", 38))
-    write("tatoeba/tatoeba.deu-eng.deu", "eins\nzwei\n")
-    write("tatoeba/tatoeba.deu-eng.eng", "one\ntwo\n")
     return tmp_path / "data"
 
 
-def test_released_layouts_are_found_and_read(folder):
-    source = FilesSource(FilesSettings(root=str(folder)))
+@pytest.fixture
+def source(folder):
+    return FilesSource(FilesSettings(root=str(folder)))
+
+
+def test_released_layouts_are_found_and_read(folder, source):
     mnli = get("mnli")
     assert source.languages(mnli, "mt") == ["de", "fr", "zh"]  # English is no translation
     german = source.load(mnli, "mt", "de")  # XTREME's where there are two
@@ -76,8 +82,7 @@ def test_released_layouts_are_found_and_read(folder):
     assert hub.languages(mnli, "mt") == ["de", "fr", "zh"] and hub.at_hand(mnli, "mt", "de")
 
 
-def test_what_translation_spoilt_is_read_and_not_learned_from(folder):
-    source = FilesSource(FilesSettings(root=str(folder)))
+def test_what_translation_spoilt_is_read_and_not_learned_from(folder, source):
     # of four rows: a column is missing, a text is empty, a label is none
     assert learnable(get("mnli"), source.load(get("mnli"), "mt", "zh")) == [0]
     # another answer, an offset beside it, no answer where there is one in every passage
@@ -85,23 +90,17 @@ def test_what_translation_spoilt_is_read_and_not_learned_from(folder):
     assert learnable(get("squad1"), source.load(get("squad1"), "mt", "es")) == [0, 2]
     assert learnable(get("hellaswag"), source.load(get("hellaswag"), "mt", "de")) == [0]
     # such a row in the original is an error still
-    bad = (folder / "squad/translate-train/squad.translate.train.en-de.json").read_text()
-    (folder / "squad/train-v1.1.json").write_text(bad)
+    shutil.copy(folder / SQUAD, folder / "squad/train-v1.1.json")
     with pytest.raises(UserError, match=r"train-v1.1.json: question 1: the answer '309' is not at answer_start 38"):
         source.load(get("squad1"), "train", "en")
 
 
-def test_an_unanswerable_question_has_lost_nothing(folder):
-    questions = asked("0", is_impossible=True), asked("1", ("Panther", 0), is_impossible=False)
-    path = folder / "squad-v2/translate-train/ru.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(squad(*questions, version="v2.0", context=PASSAGE))
-    rows = FilesSource(FilesSettings(root=str(folder))).load(get("squad2"), "mt", "ru")
+def test_an_unanswerable_question_has_lost_nothing(source):
+    rows = source.load(get("squad2"), "mt", "ru")
     assert rows["is_impossible"][:] == [True, False] and learnable(get("squad2"), rows) == [0]
 
 
-def test_limits_are_those_of_the_training_set(folder):
-    source = FilesSource(FilesSettings(root=str(folder)))
+def test_limits_are_those_of_the_training_set(folder, source):
     limited = FilesSource(FilesSettings(root=str(folder), limits={"train": 1}))
     assert len(limited.load(get("mnli"), "mt", "de")) == 1
     assert limited.fingerprint(get("mnli"), "mt", "de") != source.fingerprint(get("mnli"), "mt", "de")
@@ -114,14 +113,12 @@ def test_every_declared_translation_is_of_a_task_that_trains():
 
 
 def test_the_count_of_dropped_rows_is_in_the_record(folder, tmp_path):
-    checkpoint = build_checkpoint(tmp_path / "encoder")
+    phase = {"steps": 2, "batch_size": 2}
     values = {
         "name": "translated", "source": "files", "source_language": "en", "files": {"root": str(folder)},
-        "intermediate": ["none", "squad1@mt", "mnli@zh"], "targets": ["tatoeba"],
-        "encoder": {"checkpoint": str(checkpoint)}, "runs": str(tmp_path / "runs"),
-        "training": {
-            "intermediate": {"steps": 2, "batch_size": 2}, "target": {"steps": 2}, "max_length": {"retrieval": 128},
-        },
+        "intermediate": ["none", "squad1@mt", "mnli@zh"], "targets": ["tatoeba"], "runs": str(tmp_path / "runs"),
+        "encoder": {"checkpoint": str(build_checkpoint(tmp_path / "encoder"))},
+        "training": {"intermediate": phase, "target": phase, "max_length": {"retrieval": 128}},
     }  # fmt: skip
     path = tmp_path / "translated.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -132,11 +129,9 @@ def test_the_count_of_dropped_rows_is_in_the_record(folder, tmp_path):
     record = phases.intermediate(study, source, "squad1@mt", 1)
     assert record["dropped"] == {"squad1": 4} and record["examples"] == {"squad1": 3} and record["steps"] == 2
     assert read_record(run.folder(study) / "training.json") == record
-    other = folder / "mlqa-translate-train/es_squad-translate-train-train-v1.1.json"
-    shutil.copy(other, other.with_name("vi_squad-translate-train-train-v1.1.json"))
+    shutil.copy(folder / MLQA.format("es"), folder / MLQA.format("vi"))
     assert Fingerprints(study).of(run) != before  # one language more, though the run's name is the same
-    bare = "a\tb\t一\t二\tnone\n"
-    (folder / "xtreme_translations/XNLI/translate-train/en-zh-translated.tsv").write_text(bare)
+    (folder / XNLI.format("zh")).write_text("a\tb\t一\t二\tnone\n")
     with pytest.raises(UserError, match=r"en-zh-translated.tsv: published without gold"):
         phases.intermediate(study, source, "mnli@zh", 1)
 
