@@ -11,7 +11,7 @@ import pandas as pd
 from datasets import Dataset
 from pyarrow import ArrowException
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, refuse
 from xstilts.io import digest, file_hash, lock, written_whole
 from xstilts.sources.base import Source, TaskSource
 from xstilts.sources.files import CustomSource
@@ -85,6 +85,7 @@ class CachedSource(Source):
                 return datasets.load_from_disk(path)  # as another process has made it again
             except DAMAGED as error:
                 reason = " ".join(str(error).split())
+            refuse(path.is_file(), f"{path}: a file, where a folder with a cached dataset belongs; delete it")
             log.warning("%s: this cached dataset cannot be read (%s): made again", path, reason)
             self._write(path, make(), replace=True)
             return datasets.load_from_disk(path)
