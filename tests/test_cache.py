@@ -108,6 +108,8 @@ def test_what_is_no_set_is_not_removed(source, tmp_path):
     (path,) = (tmp_path / "data").iterdir()
     shutil.rmtree(path)
     path.touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(
+        UserError, match=f"{path.name}: a file, where a folder with a cached dataset belongs; delete it"
+    ):
         rows(source)
     assert path.is_file()
