@@ -77,6 +77,15 @@ def other_tokenizer(folder: Path) -> None:
     transformers.BertForMaskedLM(config).save_pretrained(folder)
 
 
+def number_beyond(folder: Path) -> None:
+    """As many tokens as embeddings, and one with a higher number."""
+    path, size = folder / "tokenizer.json", transformers.AutoConfig.from_pretrained(folder).vocab_size
+    tokenizer = json.loads(path.read_text())
+    token = max(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
+    tokenizer["model"]["vocab"][token] = size + 7
+    path.write_text(json.dumps(tokenizer))
+
+
 NOT_ONE = "not a masked-LM checkpoint that loads"
 ROWS = [  # what is hostile, how it comes to be, message
     ("no folder", shutil.rmtree, r"no folder \S+given; name one, or a checkpoint on the hub such as"),
@@ -97,6 +106,7 @@ ROWS = [  # what is hostile, how it comes to be, message
     ("wrong vocabulary size", partial(configure, vocab_size=77),
      rf"{NOT_ONE}: \S+ has the shape .*config.json asks for \(77"),
     ("a width in words", partial(configure, hidden_size="wide"), NOT_ONE),
+    ("a token's number beyond the embeddings", number_beyond, r'" has the number \d+; expected those of'),
     ("tokenizer of another model", other_tokenizer, r"its tokenizer has \d+ tokens, the model 50 embeddings"),
     ("no tokenizer", partial(remove, "tokenizer.json"), "no tokenizer in .*expected tokenizer.json"),
     ("tokenizer cut", partial(cut, "tokenizer.json"), f"{NOT_ONE}: .*"),

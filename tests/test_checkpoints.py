@@ -62,6 +62,39 @@ def test_a_checkpoint_in_half_precision_is_trained_in_fp32(given, tmp_path):
     assert torch.equal(weights, stored.base_model.embeddings.word_embeddings.weight.float())
 
 
+def test_what_a_checkpoint_remembers_of_another_head_is_set_back(given, tmp_path):
+    """Trained with problem_type regression, classes would be fitted by squared error on their numbers."""
+    config = transformers.AutoConfig.from_pretrained(given)
+    config.update({"problem_type": "regression", "classifier_dropout": 0.9, "num_labels": 7})
+    config.save_pretrained(given)
+    study = write_study(tmp_path, given)
+    phases.encoder(study, None, 1)
+    sets = [TrainingSet("mnli", "classification", [], ("a", "b", "c"))]
+    head = fine_tuning.SharedEncoder(phases.encoder_of(study, "none", 1), sets, False).eval().heads["mnli"]
+    inputs, labels = {"input_ids": torch.arange(5, 17).reshape(2, 6)}, torch.tensor([2, 0])
+    output = head(**inputs, labels=labels)
+    assert head.dropout.p == head.config.hidden_dropout_prob and output.logits.shape == (2, 3)
+    assert torch.equal(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
+
+
+@pytest.mark.parametrize(("architecture", "lacking"), [("EuroBert", "choice"), ("MBart", "has a decoder, too")])
+def test_an_architecture_without_a_head_is_refused_before_anything_runs(tmp_path, architecture, lacking):
+    given = build_encoder("xlmr", tmp_path / "given")
+    sizes = {"hidden_size": 32, "d_model": 32, "num_hidden_layers": 1, "encoder_layers": 1, "decoder_layers": 1}
+    sizes |= {
+        "vocab_size": 400,
+        "pad_token_id": 1,
+        "intermediate_size": 48,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    names = getattr(transformers, f"{architecture}Config")().to_dict()
+    config = getattr(transformers, f"{architecture}Config")(**{name: sizes[name] for name in sizes if name in names})
+    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(given)
+    with pytest.raises(UserError, match=lacking):
+        phases.encoder(write_study(tmp_path, given), None, 1)
+
+
 def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):
     """As microsoft/mdeberta-v3-base comes."""
     given = build_encoder("deberta", tmp_path / "given")
@@ -93,5 +126,7 @@ def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_pat
 def test_a_repository_without_safetensors_is_said_to_be_one(tmp_path, monkeypatch):
     error = OSError("a/b does not appear to have a file named model.safetensors.")
     monkeypatch.setattr(transformers.AutoModelForMaskedLM, "from_pretrained", mock.Mock(side_effect=error))
-    with pytest.raises(UserError, match=r"the hub has no model\.safetensors of it, and .* name that folder"):
+    with pytest.raises(
+        UserError, match=r"the hub has no model\.safetensors of it at this revision.* refs/pr/.* name that folder"
+    ):
         phases.encoder(write_study(tmp_path, "a/b"), None, 1)

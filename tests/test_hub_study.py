@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -128,9 +129,10 @@ def test_the_encoder_is_fetched_before_jobs_begin(tmp_path, monkeypatch, capsys)
         calls.append((name, revision, local_files_only))
         if local_files_only and len(calls) == 1:
             raise LocalEntryNotFoundError("not in the cache")
-        for pattern in allow_patterns:
-            (tmp_path / pattern.replace("*", "model")).touch()
-        return str(tmp_path)
+        for pattern in allow_patterns if revision in ("main", "refs/pr/7") else ["config.json"]:
+            (tmp_path / revision).mkdir(parents=True, exist_ok=True)
+            (tmp_path / revision / pattern.replace("*", "model")).touch()
+        return str(tmp_path / revision)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, **options: None)
@@ -140,6 +142,10 @@ def test_the_encoder_is_fetched_before_jobs_begin(tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().out == "fetching some/model (revision main) from the hub\n"
     check_data(study)
     assert calls[2:] == [("some/model", "main", True)]
+    for revision in ("refs/pr/7", "older"):  # as mDeBERTa-v3, whose safetensors a pull request has
+        pull = hub_study(tmp_path, encoder={"checkpoint": "some/model", "revision": revision})
+        with pytest.raises(UserError, match="refs/pr/<number>") if revision == "older" else nullcontext():
+            check_data(pull)
 
     def unreachable(*args, **options):
         raise LocalEntryNotFoundError("not all of it")

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from transformers import AutoModel
 
@@ -235,18 +236,32 @@ def test_evaluation_changes_nothing(dropout, tokenizer, tmp_path):
     assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["checkpoint-11"]
 
 
-def test_masked_lm_makes_logits_at_masked_positions_alone(checkpoint, tokenizer):
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 120,
+    "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "embedding_size": 32, "pad_token_id": 1,
+    "num_key_value_heads": 2, "head_dim": 8, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2,
+}  # fmt: skip
+MASKED = (
+    *("Albert", "Bert", "Camembert", "ConvBert", "Deberta", "DebertaV2", "DistilBert", "Electra", "Ernie", "EuroBert"),
+    *("Gte", "ModernBert", "MPNet", "NomicBert", "RemBert", "Roberta", "RoFormer", "XLMRoberta"),
+)
+
+
+@pytest.mark.parametrize("architecture", MASKED)
+def test_masked_lm_is_the_models_own_with_logits_at_masked_positions_alone(tmp_path, tokenizer, architecture):
     """A large vocabulary's logits for every position would not fit in memory."""
-    item = masked_text(16, tokenizer)
-    model, shapes = fine_tuning.SharedEncoder(checkpoint, [item], False), []
-    batch = fine_tuning.collate(item.features, tokenizer.pad_token_id)
-    batch = fine_tuning.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(1))
-    masked = int((batch["labels"] != fine_tuning.IGNORED).sum())
-    assert 0 < masked < 0.25 * batch["labels"].numel()
+    names = getattr(transformers, f"{architecture}Config")().to_dict()
+    config = getattr(transformers, f"{architecture}Config")(**{name: SMALL[name] for name in SMALL if name in names})
+    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    model, shapes = fine_tuning.SharedEncoder(tmp_path, [masked_text(1, tokenizer)], False).eval(), []
+    ids = torch.randint(5, 100, (3, 16), generator=torch.Generator().manual_seed(1))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.full_like(ids, -100)}
+    batch["attention_mask"][2, 12:] = 0
+    batch["labels"][[0, 1, 1, 2], [3, 5, 6, 10]] = torch.tensor([7, 9, 9, 11])
     decoder = model.heads["mlm"].get_output_embeddings()
-    hook = decoder.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    hook = decoder.register_forward_hook(lambda module, inputs, output: shapes.append(output.numel()))
     loss = model("mlm", **batch)["loss"]
-    assert shapes == [(masked, len(tokenizer))]
+    assert shapes == [4 * config.vocab_size]
     hook.remove()
     assert torch.allclose(loss, model.heads["mlm"](**batch).loss, atol=1e-5)  # with every position's logits
 

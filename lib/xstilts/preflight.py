@@ -10,7 +10,7 @@ from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, TRANSLATED, Task
-from xstilts.training.checkpoints import locate
+from xstilts.training.checkpoints import NO_WEIGHTS, locate
 
 ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
 
@@ -67,13 +67,15 @@ def _fetch_encoder(study: Study) -> None:
     try:
         huggingface_hub.HfApi().model_info(name, revision=revision)
         print(f"fetching {name} (revision {revision}) from the hub", flush=True)
-        huggingface_hub.snapshot_download(name, **options)
+        snapshot = huggingface_hub.snapshot_download(name, **options)
     except Exception as error:  # no network, no such name, no such revision, …: the ways out are the same
         cached = partial(huggingface_hub.try_to_load_from_cache, name, revision=revision)
         if any(isinstance(cached(f"model.safetensors{end}"), str) for end in ("", ".index.json")):
             return  # put there by transformers, which takes but what it needs
         what = f'{study.path}: encoder.checkpoint "{name}" (revision {revision})'
         raise unreachable(what, error, "name a folder that holds the checkpoint") from None
+    absent = not any(Path(snapshot).glob("*.safetensors"))
+    refuse(absent, f'{study.path}: encoder.checkpoint "{name}" (revision {revision}): {NO_WEIGHTS}')
 
 
 def _needed(study: Study, source: Source) -> list[tuple[Task, str, list[str]]]:

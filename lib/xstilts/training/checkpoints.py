@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # the last two: converted as they load
 RESAVE = "load them and save them again with save_pretrained"  # what to do with pickles that are trusted
+NO_WEIGHTS = (
+    "the hub has no model.safetensors of it at this revision, and no other weights are read; if a pull request adds "
+    "them (its page, Community), name it: revision: refs/pr/<number>; or, where its own are trusted, "
+    f"{RESAVE} and name that folder"
+)
+# what a configuration may remember of another head; each is set back to what its architecture starts with
+HEAD = ("problem_type", "classifier_dropout", "classifier_pooling", "seq_classif_dropout", "qa_dropout")
 SAMPLE = 2**20  # bytes hashed at either end of a file: gigabytes would be read before every run
 
 
@@ -97,22 +104,34 @@ def fetch(study: Study, folder: Path) -> dict:
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:  # damaged files end in errors of every sort
         if isinstance(location, str) and "safetensors" in str(error):
-            problem = "the hub has no model.safetensors of it, and no other weights are read"
-            advice = f"where its own are trusted, {RESAVE} and name that folder"
-            raise UserError(f"{_key(study)}: {problem}; {advice}") from None
+            raise UserError(f"{_key(study)}: {NO_WEIGHTS}") from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
     with located(_key(study)):
+        _check_heads(study, model.config)
         _check_weights(study, model, loaded)
         _check_tokenizer(study, model, tokenizer)
     with located(study.path):
         if "retrieval" in input_kinds(study):
             study.retrieval.indices(model.config.num_hidden_layers)
         check_lengths(study, _positions(model), study.encoder.checkpoint)
+    defaults = type(model.config)()
+    model.config.update({name: getattr(defaults, name) for name in HEAD if hasattr(model.config, name)})
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     return {**study.encoder.model_dump(include={"checkpoint", "revision"}), "steps": 0, "tokens": 0, "loss": []}
+
+
+def _check_heads(study: Study, config: Any) -> None:
+    """Some architectures lack the head of a kind of task in transformers (EuroBERT's, GTE's and NomicBERT's: choices
+    and spans); an encoder with a decoder has states of another text."""
+    from xstilts.training.fine_tuning import HEADS
+
+    refuse(config.is_encoder_decoder, f"{config.model_type}: has a decoder, too; choose an encoder alone")
+    for kind in sorted(input_kinds(study) & HEADS.keys()):
+        problem = f"{config.model_type}: transformers has no head for {kind} on it; leave out the tasks of this kind"
+        refuse(type(config) not in HEADS[kind]._model_mapping, f"{problem}, or choose another encoder")
 
 
 def _check_weights(study: Study, model: Any, loaded: dict) -> None:
@@ -141,9 +160,10 @@ def _check_tokenizer(study: Study, model: Any, tokenizer: "Tokenizer") -> None:
     refuse(made_up, "no tokenizer there; expected tokenizer.json beside the weights")
     why = "has no fast version, and only that says which word and characters a token stands for"
     refuse(not tokenizer.is_fast, f"its tokenizer ({type(tokenizer).__name__}) {why}; choose another encoder")
-    size, embeddings = len(tokenizer), model.config.vocab_size
-    problem = f"its tokenizer has {size} tokens, the model {embeddings} embeddings; expected those of one checkpoint"
-    refuse(size > embeddings, problem)
+    token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    counts = f"its tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size} embeddings"
+    problem = f'{counts}, and "{token}" has the number {highest}; expected those of one checkpoint'
+    refuse(highest >= model.config.vocab_size, problem)
     refuse(tokenizer.pad_token is None, "its tokenizer has no token for padding; choose another encoder")
     unmasked = "mlm" in input_kinds(study) and tokenizer.mask_token is None
     refuse(unmasked, "its tokenizer has no mask token, which +mlm needs; choose another encoder")

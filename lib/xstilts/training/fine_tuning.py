@@ -60,12 +60,16 @@ class SharedEncoder(torch.nn.Module):
         head = self.heads[task]
         return self._masked_lm(head, **inputs) if self.kinds[task] == "text" else head(**inputs)
 
-    def _masked_lm(self, head: Any, labels: torch.Tensor, **inputs: Any) -> dict[str, torch.Tensor]:
-        """Loss at masked positions only: a 250k vocabulary's logits for every position would not fit."""
-        hidden = self.encoder(**inputs).last_hidden_state
+    def _masked_lm(self, head: Any, labels: torch.Tensor, **inputs: Any) -> Any:
+        """The model's own loss, with logits at masked positions only: a 250k vocabulary's for every position would not
+        fit. Whatever modules the head consists of, it is given the encoder's states at these positions alone."""
         masked = labels != IGNORED
-        decoder = next(child for name, child in head.named_children() if name != head.base_model_prefix)
-        return {"loss": torch.nn.functional.cross_entropy(decoder(hidden[masked]), labels[masked])}
+
+        def gather(encoder: Any, arguments: Any, output: Any) -> Any:
+            return type(output)(last_hidden_state=output.last_hidden_state[masked][None])
+
+        with self.encoder.register_forward_hook(gather):
+            return head(**inputs, labels=labels[masked][None])
 
 
 # Scores of a model on the development set of each task, in percent, by the task's name.
