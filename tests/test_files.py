@@ -17,6 +17,8 @@ from xstilts.io import ROOT
 from xstilts.readers.pairs_and_choices import companions, has_gold, read
 from xstilts.settings import FilesSettings
 from xstilts.sources.files import FilesSource
+from xstilts.submission import FURTHER
+from xstilts.summaries import unknown_distance
 from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, RETRIEVAL_KINDS, TARGETS, TASKS, UPOS, WIKIANN, get
 from xstilts.validation import refused_pairs
 
@@ -208,6 +210,20 @@ def test_limits_cut_the_head_of_each_language_but_no_retrieval_set(folder):
     assert cut.languages(get("xnli"), "dev") == ["en", "de"]
     assert cut.load(get("xnli"), "dev", "de")["text_a"][:] == ["a0", "a1", "a2"]
     assert len(cut.load(get("tatoeba"), "test", "de")) == 3
+
+
+def test_languages_have_our_codes_whatever_a_file_calls_them(folder):
+    """XTREME-R's Tatoeba has five languages more than XTREME's; a language without a distance is named."""
+    further = {"aze": "az", "lit": "lt", "pol": "pl", "ron": "ro", "ukr": "uk", "gom": "gom"}
+    for theirs in further:
+        for side in (theirs, "eng"):
+            shutil.copy(folder / "tatoeba/tatoeba.deu-eng.eng", folder / f"tatoeba/tatoeba.{theirs}-eng.{side}")
+    source = FilesSource(FilesSettings(root=str(folder)))
+    codes, table = source.languages(get("tatoeba"), "test"), source.language_table()
+    assert codes == sorted(["de", *further.values()])
+    assert set(FURTHER["tatoeba"].split()) < set(codes) and table.loc[list(further.values())[:5], "distance"].all()
+    sentence = "Left out, as their distance from the source is not known: gom."
+    assert unknown_distance(pd.DataFrame({"language": codes}), table) == sentence
 
 
 def test_text_is_capped_and_repeatable(folder):

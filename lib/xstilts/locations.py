@@ -1,6 +1,9 @@
 """Where a task's sets lie: files of the original distribution, parquet files on the hub, folders under licence."""
 
+import csv
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 # The revision of every repository, pinned here and nowhere else: the commit that public code of 2026 names, as the hub
 # itself was out of reach. Two repositories have a loading script, which nothing runs: theirs is a commit of the hub's
@@ -129,6 +132,23 @@ CODES = {
     "masakhaner": _pairs("am:amh ha:hau ig:ibo rw:kin lg:lug sw:swa wo:wol yo:yor"),
     "verses": _pairs("et:est eu:eus gu:guj lv:lav qu:que sw:swh uk:ukr wo:wol zu:zul"),
 }
+
+TABLE = Path(__file__).with_name("tables") / "languages.csv"
+
+
+@cache
+def _ours() -> Codes:
+    """What anything calls a language -> our code of it: names and codes of the tables above, ISO 639-3."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        codes = {row["iso639_3"]: row["language"] for row in csv.DictReader(file)}
+    return codes | {theirs: ours for table in CODES.values() for ours, theirs in table.items()}
+
+
+def language_code(name: str) -> str:
+    """Our code of a language that a file or a study calls ``name``: ISO 639-1, where there is one (``ron``: ro). Names
+    that no table holds stay as they are."""
+    return _ours().get(name, name)
+
 
 # Plain text beside the tasks' sets: one verse a line, <id> TAB <text>, one file a language.
 VERSES = Files("verses", ("mlm-text/bible-nt/{language}.tsv",), CODES["verses"])

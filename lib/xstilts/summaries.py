@@ -181,7 +181,7 @@ def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.Da
         own = "" if study.encoder.checkpoint else ", each with an encoder of its own"
         coverage = f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
     few = "Two seeds say little of how much seeds differ: intervals are wide. " if seeds == 2 else ""
-    lines = [f"{few}{setting}: {coverage}.", *sentences]
+    lines = [f"{few}{setting}: {coverage}.", *filter(None, sentences)]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
@@ -210,3 +210,10 @@ def readable_effort(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.assign(**{name: table[name].map(form.format) for name, form in formats.items()})
     empty = [name for name in ("core_hours", "gpu_hours") if not table[name].any()]
     return shown.drop(columns=[*empty, *(["gpu"] if "gpu_hours" in empty else [])]).set_index("phase")
+
+
+def unknown_distance(wanted: pd.DataFrame, languages: pd.DataFrame) -> str:
+    """A sentence that names the languages of ``wanted`` whose distance from the source is not known; "" without any.
+    ``languages``: the source's ``language_table()``."""
+    codes = sorted(set(wanted["language"]) - set(languages.index[languages["distance"].notna()]))
+    return f"Left out, as their distance from the source is not known: {', '.join(codes)}." if codes else ""

@@ -14,7 +14,7 @@ from datasets import Dataset, Features, List, Value
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
-from xstilts.locations import VERSES, Files
+from xstilts.locations import TABLE, VERSES, Files, language_code
 from xstilts.readers import custom
 from xstilts.readers.pairs_and_choices import companions, has_gold, read, read_first
 from xstilts.settings import FilesSettings, OwnTask
@@ -212,8 +212,7 @@ def natural_languages(source_language: str) -> pd.DataFrame:
     """
     distances = ["distance", "syntactic", "phonological", "genetic", "geographic", "featural"]
     unknown = {name: [""] for name in (*distances, "cc100_gib")}
-    path = Path(__file__).parents[1] / "tables" / "languages.csv"
-    table = pd.read_csv(path, index_col="language", keep_default_na=False, na_values=unknown)
+    table = pd.read_csv(TABLE, index_col="language", keep_default_na=False, na_values=unknown)
     table = table[["name", "family", "script", *distances, "cc100_gib"]]
     if source_language != "en":
         table[distances] = np.nan
@@ -271,7 +270,7 @@ def find(root: Path, files: Files) -> dict[str, list[Path]]:
         for path in sorted(root.glob(pattern.replace("{language}", "*"))):
             if match := _pattern(pattern).fullmatch(path.relative_to(root).as_posix()):
                 code = match.groupdict().get("language", files.language)
-                matched.setdefault(ours.get(code, code), []).append(path)
+                matched.setdefault(ours.get(code) or language_code(code), []).append(path)
         files_of = {**matched, **files_of}
     return files_of
 
