@@ -23,8 +23,6 @@ from xstilts.sources.base import texts_of
 from xstilts.tasks import RETRIEVAL_KINDS, Task
 
 OTHER_ENCODER = "Choose a study whose encoder does, such as xtreme: the micro-world's knows constructed words alone."
-    "Choose a study whose encoder knows your languages, such as xtreme: the micro-world's knows its words alone."
-)
 
 
 class NothingToShow(Exception):
