@@ -152,7 +152,7 @@ BAD = {  # files, keys of the task, what is said
     "same id": ({"t.csv": "i,text,label\n7,a,no\n7,b,yes\n"}, {"id": "i"}, r't.csv:3: id "7" stands already at'),
     "Latin-1": ({"t.csv": "text,label\nun café,no\n".encode("latin-1")}, {},
                 r"t.csv:2: not UTF-8 .*as Latin-1 it reads 'bel un café,no'\); save the file as UTF-8 .*CSV UTF-8"),
-    "UTF-16 cut short": ({"t.csv": csv(4).encode("utf-16")[:-1]}, {}, r"t.csv:5: not UTF-16, as its start says; save"),
+    "UTF-16 cut short": ({"t.csv": csv(4).encode("utf-16")[:-1]}, {}, r"t.csv:5: not UTF-16, which it begins as; save"),
     "UTF-16 without its mark": ({"t.csv": csv(4).encode("utf-16-le")}, {}, r"t.csv:1: a NUL byte; .*UTF-16 with its"),
     "semicolons": ({"t.csv": "text;label\na;b\nc, d\n"}, {}, r"t.csv:3: 1 columns, expected 2 separated by semicolons"),
     "numbers for names": ({"t.csv": csv(10), "x.csv": csv(4, "01")}, {"test": {"qab": "DIR/x.csv"}},

@@ -120,7 +120,8 @@ def incomparable(study: Study, source: Source) -> dict[str, str]:
     checkpoint = Run("encoder", study.seed_numbers[0]).folder(study) / "checkpoint"
     tokenizer = AutoTokenizer.from_pretrained(checkpoint) if checkpoint.is_dir() else None
     runs, home = finished_target_runs(study, list(study.bundles())), study.source_language
-    reasons, constant = {}, {}
+    reasons: dict[str, str] = {}
+    constant: dict[str, str] = {}  # target -> its title
     for task in [task for task in map(study.task, study.targets) if task.kind not in RETRIEVAL_KINDS]:
         trained, share = study.training_task(task), 0.0
         if tokenizer and home in source.languages(trained, "train") and source.at_hand(trained, "train", home):

@@ -36,7 +36,7 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(error.encoding, "ignore").count("\n") + 1
         text = " ".join(data[max(error.start - 10, 0) : error.start + 10].decode("latin-1").split())
-        problem = "UTF-16, as its start says" if wide else f"UTF-8 ({error.reason}; as Latin-1 it reads {text!r})"
+        problem = "UTF-16, which it begins as" if wide else f"UTF-8 ({error.reason}; as Latin-1 it reads {text!r})"
         remedy = 'save the file as UTF-8 (in a spreadsheet, a copy as "CSV UTF-8")'
         raise UserError(f"{path}:{line}: not {problem}; {remedy}") from None
     if "\0" in text:
