@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 from IPython.display import Markdown
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
@@ -117,6 +115,8 @@ def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, p
 def incomparable(study: Study, source: Source) -> dict[str, str]:
     """Target -> why no run can be compared on it, a sentence: the encoder does not know most of the text that it is
     trained on, or every finished run gives one answer to all examples. Encoders that are not here are not looked at."""
+    from transformers import AutoTokenizer
+
     checkpoint = Run("encoder", study.seed_numbers[0]).folder(study) / "checkpoint"
     tokenizer = AutoTokenizer.from_pretrained(checkpoint) if checkpoint.is_dir() else None
     runs, home = finished_target_runs(study, list(study.bundles())), study.source_language
@@ -136,8 +136,8 @@ def incomparable(study: Study, source: Source) -> dict[str, str]:
     return reasons | dict.fromkeys(constant, f"{problem} Train for more steps, or at another learning rate.")
 
 
-def unknown_share(tokenizer: PreTrainedTokenizerBase, rows: Dataset) -> float:
-    """The share of tokens that stand for what the tokenizer does not know, in a sample of a set."""
+def unknown_share(tokenizer: Any, rows: Any) -> float:
+    """The share of tokens that stand for what the tokenizer does not know, in a sample of a dataset."""
     sample = texts_of(rows.select(range(min(len(rows), 200))))
     tokens = [token for ids in tokenizer(sample, add_special_tokens=False)["input_ids"] for token in ids]
     return tokens.count(tokenizer.unk_token_id) / max(len(tokens), 1)
