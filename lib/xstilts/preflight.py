@@ -114,7 +114,7 @@ def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: 
 
 def repeated_rows(study: Study, source: Source) -> list[str]:
     """How many rows of each development and scored set are rows of the training or development set too, a line each:
-    of the user's own tasks, and of the targets of a files source. UserError where all rows of a set are.
+    of the user's own tasks, and of the targets of a files source. UserError where all rows of a user's set are.
 
     Rows are the same where all their texts are, up to compatibility forms of Unicode (NFKC), case and white space.
     """
@@ -137,7 +137,8 @@ def repeated_rows(study: Study, source: Source) -> list[str]:
                 line = f"{task.name}: {count} of {len(rows)} {key[1]} rows in {key[2]} are in "
                 line += " and ".join(f"{name} ({number})" for name, number in repeated.items())
                 line += f" too, {same} to the letter"
-                refuse(count == len(rows), f"{study.path}: {line}: nothing is left to score; name a file of other rows")
+                nothing = count == len(rows) and task.name in study.own
+                refuse(nothing, f"{study.path}: {line}: nothing is left to score; name a file of other rows")
                 lines.append(f"{line}: leave them out")
             if part:
                 known = dict.fromkeys(rows, part) | known

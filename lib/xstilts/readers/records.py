@@ -98,7 +98,7 @@ def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -
 
 def _table(text: str, delimiter: str, expected: str) -> Any:
     quoting = csv.QUOTE_NONE if delimiter == expected == "\t" else csv.QUOTE_MINIMAL
-    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)
+    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
 
 
 def from_json(text: str, origin: str, whole: bool = False) -> Any:
