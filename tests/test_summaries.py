@@ -121,17 +121,15 @@ def test_one_answer_to_everything_and_unknown_text_end_the_reading(tmp_path):
         scored(runs[0], name, answers[name])
         scored(runs[1], name, ["2", "2"] if name == "xnli" else answers[name])  # a class of its own
     reasons = summaries.incomparable(study, source)
-    assert list(reasons) == list(answers) and len(set(reasons.values())) == 1
+    assert list(reasons) == list(answers)
     answer = summaries.question_answer(study, 1, ["`mnli` helps."], RHO, reasons=reasons)
-    assert answer.startswith(
-        "- **On XNLI, UDPOS, XQuAD every run gives one answer to all examples: nothing was learned."
-    )
+    assert answer.startswith("- **On XNLI every run gives one answer to all examples: nothing was learned.")
     assert "mnli" not in answer and "|" not in answer
     scored(runs[1], "xquad", ["Ana", ""])
     reasons = summaries.incomparable(study, source)
     assert list(reasons) == ["xnli", "udpos"]
     answer = summaries.question_answer(study, 1, ["`mnli` helps."], RHO, reasons=reasons)
-    assert "\n- On XNLI, UDPOS every run" in answer and "- `mnli` helps.\n" in answer
+    assert "\n- On UDPOS every run" in answer and "- `mnli` helps.\n" in answer
     tokenizer = train_tokenizer(Dataset.from_dict({"text": ["other words"]}), study.encoder.pretrain)
     tokenizer.save_pretrained(encoder.folder(study) / "checkpoint")
     reasons = summaries.incomparable(study, source)

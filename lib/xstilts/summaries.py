@@ -121,7 +121,6 @@ def incomparable(study: Study, source: Source) -> dict[str, str]:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint) if checkpoint.is_dir() else None
     runs, home = finished_target_runs(study, list(study.bundles())), study.source_language
     reasons: dict[str, str] = {}
-    constant: dict[str, str] = {}  # target -> its title
     for task in [task for task in map(study.task, study.targets) if task.kind not in RETRIEVAL_KINDS]:
         trained, share = study.training_task(task), 0.0
         if tokenizer and home in source.languages(trained, "train") and source.at_hand(trained, "train", home):
@@ -131,9 +130,9 @@ def incomparable(study: Study, source: Source) -> dict[str, str]:
             why = f"The encoder does not know {share:.0%} of the text of {task.title}: its scores mean nothing."
             reasons[task.name] = f"{why} {OTHER_ENCODER}"
         elif tables and all(len(_answers(table, task.kind)) < 2 for table in tables):
-            constant[task.name] = task.title
-    problem = f"On {', '.join(constant.values())} every run gives one answer to all examples: nothing was learned."
-    return reasons | dict.fromkeys(constant, f"{problem} Train for more steps, or at another learning rate.")
+            why = f"On {task.title} every run gives one answer to all examples: nothing was learned."
+            reasons[task.name] = f"{why} Train for more steps, or at another learning rate."
+    return reasons
 
 
 def unknown_share(tokenizer: Any, rows: Any) -> float:
@@ -216,7 +215,7 @@ def question_answer(
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
     :func:`verdict_table`). ``absent``: runs that lack scores. ``reasons``: of :func:`incomparable`; where each target
     has one, nothing else is said."""
-    problems = list(dict.fromkeys((reasons or {}).values()))
+    problems = list((reasons or {}).values())
     if reasons and len(reasons) == len(study.targets):
         return "\n".join(f"- **{problem}**" for problem in problems)
     setting = "On real text"
