@@ -6,15 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from IPython.core.interactiveshell import InteractiveShell
 
 import small
 from xstilts import summaries
-from xstilts.io import ROOT
+from xstilts.io import ROOT, write_record, write_table
 from xstilts.results import MACRO, MEAN
-from xstilts.runs import Run, finished_target_runs
+from xstilts.runs import Run, finished_target_runs, list_runs
+from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.tasks import get
+from xstilts.training.pretraining import train_tokenizer
 
 COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
 STUDY = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""), absence="", task=get)
@@ -102,6 +105,36 @@ def test_an_answer_is_short(path):
     assert len(prose.split()) <= 120 and verdicts.startswith("| ")
     for sentence in re.split(r"(?<=[.:;]) |\n", re.sub("`[^`]*`", "", prose)):
         assert len(re.findall(r"[−+]?\d+(?:[.,]\d+)*", sentence)) <= 3, sentence
+
+
+def test_one_answer_to_everything_and_unknown_text_end_the_reading(tmp_path):
+    answers = {"xnli": ["1", "1"], "udpos": ["X X", "X"], "xquad": ["", ""]}
+    study = load_study(small.write(tmp_path, "toy", targets=[*answers], bundle="all"))
+    source, (encoder, _, *runs, _) = open_source(study), list_runs(study)
+
+    def scored(run, name, answers):
+        table = pd.DataFrame({"language": "qaa", "id": ["1", "2"], "prediction": answers})
+        write_table(table, run.folder(study) / name / "predictions.parquet")
+        write_record(run.folder(study) / "run.json", {"seconds": 1})
+
+    for name in answers:
+        scored(runs[0], name, answers[name])
+        scored(runs[1], name, ["2", "2"] if name == "xnli" else answers[name])  # a class of its own
+    reasons = summaries.incomparable(study, source)
+    assert list(reasons) == list(answers)
+    answer = summaries.question_answer(study, 1, ["`mnli` helps."], RHO, reasons=reasons)
+    assert answer.startswith("- **On XNLI every run gives one answer to all examples: nothing was learned.")
+    assert "mnli" not in answer and "|" not in answer
+    scored(runs[1], "xquad", ["Ana", ""])
+    reasons = summaries.incomparable(study, source)
+    assert list(reasons) == ["xnli", "udpos"]
+    answer = summaries.question_answer(study, 1, ["`mnli` helps."], RHO, reasons=reasons)
+    assert "\n- On UDPOS every run" in answer and "- `mnli` helps.\n" in answer
+    tokenizer = train_tokenizer(Dataset.from_dict({"text": ["other words"]}), study.encoder.pretrain)
+    tokenizer.save_pretrained(encoder.folder(study) / "checkpoint")
+    reasons = summaries.incomparable(study, source)
+    assert list(reasons) == list(answers)
+    assert all("The encoder does not know 100% of the text of " in reason for reason in reasons.values())
 
 
 # --- a study that is not finished ----------------------------------------------------------------------------

@@ -22,10 +22,9 @@ from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.study import dump_yaml, parse_yaml
-from xstilts.summaries import chance, question_answer, verdict_table
+from xstilts.summaries import OTHER_ENCODER, chance, question_answer, unknown_share, verdict_table
 
 FEW_TRAINED, FEW_SCORED = 500, 200  # examples; below, seeds differ much and intervals are wide
-TEXT_COLUMNS = ("text_a", "text_b", "context", "question", "choices", "tokens")
 
 
 def study_folder(base: Study, name: str) -> Path:
@@ -89,7 +88,7 @@ def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], fo
 def warnings(study: Study, train: Dataset, scored: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What weakens or invalidates the results of a study of the user's one task, a sentence each. ``train``: its
     training rows; ``scored``: language -> rows."""
-    home, texts, notes = study.source_language, texts_of(train), []
+    home, notes = study.source_language, []
     if len(train) < FEW_TRAINED:
         notes.append(f"{len(train)} training examples: with few, seeds differ much; a study of 3 or more says more.")
     if few := [code for code, rows in scored.items() if len(rows) < FEW_SCORED]:
@@ -100,23 +99,10 @@ def warnings(study: Study, train: Dataset, scored: dict[str, Dataset], tokenizer
         share = np.bincount(train["label"]).max() / len(train)
         if share > 0.8:
             notes.append(f"{share:.0%} of the training rows have one label: always giving it scores about as much.")
-    known = set(texts)
-    if repeated := sum(text in known for text in texts_of(scored[home])) if home in scored else 0:
-        notes.append(f"{repeated} of {len(scored[home])} scored rows in {home} are training rows, too: leave them out.")
-    tokens = np.concatenate(tokenizer(texts[:200])["input_ids"])  # a sample is enough
-    if (unknown := np.mean(tokens == tokenizer.unk_token_id)) > 0.1:
-        notes.append(
-            f"**The encoder does not know {unknown:.0%} of your text: the results mean nothing.** The micro-world's "
-            "knows only the micro-world's words; choose a study with an encoder of your languages, such as xtreme."
-        )
+    shares = {code: unknown_share(tokenizer, rows) for code, rows in {**scored, home: train}.items()}
+    if unknown := [f"{share:.0%} in {code}" for code, share in shares.items() if share > 0.1]:
+        notes.append(f"**The encoder does not know all of your text ({', '.join(unknown)}).** {OTHER_ENCODER}")
     return notes
-
-
-def texts_of(rows: Dataset) -> list[str]:
-    """All the words of every row."""
-    columns = [name for name in rows.column_names if name in TEXT_COLUMNS]
-    texts = ([row[name] for name in columns] for row in rows)
-    return [" ".join(text if isinstance(text, str) else " ".join(text) for text in row) for row in texts]
 
 
 def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | None:
@@ -139,10 +125,11 @@ def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
     return gains.sort_values(["target", "value"], ascending=[True, False])
 
 
-def advice(table: pd.DataFrame, study: Study) -> str:
-    """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task."""
+def advice(table: pd.DataFrame, study: Study, reasons: dict | None = None) -> str:
+    """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task, if no
+    ``reasons`` of ``summaries.incomparable`` are against it."""
     gains = mean_gains(table)
     helping = gains[gains["low"] > 0]["intermediate"].tolist()
     best = f"**Train on `{helping[0]}` first.**" if helping else "**No intermediate run is shown to help.**"
     verdicts = verdict_table(gains, {"intermediate": "run", "language": "mean over"})
-    return question_answer(study, int(table["seeds"].max()), [best, chance(gains)], verdicts)
+    return question_answer(study, int(table["seeds"].max()), [best, chance(gains)], verdicts, reasons=reasons)

@@ -1,5 +1,7 @@
-"""Which data and which encoder the runs of a study load; whether it is all there."""
+"""Which data and which encoder the runs of a study load; whether it is all there, and fit to be scored on."""
 
+import unicodedata
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -8,17 +10,18 @@ from typing import Any
 from xstilts.errors import nearest, refuse
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
+from xstilts.sources.base import texts_of
 from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
-from xstilts.tasks import POOL, TRANSLATED, Task
+from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task
 from xstilts.training.checkpoints import NO_WEIGHTS, locate
 
 ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
 
 
-def check_data(study: Study) -> None:
-    """Fetch what must be fetched and read what has not been read yet, as the runs will. UserError where a run or target
-    has no data, where a file is malformed, a language of the study is in none of its targets, or the encoder cannot be
-    had."""
+def check_data(study: Study) -> list[str]:
+    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns :func:`repeated_rows`.
+    UserError where a run or target has no data, where a file is malformed, a language of the study is in none of its
+    targets, or the encoder cannot be had."""
     source = open_source(study)
     sets = _needed(study, source)
     text = not study.encoder.checkpoint or any(study.intermediate_run(name).mlm for name in study.intermediate)
@@ -47,6 +50,7 @@ def check_data(study: Study) -> None:
             source.load(task, split, language)
     if text and not generated:
         source.text(1)
+    return repeated_rows(study, source)
 
 
 def _fetch_encoder(study: Study) -> None:
@@ -108,3 +112,37 @@ def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: 
     """UserError where a run or tuning ``name`` has fewer ``examples`` (0: all) than (split, language) sets to share."""
     fewer = f"{examples} examples of {len(sets)} languages together, fewer than one of each"
     refuse(0 < examples < len(sets), f'{study.path}: "{name}": {fewer}; expected {len(sets)} or more, or 0 for all')
+
+
+def repeated_rows(study: Study, source: Source) -> list[str]:
+    """How many rows of each development and scored set are rows of the training or development set too, a line each:
+    of the user's own tasks, and of the targets of a files source. UserError where all rows of a user's set are.
+
+    Rows are the same where all their texts are, up to compatibility forms of Unicode (NFKC), case and white space.
+    """
+    named, lines = [*study.own, *(study.all_targets if study.source == "files" else ())], []
+    needed = [(task.name, split, code) for task, split, codes in _needed(study, source) for code in codes]
+    for task in [task for task in map(study.task, dict.fromkeys(named)) if task.kind not in RETRIEVAL_KINDS]:
+        trained, split = study.training_task(task).name, evaluation_split(source, task)
+        sets = {key: "training" for key in needed if key[0] == trained and key[1] in ("train", TRANSLATED)}
+        dev = (trained, "dev", study.source_language)
+        sets |= {dev: "development"} if split == "test" and (dev in needed or task.name in study.own) else {}
+        sets |= {(task.name, split, code): "" for code in evaluation_languages(study, source, task)}
+        known: dict[str, str] = {}  # a row without what does not count -> the part that has it first
+        exact: set[str] = set()
+        for key, part in sets.items():
+            texts = texts_of(source.load(study.task(key[0]), *key[1:]))
+            rows = [" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in texts]
+            repeated = Counter(known[row] for row in rows if row in known and part != "training")
+            if repeated:
+                count, same = repeated.total(), sum(text in exact for text in texts)
+                line = f"{task.name}: {count} of {len(rows)} {key[1]} rows in {key[2]} are in "
+                line += " and ".join(f"{name} ({number})" for name, number in repeated.items())
+                line += f" too, {same} to the letter"
+                nothing = count == len(rows) and task.name in study.own
+                refuse(nothing, f"{study.path}: {line}: nothing is left to score; name a file of other rows")
+                lines.append(f"{line}: leave them out")
+            if part:
+                known = dict.fromkeys(rows, part) | known
+                exact.update(texts)
+    return lines

@@ -5,6 +5,7 @@ An answer is at most 120 words, no sentence with more than three numbers, above 
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ from IPython.display import Markdown
 
 from xstilts.names import NONE
 from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
-from xstilts.runs import finished_target_runs, list_runs
+from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.settings import Study
+from xstilts.sources import Source
+from xstilts.sources.base import texts_of
 from xstilts.tasks import RETRIEVAL_KINDS, Task
+
+OTHER_ENCODER = "Choose a study whose encoder does, such as xtreme: the micro-world's knows constructed words alone."
 
 
 class NothingToShow(Exception):
@@ -107,6 +112,41 @@ def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, p
         yield task, part, next(helping.nlargest(1, "value").itertuples(), None)
 
 
+def incomparable(study: Study, source: Source) -> dict[str, str]:
+    """Target -> why no run can be compared on it, a sentence: the encoder does not know most of the text that it is
+    trained on, or every finished run gives one answer to all examples. Encoders that are not here are not looked at."""
+    from transformers import AutoTokenizer
+
+    checkpoint = Run("encoder", study.seed_numbers[0]).folder(study) / "checkpoint"
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint) if checkpoint.is_dir() else None
+    runs, home = finished_target_runs(study, list(study.bundles())), study.source_language
+    reasons: dict[str, str] = {}
+    for task in [task for task in map(study.task, study.targets) if task.kind not in RETRIEVAL_KINDS]:
+        trained, share = study.training_task(task), 0.0
+        if tokenizer and home in source.languages(trained, "train") and source.at_hand(trained, "train", home):
+            share = unknown_share(tokenizer, source.load(trained, "train", home))
+        tables = [table for run in runs if (table := run.folder(study) / task.name / "predictions.parquet").is_file()]
+        if share > 0.5:
+            why = f"The encoder does not know {share:.0%} of the text of {task.title}: its scores mean nothing."
+            reasons[task.name] = f"{why} {OTHER_ENCODER}"
+        elif tables and all(len(_answers(table, task.kind)) < 2 for table in tables):
+            why = f"On {task.title} every run gives one answer to all examples: nothing was learned."
+            reasons[task.name] = f"{why} Train for more steps, or at another learning rate."
+    return reasons
+
+
+def unknown_share(tokenizer: Any, rows: Any) -> float:
+    """The share of tokens that stand for what the tokenizer does not know, in a sample of a dataset."""
+    sample = texts_of(rows.select(range(min(len(rows), 200))))
+    tokens = [token for ids in tokenizer(sample, add_special_tokens=False)["input_ids"] for token in ids]
+    return tokens.count(tokenizer.unk_token_id) / max(len(tokens), 1)
+
+
+def _answers(table: Path, kind: str) -> set[str]:
+    texts = pd.read_parquet(table, columns=["prediction"])["prediction"].unique()
+    return {answer for text in texts for answer in (text.split() if kind == "tagging" else [text])}
+
+
 def code_list(names: Sequence[str]) -> str:
     """Names of runs as Markdown code."""
     return ", ".join(f"`{name}`" for name in names)
@@ -169,9 +209,15 @@ def chance(rows: pd.DataFrame) -> str:
     return f"Of {len(rows):,} intervals {apart:,} exclude zero; without any effect about {0.05 * len(rows):,.0f} would."
 
 
-def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.DataFrame, absent: Sequence = ()) -> str:
+def question_answer(
+    study: Study, seeds: int, sentences: list[str], table: pd.DataFrame, absent: Sequence = (), reasons: Any = None
+) -> str:
     """The answer to one of the four questions in Markdown: ``sentences`` after how far they reach, then ``table`` (of
-    :func:`verdict_table`). ``absent``: runs that lack scores."""
+    :func:`verdict_table`). ``absent``: runs that lack scores. ``reasons``: of :func:`incomparable`; where each target
+    has one, nothing else is said."""
+    problems = list((reasons or {}).values())
+    if reasons and len(reasons) == len(study.targets):
+        return "\n".join(f"- **{problem}**" for problem in problems)
     setting = "On real text"
     if study.source == "micro":
         setting = "In the generated micro-world (constructed languages; not XTREME)"
@@ -181,7 +227,7 @@ def question_answer(study: Study, seeds: int, sentences: list[str], table: pd.Da
         own = "" if study.encoder.checkpoint else ", each with an encoder of its own"
         coverage = f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
     few = "Two seeds say little of how much seeds differ: intervals are wide. " if seeds == 2 else ""
-    lines = [f"{few}{setting}: {coverage}.", *filter(None, sentences)]
+    lines = [f"{few}{setting}: {coverage}.", *problems, *filter(None, sentences)]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from microworld.settings import LANGUAGE_CODES
 from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.names import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED
 from xstilts.settings import PhaseSettings, Study
@@ -225,6 +226,7 @@ def _check_languages(study: Study, key: str, codes: Iterable[str]) -> None:
     known = study.micro.languages
     for code in codes:
         unknown = study.source == "micro" and code not in known
-        refuse(unknown, f'{key}: unknown language "{code}"{nearest(code, known)}')
+        others = "the study micro has it" if code in LANGUAGE_CODES else "of real text: the studies files and xtreme"
+        refuse(unknown, f'{key}: unknown language "{code}" ({others}){nearest(code, known)}')
         # it becomes part of folders' names
         refuse(not LANGUAGE.fullmatch(code), f'{key}: "{code}" is no language code; expected one such as en or zh')

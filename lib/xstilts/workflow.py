@@ -136,7 +136,8 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
     if study.encoder.checkpoint:
         locate(study)
     check_folders(study)
-    check_data(study)
+    for line in check_data(study):
+        print(line, flush=True)
     if study.published:
         from xstilts.published import read
 

@@ -96,10 +96,15 @@ def _text(record: dict, column: str, origin: str) -> str:
 
 def _classification(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:
     label = _text(record, settings.label, origin).strip()
-    if label not in labels:
-        raise UserError(f'{origin}: column "{settings.label}" says "{label}", none of training\'s {", ".join(labels)}')
+    # names that are stated are in the order of their numbers
+    known = [*labels, *(map(str, range(len(labels))) if settings.labels and not labels[0].isdecimal() else ())]
+    if label not in known:
+        names = ", ".join(f"the name of {name}" if name.isdecimal() else name for name in labels)
+        hint = f"; if numbers stand for names, write labels: [{names}], that of 0 first"
+        problem = f'column "{settings.label}" says "{label}", none of training\'s {", ".join(labels)}'
+        raise UserError(f"{origin}: {problem}{hint if label.isdecimal() != labels[0].isdecimal() else ''}")
     texts = {"text_a": _text(record, settings.text_a, origin), "text_b": _text(record, settings.text_b, origin)}
-    return {**texts, "label": labels.index(label)}
+    return {**texts, "label": known.index(label) % len(labels)}
 
 
 def _choice(settings: OwnTask, record: dict, labels: tuple[str, ...], origin: str) -> dict[str, Any]:

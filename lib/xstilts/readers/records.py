@@ -1,11 +1,15 @@
 """Files as lines, columns, CSV and JSON records; every error names file and line.
 
-Files are UTF-8 (a byte-order mark is dropped); line ends are LF or CRLF. Text is kept as it stands.
+Files are UTF-8, or UTF-16 with a byte-order mark (which is dropped); line ends are LF or CRLF. Text is kept as it
+stands.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +18,30 @@ import pydantic_core
 from xstilts.errors import UserError, nearest
 
 UNLABELLED = -1
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}  # of exported tables
 Rows = Iterator[tuple[str, dict[str, Any]]]  # (file:line or file: question id, canonical row)
 
 
 def text_of(path: Path) -> str:
-    """A file's text, UTF-8 with or without a byte order mark. UserError where it is missing, unreadable or no text."""
+    """A file's text, in UTF-8 or, with a byte-order mark, UTF-16. UserError where it is missing, unreadable or no
+    text."""
     if not path.is_file():
         raise UserError(f"{path}: is missing; it belongs to the files beside it")
     try:
         data = path.read_bytes()
-        text = data.decode("utf-8-sig")
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+        line = data[: error.start].decode(error.encoding, "ignore").count("\n") + 1
+        text = " ".join(data[max(error.start - 10, 0) : error.start + 10].decode("latin-1").split())
+        problem = "UTF-16, which it begins as" if wide else f"UTF-8 ({error.reason}; as Latin-1 it reads {text!r})"
+        remedy = 'save the file as UTF-8 (in a spreadsheet, a copy as "CSV UTF-8")'
+        raise UserError(f"{path}:{line}: not {problem}; {remedy}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path}:{line}: a NUL byte; expected text in UTF-8: copy or save the file anew")
+        raise UserError(f"{path}:{line}: a NUL byte; expected text in UTF-8, or UTF-16 with its mark: save it anew")
     return text
 
 
@@ -57,10 +67,17 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
-    """(origin, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text between tabs.
-    Empty lines are passed over."""
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    table = csv.reader(io.StringIO(text_of(path), newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+    """(origin, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text where tabs are
+    expected. Empty lines are passed over. Where the first lines are no table by ``delimiter``, it is another of
+    ``DELIMITERS`` by which they are one: spreadsheets write that of their country."""
+    text, expected = text_of(path), delimiter
+    for lines, other in product((20, 1), dict.fromkeys([expected, *DELIMITERS])):
+        with suppress(csv.Error):
+            widths = {len(cells) for cells in islice(filter(None, _table(text, other, expected)), lines)}
+            if len(widths) == 1 and widths != {1}:
+                delimiter = other
+                break
+    table = _table(text, delimiter, expected)
     try:
         header = [*next(table, [])]
         for name in columns:
@@ -72,11 +89,16 @@ def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -
         for cells in filter(None, table):
             origin = f"{path}:{table.line_num}"
             if len(cells) != len(header):
-                between = "commas" if delimiter == "," else "tabs"
+                between = DELIMITERS[delimiter]
                 raise UserError(f"{origin}: {len(cells)} columns, expected {len(header)} separated by {between}")
             yield origin, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}:{table.line_num}: not CSV ({error})") from None
+
+
+def _table(text: str, delimiter: str, expected: str) -> Any:
+    quoting = csv.QUOTE_NONE if delimiter == expected == "\t" else csv.QUOTE_MINIMAL
+    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
 
 
 def from_json(text: str, origin: str, whole: bool = False) -> Any:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # heavy imports, needed for the annotations alone
     from datasets import Dataset
 
 
+TEXT_COLUMNS = ("text_a", "text_b", "context", "question", "choices", "tokens")
+
+
 class TaskSource(ABC):
     """Where examples of tasks come from. Errors a person can mend are UserErrors."""
 
@@ -82,3 +85,10 @@ def note_left_out(rows: Dataset, count: int) -> Dataset:
 def left_out(rows: Dataset) -> int:
     """How many rows a source left out of a dataset that it loaded."""
     return int((rows.info.description or "0").rpartition(" ")[2])
+
+
+def texts_of(rows: Dataset) -> list[str]:
+    """All the words of every row of a dataset that is no retrieval set."""
+    columns = [rows[name][:] for name in rows.column_names if name in TEXT_COLUMNS]
+    parts = zip(*columns, strict=True)
+    return [" ".join(text if isinstance(text, str) else " ".join(text) for text in row) for row in parts]
