@@ -62,6 +62,12 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
     assert control.model_dump(include=shared) == micro_study.model_dump(include=shared)
     emptied = load_study(write({"based_on": "files", "name": "one", "targets": ["xcopa"], "training_sets": {}}))
     assert not emptied.training_sets and load_study("files").training_sets
+    assert load_study(write({"based_on": "files", "name": "one", "targets": ["xcopa"]})).training_sets == {}
+    replaced = write({"based_on": "files", "name": "one", "training_sets": {"xnli": None, "pawsx": "qqp"}})
+    assert "xnli" not in load_study(replaced).training_sets and load_study(replaced).training_sets["pawsx"] == "qqp"
+    narrow = {"based_on": "files-distance", "name": "one", "question": "transfer", "targets": ["panx"], "shares": None}
+    narrow |= {"intermediate": ["none"]}
+    assert {name: bundle.targets for name, bundle in load_study(write(narrow)).further.items()} == {"direct": ("panx",)}
     mixed = load_study(write({"based_on": "micro", "name": "mixed", "micro": {"code_mixing": 0.5}}))
     assert mixed.micro == micro_study.micro.model_copy(update={"code_mixing": 0.5})
     other = load_study(write({"based_on": "xtreme", "name": "other", "encoder": {"checkpoint": "google/other"}}))

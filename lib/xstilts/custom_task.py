@@ -65,7 +65,7 @@ def write_example(base: Study, folder: Path) -> dict[str, Any]:
 def write_study(base: Study, name: str, own: dict[str, Any], runs: list[str], folder: Path) -> Path:
     """Write the file of a study whose one target is your task, beside the encoders and intermediate runs of ``base``.
     ``runs``: intermediate runs, [] = all of ``base``."""
-    of_other_targets = {"further": {}, "training_sets": {}, "languages": [], "published": ""}
+    of_other_targets = {"languages": [], "published": ""}
     values = {
         "based_on": base.path,
         "shares": base.name,

@@ -1,8 +1,10 @@
 """A study as ``params/*.yaml`` states it: read, validated, and listed by its runs. Imports nothing heavy."""
 
+import copy
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT
+from xstilts.names import NONE
 from xstilts.readers.custom import declare
 from xstilts.readers.records import text_of
 from xstilts.settings import Study
@@ -23,7 +26,8 @@ def load_study(study: str | Path, **changes: Any) -> Study:
     """Read ``params/<study>.yaml`` (a name) or the file at a path; ``changes`` replace top-level keys.
 
     A file with ``based_on: <study>`` states only what it changes of that one; lists are replaced whole, and so
-    is a section by ``{}``.
+    is a section by ``{}``; ``null`` removes a key. What the basis says of targets and runs that the study lacks
+    stays behind.
     Raises UserError naming the file and the key for anything a study cannot be run with.
     """
     path = _path(study)
@@ -93,21 +97,38 @@ def _with_basis(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     refuse(not isinstance(name, str), f"{path}: based_on: {name!r}: expected the name of a study")
     base = _path(name)
     basis = read_yaml(base)
-    shares = values.get("shares", basis.get("name"))
+    shares = values.get("shares") or basis.get("name")
     message = f'{path}: shares: "{shares}": a study shares the runs of the one it is based on'
     refuse(shares != basis.get("name"), message)
     refuse("based_on" in basis, f"{path}: based_on: {base} is itself based on another study; name that one")
     encoder = values.get("encoder")
     if isinstance(encoder, dict) and "checkpoint" in encoder:
         values["encoder"] = {"revision": "", **encoder}  # that of the basis is of another checkpoint
-    return _merged(basis | {"controls": []}, values)
+    return _merged(_of_study(basis | {"controls": []}, values), values)
+
+
+def _of_study(basis: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The basis without what it says of targets and runs that the new study, by its ``values``, lacks."""
+    basis = copy.deepcopy(basis)
+    with suppress(AttributeError, TypeError):  # malformed: said when the whole is read
+        for key, part in (("targets", "targets"), ("intermediate", "runs")):
+            names, bundles = values.get(key), basis.get("further", {})
+            for name, bundle in [*bundles.items()] if names else ():
+                bundle[part] = [item for item in bundle.get(part, [NONE]) if item in names]
+                if not bundle[part]:
+                    del bundles[name]
+        sets = basis.get("training_sets", {})
+        for target in sets.keys() - (values.get("targets") or sets):
+            del sets[target]
+    return basis
 
 
 def _merged(basis: Any, changes: Any) -> Any:
-    """``changes`` over ``basis``, section by section; an empty one, ``{}``, empties it."""
+    """``changes`` over ``basis``, section by section; an empty one, ``{}``, empties it, ``null`` removes a key."""
     if not (isinstance(changes, dict) and isinstance(basis, dict)):
         return changes
-    return basis | {key: _merged(basis.get(key), value) if value else value for key, value in changes.items()}
+    merged = {key: _merged(basis.get(key), value) if value else value for key, value in changes.items()}
+    return {key: value for key, value in (basis | merged).items() if value is not None}
 
 
 def _with_fitting_lengths(study: Study) -> Study:
