@@ -14,11 +14,15 @@ from pydantic import ValidationError
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT
+from xstilts.preflight import unscored_languages
 from xstilts.readers.pairs_and_choices import companions, has_gold, read
 from xstilts.settings import FilesSettings
+from xstilts.sources import open_source
 from xstilts.sources.files import FilesSource
+from xstilts.study import load_study, parse_yaml
 from xstilts.submission import FURTHER
 from xstilts.summaries import unknown_distance
+from xstilts.target_runs import evaluation_languages
 from xstilts.tasks import INTERMEDIATE, NLI, PARAPHRASE, RETRIEVAL_KINDS, TARGETS, TASKS, UPOS, WIKIANN, get
 from xstilts.validation import refused_pairs
 
@@ -224,6 +228,22 @@ def test_languages_have_our_codes_whatever_a_file_calls_them(folder):
     assert set(FURTHER["tatoeba"].split()) < set(codes) and table.loc[list(further.values())[:5], "distance"].all()
     sentence = "Left out, as their distance from the source is not known: gom."
     assert unknown_distance(pd.DataFrame({"language": codes}), table) == sentence
+
+
+def test_languages_with_a_development_set_only_are_named_and_can_be_scored(tmp_path):
+    """As PAWS-X at hand: test has de, dev has ja, ko and zh."""
+    for name in ("dev-en", "dev-ja", "dev-zh", "test-de", "test-en", "train-en"):
+        path = tmp_path / "pawsx" / f"{name}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("id\tsentence1\tsentence2\tlabel\n" + "".join(f"{n}\ta{n}\tb\t{n % 2}\n" for n in range(8)))
+    changes = {"targets": ("pawsx",), "training_sets": {}, "intermediate": ("none",)}
+    study = load_study("files").model_copy(update=changes | {"files": FilesSettings(root=str(tmp_path))})
+    (line,) = unscored_languages(study, open_source(study))
+    assert "pawsx is scored on its test set, in en, de: ja, zh have a development set only and are left out" in line
+    (splits,) = re.findall(r"files: (\{.*\}) scores", line)
+    settings = parse_yaml(f"files: {splits}", "line")["files"]
+    study = study.model_copy(update={"files": FilesSettings(root=str(tmp_path), **settings)})
+    assert evaluation_languages(study, open_source(study), get("pawsx")) == ["en", "ja", "zh"]
 
 
 def test_text_is_capped_and_repeatable(folder):

@@ -26,7 +26,7 @@ from datasets import Dataset
 
 from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names
-from xstilts.preflight import check_share, repeated_rows
+from xstilts.preflight import check_share, repeated_rows, unscored_languages
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import EncoderSettings, PhaseSettings, Study
 from xstilts.sources import Source, open_source
@@ -423,7 +423,8 @@ def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
     values = {"gpu": gpu, "rate": rate, "runs": runs, "single": single, "sums": sums}
-    values["repeated"] = repeated_rows(samples.study, samples.source)
+    checks = (unscored_languages, repeated_rows)
+    values["repeated"] = [line for check in checks for line in check(samples.study, samples.source)]
     return environment.get_template("plan.txt.j2").render(vars(samples) | values)
 
 

@@ -19,7 +19,8 @@ ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint i
 
 
 def check_data(study: Study) -> list[str]:
-    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns :func:`repeated_rows`.
+    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns
+    :func:`unscored_languages` and :func:`repeated_rows`.
     UserError where a run or target has no data, where a file is malformed, a language of the study is in none of its
     targets, or the encoder cannot be had."""
     source = open_source(study)
@@ -50,7 +51,7 @@ def check_data(study: Study) -> list[str]:
             source.load(task, split, language)
     if text and not generated:
         source.text(1)
-    return repeated_rows(study, source)
+    return [*unscored_languages(study, source), *repeated_rows(study, source)]
 
 
 def _fetch_encoder(study: Study) -> None:
@@ -112,6 +113,20 @@ def check_share(study: Study, name: str, sets: list[tuple[str, str]], examples: 
     """UserError where a run or tuning ``name`` has fewer ``examples`` (0: all) than (split, language) sets to share."""
     fewer = f"{examples} examples of {len(sets)} languages together, fewer than one of each"
     refuse(0 < examples < len(sets), f'{study.path}: "{name}": {fewer}; expected {len(sets)} or more, or 0 for all')
+
+
+def unscored_languages(study: Study, source: Source) -> list[str]:
+    """A line per target on the languages that it has a development set in, but no test set, which is scored."""
+    lines = []
+    for task in map(study.task, study.all_targets):
+        scored = source.languages(task, "test")
+        absent = [code for code in source.languages(task, "dev") if code not in scored]
+        if names := ", ".join(code for code in absent if not study.languages or code in study.languages):
+            remedy = f"files: {{splits: {{{task.name}: {{test: dev, dev: test}}}}}} scores the development set instead"
+            problem = f"{names} have a development set only and are left out"
+            if scored:
+                lines.append(f"{task.name} is scored on its test set, in {', '.join(scored)}: {problem}; {remedy}")
+    return lines
 
 
 def repeated_rows(study: Study, source: Source) -> list[str]:
