@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT
-from xstilts.preflight import unscored_languages
+from xstilts.preflight import check_data, unscored_languages
 from xstilts.readers.pairs_and_choices import companions, has_gold, read
 from xstilts.settings import FilesSettings
 from xstilts.sources import open_source
 from xstilts.sources.files import FilesSource
-from xstilts.study import load_study, parse_yaml
+from xstilts.study import dump_yaml, load_study, parse_yaml
 from xstilts.submission import FURTHER
 from xstilts.summaries import unknown_distance
 from xstilts.target_runs import evaluation_languages
@@ -244,6 +244,20 @@ def test_languages_with_a_development_set_only_are_named_and_can_be_scored(tmp_p
     settings = parse_yaml(f"files: {splits}", "line")["files"]
     study = study.model_copy(update={"files": FilesSettings(root=str(tmp_path), **settings)})
     assert evaluation_languages(study, open_source(study), get("pawsx")) == ["en", "ja", "zh"]
+
+
+def test_what_a_study_lacks_is_named_before_anything_runs(folder, tmp_path):
+    encoder = {"pretrain": {"tokenizer": "unigram", "vocab_size": 300}}
+    values = {"name": "mine", "source": "files", "files": {"root": str(folder)}, "encoder": encoder, "seeds": 1}
+    values |= {"source_language": "en", "intermediate": ["none"], "targets": ["xnli"], "runs": str(tmp_path / "runs")}
+    path = tmp_path / "mine.yaml"
+    path.write_text(dump_yaml(values))
+    with pytest.raises(UserError, match=r"mine.yaml: mnli: no train file for en below .*\(looked for mnli/train.tsv"):
+        check_data(load_study(path))
+    (folder / "xnli" / "dev-ru.tsv").write_text("абвгдежзиклмнопрстуфхцчшщ ABCDEFGHIJKLMNOPQRSTU\tx\tneutral\n")
+    path.write_text(dump_yaml(values | {"targets": ["tatoeba"]}))
+    with pytest.raises(UserError, match=r"vocab_size: 300 has no room for the \d+ characters .*; make it \d+ at least"):
+        check_data(load_study(path))
 
 
 def test_text_is_capped_and_repeatable(folder):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import nearest, refuse
+from xstilts.errors import located, nearest, refuse
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.sources.base import texts_of
@@ -43,6 +43,9 @@ def check_data(study: Study) -> list[str]:
         if split == TRANSLATED:  # where a task has no training set of its own in a language
             known, kind = [*source.languages(task, "train"), *known], "train"
         absent = ", ".join(language for language in languages if language not in known)
+        if absent and not known:  # the source says what it looked for
+            with located(study.path):
+                source.load(task, split, languages[0])
         known_sets = ", ".join(known) or "none"
         refuse(absent, f'{study.path}: no {kind} set of "{task.name}" in {absent}; there is: {known_sets}')
     generated = study.source == "micro"  # right by construction
@@ -50,7 +53,12 @@ def check_data(study: Study) -> list[str]:
         for language in languages if task.name in study.own or not generated else ():
             source.load(task, split, language)
     if text and not generated:
-        source.text(1)
+        documents = source.text(1)
+        if not study.encoder.checkpoint and not (study.folder / "encoder" / "seed1" / "run.json").is_file():
+            from xstilts.training.pretraining import check_vocabulary  # takes seconds to import
+
+            with located(study.path):
+                check_vocabulary(documents, study.encoder.pretrain)
     return [*unscored_languages(study, source), *repeated_rows(study, source)]
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
@@ -18,25 +19,45 @@ LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 PHASES = ("intermediate", "target", "retrieval")  # that overrides can be of
 
 
+# what a value must be, by the type of pydantic's error
+EXPECTED = {
+    "missing": "is missing", "list_type": "expected a list", "tuple_type": "expected a list",
+    "dict_type": "expected keys and values", "model_type": "expected keys and values",
+    "int_type": "expected a whole number", "float_type": "expected a number", "bool_type": "expected true or false",
+    "string_type": "expected text", "literal_error": "expected {expected}", "finite_number": "expected a finite number",
+}  # fmt: skip
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The errors in reading ``model`` as a person would say them: key path, what was expected, nearest valid key."""
-    return "; ".join(_explain(item, model) for item in error.errors())
+    """The errors in reading ``model`` as a person would say them: key path, what was expected, nearest valid key. Of
+    several types that a value may have each is named."""
+    problems: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors():
+        keys, expected, value = _explain(item, model)
+        problems.setdefault((keys, value), []).append(expected)
+    return "; ".join(f"{keys}: {' or '.join(parts)}{value}" for (keys, value), parts in problems.items())
 
 
-def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
-    keys = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
+def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str, str]:
+    """(key path, what was expected, what there is)"""
+    parts = [part for part in item["loc"] if not re.match(r"(str|(tuple|literal|dict|list)\[.*)$", str(part))]
+    keys, value, kind = ".".join(map(str, parts)), item["input"], item["type"]
+    if kind == "extra_forbidden":
         section: Any = model
-        for part in item["loc"][:-1]:
+        for part in parts[:-1]:
             in_dict = get_origin(section) is dict
             section = get_args(section)[1] if in_dict else section.model_fields[part].annotation
-        return f"{keys}: unknown key{nearest(item['loc'][-1], section.model_fields)}"
+        return keys, f"unknown key{nearest(parts[-1], section.model_fields)}", ""
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{keys}: {message}"
-    value = "" if item["type"] == "missing" else f", found {item['input']!r}"
-    unquoted = item["type"] == "string_type" and isinstance(item["input"], (bool, int, float))
-    return f"{keys}: {message[0].lower()}{message[1:]}{value}{'; put it in quotes' if unquoted else ''}"
+    if kind in ("value_error", "missing"):
+        return keys, EXPECTED.get(kind, message), ""
+    expected = EXPECTED[kind].format(**item.get("ctx", {})) if kind in EXPECTED else message[0].lower() + message[1:]
+    shown = repr(value)
+    if isinstance(value, dict | list):
+        names = textwrap.shorten(", ".join(map(str, value)), 60, placeholder=" …")
+        shown = f"the keys {names}" if isinstance(value, dict) else f"a list ({names})"
+    unquoted = kind == "string_type" and isinstance(value, (bool, int, float))
+    return keys, expected, f", found {shown}{'; put it in quotes' if unquoted else ''}"
 
 
 def check(study: Study) -> None:

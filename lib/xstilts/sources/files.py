@@ -138,7 +138,8 @@ class FilesSource(Source):
         if language not in paths:
             wanted = " or ".join(path.replace("{language}", language) for path in task.files[split].paths)
             absent = f"no {split} file for {language} below {self.root} (looked for {wanted})"
-            raise UserError(f"{task.name}: {absent}; there is: {', '.join(sorted(paths)) or 'none'}")
+            others = f"; there is: {', '.join(sorted(paths))}" if paths else ""
+            raise UserError(f"{task.name}: {absent}{others}")
         return paths[language]
 
     def _files_of(self, task: Task, split: str, language: str) -> str:

@@ -49,10 +49,7 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
         trainer = trainers.WordLevelTrainer(special_tokens=list(SPECIAL), vocab_size=1_000_000, show_progress=False)
     else:
         tokenizer = tokenizers.Tokenizer(models.Unigram())
-        batches, characters = _without_rare(batches)
-        needed = f"the {characters} characters of the text, 256 bytes and {len(SPECIAL)} special tokens"
-        problem = f"encoder.pretrain.vocab_size: {settings.vocab_size} has no room for {needed}; make it larger"
-        refuse(characters + 256 + len(SPECIAL) > settings.vocab_size, problem)
+        batches = _without_rare(batches, settings.vocab_size)
         tokenizer.normalizer = normalizers.NFKC()
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         trainer = trainers.UnigramTrainer(
@@ -70,15 +67,27 @@ def train_tokenizer(texts: datasets.Dataset, settings: PretrainSettings) -> tran
     )  # fmt: skip
 
 
-def _without_rare(batches: Iterable[list[str]]) -> tuple[list[list[str]], int]:
-    """The texts, normalised, with their rarest characters blanked out; how many characters are left."""
+def _without_rare(batches: Iterable[list[str]], vocabulary: int) -> list[list[str]]:
+    """The texts, normalised, with their rarest characters blanked out. UserError where a vocabulary of this size has no
+    room for the others."""
     batches = [[unicodedata.normalize("NFKC", text) for text in batch] for batch in batches]
     counts = Counter(chain.from_iterable(chain.from_iterable(batches)))
     ranked = counts.most_common()
     covered = np.cumsum([count for _, count in ranked])
     frequent = int(np.searchsorted(covered, COVERAGE * covered[-1])) + 1
+    characters = min(frequent, len(ranked))
+    least = characters + 256 + len(SPECIAL)
+    needed = f"the {characters} characters of the text, 256 bytes and {len(SPECIAL)} special tokens"
+    problem = f"encoder.pretrain.vocab_size: {vocabulary} has no room for {needed}; make it {least} at least"
+    refuse(least > vocabulary, f"{problem}, better some thousands more")
     rare = str.maketrans(dict.fromkeys((character for character, _ in ranked[frequent:]), " "))
-    return [[text.translate(rare) for text in batch] for batch in batches], min(frequent, len(ranked))
+    return [[text.translate(rare) for text in batch] for batch in batches]
+
+
+def check_vocabulary(texts: datasets.Dataset, settings: PretrainSettings) -> None:
+    """UserError where :func:`train_tokenizer` would end in one for the size of the vocabulary."""
+    if settings.tokenizer == "unigram":
+        _without_rare([texts["text"][:]], settings.vocab_size)
 
 
 def _add_bytes(tokenizer: tokenizers.Tokenizer) -> None:
