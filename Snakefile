@@ -6,22 +6,26 @@ run fails: they are the evidence.
 """
 
 import sys
+from pathlib import Path
+from urllib.parse import unquote
 
+from xstilts.io import literal
 from xstilts.status import GAPS
 from xstilts.runs import Run, list_runs
 from xstilts.study import load_study
 
-STUDY = load_study(config["study"])
+FILE = unquote(config["study"])
+STUDY = load_study(FILE)
 PYTHON = sys.executable
-FOLDER = STUDY.folder
+FOLDER = Path(literal(STUDY.folder))
 PROCESSES = STUDY.training.processes  # of one thread and, where a profile says so, one GPU each
 FINAL = Run(STUDY.question)
-ANSWER = FINAL.folder(STUDY) / "run.json"
+ANSWER = Path(literal(FINAL.folder(STUDY) / "run.json"))
 
 
 def done(run):
     # ancient: whether a run is stale is decided by the fingerprint in run.json, never by dates
-    return ancient(str(run.folder(STUDY) / "run.json"))
+    return ancient(literal(run.folder(STUDY) / "run.json"))
 
 
 def before_target(wildcards):
@@ -44,7 +48,7 @@ rule encoder:
     threads: 2
     priority: 3
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} encoder/seed{wildcards.seed} >{log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {FILE:q} encoder/seed{wildcards.seed} >{log:q} 2>&1"
 
 
 rule intermediate:
@@ -57,7 +61,7 @@ rule intermediate:
     threads: PROCESSES
     priority: 2
     shell:
-        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {config[study]:q} "
+        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {FILE:q} "
         "intermediate/{wildcards.run:q}/seed{wildcards.seed} >{log:q} 2>&1"
 
 
@@ -72,7 +76,7 @@ rule targets:
     # long jobs first; but where encoders go once they are scored, few should be there at a time
     priority: 4 if STUDY.keep == "pretrained" else 1
     shell:
-        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {config[study]:q} "
+        "OMP_NUM_THREADS=1 {PYTHON:q} -m xstilts run {FILE:q} "
         "targets/{wildcards.run:q}/{wildcards.bundle}/seed{wildcards.seed} >{log:q} 2>&1"
 
 
@@ -84,7 +88,7 @@ rule answer:
     log:
         str(ANSWER.with_name("log.txt")),
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} {FINAL.name} >{log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {FILE:q} {FINAL.name} >{log:q} 2>&1"
 
 
 rule answer_with_gaps:
@@ -94,4 +98,4 @@ rule answer_with_gaps:
     log:
         str(ANSWER.with_name("log.txt")),
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {config[study]:q} {FINAL.name} >{log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m xstilts run {FILE:q} {FINAL.name} >{log:q} 2>&1"

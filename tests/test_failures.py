@@ -21,7 +21,7 @@ from xstilts.errors import MARK
 from xstilts.io import read_record, whole_file, write_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
-from xstilts.status import DISK, GAPS, cause, look
+from xstilts.status import DISK, GAPS, cause, look, of_log
 from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.workflow import discard_stale, run_notebook
@@ -53,6 +53,24 @@ def whole(tmp_path_factory):
 def folder(tmp_path_factory):
     """Of a study to which everything happens; the tests that use it follow one another."""
     return tmp_path_factory.mktemp("faults")
+
+
+def test_a_path_may_hold_whatever_a_path_can(tmp_path):
+    """Braces, which papermill and Snakemake fill in, quotes, blanks, % and other letters."""
+    folder = tmp_path / "a {b} 'c' \"d\" 100% *é: #1"
+    folder.mkdir()
+    path = small.write(folder, "small", targets=["xnli"], intermediate=["none", "mnli"])
+    small.every_run(path, final=False, but="mnli")
+    done = execute(path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "figures" / "small" / "heatmap-mean.png").is_file()
+
+
+def test_the_last_line_of_a_traceback_is_why_a_job_ended(tmp_path):
+    (tmp_path / "log.txt").write_text(
+        "Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'x'\n"
+    )
+    assert of_log(tmp_path / "log.txt") == "ModuleNotFoundError: No module named 'x'"
 
 
 def test_what_fails_is_said_and_does_not_stop_the_others(folder):

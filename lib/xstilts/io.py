@@ -151,6 +151,11 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def literal(path: Path) -> str:
+    """The path for Snakemake and papermill, which fill in names in braces: braces of its own doubled."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def lock(path: Path, wait: bool = False) -> tuple[IO[str], dict]:
     """(open file, {}) of a lock held until the file and each copy that a child process was given are closed.
 

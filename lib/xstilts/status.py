@@ -68,6 +68,8 @@ def of_log(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if lines and lines[-1].startswith(MARK):
         return lines[-1].removeprefix(MARK)
+    if lines and re.match(r"[A-Za-z_.]+(Error|Exception|Interrupt|Exit)\b", lines[-1]):  # of a traceback
+        return lines[-1]
     return DISK if shutil.disk_usage(log.parent).free < 2**16 else SILENT
 
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
+from urllib.parse import quote
 
 import psutil
 from tqdm import tqdm
 
 from xstilts.errors import MARK, UserError, refuse
-from xstilts.io import ROOT, lives, lock, read_record, remove_halves, sign, write_record
+from xstilts.io import ROOT, literal, lives, lock, read_record, remove_halves, sign, write_record
 from xstilts.preflight import check_data
 from xstilts.progress import duration, reported
 from xstilts.runs import Fingerprints, Run, list_runs, notebook_hash, provenance, remove_encoder, state
@@ -75,7 +76,7 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
 
     folder, parameters, started = run.folder(study), run.parameters(study), time.monotonic()
     notebook_hash(run.notebook)  # says what papermill says at length: that it is none
-    unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(run.notebook))))
+    unknown = sorted(set(parameters) - set(papermill.inspect_notebook(literal(run.notebook))))
     # papermill itself would run to the end with the defaults
     refuse(unknown, f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
     # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
@@ -84,7 +85,7 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
     try:
         with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
             papermill.execute_notebook(
-                str(run.notebook), str(folder / "notebook.ipynb"), parameters, kernel_name="python3",
+                literal(run.notebook), literal(folder / "notebook.ipynb"), parameters, kernel_name="python3",
                 kernel_manager_class=Kernel, cwd=str(ROOT / "notebooks"), progress_bar=False, log_output=True,
                 # papermill's own iopub_timeout is 4 s, after which a run would be lost to a slow disk
                 start_timeout=PATIENCE, iopub_timeout=PATIENCE,
@@ -249,7 +250,7 @@ class Snakemake:
         self.command: list[str | Path] = [
             sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", ROOT,
             "--workflow-profile", profile, *(["--cores", str(cores)] if cores else []),
-            "--config", f"study={study.own_folder / 'study.yaml'}", "--",
+            "--config", f"study={quote(str(study.own_folder / 'study.yaml'))}", "--",  # it is read as YAML
         ]  # fmt: skip
 
     def do(self, runs: Sequence[Run]) -> int:
