@@ -95,10 +95,15 @@ def execute(options: argparse.Namespace) -> int:
 
 def main() -> int:
     try:
-        return execute(build_parser().parse_args())
+        status = execute(build_parser().parse_args())
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"{MARK}{error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads along, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         from xstilts.status import DISK, NO_ROOM
 

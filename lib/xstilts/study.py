@@ -112,7 +112,7 @@ def _of_study(basis: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     basis = copy.deepcopy(basis)
     with suppress(AttributeError, TypeError):  # malformed: said when the whole is read
         for key, part in (("targets", "targets"), ("intermediate", "runs")):
-            names, bundles = values.get(key), basis.get("further", {})
+            names, bundles = values.get(key) or [], basis.get("further", {})
             for name, bundle in [*bundles.items()] if names else ():
                 bundle[part] = [item for item in bundle.get(part, [NONE]) if item in names]
                 if not bundle[part]:

@@ -133,7 +133,7 @@ def _is_recorded(study: Study, run: Run) -> bool:
 
 def run_study(study: Study, cores: int, profile: str = "default") -> int:
     """Bring every run of the study up to date through Snakemake; 1 where some failed."""
-    started = time.monotonic()
+    started, settings = time.monotonic(), _profile(profile)
     if study.encoder.checkpoint:
         locate(study)
     check_folders(study)
@@ -151,7 +151,7 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         if runs:
             executor = f"on {cores} cores" if profile == "default" else f"through profile {profile}"
             print(f'study "{study.name}": {len(runs)} of {len(list_runs(study))} runs to do {executor}', flush=True)
-            snakemake = Snakemake(study, held, cores if profile == "default" else 0, _profile(profile))
+            snakemake = Snakemake(study, held, cores if profile == "default" else 0, settings)
             status = snakemake.do(runs)
             fingerprints = Fingerprints(study)
             failed = [run for run in runs if state(study, run, fingerprints) != "done"]  # whoever it was done by

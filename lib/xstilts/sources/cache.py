@@ -5,10 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import pandas as pd
-from datasets import Dataset
 from pyarrow import ArrowException
 
 from xstilts.errors import UserError, refuse
@@ -17,8 +16,10 @@ from xstilts.sources.base import Source, TaskSource
 from xstilts.sources.files import CustomSource
 from xstilts.tasks import TRANSLATED, Task
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 log = logging.getLogger(__name__)
-datasets.disable_progress_bars()
 DAMAGED = (OSError, ValueError, ArrowException)  # what datasets raises for a damaged folder
 
 
@@ -66,15 +67,18 @@ class CachedSource(Source):
     def topics(self, task: Task, split: str) -> dict[str, str]:
         return self._source_of(task, split).topics(task, split)
 
-    def load(self, task: Task, split: str, language: str) -> Dataset:
+    def load(self, task: Task, split: str, language: str) -> "Dataset":
         source = self._source_of(task, split)
         key = [repr(task), split, language, source.fingerprint(task, split, language)]
         return self._cached(key, lambda: source.load(task, split, language))
 
-    def text(self, seed: int) -> Dataset:
+    def text(self, seed: int) -> "Dataset":
         return self._cached(["text", self.text_fingerprint(seed)], lambda: self.source.text(seed))
 
-    def _cached(self, key: list[str], make: Callable[[], Dataset]) -> Dataset:
+    def _cached(self, key: list[str], make: Callable[[], "Dataset"]) -> "Dataset":
+        import datasets  # takes a second, and status reads no row
+
+        datasets.disable_progress_bars()
         path = self.folder / digest([_code_hash(), *key])
         if not path.is_dir():
             self._write(path, make(), replace=False)
@@ -90,7 +94,7 @@ class CachedSource(Source):
             self._write(path, make(), replace=True)
             return datasets.load_from_disk(path)
 
-    def _write(self, path: Path, rows: Dataset, replace: bool) -> None:
+    def _write(self, path: Path, rows: "Dataset", replace: bool) -> None:
         try:
             with written_whole(path, replace) as aside:
                 rows.save_to_disk(aside)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset, Features, List, Value
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash
@@ -21,13 +21,16 @@ from xstilts.settings import FilesSettings, OwnTask
 from xstilts.sources.base import Source, TaskSource
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, SPLITS, TASKS, TRANSLATED, Task
 
-STRING, STRINGS, NUMBER = Value("string"), List(Value("string")), Value("int64")
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+STRING, STRINGS, NUMBER = "string", ["string"], "int64"  # a list: of values of that type
 QUESTION = {"id": STRING, "context": STRING, "question": STRING}
-COLUMNS = {
+COLUMNS: dict[str, dict[str, Any]] = {
     "classification": {"id": STRING, "text_a": STRING, "text_b": STRING, "label": NUMBER},
     "choice": {**QUESTION, "choices": STRINGS, "label": NUMBER},
     "tagging": {"id": STRING, "tokens": STRINGS, "tags": STRINGS},
-    "span": {**QUESTION, "answers": {"text": STRINGS, "answer_start": List(NUMBER)}, "is_impossible": Value("bool")},
+    "span": {**QUESTION, "answers": {"text": STRINGS, "answer_start": [NUMBER]}, "is_impossible": "bool"},
     "parallel": {"id": STRING, "query": STRING, "candidate": STRING},
     "mining": {"id": STRING, "text": STRING, "side": STRING, "gold": STRINGS},
     "ranking": {"id": STRING, "text": STRING, "language": STRING, "keys": STRINGS},
@@ -38,9 +41,17 @@ HELD_OUT = 5  # of an own task without a development file, every fifth training 
 UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
 
 
-def to_dataset(rows: list[dict], columns: dict) -> Dataset:
-    """A dataset of these columns, in their order; ``columns``: name -> feature."""
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=Features(columns))
+def to_dataset(rows: list[dict], columns: dict) -> "Dataset":
+    """A dataset of these columns, in their order; ``columns``: name -> type, as in ``COLUMNS``."""
+    from datasets import Dataset, Features, List, Value  # takes a second, and status reads no row
+
+    def feature(declared: Any) -> Any:
+        if isinstance(declared, dict):
+            return {name: feature(part) for name, part in declared.items()}
+        return List(Value(declared[0])) if isinstance(declared, list) else Value(declared)
+
+    table = {name: [row[name] for row in rows] for name in columns}
+    return Dataset.from_dict(table, features=Features(feature(columns)))
 
 
 def source_first(codes: Iterable[str], source_language: str) -> list[str]:
@@ -90,7 +101,7 @@ class FilesSource(Source):
 
     # --- reading ---------------------------------------------------------------------------------------
 
-    def load(self, task: Task, split: str, language: str) -> Dataset:
+    def load(self, task: Task, split: str, language: str) -> "Dataset":
         """One split in one language in the canonical columns.
 
         Raises UserError where there is no such set, where it lacks gold, where it is malformed, and where
@@ -157,7 +168,7 @@ class FilesSource(Source):
 
     # --- text for masked LM -----------------------------------------------------------------------------
 
-    def text(self, seed: int) -> Dataset:
+    def text(self, seed: int) -> "Dataset":
         """Unlabelled text of everything in the folder, shuffled; at most ``documents_per_language`` of each.
 
         Single sentences and passages without labels, tags, questions, answer choices or who translates
@@ -296,7 +307,7 @@ class CustomSource(TaskSource):
             return [self.source_language] if split in ("train", "dev") else []
         return source_first(custom.test_files(task.name, self.tasks[task.name], self.root), self.source_language)
 
-    def load(self, task: Task, split: str, language: str) -> Dataset:
+    def load(self, task: Task, split: str, language: str) -> "Dataset":
         """One split in one language. UserError for what is absent or malformed."""
         path, shared = self._file(task, split, language)
         examples = custom.rows(self.tasks[task.name], path, task.labels)

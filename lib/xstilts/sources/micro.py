@@ -5,9 +5,9 @@ transfer between controlled languages; they are not results on XTREME or any nat
 """
 
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from datasets import Dataset
 
 from microworld.examples import Examples
 from microworld.grammar import LANGUAGES
@@ -16,6 +16,9 @@ from xstilts.errors import UserError
 from xstilts.io import digest
 from xstilts.sources.base import Source
 from xstilts.tasks import TRANSLATED, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # settings that every set depends on; those that only the pretraining text depends on
 WORLD, TEXT = {"languages", "world_seed", "sharpness", "order_freedom"}, {"documents", "source_share", "code_mixing"}
@@ -53,7 +56,9 @@ class MicroSource(Source):
     def topics(self, task: Task, split: str) -> dict[str, str]:
         return self.examples.topics(task.name, task.kind, split)
 
-    def load(self, task: Task, split: str, language: str) -> Dataset:
+    def load(self, task: Task, split: str, language: str) -> "Dataset":
+        from datasets import Dataset  # takes a second, and status reads no row
+
         if language not in self.languages(task, split):
             known = ", ".join(self.languages(task, split)) or "none"
             wanted = f'{split} split of task "{task.name}" in language "{language}"'
@@ -63,7 +68,9 @@ class MicroSource(Source):
         except ValueError as error:
             raise UserError(str(error)) from None
 
-    def text(self, seed: int) -> Dataset:
+    def text(self, seed: int) -> "Dataset":
+        from datasets import Dataset
+
         return Dataset.from_dict(self.examples.world.text(seed))
 
     def fingerprint(self, task: Task, split: str, language: str) -> str:
