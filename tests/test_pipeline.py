@@ -83,7 +83,7 @@ def test_every_notebook_ran_and_left_its_proof(finished):
         lines = [line for line in output.splitlines() if line.startswith(f"  {phase}: ")]
         assert lines[-1].startswith(f"  {phase}: 1 of 1 done in "), output
         assert sum(" done in " in line for line in lines) == 1
-    assert "figures: " in output and "notebook.ipynb" in output
+    assert "figures: " in output and "notebook.ipynb" in output and "On average over the targets" in output
 
 
 def test_records_say_which_checkpoint_was_taken(finished):

@@ -160,13 +160,23 @@ def test_time_left_follows_what_runs_took():
 
 @pytest.mark.parametrize(
     "arguments, heavy",
-    [(["--help"], {"numpy", "pydantic", "pandas"}), (["status"], {"torch", "transformers", "papermill"})],
+    [(["--help"], {"numpy", "pydantic", "pandas"}), (["status"], {"torch", "transformers", "papermill", "datasets"})],
 )
 def test_commands_that_look_load_nothing_heavy(study, arguments, heavy):
     code = "import sys\nfrom xstilts.__main__ import main\ntry:\n    main()\nfinally:\n    print(*sys.modules)"
     words = [sys.executable, "-c", code, *arguments, *([study.path] if arguments == ["status"] else [])]
     done = subprocess.run(words, check=True, cwd=ROOT, capture_output=True, text=True)
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_profile_is_looked_for_first_and_a_reader_may_stop_reading(study):
+    finish(study)
+    command = f"{sys.executable} -m xstilts study {study.path} --profile slrm"
+    done = subprocess.run(command.split(), capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2 and 'no profile "slrm": expected one of default' in done.stderr
+    command = f"set -o pipefail; {sys.executable} -m xstilts status {study.path} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
@@ -216,3 +226,17 @@ def test_a_failure_is_printed_at_once_and_once(study, clock, capsys, monkeypatch
         "  encoder: 1 of 1 done in under 1 s",
         f"  failed: {MNLI.name}: the disk is full",
     ]
+
+
+def test_a_long_run_says_how_far_it_is(study, clock, capsys):
+    """As make status does, where no line was printed for two minutes."""
+    progress = StudyProgress(study, list_runs(study))
+    (folder := ENCODER.folder(study)).mkdir(parents=True)
+    write_record(folder / FILE, {"line": "pretraining: 80 of 400 steps, about 3 min left"})
+    held, _ = lock(folder / ".lock")
+    for _ in range(100):
+        clock.seconds += 3
+        progress.update()
+    held.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"  running: {ENCODER.name}: pretraining: 80 of 400 steps, about 3 min left"] * 2

@@ -161,6 +161,9 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
         else:
             print(f'study "{study.name}" is up to date: nothing to do.')
     notebook = Run(study.question).folder(study) / "notebook.ipynb"
+    answer = study.figures_folder / "answer.md"
+    if answer.is_file():  # its first sentence says how far the others reach
+        print(*[line[2:] for line in answer.read_text("utf-8").splitlines() if line.startswith("- ")][1:3], sep="\n")
     print(f"figures: {os.path.relpath(study.figures_folder)}\nnotebook: {os.path.relpath(notebook)}")
     return 0
 
@@ -206,13 +209,14 @@ def _profile(name: str) -> Path:
 
 class StudyProgress:
     """A line on each phase of the ``runs`` that a study does, once it is done, and on each failure; in a terminal a
-    bar below them."""
+    bar below them, which says how far the run is that has been at work longest. Elsewhere a line says it when there
+    was none for two minutes."""
 
     def __init__(self, study: Study, runs: Sequence[Run]):
         self.study = study
         self.seen = dict.fromkeys(runs, Seen("left"))
         self.began: dict[str, float] = {}  # when runs of each phase were first seen at work
-        self.looked = 0.0
+        self.looked, self.printed = 0.0, time.monotonic()
         self.bar = tqdm(total=len(runs), unit="run", disable=None, leave=False, file=sys.stdout)
 
     def update(self, end: bool = False) -> None:
@@ -233,9 +237,16 @@ class StudyProgress:
                 took = duration(self.looked - self.began[run.phase])
                 self._print(f"  {run.phase}: {states['done']} of {states['done']} done in {took}")
         self.bar.n = sum(seen.state == "done" for seen in self.seen.values())
+        at_work = [(run, seen) for run, seen in self.seen.items() if seen.state == "running" and seen.seconds and seen.detail]
+        run, seen = max(at_work, key=lambda pair: pair[1].seconds, default=(None, None))
+        text = f"{run.name}: {seen.detail}" if run else ""
+        self.bar.set_postfix_str(text, refresh=False)
         self.bar.refresh()
+        if text and self.bar.disable and self.looked - self.printed >= 120:
+            self._print(f"  running: {text}")
 
     def _print(self, line: str) -> None:
+        self.printed = self.looked
         self.bar.write(line, file=sys.stdout)
         sys.stdout.flush()
 
