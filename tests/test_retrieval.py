@@ -207,6 +207,30 @@ def test_recall_of_a_parallel_set_counts_every_rank(monkeypatch):
     assert scores["recall@1"] == scores["accuracy"]
 
 
+@pytest.mark.parametrize("count", [37, 250, 1001])
+def test_of_equal_candidates_the_first_counts(count):
+    """In a product of matrices the columns of equal vectors may differ in the last digit."""
+    rng = np.random.default_rng(count)
+    queries, candidates = (retrieval.normalise(rng.normal(size=(count, 48)).astype(np.float32)) for _ in range(2))
+    order = rng.permutation(2 * count)
+    twice = np.concatenate([candidates, candidates])[order]
+    first = np.minimum(*(np.argsort(order)[part : part + count] for part in (0, count)))  # of both copies
+    index, cosines = retrieval.nearest(queries, twice, 4)
+    alone = retrieval.nearest(queries, candidates, 2)[0]
+    assert (index[:, 0] == first[alone[:, 0]]).all() and (index[:, 2] == first[alone[:, 1]]).all()
+    assert (index[:, 1] > index[:, 0]).all() and (cosines[:, 1] == cosines[:, 0]).all()
+
+
+def test_margins_of_a_handful_of_centred_vectors_stay_small():
+    """The mean of their cosines is about 0, of which a margin would be a multiple."""
+    for count in (2, 3, 4, 6):
+        x = np.random.default_rng(count).normal(size=(count, 16)).astype(np.float32)
+        sides = [retrieval.vectors(side, True) for side in (x, x + 0.1)]
+        mined = retrieval.mine(*sides)
+        assert sorted((left, right) for _, left, right in mined) == [(row, row) for row in range(count)]
+        assert all(0 < margin <= 1 / retrieval.LEAST + 1e-4 for margin, *_ in mined)
+
+
 def mining_rows(name: str, foreign: int, source: int, pairs: int) -> list[dict]:
     return [
         {"id": f"{name}-{side[0]}{n}", "text": f"{name} {side} {n}", "side": side,

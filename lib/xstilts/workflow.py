@@ -237,7 +237,9 @@ class StudyProgress:
                 took = duration(self.looked - self.began[run.phase])
                 self._print(f"  {run.phase}: {states['done']} of {states['done']} done in {took}")
         self.bar.n = sum(seen.state == "done" for seen in self.seen.values())
-        at_work = [(run, seen) for run, seen in self.seen.items() if seen.state == "running" and seen.seconds and seen.detail]
+        at_work = [
+            (run, seen) for run, seen in self.seen.items() if seen.state == "running" and seen.seconds and seen.detail
+        ]
         run, seen = max(at_work, key=lambda pair: pair[1].seconds, default=(None, None))
         text = f"{run.name}: {seen.detail}" if run else ""
         self.bar.set_postfix_str(text, refresh=False)

@@ -30,6 +30,7 @@ from xstilts.tasks import Task
 
 BLOCK_CELLS = 2**25  # of a similarity matrix held at a time: 128 MiB
 CHUNK = 4096  # texts, or vectors, handled at a time
+LEAST = 0.05  # size of the mean cosine that a margin is over: of a handful of centred vectors it is about 0
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
 
 LayerResult = tuple[pd.DataFrame, pd.DataFrame, Mapping[str, float]]  # statistics, predictions, further measures
@@ -222,16 +223,22 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
 def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the k most similar candidates of each query, best first, and their cosines: both (queries, k).
 
-    Vectors have length 1. Of equally similar candidates the first counts. Fewer than k candidates: all.
+    Vectors have length 1. Of equally similar candidates the first counts; equal candidates are equally similar, though
+    a product of matrices may differ between columns in the last digit. Fewer than k candidates: all.
     """
     k = min(k, len(candidates))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     index = np.empty((len(queries), k), dtype=np.int64)
     cosines = np.empty((len(queries), k), dtype=queries.dtype)
     columns = torch.from_numpy(candidates).to(device).T
+    rows = np.ascontiguousarray(candidates).view(f"V{candidates.dtype.itemsize * candidates.shape[1]}").ravel()
+    _, first, number = np.unique(rows, return_index=True, return_inverse=True)
+    originals = first[number]  # of each candidate the first that equals it
+    copies = np.flatnonzero(originals != np.arange(len(candidates)))
     height = max(1, BLOCK_CELLS // len(candidates))
     for start in range(0, len(queries), height):
         block = torch.from_numpy(queries[start : start + height]).to(device) @ columns
+        block[:, copies] = block[:, originals[copies]]
         for rank in range(k):  # as many passes as neighbours: k is small, and partitioning is far slower
             values, best = block.max(dim=1)
             index[start : start + height, rank] = best.cpu().numpy()
@@ -246,13 +253,14 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     The margin of two sentences is their cosine over the mean cosine with the k nearest neighbours of
     either. Every sentence of both sides proposes, among its k nearest, the one of highest margin; the
     proposals are taken from the best down. LASER's and XTREME's ``mine_bitext``, margin "ratio", retrieval
-    "max", threshold 0.
+    "max", threshold 0; but for a mean closer to 0 than ``LEAST``, which counts as that.
     """
     neighbours = [nearest(foreign, source, NEIGHBOURS), nearest(source, foreign, NEIGHBOURS)]
     means = [cosines.mean(axis=1) for _, cosines in neighbours]
     proposed = []
     for (index, cosines), own, other in zip(neighbours, means, reversed(means), strict=True):
-        margins = cosines / ((own[:, None] + other[index]) / 2)
+        mean = (own[:, None] + other[index]) / 2
+        margins = cosines / np.where(np.abs(mean) < LEAST, LEAST, mean)
         rows, best = np.arange(len(index)), margins.argmax(axis=1)
         proposed.append((margins[rows, best], rows, index[rows, best]))
     (forward, rows, best), (backward, columns, best_back) = proposed
