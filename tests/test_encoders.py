@@ -1,18 +1,23 @@
 """Any encoder: from a checkpoint folder through phase 1 to heads of every kind, with tokenizers of four families."""
 
+import unicodedata
+
 import pytest
+import tokenizers
 import torch
 import yaml
 from datasets import Dataset
-from transformers import AutoModel, AutoTokenizer
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from encoders import FAMILIES, JAPANESE, build_encoder
+from encoders import FAMILIES, JAPANESE, build_encoder, tokenizer_of
 from gold import gold_scores
 from toy import TEXT, tune
 from xstilts import phases
+from xstilts.errors import UserError
 from xstilts.evaluation import retrieval
 from xstilts.evaluation.prediction import predict
-from xstilts.features import collate, encode, encode_text
+from xstilts.features import check_offsets, collate, encode, encode_text, in_no_window
 from xstilts.settings import LengthSettings, PhaseSettings, RetrievalSettings
 from xstilts.study import load_study
 from xstilts.tasks import get
@@ -86,6 +91,50 @@ def test_gold_outputs_score_100_in_every_script(encoder, name, monkeypatch):
             assert answer == row["context"][touched[0][0] : touched[-1][1]].strip()
         exact = sum(answer == right for answer, right in zip(predicted, ANSWERS, strict=True))
         assert scores["exact_match"] == 100 * exact / len(ANSWERS) >= 75
+
+
+SENTENCES = [("Ada sits in a ", "café", " in Oslo"), ("그는 ", "서울", " 에 산다"), ("đây là ", "ngôn ngữ", " Việt")]
+
+
+def questions(form: str) -> Dataset:
+    """On the sentences in a Unicode normal form, answered by their second parts."""
+    rows = []
+    for number, parts in enumerate(SENTENCES):
+        before, answer, after = (unicodedata.normalize(form, text) for text in parts)
+        answers = {"text": [answer], "answer_start": [len(before)]}
+        row = {"id": str(number), "context": before + answer + after, "question": "What?", "answers": answers}
+        rows.append(row | {"is_impossible": False})
+    return Dataset.from_list(rows)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_answers_come_back_as_they_are_written_in_composed_and_decomposed_text(form, family, monkeypatch):
+    """A normaliser that composes leaves the combining signs of decomposed text out of its tokens."""
+    data = questions(form)
+    tokenizer = tokenizer_of(family, data["context"][:])
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()  # as SentencePiece models have it, and some others
+    predicted, _ = gold_scores(monkeypatch, get("squad1"), data, tokenizer, LENGTHS, [])
+    assert predicted == [answers["text"][0] for answers in data["answers"]]
+    check_offsets(tokenizer)
+
+
+def test_a_tokenizer_that_loses_offsets_is_refused_and_answers_in_no_window_are_counted():
+    """Bytes after a split at blanks, with RoBERTa's trimming of offsets."""
+    data, core = questions("NFC"), tokenizers.Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel()])
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    core.train_from_iterator(data["context"][:] * 9, trainers.BpeTrainer(special_tokens=special, show_progress=False))
+    core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", unk_token="<unk>")
+    lost = in_no_window(data, encode(get("squad1"), data, tokenizer, LENGTHS))
+    assert lost == [0, 1, 2]
+    with pytest.raises(UserError, match="the offsets of its tokens leave out"):
+        check_offsets(tokenizer)
+    whole = tokenizer_of("xlmr")
+    assert in_no_window(data, encode(get("squad1"), data, whole, LENGTHS)) == []
+    missing = data.map(lambda row: {"answers": {"text": [], "answer_start": []}})
+    assert in_no_window(missing, encode(get("squad1"), missing, whole, LENGTHS)) == [], "unanswerable is not lost"
 
 
 def test_every_kind_is_trained_on_one_encoder_and_predicted(encoder, tmp_path):

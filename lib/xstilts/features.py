@@ -6,6 +6,7 @@ Pairs are cut, choices at their start, taggings are split into windows of whole 
 windows: no tag and no answer is lost to a length limit.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
@@ -29,6 +30,8 @@ MAX_QUESTION = 64  # tokens (official BERT/jiant scripts' max_query_length)
 
 # tokens of a query and of a candidate, by the kind of the training set: train_lareqa.sh and train_mewslix.sh
 PAIR_LENGTHS = {"span": (96, 256), "ranking": (64, 64)}
+
+PROBE = "The 3 cats, Äpfel кошки القط बिल्ली แมว 猫と 고양이"  # words in several scripts
 
 Feature = dict[str, Any]
 
@@ -162,11 +165,45 @@ def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: 
         for window, sample in enumerate(batch["overflow_to_sample_mapping"]):
             index = rows[sample]
             spans = zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
-            offsets = [tuple(span) if part == 1 else None for span, part in spans]
+            offsets = _composed([tuple(span) if part == 1 else None for span, part in spans], contexts[index])
             start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
             positions = {"start_positions": start, "end_positions": end}
             features.append({**_inputs(batch, window), **positions, "example": index, "offsets": offsets})
     return sorted(features, key=lambda feature: feature["example"])
+
+
+def _composed(offsets: list, context: str) -> list:
+    """Offsets with the characters that a tokenizer's normaliser composes with what stands before them (accents, the
+    parts of a Korean syllable), which it leaves out of every token: of decomposed text they belong to that token."""
+    if unicodedata.is_normalized("NFKC", context):
+        return offsets
+    composed, following = list(offsets), len(context)
+    for position in reversed([position for position, span in enumerate(offsets) if span]):
+        start, end = offsets[position]
+        while start < end < following and _width(context[start : end + 1]) <= _width(context[start:end]):
+            end += 1
+        composed[position] = start, end
+        following = start if start < end else following
+    return composed
+
+
+def _width(text: str) -> int:
+    return len(unicodedata.normalize("NFKC", text))
+
+
+def in_no_window(dataset: Dataset, features: Sequence[Feature]) -> list[int]:
+    """Rows of a span set whose answer no window of ``features`` holds: they would be trained on as unanswerable."""
+    placed = {feature["example"] for feature in features if feature["end_positions"]}
+    return [row for row, answers in enumerate(dataset["answers"][:]) if answers["text"] and row not in placed]
+
+
+def check_offsets(tokenizer: "Tokenizer") -> None:
+    """UserError where the offsets of a tokenizer leave out characters of a text, so that answers have no tokens."""
+    spans = tokenizer(PROBE, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    covered = {position for start, end in _composed(spans, PROBE) for position in range(start, end)}
+    absent = "".join(sign for position, sign in enumerate(PROBE) if position not in covered and not sign.isspace())
+    problem = f'the offsets of its tokens leave out "{absent}" of "{PROBE}", so that answers could not be placed'
+    refuse(absent, f"{problem}; choose another encoder, or mend its post-processor (trim_offsets: false)")
 
 
 def _shortened(questions: list[str], tokenizer: "Tokenizer") -> list[str]:

@@ -6,6 +6,7 @@ looks first for finished work with the same fingerprint.
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from xstilts.evaluation.metrics import score, task_metrics
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.evaluation.ranking import rank
 from xstilts.evaluation.retrieval import retrieve
-from xstilts.features import encode, encode_text, label_names, learnable
+from xstilts.features import encode, encode_text, in_no_window, label_names, learnable
 from xstilts.io import digest, read_parts, read_record, write_parts, write_record, written_whole
 from xstilts.names import NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
@@ -153,7 +154,14 @@ class Training:
             return TrainingSet(task.name, "dual", features, (), dropped)
         labels = label_names(task, dataset)
         features = encode(task, dataset, tokenizer, lengths, labels)
-        return TrainingSet(task.name, task.kind, features, tuple(labels), dropped)
+        rows = in_no_window(dataset, features) if task.kind == "span" else []
+        answerable = sum(bool(answers["text"]) for answers in dataset["answers"][:]) if rows else 0
+        languages = [language for (_, language), part in zip(sets, parts, strict=True) for _ in range(len(part))]
+        lost = Counter(languages[row] for row in rows)
+        counts = ", ".join(f"{count} in {language}" for language, count in lost.items())
+        problem = f"{task.name}: no window holds the answer of {counts}, more than one in ten of {answerable}"
+        refuse(len(rows) > answerable / 10, f"{problem}: raise max_length.span, or choose another encoder")
+        return TrainingSet(task.name, task.kind, features, tuple(labels), dropped, lost)
 
     def fine_tune(
         self, checkpoint: Path, tokenizer: Tokenizer, datasets: list[TrainingSet]
@@ -176,7 +184,8 @@ class Training:
         and some predictions on the development sets of phase 2."""
         examples = {item.name: len(item.features) for item in datasets}
         dropped = {item.name: item.dropped for item in datasets if item.kind != "text"}
-        record = {"fingerprint": self.fingerprint, **record, "examples": examples, "dropped": dropped}
+        lost = {item.name: item.lost for item in datasets if item.lost}
+        record = {"fingerprint": self.fingerprint, **record, "examples": examples, "dropped": dropped, "lost": lost}
         if not PartialState().is_main_process:
             return record
         if self.run.phase == "intermediate":

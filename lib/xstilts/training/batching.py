@@ -1,7 +1,7 @@
 """What a training is fed: the features of each task, in batches of one task and like length."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -17,13 +17,15 @@ POOL = 50  # batches sorted by length together: long enough to waste no padding,
 @dataclass(frozen=True)
 class TrainingSet:
     """Features of one task; ``kind`` is the task's, "text" (masked LM) or "dual" (retrieval), ``labels`` in head order,
-    ``dropped`` how many rows were left out because nothing can be learned from them."""
+    ``dropped`` how many rows were left out because nothing can be learned from them, ``lost`` in how many of each
+    language no window holds the answer."""
 
     name: str
     kind: str
     features: list[Feature]
     labels: tuple[str, ...] = ()
     dropped: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class Examples(Dataset):

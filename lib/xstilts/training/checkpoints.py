@@ -156,6 +156,8 @@ def _check_weights(study: Study, model: Any, loaded: dict) -> None:
 
 
 def _check_tokenizer(study: Study, model: Any, tokenizer: "Tokenizer") -> None:
+    from xstilts.features import check_offsets
+
     made_up = len(tokenizer) <= len(tokenizer.all_special_tokens)  # by transformers, where files are missing
     refuse(made_up, "no tokenizer there; expected tokenizer.json beside the weights")
     why = "has no fast version, and only that says which word and characters a token stands for"
@@ -165,6 +167,7 @@ def _check_tokenizer(study: Study, model: Any, tokenizer: "Tokenizer") -> None:
     problem = f'{counts}, and "{token}" has the number {highest}; expected those of one checkpoint'
     refuse(highest >= model.config.vocab_size, problem)
     refuse(tokenizer.pad_token is None, "its tokenizer has no token for padding; choose another encoder")
+    check_offsets(tokenizer)
     unmasked = "mlm" in input_kinds(study) and tokenizer.mask_token is None
     refuse(unmasked, "its tokenizer has no mask token, which +mlm needs; choose another encoder")
 
