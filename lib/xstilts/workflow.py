@@ -237,11 +237,9 @@ class StudyProgress:
                 took = duration(self.looked - self.began[run.phase])
                 self._print(f"  {run.phase}: {states['done']} of {states['done']} done in {took}")
         self.bar.n = sum(seen.state == "done" for seen in self.seen.values())
-        at_work = [
-            (run, seen) for run, seen in self.seen.items() if seen.state == "running" and seen.seconds and seen.detail
-        ]
-        run, seen = max(at_work, key=lambda pair: pair[1].seconds, default=(None, None))
-        text = f"{run.name}: {seen.detail}" if run else ""
+        at_work = {run.name: seen for run, seen in self.seen.items() if seen.state == "running" and seen.seconds}
+        longest = max(at_work, key=lambda name: at_work[name].seconds, default="")
+        text = f"{longest}: {at_work[longest].detail}" if longest and at_work[longest].detail else ""
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.refresh()
         if text and self.bar.disable and self.looked - self.printed >= 120:
