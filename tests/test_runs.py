@@ -99,7 +99,7 @@ def test_data_that_a_study_lacks_is_named_before_anything_runs(study, tmp_path):
     (tmp_path / "xnli").mkdir()
     for language in ("en", "de"):
         (tmp_path / "xnli" / f"dev-{language}.tsv").write_text("a\tb\tneutral\n")
-    refused(r'sick: no train file for en below .*looked for sick/SICK_train.txt', **files)
+    refused(r"sick: no train file for en below .*looked for sick/SICK_train.txt", **files)
     (tmp_path / "sick").mkdir()
     (tmp_path / "sick" / "SICK_train.txt").write_text("sentence_A\tsentence_B\tentailment_judgment\na\tb\tNEUTRAL\n")
     check_data(study(**files))
