@@ -163,9 +163,9 @@ BAD = {  # files, keys of the task, what is said
     "no placeholder": ({"t.csv": csv(9)}, {"test": "x.csv"}, r"own.mine: .*write {language} where its code stands"),
     "language": ({"t.csv": csv(9), "x.csv": csv(2)}, {"test": {"de": "DIR/x.csv"}}, 
                  r'test: unknown language "de" \(of real text: the studies files and xtreme\); known: qaa'),
-    "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv or .jsonl"),
+    "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv, .txt or .jsonl"),
     "choice": ({"t.csv": "said,a,b,right\nx,y,z,2\n"}, CHOICES, r't.csv:2: column "right" says "2"; expected one of'),
-    "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine: .*two or more"),
+    "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine.choices: .*two or more"),
     "columns of tags": ({"t.tsv": "a\tO\n"}, {"kind": "tagging", "text_a": "x"}, r"a tagging task has no columns"),
     "no tags": ({"t.tsv": "a\nb\n"}, {"kind": "tagging"}, r"t.tsv: no gold; expected tags"),
     "key": ({"t.csv": csv(9)}, {"text_c": "x"}, r'own.mine.text_c: unknown key; did you mean "text_[ab]"'),
@@ -292,7 +292,6 @@ LAYOUTS = {  # as docs/your-data.md has them -> file, a row with its number, a c
 }
 
 
-@pytest.mark.xfail(reason="columns and types of these files are read by numbers 4 and 7")
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_published_layouts_are_trained_on_as_the_page_says(tmp_path, name):
     file, row, column, value = LAYOUTS[name]
@@ -304,6 +303,42 @@ def test_published_layouts_are_trained_on_as_the_page_says(tmp_path, name):
     assert check_data(study) == [] and rows(study)[0][column] == value
     runs = [run for run in list_runs(study) if run.intermediate in ("", "none")]
     assert set(small.at_once(tmp_path / "own.yaml", runs)["target"]) == {"mine"}
+
+
+def test_labels_and_ids_of_other_types_are_taken_where_they_are_unambiguous(tmp_path):
+    """Of choices: letters, numbers as text, and a column of lists."""
+    columns = {"kind": "choice", "context": "context", "label": "label"}
+    lettered = [{"context": "x", "a1": "p", "a2": "q", "a3": "r", "label": label} for label in ("A", "C", " 1", 2)]
+    listed = [{"context": "x", "endings": ["p", "q", "r"], "label": label} for label in ("A", "C", "1", 2)]
+    for number, (lines, choices) in enumerate([(lettered, ["a1", "a2", "a3"]), (listed, ["endings"])]):
+        file = {f"{number}.jsonl": "\n".join(map(json.dumps, lines))}
+        study = declared(tmp_path, file, dev=str(tmp_path / f"{number}.jsonl"), choices=choices, **columns)
+        assert [row["label"] for row in rows(study)] == [0, 2, 1, 2] and study.task("mine").choices == 3
+        assert rows(study)[0]["choices"] == ["p", "q", "r"]
+    listed[1]["endings"] = ["p"]
+    with pytest.raises(UserError, match=r'b.jsonl:2: "endings" holds 1, expected two or more'):
+        declared(tmp_path, {"b.jsonl": "\n".join(map(json.dumps, listed))}, choices=["endings"], **columns)
+
+
+def test_columns_of_a_file_without_a_header_have_numbers(tmp_path):
+    text = "".join(f"{'no yes'.split()[n % 2]}\tw {n}\n" for n in range(10))
+    for name in ("t.txt", "t.tsv"):
+        study = declared(tmp_path, {name: text}, text_a="2", label="1")
+        assert [row["text_a"] for row in rows(study)] == [f"w {n}" for n in (0, 1, 2, 3, 5, 6, 7, 8)]
+        assert study.task("mine").labels == ("no", "yes")
+    study = declared(tmp_path, {"t.csv": "2,1\n" + text.replace("\t", ",")}, text_a="1", label="2")  # these are names
+    assert rows(study)[0]["text_a"] == "w 0"
+
+
+def test_labels_that_differ_in_their_normal_form_are_one(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    files = {"t.csv": csv(10, (composed, "bar", decomposed)), "x.csv": csv(3, (decomposed, "bar", composed))}
+    for labels in ([], ["bar", decomposed]):
+        study = declared(tmp_path, files, labels=labels, test={"qab": str(tmp_path / "x.csv")})
+        assert study.task("mine").labels == ("bar", composed)
+        assert [row["label"] for row in rows(study, "test", "qab")] == [1, 0, 1]
+    tagged = "".join(f"w\tB-{tag}\n\n" for tag in (composed, decomposed) * 3)
+    assert declared(tmp_path, {"t.tsv": tagged}, kind="tagging").task("mine").labels == (f"B-{composed}",)
 
 
 def test_a_task_described_in_the_notebook():
