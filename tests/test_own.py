@@ -14,6 +14,7 @@ from xstilts import custom_task as own_task
 from xstilts import results
 from xstilts.__main__ import main
 from xstilts.errors import UserError
+from xstilts.evaluation import metrics
 from xstilts.preflight import check_data
 from xstilts.readers.custom import test_files as files_of
 from xstilts.runs import Fingerprints, Run, list_runs
@@ -133,7 +134,6 @@ BAD = {  # files, keys of the task, what is said
                     r't.jsonl:2: no "text"; did you mean "txt"'),
     "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "DIR/x.csv"}},
                            r'x.csv:3: column "label" says "maybe", none of training.s no, yes'),
-    "empty text": ({"t.csv": csv(4) + " ,no\n"}, {}, r't.csv:6: column "text" is empty'),
     "empty label": ({"t.csv": csv(4) + "a,\n"}, {}, r't.csv:6: column "label" is empty'),
     "no label": ({"t.jsonl": '{"text": "a", "label": null}'}, {}, r't.jsonl:1: "label" is None'),
     "half a label": ({"t.jsonl": '{"text": "a", "label": 0.5}'}, {}, r't.jsonl:1: "label" is 0.5, expected str'),
@@ -318,6 +318,53 @@ def test_labels_and_ids_of_other_types_are_taken_where_they_are_unambiguous(tmp_
     listed[1]["endings"] = ["p"]
     with pytest.raises(UserError, match=r'b.jsonl:2: "endings" holds 1, expected two or more'):
         declared(tmp_path, {"b.jsonl": "\n".join(map(json.dumps, listed))}, choices=["endings"], **columns)
+
+
+def test_rows_with_an_empty_text_are_counted_and_left_out_of_training_alone(tmp_path):
+    files = {"t.csv": csv(10) + " ,no\n\u3000,yes\n", "x.csv": csv(4) + " ,no\n"}
+    study = declared(tmp_path, files, dev=str(tmp_path / "x.csv"), test={"qab": str(tmp_path / "x.csv")})
+    small.at_once(tmp_path / "own.yaml", [run for run in list_runs(study) if run.intermediate in ("", "none")])
+    record = json.loads(next(study.folder.rglob("scored.json")).read_text())
+    assert record["dropped"] == {"mine": 2} and record["examples"] == {"mine": 10}
+    assert len(rows(study, "test", "qab")) == 5
+
+
+SCHEMES = {  # one tagging of each way; the last has words alone
+    "BIO": "B-PER I-PER I-PER O B-LOC", "BIOES": "B-PER I-PER E-PER O S-LOC", "BILOU": "B-PER I-PER L-PER O U-LOC",
+    "BMES": "B-PER M-PER E-PER O S-LOC",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_own_tags_are_scored_by_their_scheme(tmp_path, scheme):
+    gold = SCHEMES[scheme].split()
+    study = declared(tmp_path, {"t.txt": "".join(f"w {tag}\n" for tag in gold) * 2}, kind="tagging")
+    assert study.task("mine").metrics[0] == "f1"
+    for predicted, f1 in {SCHEMES[scheme]: 100, "O O O O " + gold[4]: 200 / 3, "O " + " ".join(gold[1:]): 50}.items():
+        stats = metrics.tagging(["1"], [gold], [predicted.split()], "qaa", study.task("mine").scorer)
+        assert metrics.score(stats).loc["qaa", "f1"] == pytest.approx(f1), predicted
+
+
+def test_own_tags_without_a_scheme_are_scored_by_word(tmp_path):
+    study = declared(tmp_path, {"t.txt": "a NS\nb VS\nc ORG\nd O\n\n" * 6}, kind="tagging")
+    assert study.task("mine").metrics[0] == "accuracy"
+    for predicted, f1 in {"NS VS ORG O": 100, "VS NS ORG O": 100 / 3, "NS VS O O": 80, "NS VS VS O": 200 / 3}.items():
+        gold = [["NS", "VS", "ORG", "O"]]
+        stats = metrics.tagging(["1"], gold, [predicted.split()], "qaa", study.task("mine").scorer)
+        assert metrics.score(stats).loc["qaa", "f1"] == pytest.approx(f1), predicted
+
+
+def test_a_bad_line_among_tags_is_named(tmp_path):
+    clean = "".join(f"a{n} B-PER\nb O\n\nc{n} B-LOC\nd O\n\n" for n in range(5))
+    with pytest.raises(UserError, match=r"""t.txt:32: tag "'" is none of B-LOC, B-PER, O"""):
+        declared(tmp_path, {"t.txt": clean + "\n248 '\n"}, kind="tagging")
+    study = declared(tmp_path, {"t.txt": "d B-PRE\n\n" + clean}, kind="tagging")
+    (line,) = check_data(study)
+    assert re.search(r't.txt:1: the tag "B-PRE" stands once in the training file', line)
+    with pytest.raises(UserError, match=r"t.txt: tags begin with B, E, L, which is none of the schemes BIO, BIOES"):
+        declared(tmp_path, {"t.txt": clean + "a B-X\nb L-X\nc E-X\n"}, kind="tagging")
+    with pytest.raises(UserError, match="that of tags holds 30 different values in 30 words"):
+        declared(tmp_path, {"t.txt": "".join(f"a {n}\n" for n in range(30))}, kind="tagging")
 
 
 def test_columns_of_a_file_without_a_header_have_numbers(tmp_path):

@@ -4,10 +4,13 @@ import unicodedata
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from xstilts.errors import nearest, refuse
+from xstilts.io import ROOT
+from xstilts.readers import custom
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.sources.base import texts_of
@@ -19,7 +22,8 @@ ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint i
 
 
 def check_data(study: Study) -> list[str]:
-    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns :func:`repeated_rows`.
+    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns lines of :func:`repeated_rows` and
+    of :func:`xstilts.readers.custom.rare_tags`.
     UserError where a run or target has no data, where a file is malformed, a language of the study is in none of its
     targets, or the encoder cannot be had."""
     source = open_source(study)
@@ -50,7 +54,8 @@ def check_data(study: Study) -> list[str]:
             source.load(task, split, language)
     if text and not generated:
         source.text(1)
-    return repeated_rows(study, source)
+    rare = [custom.rare_tags(name, own, ROOT) for name, own in study.own.items() if own.kind == "tagging"]
+    return repeated_rows(study, source) + list(chain.from_iterable(rare))
 
 
 def _fetch_encoder(study: Study) -> None:
