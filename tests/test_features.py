@@ -56,6 +56,26 @@ def test_answer_tokens_cover_the_answer(tokenizer, answer):
         assert first[1] > context.index(answer)  # never more than the tokens that touch the answer
 
 
+EMPTY = {  # task, a row, and columns of it that leave nothing to learn from
+    "mnli": ({"text_a": "a", "text_b": "b", "label": 0}, [{"text_a": " "}, {"text_b": "\u3000"}, {"text_b": ""}]),
+    "copa": ({"context": "a", "question": "", "choices": ["b", "c"], "label": 0},
+             [{"context": "\n"}, {"choices": ["b", " "]}]),
+    "squad2": ({"context": "a b", "question": "c", "answers": {"text": ["b"], "answer_start": [2]},
+                "is_impossible": False},
+               [{"context": ""}, {"question": " "}, {"answers": {"text": [" "], "answer_start": [1]}}]),
+    "panx": ({"tokens": ["a", " "], "tags": ["O", "O"]}, [{"tokens": [" ", "\u00a0"]}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_rows_with_empty_texts_are_not_learned_from(name):
+    row, changes = EMPTY[name]
+    rows = [row, *(row | change for change in changes), row]
+    assert features.learnable(get(name), Dataset.from_list(rows)) == [0, len(changes) + 1]
+    if name == "mnli":  # one text is what is classified
+        assert features.learnable(get(name), Dataset.from_list([row | {"text_b": ""}] * 2)) == [0, 1]
+
+
 def test_windows_begin_a_stride_apart(tokenizer):
     """The loop of the official SQuAD scripts, whatever the questions' lengths and however few tokens are shared."""
     context, lengths = " ".join(TEXT * 3), LengthSettings(span=60, stride=20)

@@ -14,6 +14,7 @@ from xstilts import custom_task as own_task
 from xstilts import results
 from xstilts.__main__ import main
 from xstilts.errors import UserError
+from xstilts.evaluation import metrics
 from xstilts.preflight import check_data
 from xstilts.readers.custom import test_files as files_of
 from xstilts.runs import Fingerprints, Run, list_runs
@@ -133,7 +134,6 @@ BAD = {  # files, keys of the task, what is said
                     r't.jsonl:2: no "text"; did you mean "txt"'),
     "unknown test label": ({"t.csv": csv(10), "x.csv": "text,label\na,no\nb,maybe\n"}, {"test": {"qab": "DIR/x.csv"}},
                            r'x.csv:3: column "label" says "maybe", none of training.s no, yes'),
-    "empty text": ({"t.csv": csv(4) + " ,no\n"}, {}, r't.csv:6: column "text" is empty'),
     "empty label": ({"t.csv": csv(4) + "a,\n"}, {}, r't.csv:6: column "label" is empty'),
     "no label": ({"t.jsonl": '{"text": "a", "label": null}'}, {}, r't.jsonl:1: "label" is None'),
     "half a label": ({"t.jsonl": '{"text": "a", "label": 0.5}'}, {}, r't.jsonl:1: "label" is 0.5, expected str'),
@@ -163,9 +163,9 @@ BAD = {  # files, keys of the task, what is said
     "no placeholder": ({"t.csv": csv(9)}, {"test": "x.csv"}, r"own.mine: .*write {language} where its code stands"),
     "language": ({"t.csv": csv(9), "x.csv": csv(2)}, {"test": {"de": "DIR/x.csv"}}, 
                  r'test: unknown language "de" \(of real text: the studies files and xtreme\); known: qaa'),
-    "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv or .jsonl"),
+    "ending": ({"t.xls": "x"}, {}, r"t.xls: expected a file that ends in .csv, .tsv, .txt or .jsonl"),
     "choice": ({"t.csv": "said,a,b,right\nx,y,z,2\n"}, CHOICES, r't.csv:2: column "right" says "2"; expected one of'),
-    "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine: .*two or more"),
+    "one choice": ({"t.csv": csv(9)}, CHOICES | {"choices": ["a"]}, r"own.mine.choices: .*two or more"),
     "columns of tags": ({"t.tsv": "a\tO\n"}, {"kind": "tagging", "text_a": "x"}, r"a tagging task has no columns"),
     "no tags": ({"t.tsv": "a\nb\n"}, {"kind": "tagging"}, r"t.tsv: no gold; expected tags"),
     "key": ({"t.csv": csv(9)}, {"text_c": "x"}, r'own.mine.text_c: unknown key; did you mean "text_[ab]"'),
@@ -292,7 +292,6 @@ LAYOUTS = {  # as docs/your-data.md has them -> file, a row with its number, a c
 }
 
 
-@pytest.mark.xfail(reason="columns and types of these files are read by numbers 4 and 7")
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_published_layouts_are_trained_on_as_the_page_says(tmp_path, name):
     file, row, column, value = LAYOUTS[name]
@@ -304,6 +303,89 @@ def test_published_layouts_are_trained_on_as_the_page_says(tmp_path, name):
     assert check_data(study) == [] and rows(study)[0][column] == value
     runs = [run for run in list_runs(study) if run.intermediate in ("", "none")]
     assert set(small.at_once(tmp_path / "own.yaml", runs)["target"]) == {"mine"}
+
+
+def test_labels_and_ids_of_other_types_are_taken_where_they_are_unambiguous(tmp_path):
+    """Of choices: letters, numbers as text, and a column of lists."""
+    columns = {"kind": "choice", "context": "context", "label": "label"}
+    lettered = [{"context": "x", "a1": "p", "a2": "q", "a3": "r", "label": label} for label in ("A", "C", " 1", 2)]
+    listed = [{"context": "x", "endings": ["p", "q", "r"], "label": label} for label in ("A", "C", "1", 2)]
+    for number, (lines, choices) in enumerate([(lettered, ["a1", "a2", "a3"]), (listed, ["endings"])]):
+        file = {f"{number}.jsonl": "\n".join(map(json.dumps, lines))}
+        study = declared(tmp_path, file, dev=str(tmp_path / f"{number}.jsonl"), choices=choices, **columns)
+        assert [row["label"] for row in rows(study)] == [0, 2, 1, 2] and study.task("mine").choices == 3
+        assert rows(study)[0]["choices"] == ["p", "q", "r"]
+    listed[1]["endings"] = ["p"]
+    with pytest.raises(UserError, match=r'b.jsonl:2: "endings" holds 1, expected two or more'):
+        declared(tmp_path, {"b.jsonl": "\n".join(map(json.dumps, listed))}, choices=["endings"], **columns)
+
+
+def test_rows_with_an_empty_text_are_counted_and_left_out_of_training_alone(tmp_path):
+    files = {"t.csv": csv(10) + " ,no\n\u3000,yes\n", "x.csv": csv(4) + " ,no\n"}
+    study = declared(tmp_path, files, dev=str(tmp_path / "x.csv"), test={"qab": str(tmp_path / "x.csv")})
+    small.at_once(tmp_path / "own.yaml", [run for run in list_runs(study) if run.intermediate in ("", "none")])
+    record = json.loads(next(study.folder.rglob("scored.json")).read_text())
+    assert record["dropped"] == {"mine": 2} and record["examples"] == {"mine": 10}
+    assert len(rows(study, "test", "qab")) == 5
+
+
+SCHEMES = {  # one tagging of each way; the last has words alone
+    "BIO": "B-PER I-PER I-PER O B-LOC", "BIOES": "B-PER I-PER E-PER O S-LOC", "BILOU": "B-PER I-PER L-PER O U-LOC",
+    "BMES": "B-PER M-PER E-PER O S-LOC",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_own_tags_are_scored_by_their_scheme(tmp_path, scheme):
+    gold = SCHEMES[scheme].split()
+    study = declared(tmp_path, {"t.txt": "".join(f"w {tag}\n" for tag in gold) * 2}, kind="tagging")
+    assert study.task("mine").metrics[0] == "f1"
+    for predicted, f1 in {SCHEMES[scheme]: 100, "O O O O " + gold[4]: 200 / 3, "O " + " ".join(gold[1:]): 50}.items():
+        stats = metrics.tagging(["1"], [gold], [predicted.split()], "qaa", study.task("mine").scorer)
+        assert metrics.score(stats).loc["qaa", "f1"] == pytest.approx(f1), predicted
+
+
+def test_own_tags_without_a_scheme_are_scored_by_word(tmp_path):
+    study = declared(tmp_path, {"t.txt": "a NS\nb VS\nc ORG\nd O\n\n" * 6}, kind="tagging")
+    assert study.task("mine").metrics[0] == "accuracy"
+    for predicted, f1 in {"NS VS ORG O": 100, "VS NS ORG O": 100 / 3, "NS VS O O": 80, "NS VS VS O": 200 / 3}.items():
+        gold = [["NS", "VS", "ORG", "O"]]
+        stats = metrics.tagging(["1"], gold, [predicted.split()], "qaa", study.task("mine").scorer)
+        assert metrics.score(stats).loc["qaa", "f1"] == pytest.approx(f1), predicted
+
+
+def test_a_bad_line_among_tags_is_named(tmp_path):
+    clean = "".join(f"a{n} B-PER\nb O\n\nc{n} B-LOC\nd O\n\n" for n in range(5))
+    with pytest.raises(UserError, match=r"""t.txt:32: tag "'" is none of B-LOC, B-PER, O"""):
+        declared(tmp_path, {"t.txt": clean + "\n248 '\n"}, kind="tagging")
+    study = declared(tmp_path, {"t.txt": "d B-PRE\n\n" + clean}, kind="tagging")
+    (line,) = check_data(study)
+    assert re.search(r't.txt:1: the tag "B-PRE" stands once in the training file', line)
+    with pytest.raises(UserError, match=r"t.txt: tags begin with B, E, L, which is none of the schemes BIO, BIOES"):
+        declared(tmp_path, {"t.txt": clean + "a B-X\nb L-X\nc E-X\n"}, kind="tagging")
+    with pytest.raises(UserError, match="that of tags holds 30 different values in 30 words"):
+        declared(tmp_path, {"t.txt": "".join(f"a {n}\n" for n in range(30))}, kind="tagging")
+
+
+def test_columns_of_a_file_without_a_header_have_numbers(tmp_path):
+    text = "".join(f"{'no yes'.split()[n % 2]}\tw {n}\n" for n in range(10))
+    for name in ("t.txt", "t.tsv"):
+        study = declared(tmp_path, {name: text}, text_a="2", label="1")
+        assert [row["text_a"] for row in rows(study)] == [f"w {n}" for n in (0, 1, 2, 3, 5, 6, 7, 8)]
+        assert study.task("mine").labels == ("no", "yes")
+    study = declared(tmp_path, {"t.csv": "2,1\n" + text.replace("\t", ",")}, text_a="1", label="2")  # these are names
+    assert rows(study)[0]["text_a"] == "w 0"
+
+
+def test_labels_that_differ_in_their_normal_form_are_one(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    files = {"t.csv": csv(10, (composed, "bar", decomposed)), "x.csv": csv(3, (decomposed, "bar", composed))}
+    for labels in ([], ["bar", decomposed]):
+        study = declared(tmp_path, files, labels=labels, test={"qab": str(tmp_path / "x.csv")})
+        assert study.task("mine").labels == ("bar", composed)
+        assert [row["label"] for row in rows(study, "test", "qab")] == [1, 0, 1]
+    tagged = "".join(f"w\tB-{tag}\n\n" for tag in (composed, decomposed) * 3)
+    assert declared(tmp_path, {"t.tsv": tagged}, kind="tagging").task("mine").labels == (f"B-{composed}",)
 
 
 def test_a_task_described_in_the_notebook():

@@ -79,6 +79,48 @@ def test_formats(write, reader, labels, name, content, values):
     assert [has_gold(row) for row in rows] == [row[-1] not in (-1, None) for row in values]
 
 
+LAYOUTS = {  # two sentences as sets of more columns have them; each line's last cells
+    "conll2003.txt": "-DOCSTART- -X- -X- O\n\n1 CD B-NP B-PER\nsings VBZ B-VP O\n\n{} NNP B-NP B-LOC\n",
+    "conll2002.txt": "1 NP B-PER\nsings V O\n\n{} NP B-LOC\n",
+    "multiconer.conll": "# id 5-a\tdomain=en\n1 _ _ B-PER\nsings _ _ O\n\n# id 6\tdomain=en\n{} _ _ B-LOC\n",
+    "uner.iob2": "# sent_id = s\n# text = 1\n1\t1\tB-PER\t-\ta\n2\tsings\tO\t-\ta\n\n1\t{}\tB-LOC\t-\ta\n",
+    "germeval.tsv": "#\thttp://x [2009]\n1\t1\tB-PER\tO\n2\tsings\tO\tO\n\n1\t{}\tB-LOC\tO\n",
+    "two.txt": "-DOCSTART- O\n\n1 B-PER\nsings O\n\n{} B-LOC\n",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("word", ["Oslo", "#", "#text", "2"])
+def test_tagged_files_of_more_columns_are_read_by_what_they_are(write, name, word):
+    rows = read("tagged", write(name, LAYOUTS[name].format(word)))
+    assert [row["tokens"] for row in rows] == [["1", "sings"], [word]]
+    assert [row["tags"] for row in rows] == [["B-PER", "O"], ["B-LOC"]]
+
+
+OTHER_COLUMNS = [
+    ("a NOUN x\n", r"t.txt:1: expected a word and its tag, or columns as in CoNLL-2003"),
+    ("1\ta\ta\tDET\tDT\n", r"t.txt:1: .* or columns .*Universal Dependencies end in .conllu"),
+    ("a O\nb c O\n", r"t.txt:2: 3 columns, expected 2 as in the first line"),
+    ("a N B-X\nb O\n", r"t.txt:2: 2 columns, expected 3 as in the first line"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), OTHER_COLUMNS)
+def test_tagged_files_of_other_columns_are_refused_at_their_line(write, content, message):
+    with pytest.raises(UserError, match=message):
+        read("tagged", write("t.txt", content))
+
+
+def test_ids_that_are_numbers_and_labels_that_are_letters_or_texts_of_numbers(write):
+    question = squad(asked("q1", ("Ana", 12))).replace('"q1"', "9101")
+    assert read("squad", write("x.json", question))[0]["id"] == "9101"
+    for label, index in {'"correct": "B"': 1, '"label": "B"': 1, '"label": "2"': 1, '"label": 2': 1}.items():
+        text = SOCIAL.replace('"correct": "C"', label)
+        assert read("socialiqa", write("s.jsonl", text))[0]["label"] == index
+    assert read("hellaswag", write("h.jsonl", (SWAG % '"ctx": "c"').replace("3}", '" 2"}')))[0]["label"] == 2
+    assert read("pairs", write("d.jsonl", MNLI % (7, "2")), NLI)[0]["label"] == 2
+
+
 def test_labels_in_a_file_beside(write):
     write("valid-labels.lst", "1\n0\n")
     rows = read("piqa", write("valid.jsonl", GOAL + GOAL))

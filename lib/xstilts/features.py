@@ -33,6 +33,12 @@ PAIR_LENGTHS = {"span": (96, 256), "ranking": (64, 64)}
 
 PROBE = "The 3 cats, Äpfel кошки القط बिल्ली แมว 猫と 고양이"  # words in several scripts
 
+COLUMNS_READ = {  # by what says whether a row can be learned from
+    "classification": ("text_a", "text_b", "label"),
+    "choice": ("context", "question", "choices", "label"),
+    "tagging": ("tokens",),
+    "span": ("context", "question", "answers", "is_impossible"),
+}
 Feature = dict[str, Any]
 
 
@@ -44,19 +50,30 @@ def label_names(task: Task, dataset: Dataset) -> list[str]:
 
 
 def learnable(task: Task, dataset: Dataset) -> list[int]:
-    """Rows to train on: those with a label, for spans those whose answers stand at their offsets or that
-    have none to be found. Machine translation loses some: an answer, translated, need not be in its passage."""
-    if task.kind in ("classification", "choice"):
-        return [index for index, label in enumerate(dataset["label"][:]) if label >= 0]
-    if task.kind != "span":
+    """Rows to train on: those with a label and without an empty text (nothing but white space: either text of a pair,
+    what a choice follows, a choice, a passage, a question, all words of a sentence), for spans those whose answers
+    stand at their offsets or that have none to be found. Machine translation loses some."""
+    if task.kind not in COLUMNS_READ:
         return list(range(len(dataset)))
-    rows = zip(dataset["context"][:], dataset["answers"][:], dataset["is_impossible"][:], strict=True)
-    return [index for index, row in enumerate(rows) if row[2] or _has_answer(row[0], row[1])]
+    columns = [dataset[name][:] for name in COLUMNS_READ[task.kind]]
+    if task.kind == "classification":
+        pairs = any(map(str.strip, columns[1]))  # else one text is what is classified
+        usable = [a.strip() and (b.strip() or not pairs) and label >= 0 for a, b, label in zip(*columns, strict=True)]
+    elif task.kind == "choice":
+        rows = zip(*columns, strict=True)
+        usable = [(a + b).strip() and all(map(str.strip, choices)) and label >= 0 for a, b, choices, label in rows]
+    elif task.kind == "tagging":
+        usable = ["".join(words).strip() for words in columns[0]]
+    else:
+        usable = [
+            a.strip() and b.strip() and (none or _has_answer(a, c)) for a, b, c, none in zip(*columns, strict=True)
+        ]
+    return [index for index, row in enumerate(usable) if row]
 
 
 def _has_answer(context: str, answers: dict) -> bool:
     spans = list(zip(answers["text"], answers["answer_start"], strict=True))
-    return bool(spans) and all(text and start >= 0 and context.startswith(text, start) for text, start in spans)
+    return bool(spans) and all(text.strip() and start >= 0 and context.startswith(text, start) for text, start in spans)
 
 
 def encode(

@@ -33,7 +33,7 @@ from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import Source, left_out, open_source
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun, evaluation_split, target_runs, training_sets
-from xstilts.tasks import RETRIEVAL_KINDS, TRANSLATED, Task
+from xstilts.tasks import RETRIEVAL_KINDS, Task
 from xstilts.training import dual_encoder, fine_tuning
 from xstilts.training.batching import Batches, TrainingSet
 from xstilts.training.callbacks import Saves
@@ -139,15 +139,14 @@ class Training:
         for number, (split, language) in enumerate(sets):
             part = self.source.load(task, split, language)
             dropped += left_out(part)
-            if split == TRANSLATED:  # other sets were checked when they were read
-                usable = learnable(task, part)
-                dropped += len(part) - len(usable)
-                part = part.select(usable)
+            usable = learnable(task, part)
+            dropped += len(part) - len(usable)
+            part = part if len(usable) == len(part) else part.select(usable)
             share = (examples or len(part) * len(sets)) // len(sets)
             shuffled = part.shuffle(seed=self.run.seed + number, keep_in_memory=True)
             parts.append(shuffled.select(range(min(share, len(part)))))
         dataset: Dataset = concatenate_datasets(parts)
-        problem = f"{task.name}: no row of its translated training sets can be learned from ({dropped} dropped)"
+        problem = f"{task.name}: no row of its training sets can be learned from ({dropped} dropped)"
         refuse(not len(dataset), problem)
         if self.retrieval:
             features = dual_encoder.features(task, dataset, tokenizer, lengths.retrieval)

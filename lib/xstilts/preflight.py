@@ -4,10 +4,13 @@ import unicodedata
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from xstilts.errors import located, nearest, refuse
+from xstilts.io import ROOT
+from xstilts.readers import custom
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
 from xstilts.sources.base import texts_of
@@ -19,8 +22,8 @@ ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint i
 
 
 def check_data(study: Study) -> list[str]:
-    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns
-    :func:`unscored_languages` and :func:`repeated_rows`.
+    """Fetch what must be fetched and read what has not been read yet, as the runs will; returns the lines of
+    :func:`unscored_languages`, :func:`repeated_rows` and :func:`xstilts.readers.custom.rare_tags`.
     UserError where a run or target has no data, where a file is malformed, a language of the study is in none of its
     targets, or the encoder cannot be had."""
     source = open_source(study)
@@ -59,7 +62,8 @@ def check_data(study: Study) -> list[str]:
 
             with located(study.path):
                 check_vocabulary(documents, study.encoder.pretrain)
-    return [*unscored_languages(study, source), *repeated_rows(study, source)]
+    rare = [custom.rare_tags(name, own, ROOT) for name, own in study.own.items() if own.kind == "tagging"]
+    return [*unscored_languages(study, source), *repeated_rows(study, source), *chain.from_iterable(rare)]
 
 
 def _fetch_encoder(study: Study) -> None:

@@ -202,8 +202,9 @@ NEEDS_NO_COLUMNS = {"tagging": "a word, a tab and its tag a line", "span": "SQuA
 class OwnTask(Section):
     """Files, relative to the project, and what their columns are called.
 
-    Classification and choice: ``.csv``, ``.tsv`` (raw, no quotes) or ``.jsonl``; tagging: a word, a tab and its tag a
-    line, or ``.conllu``; span: SQuAD's JSON.
+    Classification and choice: ``.csv``, ``.tsv`` or ``.txt`` (raw, no quotes; columns are named, or numbered from "1"
+    where the first line is no header) or ``.jsonl``; tagging: a word, a tab and its tag a line, the columns of
+    CoNLL-2003 or UNER, or ``.conllu``; span: SQuAD's JSON.
     """
 
     kind: Literal["classification", "choice", "tagging", "span"]
@@ -212,12 +213,14 @@ class OwnTask(Section):
     dev: str = Field("", description="in the source language; empty: every fifth row of train is kept for it")
     test: dict[str, str] | str = Field({}, description="language -> file, or a path with {language}; none: dev")
     id: str = Field("", description="column; empty: rows are numbered. Equal ids are translations of each other")
-    label: str = Field("label", description="column; of a choice: the right column's name, or its number from 0")
+    label: str = Field(
+        "label", description="column; of a choice: the right column's name, its number from 0, or its letter"
+    )
     text_a: str = Field("text", description="column of a classification's text")
     text_b: str = Field("", description="column of the second one; empty: it has one")
     context: str = Field("", description="column of what a choice follows; empty: none")
     question: str = Field("", description="column; empty: none")
-    choices: tuple[str, ...] = Field((), description="columns")
+    choices: tuple[str, ...] = Field((), description="columns, or one that holds lists")
     labels: tuple[str, ...] = Field((), description="in the order of the head; empty: those of train, sorted")
 
     @model_validator(mode="after")
@@ -226,8 +229,8 @@ class OwnTask(Section):
         stated = {name for name in stated if getattr(self, name) != type(self).model_fields[name].default}
         if self.kind in NEEDS_NO_COLUMNS and stated:
             raise ValueError(f"{min(stated)}: a {self.kind} task has no columns to name: {NEEDS_NO_COLUMNS[self.kind]}")
-        if self.kind == "choice" and len(set(self.choices)) < 2:
-            raise ValueError("choices: name the columns to choose from, two or more")
+        if self.kind == "choice" and not 0 < len(set(self.choices)) == len(self.choices):
+            raise ValueError("choices: name the columns to choose from, two or more, or one that holds lists")
         if self.kind == "choice" and not (self.context or self.question):
             raise ValueError("context, question: name the column that the choices follow, one or both")
         if isinstance(self.test, str) and self.test and "{language}" not in self.test:

@@ -45,7 +45,7 @@ class Task:
     ``languages``: those of the published set, for completeness checks; a source may hold fewer or more.
     ``trained_on``: the task whose training split trains this one ("" = its own).
     ``independent``: whether its sets in several languages are no translations of each other.
-    ``scorer``: "squad" or "mlqa" answer normalisation (span kind only).
+    ``scorer``: "squad" or "mlqa" answer normalisation of spans; of own taggings "words" or "chunks".
     ``choices``: how many each question of the published set has (choice kind only).
     ``files``: split ("train", "dev", "test"; "mt"; of rankings "pool") -> where the original distribution keeps it.
     ``hub``: split -> where the hub keeps it, the rows of several places one after the other.

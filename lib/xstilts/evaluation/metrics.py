@@ -15,7 +15,7 @@ import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import accumulate, zip_longest
+from itertools import accumulate, chain, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -23,6 +23,7 @@ import pandas as pd
 from xstilts.tasks import Task
 
 COLUMNS = ["language", "id", "metric", "numerator", "denominator"]
+BIOES = {"L-": "E-", "U-": "S-", "M-": "I-"}  # what stands for the letters of BILOU and BMES
 Lists = Sequence[Sequence[Any]]  # of each example: its tags, answers or ids
 
 
@@ -37,13 +38,16 @@ def classification(ids: Sequence[str], gold: Sequence[int], predicted: Sequence[
     return _table(language, ids, {"accuracy": (right, [1.0] * len(ids))})
 
 
-def tagging(ids: Sequence[str], gold: Lists, predicted: Lists, language: str) -> pd.DataFrame:
+def tagging(ids: Sequence[str], gold: Lists, predicted: Lists, language: str, scorer: str = "") -> pd.DataFrame:
     """Entity F1 as seqeval 1.2.2 counts it (XTREME scores UDPOS with it too, on bare tags), and token accuracy.
 
     F1 is micro: numerator 2tp, denominator 2tp + fp + fn of the sentence. Where tags lack the B-, I- the
     sentences go in as one corpus, as in ``seqeval.metrics.f1_score``: the chunk of an "X" that opens a
     sentence then begins where the last chunk before it did, be that in the sentence before. Chunks count
     for the sentence they end in.
+
+    ``scorer`` of a user's own tags, else "": "words" counts each word with a tag but O as a chunk of its own;
+    "chunks" reads BIO, BIOES and BILOU (or BMES), whose L-, U- and M- are E-, S- and I-.
     """
     _check(ids, gold, predicted, language)
     for example, right, tags in zip(ids, gold, predicted, strict=True):
@@ -53,7 +57,7 @@ def tagging(ids: Sequence[str], gold: Lists, predicted: Lists, language: str) ->
             raise ValueError(f"{language}: example {example} has a word without a gold or predicted tag")
     starts = list(accumulate((len(right) + 1 for right in gold), initial=0))  # seqeval puts an O between sentences
     shared, both = [0] * len(ids), [0] * len(ids)
-    gold_chunks, predicted_chunks = _chunks(gold), _chunks(predicted)
+    gold_chunks, predicted_chunks = _chunks(gold, scorer), _chunks(predicted, scorer)
     for chunk in [*gold_chunks, *predicted_chunks]:
         both[bisect_right(starts, chunk[2]) - 1] += 1
     for chunk in gold_chunks & predicted_chunks:
@@ -167,8 +171,13 @@ def _table(language: str, ids: Sequence[str], metrics: dict[str, tuple[Sequence,
     return pd.concat(parts, ignore_index=True).astype({"numerator": float, "denominator": float})
 
 
-def _chunks(sentences: Sequence[Sequence[Any]]) -> set[tuple[str, int, int]]:
+def _chunks(sentences: Sequence[Sequence[Any]], scorer: str) -> set[tuple[str, int, int]]:
     """(type, first, last word) of every chunk; words are numbered through the corpus, one O after each sentence."""
+    if scorer == "words":
+        tags = enumerate(chain.from_iterable([*sentence, "O"] for sentence in sentences))
+        return {(tag, position, position) for position, tag in tags if tag != "O"}
+    if scorer == "chunks":
+        sentences = [[BIOES.get(tag[:2], tag[:2]) + tag[2:] for tag in sentence] for sentence in sentences]
     from seqeval.metrics.sequence_labeling import get_entities  # brings all of scikit-learn: only where tags are scored
 
     with warnings.catch_warnings(action="ignore"):  # "NOUN seems not to be NE tag"

@@ -83,7 +83,7 @@ def evaluate(task: Task, dataset: Dataset, predictions: list[Any], language: str
         gold = [answers["text"] for answers in dataset["answers"][:]]
         table = metrics.span(ids, gold, predictions, language, task.scorer)
     elif task.kind == "tagging":
-        table = metrics.tagging(ids, dataset["tags"][:], predictions, language)
+        table = metrics.tagging(ids, dataset["tags"][:], predictions, language, task.scorer)
     else:
         table = metrics.classification(ids, dataset["label"][:], predictions, language)
     return table[table["metric"].isin(task.metrics)].reset_index(drop=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from xstilts.errors import UserError
 from xstilts.readers import records
-from xstilts.readers.records import UNLABELLED, Rows, columns_of, get, index_of, lines_of, strings
+from xstilts.readers.records import UNLABELLED, Rows, columns_of, get, id_of, index_of, label_name, lines_of, strings
 from xstilts.readers.retrieval import entities, mentions, pairs
 from xstilts.readers.spans import squad, translated_squad, xquad_r, xquad_r_questions, xquad_r_sentences
 from xstilts.readers.tagging import auto, tagged
@@ -128,7 +128,8 @@ def _pair_columns(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _plain(label: str, labels: tuple[str, ...]) -> str:
-    label = label.strip() if label.strip() in labels else label.strip().lower()
+    label = label_name(label)
+    label = label if label in labels else label.lower()
     return label if label in labels else LABEL_ALIASES.get(label, label)
 
 
@@ -181,15 +182,16 @@ def _copa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
         raise UserError(f'{origin}: question "{row["question"]}" is neither cause nor effect')
     choices = [get(record, name, str, origin) for name in ("choice1", "choice2")]
     label = index_of(record.get("label"), ("choice1", "choice2"), origin)
-    identity, question = str(get(record, "idx", int, origin)), COPA_QUESTIONS[row["question"]]
-    return {**row, "id": identity, "question": question, "choices": choices, "label": label}
+    question = COPA_QUESTIONS[row["question"]]
+    return {**row, "id": id_of(record, "idx", origin), "question": question, "choices": choices, "label": label}
 
 
 def _socialiqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
     row = _texts(record, origin, context="context", question="question")
     choices = [get(record, f"answer{letter}", str, origin) for letter in "ABC"]
-    known = ("correct", "ABC") if "correct" in record else ("label", "123")  # the original's, the hub's
-    return {**row, "choices": choices, "label": index_of(record.get(known[0]), tuple(known[1]), origin)}
+    label = record.get("correct", record.get("label"))  # the original's, a letter; the hub's, a number from 1
+    known = "ABC" if isinstance(label, str) and label.strip() in tuple("ABC") else "123"
+    return {**row, "choices": choices, "label": index_of(label, tuple(known), origin)}
 
 
 def _piqa(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -209,7 +211,7 @@ def _hellaswag(record: Record, labels: tuple[str, ...], origin: str) -> Record:
     if len(endings) < 2:
         raise UserError(f'{origin}: "endings" holds {len(endings)}, expected two or more to choose from')
     label = index_of(record.get("label"), tuple(map(str, range(len(endings)))), origin)
-    row = {"id": str(get(record, "ind", int, origin)), "question": "", "label": label}
+    row = {"id": id_of(record, "ind", origin), "question": "", "label": label}
     if "ctx_a" not in record:  # some copies have the two joined alone
         return {**row, "context": get(record, "ctx", str, origin), "choices": endings}
     parts = _texts(record, origin, context="ctx_a", begun="ctx_b")
@@ -230,12 +232,12 @@ def _commonsenseqa(record: Record, labels: tuple[str, ...], origin: str) -> Reco
     if len(letters) < 2:
         raise UserError(f'{origin}: "choices" holds {len(letters)}, expected two or more to choose from')
     label = index_of(record.get("answerKey"), letters, origin, "answerKey")
-    row = {"id": get(record, "id", str, origin), "context": "", "question": question}
+    row = {"id": id_of(record, "id", origin), "context": "", "question": question}
     return {**row, "choices": [choices[letter] for letter in letters], "label": label}
 
 
 def _cosmosqa(record: Record, labels: tuple[str, ...], origin: str) -> Record:
-    row = _texts(record, origin, id="id", context="context", question="question")
+    row = {"id": id_of(record, "id", origin), **_texts(record, origin, context="context", question="question")}
     choices = [get(record, f"answer{number}", str, origin) for number in range(4)]
     return {**row, "choices": choices, "label": index_of(record.get("label"), tuple("0123"), origin)}
 

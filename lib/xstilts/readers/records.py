@@ -7,8 +7,10 @@ stands.
 import codecs
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,8 @@ def columns_of(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
 
 def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
     """(origin, record) of a table whose header names at least ``columns``: CSV with quotes, or raw text where tabs are
-    expected. Empty lines are passed over. Where the first lines are no table by ``delimiter``, it is another of
+    expected. ``columns`` that are all numbers, and are not in the first line, count those of a table without a header,
+    from 1. Empty lines are passed over. Where the first lines are no table by ``delimiter``, it is another of
     ``DELIMITERS`` by which they are one: spreadsheets write that of their country."""
     text, expected = text_of(path), delimiter
     for lines, other in product((20, 1), dict.fromkeys([expected, *DELIMITERS])):
@@ -80,6 +83,9 @@ def csv_records(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -
     table = _table(text, delimiter, expected)
     try:
         header = [*next(table, [])]
+        if columns and all(map(str.isdecimal, columns)) and not {*columns} <= {*header}:
+            header = [str(number) for number in range(1, len(header) + 1)]
+            table = _table(text, delimiter, expected)
         for name in columns:
             if name not in header:
                 raise UserError(f'{path}:1: no column "{name}"{nearest(name, header)}')
@@ -128,10 +134,15 @@ def get(record: dict, key: str, kind: type | tuple[type, ...], origin: str) -> A
         raise UserError(f'{origin}: expected a JSON object with "{key}", found {str(record)[:40]!r}')
     if key not in record:
         raise UserError(f'{origin}: no "{key}"{nearest(key, record)}')
-    if not isinstance(record[key], kind) or (kind is int and isinstance(record[key], bool)):
+    if not isinstance(record[key], kind) or (kind is not bool and isinstance(record[key], bool)):
         wanted = kind[0] if isinstance(kind, tuple) else kind
         raise UserError(f'{origin}: "{key}" is {record[key]!r}, expected {wanted.__name__}')
     return record[key]
+
+
+def id_of(record: dict, key: str, origin: str) -> str:
+    """``record[key]``, an id: a text or a whole number."""
+    return str(get(record, key, (str, int), origin))
 
 
 def strings(record: dict, key: str, origin: str) -> list[str]:
@@ -143,14 +154,27 @@ def strings(record: dict, key: str, origin: str) -> list[str]:
     return values
 
 
+def label_name(value: Any) -> str:
+    """A label as it is compared with others: without blanks around it, in Unicode's normal form NFC."""
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
+@cache
+def _positions(known: tuple[str, ...]) -> dict[str, int]:
+    return {label_name(label): position for position, label in enumerate(known)}
+
+
 def index_of(value: Any, known: tuple[str, ...], origin: str, what: str = "label") -> int:
-    """Position of a gold value, or of its number, among those known; UNLABELLED for None, "" and -1."""
-    if value in (None, ""):
+    """Position of a gold value among those known; a whole number, also one written as text, that is no name among
+    them is the position. UNLABELLED for None, "" and -1."""
+    name = "" if value is None else label_name(value)
+    if name in ("", str(UNLABELLED)):
         return UNLABELLED
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not UNLABELLED <= value < len(known):
+    positions = _positions(known)
+    if name in positions:
+        return positions[name]
+    if name.removeprefix("-").isdecimal() and not any(map(str.isdecimal, positions)):
+        if not 0 <= int(name) < len(known):
             raise UserError(f"{origin}: {what} {value}, expected 0 to {len(known) - 1}, or {UNLABELLED} for none")
-        return value
-    if value not in known:
-        raise UserError(f'{origin}: {what} "{value}" is none of {", ".join(known)}')
-    return known.index(value)
+        return int(name)
+    raise UserError(f'{origin}: {what} "{value}" is none of {", ".join(known)}')

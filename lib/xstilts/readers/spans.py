@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.readers.records import Rows, from_json, get, strings, text_of
+from xstilts.readers.records import Rows, from_json, get, id_of, strings, text_of
 
 
 def squad(path: Path, labels: tuple[str, ...]) -> Rows:
@@ -82,8 +82,8 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
         for paragraph in get(article, "paragraphs", list, f"{path}: article {title!r}"):
             context = get(paragraph, "context", str, f"{path}: article {title!r}")
             for question in get(paragraph, "qas", list, f"{path}: article {title!r}"):
-                identity = get(question, "id", str, f"{path}: article {title!r}")
-                origin = f"{path}: question {identity}"
+                key = id_of(question, "id", f"{path}: article {title!r}")
+                origin = f"{path}: question {key}"
                 answers = get(question, "answers", list, origin) if question.get("answers") is not None else []
                 texts = [get(answer, "text", str, origin) for answer in answers]
                 starts = [get(answer, "answer_start", int, origin) for answer in answers]
@@ -98,6 +98,6 @@ def _questions(path: Path, checked: bool = True) -> Iterator[tuple[str, dict, di
                     raise UserError(f'{origin}: "is_impossible" is {impossible!r}, expected true or false')
                 if impossible and answers:
                     raise UserError(f"{origin}: is_impossible, and yet it has answers")
-                row = {"id": identity, "context": context, "question": get(question, "question", str, origin)}
+                row = {"id": key, "context": context, "question": get(question, "question", str, origin)}
                 row |= {"answers": {"text": texts, "answer_start": starts}, "is_impossible": impossible}
                 yield origin, row, paragraph

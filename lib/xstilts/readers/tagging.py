@@ -1,4 +1,5 @@
-"""Tagged sentences: PANX, MasakhaNER and XTREME's UDPOS (a word and its tag a line), CoNLL-U.
+"""Tagged sentences: PANX, MasakhaNER and XTREME's UDPOS (a word and its tag a line), files of more columns
+(CoNLL-2000, -2002 and -2003, MultiCoNER, GermEval, UNER), CoNLL-U.
 
 CCGbank (LDC2005T13): words and their supertags from its AUTO files, or from files of two columns."""
 
@@ -8,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.readers.records import Rows, lines_of
+from xstilts.readers.records import Rows, label_name, lines_of
 
 # The word whose tag a fused form (zum = zu + dem) takes when no word of it stands highest in the tree: the
 # conversion that XTREME's UDPOS was made with, third_party/ud-conversion-tools of google-research/xtreme.
@@ -19,21 +20,40 @@ POS_RANK = {
     "it": "VERB AUX ADV PRON ADP DET INTJ",
 }
 
+# Lines that are no words: comments with a key of CoNLL-U or MultiCoNER, or "# name = value", and CoNLL's -DOCSTART-.
+MARK = re.compile(
+    r"# +(newdoc|newpar|sent_id|text|id|global\.columns)\b(?! *\t).*|# [^\t ]+ *= .*|#\thttp.*|-DOCSTART-.*"
+)
+CHUNK_TAG = re.compile(r"[BIESLUM]-.+|O")
+
 
 def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
-    """Sentences apart by an empty line; a word, then a tab or blank, then its tag, a line."""
+    """Sentences apart by an empty line; a word, then a tab or blank, then its tag, a line. Of lines with more columns
+    the first is the word and the last its tag (CoNLL-2003), or after a number the two that follow (UNER), where that
+    is a tag of a chunk. Comments and marks of documents are passed over."""
     if path.suffix == ".conllu":
         yield from _conllu(path, labels)
         return
-    for number, block in enumerate(_blocks(path), 1):
+    width, numbered = 0, False
+    blocks = ([item for item in block if not MARK.match(item[1])] for block in _blocks(path))
+    for number, block in enumerate(filter(None, blocks), 1):
         words: list[tuple[str, str]] = []  # and their tags, "" for none
-        for origin, line in block:
-            token, _, tag = line.rpartition("\t" if "\t" in line else " ")
-            if not token and not line.startswith(("\t", " ")):  # one column: a test file without tags
-                token, tag = tag, ""
-            elif not token or not tag:
+        table = [line.split("\t" if "\t" in line else " ") for _, line in block]
+        if not width:
+            width = len(table[0])
+            numbered = width > 3 and [cells[0] for cells in table] == [str(row) for row in range(1, len(table) + 1)]
+        for (origin, line), cells in zip(block, table, strict=True):
+            columns = len(cells)
+            if max(width, columns) > 2 and columns != width:
+                raise UserError(f"{origin}: {columns} columns, expected {width} as in the first line: {line[:60]!r}")
+            token, tag = cells[numbered], cells[2 if numbered else -1] if columns > 1 else ""
+            if not token or (not tag and columns > 1):
                 raise UserError(f"{origin}: expected a word and its tag, found {line!r}")
-            else:
+            if columns > 2 and not CHUNK_TAG.fullmatch(tag):
+                layouts = "columns as in CoNLL-2003 or UNER (files of Universal Dependencies end in .conllu)"
+                raise UserError(f"{origin}: expected a word and its tag, or {layouts}, found {line[:60]!r}")
+            if tag:
+                tag = label_name(tag)
                 _check_tag(tag, labels, origin)
             if words and bool(tag) != bool(words[0][1]):
                 raise UserError(f"{origin}: {line!r}: some words of the sentence have a tag and some none")

@@ -25,7 +25,7 @@ from xstilts.io import ROOT, digest, file_hash
 from xstilts.locations import REVISIONS, TEXT, Folder, Hub
 from xstilts.readers import tagging as ccgbank
 from xstilts.readers.pairs_and_choices import RECORD_READERS, Record, companions, has_gold, read
-from xstilts.readers.records import get, index_of, strings
+from xstilts.readers.records import get, id_of, index_of, strings
 from xstilts.settings import HubSettings
 from xstilts.sources.base import Source, note_left_out
 from xstilts.sources.files import COLUMNS, natural_languages, source_first, to_dataset
@@ -175,7 +175,8 @@ def _tagged(record: Record, labels: tuple[str, ...], origin: str) -> Record:
 
 def _span(record: Record, labels: tuple[str, ...], origin: str, unanswerable: bool = False) -> Record:
     answers = get(record, "answers", dict, origin)
-    row = {name: get(record, name, str, origin) for name in ("id", "context", "question")}
+    row = {name: get(record, name, str, origin) for name in ("context", "question")}
+    row["id"] = id_of(record, "id", origin)
     texts, starts = strings(answers, "text", origin), get(answers, "answer_start", list, origin)
     if len(starts) != len(texts) or {type(start) for start in starts} - {int}:
         raise UserError(f'{origin}: "answer_start" holds {starts}, expected a number for each of {len(texts)} answers')
