@@ -23,7 +23,7 @@ ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint i
 
 def check_data(study: Study) -> list[str]:
     """Fetch what must be fetched and read what has not been read yet, as the runs will; returns :func:`repeated_rows`
-    and :func:`xstilts.readers.custom.rare_tags`. UserError where a run or target has no data, where a file is malformed,
+    and :func:`xstilts.readers.custom.rare_tags`. UserError where a run or target has no data, a file is malformed,
     a language of the study is in none of its targets, or the encoder cannot be had."""
     source = open_source(study)
     sets = _needed(study, source)
