@@ -112,7 +112,7 @@ ROWS = [  # reader, labels, file, content, message
     # JSON that Python takes and nobody means
     ("copa", (), "v.jsonl", COPA.replace('"label": 0', '"label": NaN'), r"v.jsonl:1: not JSON .expected value"),
     ("copa", (), "v.jsonl", COPA.replace('"label": 0', '"label": true'), r'v.jsonl:1: label "True" is none of choice1'),
-    ("copa", (), "v.jsonl", COPA.replace('"idx": 0', '"idx": true'), r'v.jsonl:1: "idx" is True, expected int'),
+    ("copa", (), "v.jsonl", COPA.replace('"idx": 0', '"idx": true'), r'v.jsonl:1: "idx" is True, expected str'),
     ("copa", (), "v.jsonl", COPA.replace('"idx": 0', '"idx": ' + "1" * 5000), r"not JSON .number out of range"),
     ("copa", (), "v.jsonl", "[" * 100_000, r"v.jsonl:1: not JSON"),
     ("squad", (), "x.json", "[" * 100_000 + "]" * 100_000, r"not JSON .recursion limit exceeded"),
