@@ -84,7 +84,8 @@ LAYOUTS = {  # two sentences as sets of more columns have them; each line's last
     "conll2002.txt": "1 NP B-PER\nsings V O\n\n{} NP B-LOC\n",
     "multiconer.conll": "# id 5-a\tdomain=en\n1 _ _ B-PER\nsings _ _ O\n\n# id 6\tdomain=en\n{} _ _ B-LOC\n",
     "uner.iob2": "# sent_id = s\n# text = 1\n1\t1\tB-PER\t-\ta\n2\tsings\tO\t-\ta\n\n1\t{}\tB-LOC\t-\ta\n",
-    "germeval.tsv": "#\thttp://x [2009]\n1\t1\tB-PER\tO\n2\tsings\tO\tO\n\n1\t{}\tB-LOC\tO\n",
+    "three.tsv": "1\t1\tB-PER\n2\tsings\tO\n\n1\t{}\tB-LOC\n",
+    "germeval.tsv": "#\tn-tv.de vom 26.02.2005 [2005-02-26]\n1\t1\tB-PER\tO\n2\tsings\tO\tO\n\n1\t{}\tB-LOC\tO\n",
     "two.txt": "-DOCSTART- O\n\n1 B-PER\nsings O\n\n{} B-LOC\n",
 }
 

@@ -22,7 +22,8 @@ POS_RANK = {
 
 # Lines that are no words: comments with a key of CoNLL-U or MultiCoNER, or "# name = value", and CoNLL's -DOCSTART-.
 MARK = re.compile(
-    r"# +(newdoc|newpar|sent_id|text|id|global\.columns)\b(?! *\t).*|# [^\t ]+ *= .*|#\thttp.*|-DOCSTART-.*"
+    r"# +(newdoc|newpar|sent_id|text|id|global\.columns)\b(?! *\t).*|# [^\t ]+ *= .*|-DOCSTART-.*"
+    r"|#\t(http|.*\[\d{4}-\d\d-\d\d\]).*"  # GermEval's sources
 )
 CHUNK_TAG = re.compile(r"[BIESLUM]-.+|O")
 
@@ -41,7 +42,7 @@ def tagged(path: Path, labels: tuple[str, ...]) -> Rows:
         table = [line.split("\t" if "\t" in line else " ") for _, line in block]
         if not width:
             width = len(table[0])
-            numbered = width > 3 and [cells[0] for cells in table] == [str(row) for row in range(1, len(table) + 1)]
+            numbered = width > 2 and [cells[0] for cells in table] == [str(row) for row in range(1, len(table) + 1)]
         for (origin, line), cells in zip(block, table, strict=True):
             columns = len(cells)
             if max(width, columns) > 2 and columns != width:

@@ -28,7 +28,10 @@ NO_WEIGHTS = (
     f"{RESAVE} and name that folder"
 )
 # what a configuration may remember of another head; each is set back to what its architecture starts with
-HEAD = ("problem_type", "classifier_dropout", "classifier_pooling", "seq_classif_dropout", "qa_dropout")
+HEAD = (
+    *("problem_type", "classifier_dropout", "classifier_pooling", "cls_dropout", "pooler_dropout"),
+    *("seq_classif_dropout", "qa_dropout"),
+)
 SAMPLE = 2**20  # bytes hashed at either end of a file: gigabytes would be read before every run
 
 
