@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from datasets import Dataset, Features
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ from xstilts.io import ROOT
 from xstilts.names import parse_run
 from xstilts.readers.pairs_and_choices import READERS, read
 from xstilts.runs import list_runs
-from xstilts.sources.files import COLUMNS
+from xstilts.sources.files import COLUMNS, to_dataset
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import INTERMEDIATE, NLI, TASKS, UPOS
@@ -168,8 +167,7 @@ def valid(kind: str, labels: tuple[str, ...], rows: list[dict], translated: bool
     """Rows that a data set can be made of, with gold that can be scored."""
     assert rows and len({row["id"] for row in rows}) == len(rows)
     if kind != "text":
-        columns = COLUMNS[kind]
-        Dataset.from_list([{name: row[name] for name in columns} for row in rows], features=Features(columns))
+        to_dataset(rows, COLUMNS[kind])
     for row in rows:
         if "label" in row:
             assert -1 <= row["label"] < len(row.get("choices", labels))

@@ -156,11 +156,11 @@ def test_an_own_task_beside_a_finished_study(finished):
     path = finished[0]
     example = commands.yaml_block("README.md", "name", "support")
     own = example["own"]["support"]
-    rows = [f"{who} cannot {what},{team}" for who in ("Ada", "Ben", "Cem", "Dan", "Eve") for what, team in
-            (("pay", "billing"), ("log in", "access"), ("print", "devices"))]  # fmt: skip
+    teams = {"pay": "billing", "log in": "access", "print": "devices"}
     folder = path.with_name("support")
     folder.mkdir()
-    for name in ("train", "test-qaa", "test-qab"):
+    for name, people in {"train": "Ada Ben Cem Dan Eve", "test-qaa": "Fay Gil Hal", "test-qab": "Ida Jon Kim"}.items():
+        rows = [f"{who} cannot {what},{team}" for who in people.split() for what, team in teams.items()]
         (folder / f"{name}.csv").write_text("\n".join([f"{own['text_a']},{own['label']}", *rows]) + "\n")
     for key in ("train", "test"):
         assert own[key].startswith("data/support/")

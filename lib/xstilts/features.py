@@ -182,30 +182,25 @@ def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: 
         for window, sample in enumerate(batch["overflow_to_sample_mapping"]):
             index = rows[sample]
             spans = zip(batch["offset_mapping"][window], batch.sequence_ids(window), strict=True)
-            offsets = _composed([tuple(span) if part == 1 else None for span, part in spans], contexts[index])
+            offsets = _completed([tuple(span) if part == 1 else None for span, part in spans], contexts[index])
             start, end = _answer_tokens(all_answers[index], contexts[index], offsets)
             positions = {"start_positions": start, "end_positions": end}
             features.append({**_inputs(batch, window), **positions, "example": index, "offsets": offsets})
     return sorted(features, key=lambda feature: feature["example"])
 
 
-def _composed(offsets: list, context: str) -> list:
-    """Offsets with the characters that a tokenizer's normaliser composes with what stands before them (accents, the
-    parts of a Korean syllable), which it leaves out of every token: of decomposed text they belong to that token."""
-    if unicodedata.is_normalized("NFKC", context):
-        return offsets
-    composed, following = list(offsets), len(context)
+def _completed(offsets: list, context: str) -> list:
+    """Offsets with the letters and marks between a token and the next that belong to neither: a normaliser that
+    composes (accents, the parts of a Korean syllable) or strips leaves them out; here the token before has them."""
+    completed, following = list(offsets), len(context)
     for position in reversed([position for position, span in enumerate(offsets) if span]):
         start, end = offsets[position]
-        while start < end < following and _width(context[start : end + 1]) <= _width(context[start:end]):
+        kinds = "LM" if following < len(context) else "M"  # a letter behind a window may be of the next
+        while start < end < following and unicodedata.category(context[end])[0] in kinds:
             end += 1
-        composed[position] = start, end
+        completed[position] = start, end
         following = start if start < end else following
-    return composed
-
-
-def _width(text: str) -> int:
-    return len(unicodedata.normalize("NFKC", text))
+    return completed
 
 
 def in_no_window(dataset: Dataset, features: Sequence[Feature]) -> list[int]:
@@ -217,7 +212,7 @@ def in_no_window(dataset: Dataset, features: Sequence[Feature]) -> list[int]:
 def check_offsets(tokenizer: "Tokenizer") -> None:
     """UserError where the offsets of a tokenizer leave out characters of a text, so that answers have no tokens."""
     spans = tokenizer(PROBE, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    covered = {position for start, end in _composed(spans, PROBE) for position in range(start, end)}
+    covered = {position for start, end in _completed(spans, PROBE) for position in range(start, end)}
     absent = "".join(sign for position, sign in enumerate(PROBE) if position not in covered and not sign.isspace())
     problem = f'the offsets of its tokens leave out "{absent}" of "{PROBE}", so that answers could not be placed'
     refuse(absent, f"{problem}; choose another encoder, or mend its post-processor (trim_offsets: false)")
@@ -240,7 +235,11 @@ def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int
         for position, span in enumerate(offsets)
         if span is not None and span[0] < last and span[1] > first and context[span[0] : span[1]].strip()
     ]
-    if not covering or offsets[covering[0]][0] > first or offsets[covering[-1]][1] < last:
+    if not covering:
+        return 0, 0
+    # a normaliser may drop signs, such as those of direction, at the edges of an answer
+    outside = context[first : offsets[covering[0]][0]] + context[offsets[covering[-1]][1] : last]
+    if any(unicodedata.category(sign)[0] not in "CM" for sign in outside):
         return 0, 0
     return covering[0], covering[-1]
 
