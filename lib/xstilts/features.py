@@ -192,15 +192,22 @@ def _windows(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, stride: 
 def _completed(offsets: list, context: str) -> list:
     """Offsets with the letters and marks between a token and the next that belong to neither: a normaliser that
     composes (accents, the parts of a Korean syllable) or strips leaves them out; here the token before has them."""
-    completed, following = list(offsets), len(context)
+    completed, following = list(offsets), 0
     for position in reversed([position for position, span in enumerate(offsets) if span]):
         start, end = offsets[position]
-        kinds = "LM" if following < len(context) else "M"  # a letter behind a window may be of the next
-        while start < end < following and unicodedata.category(context[end])[0] in kinds:
-            end += 1
+        if following:
+            while start < end < following and unicodedata.category(context[end])[0] in "LM":
+                end += 1
+        else:  # behind a window a mark may be of the next one's first token, but for one that is composed with this
+            while start < end < len(context) and _width(context[start : end + 1]) <= _width(context[start:end]):
+                end += 1
         completed[position] = start, end
         following = start if start < end else following
     return completed
+
+
+def _width(text: str) -> int:
+    return len(unicodedata.normalize("NFKC", text))
 
 
 def in_no_window(dataset: Dataset, features: Sequence[Feature]) -> list[int]:
