@@ -206,6 +206,7 @@ def config(layers=3, **sizes):
 def test_flops_are_those_that_torch_counts(length):
     settings = config(num_labels=3, attn_implementation="eager")
     model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings)
+    assert (encoder.parameters, encoder.body) == plan._sizes(settings)
     assert encoder.parameters == sum(weight.numel() for weight in model.roberta.parameters())
     ids, amount = torch.randint(5, 500, (4, length)), Amount(4, 4, 4, 4 * length, 4 * length**2)
     with FlopCounterMode(display=False) as forward, torch.no_grad():

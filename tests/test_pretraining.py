@@ -11,7 +11,8 @@ from xstilts.errors import UserError
 from xstilts.settings import PretrainSettings
 from xstilts.sources.micro import MicroSource
 from xstilts.training.callbacks import Saves
-from xstilts.training.pretraining import MASK, SPECIAL, batches, encode, mask, mask_weights, pretrain, train_tokenizer
+from xstilts.training.pretraining import batches, mask, mask_weights, pretrain
+from xstilts.training.tokenizer import MASK, SPECIAL, encode, train_tokenizer
 
 SMALL = PretrainSettings(layers=1, width=16, heads=2, feed_forward=32, batch_tokens=256, warmup_steps=5, steps=60)
 

@@ -17,7 +17,7 @@ from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.tasks import get
-from xstilts.training.pretraining import train_tokenizer
+from xstilts.training.tokenizer import train_tokenizer
 
 COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
 STUDY = SimpleNamespace(source="micro", encoder=SimpleNamespace(checkpoint=""), absence="", task=get)

@@ -131,7 +131,9 @@ def _words(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, labels: Se
     """
     label_ids = {label: index for index, label in enumerate(labels)}
     # some "words" of real treebanks are white space or control characters that a tokenizer drops
-    blank = {word for word in {word for row in dataset["tokens"][:] for word in row} if not tokenizer.tokenize(word)}
+    words = sorted({word for row in dataset["tokens"][:] for word in row})
+    pieces_of = zip(words, tokenizer(words, add_special_tokens=False)["input_ids"], strict=True)
+    blank = {word for word, ids in pieces_of if not ids}
     # a blank before each word but the first, as in running text: byte-level tokenizers read it, others pass over it
     sentences = [
         [tokenizer.unk_token if word in blank else " " * (number > 0) + word for number, word in enumerate(row)]

@@ -20,7 +20,6 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import pandas as pd
-import torch
 import transformers
 from datasets import Dataset
 
@@ -33,12 +32,13 @@ from xstilts.sources import Source, open_source
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
 from xstilts.training.checkpoints import locate
-from xstilts.training.pretraining import encode as encode_documents
-from xstilts.training.pretraining import new_model, train_tokenizer
+from xstilts.training.tokenizer import encode as encode_documents
+from xstilts.training.tokenizer import new_config, train_tokenizer
 
 TABLES = Path(__file__).with_name("tables")
 GPUS = TABLES / "gpus.csv"  # peak TFLOPS, dense, by precision, each with its source
 ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named most often: a plan needs no network
+BERT_SHAPED = ("bert", "roberta", "xlm-roberta")  # model types
 BYTES = 4  # per parameter: checkpoints are written in float32
 LEFT_OUT = "left out"
 # of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
@@ -74,11 +74,7 @@ class Encoder:
 
     def __init__(self, config: transformers.PretrainedConfig):
         self.config = config
-        with torch.device("meta"):  # no memory, no weights
-            weights = transformers.AutoModel.from_config(config).named_parameters()
-        sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
-        self.parameters = sum(sizes.values())
-        self.body = sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+        self.parameters, self.body = _bert_sizes(config) if config.model_type in BERT_SHAPED else _sizes(config)
         # 40 per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
         self.checkpoint_bytes = BYTES * self.parameters + 40 * config.vocab_size
         self.training_bytes = 2 * (3 + 1) * BYTES * self.parameters
@@ -106,6 +102,25 @@ class Encoder:
         return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
 
 
+def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
+    """All parameters but the pooler's, and those of the layers. By hand: the modelling code of transformers takes five
+    seconds to import, which most studies' plans need not wait for."""
+    width, inner = config.hidden_size, config.intermediate_size
+    layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width  # attention, feed-forward, norms
+    embeddings = width * (config.vocab_size + config.max_position_embeddings + config.type_vocab_size + 2)
+    return embeddings + config.num_hidden_layers * layer, config.num_hidden_layers * layer
+
+
+def _sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
+    """The same, of any encoder, counted in its weights."""
+    import torch
+
+    with torch.device("meta"):  # no memory, no weights
+        weights = transformers.AutoModel.from_config(config).named_parameters()
+    sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
+    return sum(sizes.values()), sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+
+
 def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> transformers.PretrainedConfig:
     """The configuration of a study's encoder: that of its checkpoint ``folder``, if it exists; else of the checkpoint
     that it names; else of the encoder that it will pretrain, with ``vocabulary`` entries.
@@ -114,8 +129,7 @@ def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> tra
     """
     name = str(folder) if (folder / "config.json").is_file() else settings.checkpoint
     if not name:
-        with torch.device("meta"):
-            return new_model(vocabulary, settings.pretrain).config
+        return new_config(vocabulary, settings.pretrain)
     known = pd.read_csv(ENCODERS, index_col="checkpoint")
     for checkpoint, sizes in known.to_dict("index").items():
         if name in (checkpoint, checkpoint.split("/")[1]):

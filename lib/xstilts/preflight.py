@@ -58,7 +58,7 @@ def check_data(study: Study) -> list[str]:
     if text and not generated:
         documents = source.text(1)
         if not study.encoder.checkpoint and not (study.folder / "encoder" / "seed1" / "run.json").is_file():
-            from xstilts.training.pretraining import check_vocabulary  # takes seconds to import
+            from xstilts.training.tokenizer import check_vocabulary  # takes a second to import
 
             with located(study.path):
                 check_vocabulary(documents, study.encoder.pretrain)

@@ -28,7 +28,7 @@ QUESTIONS = ("transfer", "distance", "source-language", "domain-shift", "retriev
 NOTEBOOKS = {phase: f"{number}-{phase}" for number, phase in enumerate((*PHASES, *QUESTIONS), 1)}
 # modules whose code decides the outcome of a phase (with those of the phases before it), as patterns
 CODE = {
-    "encoder": ("training/pretraining", "training/callbacks", "training/checkpoints",
+    "encoder": ("training/tokenizer", "training/pretraining", "training/callbacks", "training/checkpoints",
                 "sources/*", "readers/*", "../microworld/*"),
     "intermediate": ("features", "phases", "target_runs", "settings", "training/multi_gpu",
                      "training/dual_encoder", "training/batching", "training/fine_tuning"),
