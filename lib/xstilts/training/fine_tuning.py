@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.integrations import TensorBoardCallback
 
 from xstilts.errors import refuse
-from xstilts.features import IGNORED, Feature, collate, mask_tokens
+from xstilts.features import IGNORED, Feature, collate, mask_tokens, token_rows
 from xstilts.progress import Progress
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
 from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
@@ -29,6 +29,39 @@ HEADS = {
     "text": transformers.AutoModelForMaskedLM,
     "dual": DualEncoder,
 }
+
+
+class TrainedRows(torch.nn.Module):
+    """Word embeddings of which only the rows ``ids`` are trained, those of the tokens in the training data.
+
+    The others get no gradient; with them in the optimizer most of the time and memory of a step goes to a large
+    vocabulary (of XLM-R Large 256 of 560 million parameters), for no other result but their weight decay. In evaluation
+    mode all rows are read.
+    """
+
+    def __init__(self, embedding: torch.nn.Embedding, ids: torch.Tensor):
+        super().__init__()
+        self.padding_idx = embedding.padding_idx
+        self.weight = torch.nn.Parameter(embedding.weight.detach()[ids])
+        self.register_buffer("ids", ids, persistent=False)
+        self.register_buffer("table", embedding.weight.detach(), persistent=False)
+        rows = torch.zeros(len(self.table), dtype=torch.long).index_copy_(0, ids, torch.arange(len(ids)))
+        self.register_buffer("rows", rows, persistent=False)  # of each token id
+
+    def train(self, mode: bool = True) -> "TrainedRows":
+        if not mode:
+            self.table[self.ids] = self.weight.detach()
+        return super().train(mode)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return torch.nn.functional.embedding(ids, self.table)
+        padding = None if self.padding_idx is None else int(self.rows[self.padding_idx])
+        return torch.nn.functional.embedding(self.rows[ids], self.weight, padding)
+
+    def whole(self) -> torch.nn.Embedding:
+        """The embeddings as a plain module, the trained rows in their places."""
+        return torch.nn.Embedding.from_pretrained(self.eval().table, freeze=False, padding_idx=self.padding_idx)
 
 
 class SharedEncoder(torch.nn.Module):
@@ -188,6 +221,11 @@ def fine_tune(
     sets, phase, steps, seed = batches.sets, batches.phase, batches.steps, batches.seed
     transformers.set_seed(seed)
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
+    embedding = model.encoder.get_input_embeddings()
+    if not phase.freeze_embeddings and "text" not in model.kinds.values():  # masked LM compares with every token
+        rows = (ids for item in sets for feature in item.features for ids in token_rows(feature["input_ids"]))
+        ids = {embedding.padding_idx or 0}.union(*rows)
+        model.encoder.set_input_embeddings(TrainedRows(embedding, torch.tensor(sorted(ids))))
     choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
         output_dir=str(saves.folder), max_steps=steps, seed=seed, report_to="none", disable_tqdm=True,
@@ -231,6 +269,8 @@ def fine_tune(
             if "eval_score" in entry
         ]
         record["selection"] = {"best_step": state.best_global_step, "best_score": state.best_metric, "curve": curve}
+    if isinstance(embedding := model.encoder.get_input_embeddings(), TrainedRows):
+        model.encoder.set_input_embeddings(embedding.whole())
     return model, record
 
 
