@@ -143,8 +143,10 @@ def test_masking_follows_its_seed_and_spares_special_tokens(tokenizer):
     rows = features.encode_text(TEXT * 20, tokenizer, 64)
     batch = features.collate(rows, tokenizer.pad_token_id)
 
+    vocabulary = torch.unique(batch["input_ids"])[:-1]
+
     def masked(seed):
-        return features.mask_tokens(batch, tokenizer, 0.15, torch.Generator().manual_seed(seed))
+        return features.mask_tokens(batch, tokenizer, vocabulary, 0.15, torch.Generator().manual_seed(seed))
 
     first, again, other = masked(1), masked(1), masked(2)
     assert torch.equal(first["input_ids"], again["input_ids"])
@@ -156,3 +158,5 @@ def test_masking_follows_its_seed_and_spares_special_tokens(tokenizer):
     assert torch.equal(first["labels"][chosen], batch["input_ids"][chosen])
     replaced = (first["input_ids"] == tokenizer.mask_token_id)[chosen].float().mean()
     assert 0.7 < replaced < 0.9
+    swapped = first["input_ids"][first["input_ids"] != batch["input_ids"]]
+    assert len(swapped.unique()) > 2 and torch.isin(swapped, torch.tensor([tokenizer.mask_token_id, *vocabulary])).all()

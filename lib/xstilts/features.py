@@ -309,10 +309,14 @@ def collate(features: Sequence[Feature], pad_token_id: int) -> dict[str, torch.T
 
 
 def mask_tokens(
-    batch: dict[str, torch.Tensor], tokenizer: "Tokenizer", probability: float, generator: torch.Generator
+    batch: dict[str, torch.Tensor],
+    tokenizer: "Tokenizer",
+    vocabulary: torch.Tensor,
+    probability: float,
+    generator: torch.Generator,
 ) -> dict[str, torch.Tensor]:
     """Add masked-LM ``labels``: ``probability`` of the non-special positions, of which 80 % become
-    <mask>, 10 % a random token, 10 % stay (Devlin et al. 2019)."""
+    <mask>, 10 % a random token of the ``vocabulary``, 10 % stay (Devlin et al. 2019)."""
     ids = batch["input_ids"].clone()
     special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     draw = torch.rand(ids.shape, generator=generator)
@@ -322,7 +326,7 @@ def mask_tokens(
         chosen[tuple(first)] = True
     labels = torch.where(chosen, ids, torch.tensor(IGNORED))
     action = torch.rand(ids.shape, generator=generator)
-    random_ids = torch.randint(len(tokenizer), ids.shape, generator=generator)
+    random_ids = vocabulary[torch.randint(len(vocabulary), ids.shape, generator=generator)]
     ids[chosen & (action < 0.8)] = tokenizer.mask_token_id
     swap = chosen & (action >= 0.8) & (action < 0.9)
     ids[swap] = random_ids[swap]

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xstilts.features import IGNORED, Feature, size, token_rows
 from xstilts.settings import MixSettings, PhaseSettings
@@ -77,6 +78,12 @@ class Batches(Sampler):
         batches = islice(self, steps * self.phase.accumulate)
         rows = (self.sets[number].features[row]["input_ids"] for batch in batches for number, row, _ in batch)
         return sum(len(ids) for row in rows for ids in token_rows(row))
+
+    def vocabulary(self, tokenizer: Tokenizer) -> list[int]:
+        """Ids of all tokens in the sets, and of the special ones."""
+        features = (feature for item in self.sets for feature in item.features)
+        rows = (ids for feature in features for ids in token_rows(feature["input_ids"]))
+        return sorted({*tokenizer.all_special_ids}.union(*rows))
 
     def _stream(self, number: int) -> Iterator[list[int]]:
         rng, count = np.random.default_rng((self.seed, number)), self.phase.batch_size

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.integrations import TensorBoardCallback
 
 from xstilts.errors import refuse
-from xstilts.features import IGNORED, Feature, collate, mask_tokens, token_rows
+from xstilts.features import IGNORED, Feature, collate, mask_tokens
 from xstilts.progress import Progress
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
 from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
@@ -35,8 +35,8 @@ class TrainedRows(torch.nn.Module):
     """Word embeddings of which only the rows ``ids`` are trained, those of the tokens in the training data.
 
     The others get no gradient; with them in the optimizer most of the time and memory of a step goes to a large
-    vocabulary (of XLM-R Large 256 of 560 million parameters), for no other result but their weight decay. In evaluation
-    mode all rows are read.
+    vocabulary (of XLM-R Large 256 of 560 million parameters), for no other result but their weight decay. A masked-LM
+    head chooses among the same rows. In evaluation mode all rows are read.
     """
 
     def __init__(self, embedding: torch.nn.Embedding, ids: torch.Tensor):
@@ -93,16 +93,29 @@ class SharedEncoder(torch.nn.Module):
         head = self.heads[task]
         return self._masked_lm(head, **inputs) if self.kinds[task] == "text" else head(**inputs)
 
-    def _masked_lm(self, head: Any, labels: torch.Tensor, **inputs: Any) -> Any:
-        """The model's own loss, with logits at masked positions only: a 250k vocabulary's for every position would not
-        fit. Whatever modules the head consists of, it is given the encoder's states at these positions alone."""
-        masked = labels != IGNORED
+    def _masked_lm(self, head: Any, labels: torch.Tensor, **inputs: Any) -> dict[str, torch.Tensor]:
+        """The loss with logits at masked positions and of trained rows only: those of a 250k vocabulary for every
+        position would not fit. Whatever modules the head consists of, it is given the encoder's states at these
+        positions alone, and its output layer none of them."""
+        masked, states = labels != IGNORED, []
+        decoder, rows = head.get_output_embeddings(), self.encoder.get_input_embeddings()
 
         def gather(encoder: Any, arguments: Any, output: Any) -> Any:
             return type(output)(last_hidden_state=output.last_hidden_state[masked][None])
 
-        with self.encoder.register_forward_hook(gather):
-            return head(**inputs, labels=labels[masked][None])
+        def take(decoder: Any, arguments: Any) -> torch.Tensor:
+            states.append(arguments[0][0])
+            return arguments[0][:, :0]
+
+        with self.encoder.register_forward_hook(gather), decoder.register_forward_pre_hook(take):
+            head(**inputs)
+        weight, bias, gold = decoder.weight, decoder.bias, labels[masked]
+        if isinstance(rows, TrainedRows):
+            is_tied = weight.data_ptr() == rows.table.data_ptr()
+            weight, gold = rows.weight if is_tied else weight[rows.ids], rows.rows[gold]
+            bias = bias if bias is None else bias[rows.ids]
+        logits = torch.nn.functional.linear(states[0], weight, bias)
+        return {"loss": torch.nn.functional.cross_entropy(logits.float(), gold)}
 
 
 # Scores of a model on the development set of each task, in percent, by the task's name.
@@ -119,9 +132,10 @@ class MixtureTrainer(Trainer):
     args: Any  # Trainer's own
     control: Any
 
-    def __init__(self, batches: Batches, tokenizer: Tokenizer, saves: Saves, **options: Any):
+    def __init__(self, batches: Batches, tokenizer: Tokenizer, vocabulary: torch.Tensor, saves: Saves, **options: Any):
         super().__init__(train_dataset=Examples(batches.sets), **options)
-        self.batches, self.tokenizer, self.saves, self.saved_step = batches, tokenizer, saves, 0
+        self.batches, self.tokenizer, self.vocabulary = batches, tokenizer, vocabulary
+        self.saves, self.saved_step = saves, 0
         self.model_accepts_loss_kwargs = False  # heads average their loss over the batch themselves
 
     def get_train_dataloader(self) -> DataLoader:
@@ -135,7 +149,7 @@ class MixtureTrainer(Trainer):
         chosen = self.batches.sets[number]
         if chosen.kind == "text":  # seeded by the batch's number, so that every run masks the same tokens
             generator = torch.Generator().manual_seed(self.batches.seed * 1_000_003 + batch_number)
-            batch = mask_tokens(batch, self.tokenizer, self.batches.mix.mlm_probability, generator)
+            batch = mask_tokens(batch, self.tokenizer, self.vocabulary, self.batches.mix.mlm_probability, generator)
         if self.args.world_size > 1:
             batch = part(batch, self.args.process_index, self.args.world_size)
         return {"task": chosen.name, **batch}
@@ -221,11 +235,9 @@ def fine_tune(
     sets, phase, steps, seed = batches.sets, batches.phase, batches.steps, batches.seed
     transformers.set_seed(seed)
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
-    embedding = model.encoder.get_input_embeddings()
-    if not phase.freeze_embeddings and "text" not in model.kinds.values():  # masked LM compares with every token
-        rows = (ids for item in sets for feature in item.features for ids in token_rows(feature["input_ids"]))
-        ids = {embedding.padding_idx or 0}.union(*rows)
-        model.encoder.set_input_embeddings(TrainedRows(embedding, torch.tensor(sorted(ids))))
+    vocabulary = torch.tensor(batches.vocabulary(tokenizer))
+    if not phase.freeze_embeddings:
+        model.encoder.set_input_embeddings(TrainedRows(model.encoder.get_input_embeddings(), vocabulary))
     choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
         output_dir=str(saves.folder), max_steps=steps, seed=seed, report_to="none", disable_tqdm=True,
@@ -239,12 +251,15 @@ def fine_tune(
         save_strategy="best" if choose else "no", metric_for_best_model="score",
         restore_callback_states_from_checkpoint=True, dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=True,  # every batch is of one task: the other heads are idle
+        ddp_broadcast_buffers=False,  # equal in all processes, and as large as the embeddings
         ddp_timeout=24 * 3600,  # seconds that others wait while the first process scores
     )  # fmt: skip
     (last,) = broadcast_object_list([saves.last() if arguments.should_save else None])
     # One GPU a run, and runs side by side: DataParallel would part a batch, and a part may hold no masked token.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    trainer = MixtureTrainer(batches, tokenizer, saves, model=model, args=arguments, eval_dataset=development)
+    trainer = MixtureTrainer(
+        batches, tokenizer, vocabulary, saves, model=model, args=arguments, eval_dataset=development
+    )
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     if arguments.should_save and (writer := saves.writer(last)):
         trainer.add_callback(TensorBoardCallback(writer))
