@@ -89,6 +89,11 @@ class SharedEncoder(torch.nn.Module):
         if freeze_embeddings:
             self.encoder.embeddings.requires_grad_(False)
 
+    def train(self, mode: bool = True) -> "SharedEncoder":
+        """Trainer asks for it at every step: modules are visited only where one of them is in the other mode."""
+        modules = (self, self.encoder, *self.heads.values())  # of these scoring puts some into evaluation mode
+        return self if all(module.training == mode for module in modules) else super().train(mode)
+
     def forward(self, task: str, **inputs: Any) -> Any:
         head = self.heads[task]
         return self._masked_lm(head, **inputs) if self.kinds[task] == "text" else head(**inputs)
