@@ -18,10 +18,10 @@ import tempfile
 import time
 from itertools import chain
 
+import datasets
 import numpy as np
 import torch
 import transformers
-from datasets import Dataset  # noqa: F401  # the notebook makes one of token ids
 from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 
 try:
@@ -43,6 +43,13 @@ COLLATORS = {  # of batches that are padded to their longest row
     "choice": transformers.DataCollatorForMultipleChoice,
 }
 N_BEST, MAX_ANSWER = 20, 30  # run_qa's
+
+
+def quiet():
+    """No reports of fresh heads, no bars."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
 def encode(kind, rows, tokenizer, lengths, labels=(), pad=True):
@@ -102,7 +109,7 @@ def trainer(
     arguments = TrainingArguments(
         tempfile.mkdtemp(prefix="stock-"), per_device_train_batch_size=batch, per_device_eval_batch_size=batch,
         max_steps=steps, bf16=precision == "bf16", fp16=precision == "fp16", save_strategy="no", report_to="none",
-        disable_tqdm=True,
+        disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     made = Trainer(model, arguments, _collator(kind, tokenizer, pad), encoded, processing_class=tokenizer)
     made.remove_callback(transformers.trainer_callback.PrinterCallback)

@@ -284,7 +284,9 @@ def ratio_figure(table: pd.DataFrame) -> Figure:
     figure.legend(loc="outside lower center", ncols=3)
     shown = table[["item", "against", "ratio"]].rename(columns={"ratio": "value"})
     figure.set_label(
-        plots.alternative_text("Dots with ranges: ratio by item and what it is against", shown, ["item", "against"])
+        plots.alternative_text(
+            "Dots with ranges: ratio by item and what it is against", shown, ["item", "against"], decimals=2
+        )
     )
     return figure
 
