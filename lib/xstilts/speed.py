@@ -21,6 +21,7 @@ import torch
 import transformers
 from datasets import Dataset
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from xstilts import plots
@@ -36,7 +37,7 @@ from xstilts.training.fine_tuning import fine_tune
 from xstilts.training.pretraining import train_tokenizer
 
 OURS, PADDED, DYNAMIC, MATMUL = "ours", "stock, padded", "stock, dynamic padding", "matrix product"
-XTREME, FAISS, EARLIER = "XTREME's procedure", "its exact search by faiss alone", "earlier version"
+XTREME, FAISS, EARLIER = "XTREME's procedure", "faiss's search alone", "earlier version"
 # kind -> what figures call it, the task whose rows in the source language are trained on, the task that is scored
 SETS = {
     "classification": ("pairs", "xnli", "xnli"),
@@ -126,7 +127,7 @@ def prepare(
 
     def load(name: str, split: str, language: str, count: int) -> Dataset:
         task, whole = get(name), source.load(get(name), split, language)
-        part = whole.select(np.arange(min(count, len(whole))))
+        part = whole.select(np.linspace(0, len(whole) - 1, min(count, len(whole))).astype(int))  # of every topic
         if study.source != "micro" or task.kind == "parallel":
             return part
         lengths = [
@@ -275,20 +276,27 @@ def ratio_figure(table: pd.DataFrame) -> Figure:
         ax.hlines(height, part["low"], part["high"], colors=shade, linewidth=1)
         ax.scatter(part["ratio"], height, s=14, color=shade, marker=plots.MARKERS[number], label=against, zorder=3)
         ax.scatter(part["goal"], height, s=50, color=plots.GAIN, marker="|", label="" if number else "goal")
+        for row in height[part["ratio"].isna()]:
+            ax.text(1.05, row, "not measured", va="center", fontsize=5.5)
     ax.axvline(1, color="0.3", linewidth=0.6)
     ax.set(xscale="log", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     ax.set(
         title="Ours against what a user would run instead", xlabel="ratio (above 1: ours is better); range of the pairs"
     )
+    _plain_ticks(ax.xaxis, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
     ax.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=3)
-    shown = table[["item", "against", "ratio"]].rename(columns={"ratio": "value"})
-    figure.set_label(
-        plots.alternative_text(
-            "Dots with ranges: ratio by item and what it is against", shown, ["item", "against"], decimals=2
-        )
-    )
+    shown, by = table.rename(columns={"ratio": "value"}).drop(columns=["low", "high"]), ["item", "against"]
+    figure.set_label(plots.alternative_text("Dots with ranges: ratio by item and by side", shown, by, decimals=2))
     return figure
+
+
+def _plain_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Of a logarithmic axis, those of ``values`` that it reaches."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(FixedLocator([value for value in values if low <= value <= high]))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 @plots.styled
@@ -306,5 +314,6 @@ def growth_figure(table: pd.DataFrame) -> Figure:
     pairs = [(quantity, what) for quantity in table["quantity"].unique() for what in table["what"].unique()]
     for ax, pair in zip(figure.axes, pairs, strict=True):
         ax.set_yscale("log")
+        _plain_ticks(ax.xaxis, table["times"].unique())
         ax.set_title(f"exponent {groups.get_group(pair)['exponent'].iloc[0]:.2f}", loc="right", fontsize=6)
     return figure
