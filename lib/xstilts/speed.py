@@ -8,6 +8,7 @@ import ctypes
 import gc
 import platform
 import re
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 import transformers
 from datasets import Dataset
@@ -56,14 +58,6 @@ GOALS = {  # (item, against): of issue 13
     **{("mining", XTREME): 2, ("mining", FAISS): 1, ("whole study", EARLIER): 1 / 0.35},
 }
 LENGTHS = LengthSettings(classification=128, choice=128, tagging=128, span=384, stride=128, mlm=128, retrieval=128)
-OPERATORS = {  # of torch, by how their names begin
-    "matrix products": r"aten::(addmm|mm|bmm|baddbmm)|.*gemm",
-    "attention": r"aten::_?(scaled_dot|flash|efficient)|.*(fmha|flash)",
-    "optimiser and norm of gradients": r"aten::(_fused_adam|_foreach|linalg_vector_norm)|.*[Aa]dam|.*multi_tensor",
-    "embeddings": r"aten::(embedding|index)",
-    "softmax, layer norm, GELU, dropout": r"aten::_?(native_|log_)?(softmax|layer_norm|gelu|dropout|bernoulli)",
-    "copies and fills": r"aten::(copy_|zero_|fill_|clone|cat|empty)|Mem(cpy|set)",
-}
 
 
 @dataclass
@@ -181,11 +175,6 @@ def seconds(function: Callable[[], Any]) -> float:
     return clock() - began
 
 
-def per_second(count: int, function: Callable[[], Any]) -> float:
-    """Of ``count`` things that one call does."""
-    return count / seconds(function)
-
-
 def step_seconds(train: Callable[[], Any]) -> float:
     """Of an optimizer step on average, whatever loop takes them; the first is left out, as it warms up."""
     ends: list[float] = []
@@ -207,13 +196,8 @@ def peak_memory(function: Callable[[], Any]) -> tuple[Any, float]:
         return function(), (torch.cuda.max_memory_allocated() - before) / 2**20
     ctypes.CDLL(None).malloc_trim(0)  # what was freed is given back
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is resident now
-    before = _resident("VmRSS")
-    return function(), _resident("VmHWM") - before
-
-
-def _resident(key: str) -> float:
-    (size,) = re.findall(rf"{key}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return int(size) / 2**10
+    before = psutil.Process().memory_info().rss / 2**20
+    return function(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before
 
 
 def matmul_rate(precision: str) -> float:
@@ -240,30 +224,13 @@ def compare(item: str, unit: str, values: Mapping[str, Sequence[float]]) -> list
     for against in (name for name in values if name != OURS):
         goal = GOALS.get((item.partition(" (")[0], against), np.nan)
         row = {"item": item, "against": against, **dict.fromkeys(["ours", "theirs", "ratio", "low", "high"], np.nan)}
-        if values.get(OURS) and values[against]:
+        if len(values.get(OURS, ())) and len(values[against]):
             ours, theirs = np.array(values[OURS]), np.array(values[against])
             ratios = ours / theirs if unit.endswith("/s") else theirs / ours
             row |= {"ours": np.median(ours), "theirs": np.median(theirs), "ratio": np.median(ratios)}
             row |= {"low": ratios.min(), "high": ratios.max()}
         rows.append(row | {"goal": goal, "unit": unit, "machine": machine()})
     return rows
-
-
-def profile(function: Callable[[], Any]) -> pd.DataFrame:
-    """Where the time of a call goes: part, share (percent of the wall time), calls. What no operator of torch accounts
-    for is Python."""
-    gpu, began = torch.cuda.is_available(), clock()
-    with torch.profiler.profile(activities=list(torch.profiler.supported_activities())) as profiler:
-        function()
-        wall = clock() - began
-    rows: list[dict[str, Any]] = []
-    for event in profiler.key_averages():
-        part = next((part for part, names in OPERATORS.items() if re.match(names, event.key)), "other operators")
-        spent = event.self_device_time_total if gpu else event.self_cpu_time_total
-        rows.append({"part": part, "share": spent / wall / 1e4, "calls": event.count})
-    table = pd.DataFrame(rows).groupby("part", sort=False).sum().reset_index()
-    rest = pd.DataFrame({"part": ["outside operators"], "share": 100 - table["share"].sum(), "calls": 0})
-    return pd.concat([table, rest]).sort_values("share", ascending=False, ignore_index=True)
 
 
 @plots.styled
