@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +30,7 @@ def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
         for part in item["loc"][:-1]:
             in_dict = get_origin(section) is dict
             section = get_args(section)[1] if in_dict else section.model_fields[part].annotation
+            section = get_args(section)[0] if NoneType in get_args(section) else section
         return f"{keys}: unknown key{nearest(item['loc'][-1], section.model_fields)}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
