@@ -188,7 +188,7 @@ def resumed(tmp_path, tokenizer, monkeypatch):
     return check
 
 
-@pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=2, dropout=0.3)], ids=["full", "adapter"])
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=2, dropout=0.3)])
 def test_dropout_best_weights_and_patience_go_on(resumed, dropout, tokenizer, adapter):
     """Step 2 is the best; killed two evaluations later, the third without a better one still ends the training."""
     sets = [training_set("mnli", colours(20), tokenizer), training_set("udpos", tags(40), tokenizer)]

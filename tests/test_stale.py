@@ -63,7 +63,6 @@ def merged(values: dict, changes: dict) -> dict:
         # tatoeba after none is not trained
         ({"training": {"processes": 2}}, TRAINED | of("mnli", "squad1+mlm", "xnli", "xquad")),
         ({"training": {"adapter": {"rank": 2}}}, TRAINED | of("mnli", "squad1+mlm", "xnli", "xquad")),
-        ({"training": {"adapter": None}}, set()),
         ({"retrieval": {"layer": 1}}, of("tatoeba")),
         ({"micro": {"parallel": {"test": 11}}}, of("tatoeba")),
         ({"title": "Another"}, FINAL),

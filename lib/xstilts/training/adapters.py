@@ -2,7 +2,6 @@
 
 import torch
 import transformers
-from transformers.pytorch_utils import Conv1D
 
 from xstilts.errors import nearest, refuse
 from xstilts.settings import AdapterSettings
@@ -13,7 +12,7 @@ def add_adapter(encoder: transformers.PreTrainedModel, settings: AdapterSettings
     is fresh in every training, as the heads are, and trained as a whole. UserError for matrices that it lacks."""
     from peft import LoraConfig, inject_adapter_in_model  # not where no study has an adapter
 
-    names = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+    names = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear)]
     names = [name for name in names if not name.startswith("pooler")]
     known = {name.rpartition(".")[2] for name in names}
     for matrix in settings.matrices:

@@ -179,13 +179,9 @@ def check_precision(precision: str) -> None:
 
 
 def fine_tune(
-    checkpoint: Path | str,
-    batches: Batches,
-    tokenizer: Tokenizer,
-    saves: Saves,
-    development: Development | None = None,
-    adapter: AdapterSettings | None = None,
-) -> tuple[SharedEncoder, dict]:
+    checkpoint: Path | str, batches: Batches, tokenizer: Tokenizer, saves: Saves,
+    development: Development | None = None, adapter: AdapterSettings | None = None,
+) -> tuple[SharedEncoder, dict]:  # fmt: skip
     """Train fresh heads and the encoder of ``checkpoint`` on the sets of ``batches`` and with their settings and seed,
     from the last checkpoint among ``saves`` where there is one.
 
