@@ -262,7 +262,7 @@ class AdapterSettings(Section):
     some ten times that of full tuning."""
 
     rank: int = Field(ge=1)
-    alpha: float = Field(0, ge=0, description="0 = twice the rank")
+    alpha: int = Field(0, ge=0, description="0 = twice the rank")
     dropout: float = Field(0, ge=0, lt=1, description="of what an update is computed from")
     matrices: tuple[str, ...] = Field((), description="names' last parts, such as query; empty: every linear layer")
 

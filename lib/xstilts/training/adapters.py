@@ -19,8 +19,8 @@ def add_adapter(encoder: transformers.PreTrainedModel, settings: AdapterSettings
         problem = f'training.adapter.matrices: the encoder has no linear layer "{matrix}"'
         refuse(matrix not in known, f"{problem}{nearest(matrix, known)}")
     targets = [name for name in names if name.rpartition(".")[2] in (settings.matrices or known)]
-    scale = {"r": settings.rank, "lora_alpha": settings.alpha or 2 * settings.rank}
-    config = LoraConfig(lora_dropout=settings.dropout, target_modules=targets, **scale)
+    rank, alpha = settings.rank, settings.alpha or 2 * settings.rank
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=settings.dropout, target_modules=targets)
     inject_adapter_in_model(config, encoder)
     for name, weight in encoder.named_parameters():
         if name.startswith("pooler."):
