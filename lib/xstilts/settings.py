@@ -258,8 +258,8 @@ class LengthSettings(Section):
 
 class AdapterSettings(Section):
     """LoRA in phases 2 and 3: the encoder is frozen and each of its matrices learns an update, ``alpha / rank`` times
-    the product of two matrices of ``rank``, which is added to it before it is saved. Large encoders want a learning rate
-    some ten times that of full tuning."""
+    the product of two matrices of ``rank``, which is added to it before it is saved. Large encoders want a learning
+    rate some ten times that of full tuning."""
 
     rank: int = Field(ge=1)
     alpha: int = Field(0, ge=0, description="0 = twice the rank")
