@@ -1,5 +1,7 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -232,6 +234,9 @@ def test_flops_of_an_adapter_are_those_that_torch_counts():
         model(torch.randint(5, 500, (4, 64)), labels=torch.tensor([0, 1, 2, 0])).loss.backward()
     flops = encoder.training(Amount(4, 4, 4, 4 * 64, 4 * 64**2), "classification", 3)["flops"]
     assert flops == pytest.approx(training.get_total_flops(), rel=0.03)
+    large = read_config(EncoderSettings(checkpoint="FacebookAI/xlm-roberta-large"), 0, Path("absent"))
+    # as docs/reproduce.md says: 4 of 1024 by 1024, 2 of 1024 by 4096, in 24 layers
+    assert Encoder(large, AdapterSettings(rank=16)).trained == 24 * 16 * (4 * 2048 + 2 * 5120) == 7_077_888
 
 
 def test_encoders_that_are_known_without_a_network(tmp_path):
