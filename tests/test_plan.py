@@ -1,5 +1,7 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -13,13 +15,14 @@ from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.plan import Amount, Encoder, peak_flops, read_config
 from xstilts.runs import Run
-from xstilts.settings import EncoderSettings
+from xstilts.settings import AdapterSettings, EncoderSettings
 from xstilts.sources import open_source
 from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import get
+from xstilts.training.adapters import add_adapter
 
 STATED = ("H100", "at a rate as stated")
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
@@ -206,7 +209,7 @@ def config(layers=3, **sizes):
 def test_flops_are_those_that_torch_counts(length):
     settings = config(num_labels=3, attn_implementation="eager")
     model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings)
-    assert (encoder.parameters, encoder.body) == plan._sizes(settings)
+    assert (encoder.parameters, encoder.body, encoder.trained) == plan._sizes(settings)
     assert encoder.parameters == sum(weight.numel() for weight in model.roberta.parameters())
     ids, amount = torch.randint(5, 500, (4, length)), Amount(4, 4, 4, 4 * length, 4 * length**2)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
@@ -220,6 +223,21 @@ def test_flops_are_those_that_torch_counts(length):
     with FlopCounterMode(display=False) as logits, torch.no_grad():
         masked(torch.zeros(length, 64))  # a quarter of the tokens
     assert encoder.forward(amount, "text", masked=0.25) - encoder.forward(amount) == logits.get_total_flops()
+
+
+def test_flops_of_an_adapter_are_those_that_torch_counts():
+    settings, adapter = config(layers=12, attn_implementation="eager", num_labels=3), AdapterSettings(rank=4)
+    model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings, adapter)
+    add_adapter(model.roberta, adapter)
+    assert encoder.trained == sum(weight.numel() for weight in model.roberta.parameters() if weight.requires_grad)
+    assert encoder.training_bytes == 32 * encoder.trained < Encoder(settings).training_bytes / 10
+    with FlopCounterMode(display=False) as training:
+        model(torch.randint(5, 500, (4, 64)), labels=torch.tensor([0, 1, 2, 0])).loss.backward()
+    flops = encoder.training(Amount(4, 4, 4, 4 * 64, 4 * 64**2), "classification", 3)["flops"]
+    assert flops == pytest.approx(training.get_total_flops(), rel=0.03)
+    large = read_config(EncoderSettings(checkpoint="FacebookAI/xlm-roberta-large"), 0, Path("absent"))
+    # as docs/reproduce.md says: 4 of 1024 by 1024, 2 of 1024 by 4096, in 24 layers
+    assert Encoder(large, AdapterSettings(rank=16)).trained == 24 * 16 * (4 * 2048 + 2 * 5120) == 7_077_888
 
 
 def test_encoders_that_are_known_without_a_network(tmp_path):

@@ -6,7 +6,8 @@ sets that are on this machine; of others they are typical ones.
 A forward pass takes 2 FLOPs per token and per parameter other than embeddings, a backward pass twice as many: 6 N per
 token of training (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). Attention over a row of T tokens adds, in
 training, 12 * layers * width * T per token, a third of it forward (Chowdhery et al. 2022, arXiv:2204.02311,
-appendix B). Frozen embeddings change nothing here; DeBERTa's relative positions and padding are not counted.
+appendix B). Frozen embeddings change nothing here; DeBERTa's relative positions and padding are not counted. Of the
+matrices that an adapter freezes there is no gradient: 4 N per token, and 6 of the adapter's own.
 """
 
 import math
@@ -27,7 +28,7 @@ from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names
 from xstilts.preflight import check_share, repeated_rows, unscored_languages
 from xstilts.runs import Fingerprints, Run, list_runs, state
-from xstilts.settings import EncoderSettings, PhaseSettings, Study
+from xstilts.settings import AdapterSettings, EncoderSettings, PhaseSettings, Study
 from xstilts.sources import Source, open_source
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
@@ -65,19 +66,21 @@ class Amount:
 
 
 class Encoder:
-    """The sizes of an encoder, without its pooler: ``parameters``, and ``body``, those other than embeddings.
+    """The sizes of an encoder, without its pooler: ``parameters``, ``body``, those other than embeddings, and
+    ``trained``, those that an ``adapter`` has, or all.
 
     ``checkpoint_bytes``: of an encoder on disk, or with a small head of a target's model. ``training_bytes``: the most
     that a training has on disk: what it resumes from (weights and AdamW's two moments) and its best weights so far; the
     old files of both stay until the new ones are complete.
     """
 
-    def __init__(self, config: transformers.PretrainedConfig):
-        self.config = config
-        self.parameters, self.body = _bert_sizes(config) if config.model_type in BERT_SHAPED else _sizes(config)
+    def __init__(self, config: transformers.PretrainedConfig, adapter: AdapterSettings | None = None):
+        self.config, self.adapter = config, adapter
+        by_hand = config.model_type in BERT_SHAPED and not adapter
+        self.parameters, self.body, self.trained = _bert_sizes(config) if by_hand else _sizes(config, adapter)
         # 40 per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
         self.checkpoint_bytes = BYTES * self.parameters + 40 * config.vocab_size
-        self.training_bytes = 2 * (3 + 1) * BYTES * self.parameters
+        self.training_bytes = 2 * (3 + 1) * BYTES * self.trained
 
     def forward(self, amount: Amount, head: str = "", labels: int = 2, masked: float = 0) -> float:
         """FLOPs of one forward pass.
@@ -95,30 +98,45 @@ class Encoder:
 
     def training(self, amount: Amount, head: str, labels: int = 2, masked: float = 0) -> dict[str, float]:
         """Tokens and FLOPs of training on an amount; the backward pass takes twice as many as the forward pass."""
-        return {"training_tokens": amount.tokens, "flops": 3 * self.forward(amount, head, labels, masked)}
+        flops = 3 * self.forward(amount, head, labels, masked)
+        if self.adapter:
+            flops += 2 * (3 * self.trained - self.body) * amount.tokens
+        return {"training_tokens": amount.tokens, "flops": flops}
 
     def scoring(self, amount: Amount, head: str = "", labels: int = 2) -> dict[str, float]:
         """Tokens and FLOPs of scoring it."""
         return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
 
 
-def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
-    """All parameters but the pooler's, and those of the layers. By hand: the modelling code of transformers takes five
-    seconds to import, which most studies' plans need not wait for."""
+def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int, int]:
+    """Parameters, all but the pooler's; those of the layers; those that are trained, all. By hand: the modelling code
+    of transformers takes five seconds to import, which most studies' plans need not wait for."""
     width, inner = config.hidden_size, config.intermediate_size
     layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width  # attention, feed-forward, norms
     embeddings = width * (config.vocab_size + config.max_position_embeddings + config.type_vocab_size + 2)
-    return embeddings + config.num_hidden_layers * layer, config.num_hidden_layers * layer
+    body = config.num_hidden_layers * layer
+    return embeddings + body, body, embeddings + body
 
 
-def _sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
-    """The same, of any encoder, counted in its weights."""
+def _sizes(config: transformers.PretrainedConfig, adapter: AdapterSettings | None = None) -> tuple[int, int, int]:
+    """The same, of any encoder, with an adapter or without, counted in its weights."""
     import torch
 
+    from xstilts.training.adapters import add_adapter
+
     with torch.device("meta"):  # no memory, no weights
-        weights = transformers.AutoModel.from_config(config).named_parameters()
-    sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
-    return sum(sizes.values()), sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+        model = transformers.AutoModel.from_config(config)
+        sizes = _parameters(model)
+        if adapter:
+            add_adapter(model, adapter)
+    body = sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+    trained = sum(size for name, size in _parameters(model).items() if "lora_" in name or not adapter)
+    return sum(sizes.values()), body, trained
+
+
+def _parameters(model: transformers.PreTrainedModel) -> dict[str, int]:
+    weights = model.named_parameters()
+    return {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
 
 
 def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> transformers.PretrainedConfig:
@@ -183,7 +201,7 @@ class Samples:
         vocabulary = pretrain.vocab_size if pretrain.tokenizer == "unigram" else len(self.tokenizer or ())
         if settings.checkpoint:  # may be a folder relative to the project or to the home folder
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
-        self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
+        self.encoder = Encoder(read_config(settings, vocabulary, checkpoint), study.training.adapter)
 
     def _tokenizer(self, checkpoint: Path) -> transformers.PreTrainedTokenizerBase | None:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
