@@ -235,7 +235,7 @@ class Samples:
             return self._assumed("text", "text", length) * documents
         sample = self._documents()
         features = encode_text(sample["text"][:], self.tokenizer, length)
-        return _mean_amount(features, len(sample)) * min(documents, len(self.source.text(1)))
+        return mean_amount(features, len(sample)) * min(documents, len(self.source.text(1)))
 
     def training(self, name: str, task: Task, sets: list[tuple[str, str]], examples: int) -> Amount:
         """One epoch of run ``name`` on these (split, language) of a task: at most ``examples`` of all together,
@@ -295,10 +295,10 @@ class Samples:
             return self._assumed(task.name, task.kind, longest)
         self.tasks["measured"].add(task.name)
         if not is_retrieval:
-            return _mean_amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))
+            return mean_amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))
         columns = [column for column in ("query", "candidate", "text") if column in sample.column_names]
         texts = [text for column in columns for text in sample[column][:]]
-        return _mean_amount(encode_text(texts, self.tokenizer, longest), len(sample))
+        return mean_amount(encode_text(texts, self.tokenizer, longest), len(sample))
 
     def _sample(self, task: Task, split: str, language: str) -> Dataset | None:
         if (task.name, split, language) in self._published_sizes or not self.source.at_hand(task, split, language):
@@ -319,7 +319,7 @@ def _spaced(rows: Dataset, count: int) -> Dataset:
     return rows.select(range(0, len(rows), max(1, math.ceil(len(rows) / count))))
 
 
-def _mean_amount(features: list, examples: int) -> Amount:
+def mean_amount(features: list, examples: int) -> Amount:
     """The average of the ``examples`` that ``features`` were made of."""
     inputs = (feature["input_ids"] for feature in features)
     lengths = np.array([len(row) for ids in inputs for row in (ids if isinstance(ids[0], list) else [ids])])

@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from xstilts import plots
-from xstilts.features import encode, label_names, size, token_rows
-from xstilts.plan import TABLES, Amount, Encoder
+from xstilts.features import Feature, encode, label_names, size
+from xstilts.plan import TABLES, Encoder, mean_amount
 from xstilts.settings import LengthSettings, MixSettings, PhaseSettings, Study
 from xstilts.sources import open_source
 from xstilts.target_runs import evaluation_split
@@ -82,11 +83,14 @@ class Bench:
     def labels(self, kind: str) -> list[str]:
         return label_names(get(SETS[kind][1]), self.training[kind])
 
+    def features(self, kind: str) -> list[Feature]:
+        """Of the rows to train on."""
+        return encode(get(SETS[kind][1]), self.training[kind], self.tokenizer, LENGTHS, self.labels(kind))
+
     def training_set(self, kind: str, count: int, name: str = "task") -> TrainingSet:
         """``count`` features of the rows to train on, from the first again where they are fewer."""
-        labels = self.labels(kind)
-        features = encode(get(SETS[kind][1]), self.training[kind], self.tokenizer, LENGTHS, labels)
-        return TrainingSet(name, kind, [features[number % len(features)] for number in range(count)], tuple(labels))
+        features = list(islice(cycle(self.features(kind)), count))
+        return TrainingSet(name, kind, features, tuple(self.labels(kind)))
 
     def train(self, sets: list[TrainingSet], steps: int) -> None:
         """Ours, from the checkpoint to a fine-tuned model. With text, the last of the sets, all steps but the first are
@@ -96,12 +100,10 @@ class Bench:
         saves = Saves(self.checkpoint.with_name("trainer"), "speed", minutes=1e9)
         fine_tune(self.checkpoint, batches, self.tokenizer, saves)
 
-    def flops(self, item: TrainingSet) -> float:
-        """Of training on an average feature, its padding not counted."""
-        lengths = np.array([len(ids) for feature in item.features for ids in token_rows(feature["input_ids"])])
-        count = len(item.features)
-        amount = Amount(count, count, len(lengths), lengths.sum(), (lengths**2).sum()) * (1 / count)
-        return self.encoder.training(amount, item.kind, len(item.labels))["flops"]
+    def flops(self, kind: str) -> float:
+        """Of training on an average example, its padding not counted."""
+        amount = mean_amount(self.features(kind), len(self.training[kind]))
+        return self.encoder.training(amount, kind, len(self.labels(kind)))["flops"]
 
 
 def prepare(
@@ -222,13 +224,24 @@ def compare(item: str, unit: str, values: Mapping[str, Sequence[float]]) -> list
     for against in (name for name in values if name != OURS):
         goal = GOALS.get((item.partition(" (")[0], against), np.nan)
         row = {"item": item, "against": against, **dict.fromkeys(["ours", "theirs", "ratio", "low", "high"], np.nan)}
-        if len(values.get(OURS, ())) and len(values[against]):
-            ours, theirs = np.array(values[OURS]), np.array(values[against])
+        ours, theirs = np.array(values.get(OURS, ())), np.array(values[against])
+        if ours.size:
+            row["ours"] = np.median(ours)
+        if ours.size and theirs.size:
             ratios = ours / theirs if unit.endswith("/s") else theirs / ours
-            row |= {"ours": np.median(ours), "theirs": np.median(theirs), "ratio": np.median(ratios)}
+            row |= {"theirs": np.median(theirs), "ratio": np.median(ratios)}
             row |= {"low": ratios.min(), "high": ratios.max()}
         rows.append(row | {"goal": goal, "unit": unit, "machine": machine()})
     return rows
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """What ``ratios.csv`` says of fine-tuning and scoring, for the README."""
+    parts = []
+    for name in ("fine-tuning", "scoring"):
+        ratio = table.loc[table["item"].str.startswith(f"{name}, ") & (table["against"] == PADDED), "ratio"]
+        parts.append(f"{name} is {ratio.min():.1f} to {ratio.max():.1f} times as fast")
+    return f"Beside transformers' example scripts as they are, on {table['machine'].iloc[0]}: {', '.join(parts)}."
 
 
 @plots.styled
