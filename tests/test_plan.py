@@ -117,8 +117,11 @@ def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, m
 def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
     monkeypatch.setattr(plan, "state", lambda study, run, fingerprints: "done" if run.phase == "encoder" else "stale")
     samples = plan.Samples(trained[0])
-    text = plan.report(samples, plan.cost_table(samples).assign(hours=2.0), *STATED)
+    table = plan.cost_table(samples).assign(hours=2.0)
+    table["scoring_flops"] = table["flops"] / 4
+    text = " ".join(plan.report(samples, table, *STATED, bf16=0.25).split())
     assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
+    assert "Scoring takes 5.00 of them, in the precision of training. With PRECISION=bf16 all take 5.00." in text
 
 
 @pytest.mark.parametrize("keep", ["all", "pretrained"])
@@ -161,7 +164,7 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     head = 6 * 1024 * (1024 + 3) * 1_178_106  # 7.43e12
     scoring = 2 * 302_309_376 * 451_490 + 4 * 24 * 1024 * 451_490 * 46 * 1.1 + 2 * 1024 * 1027 * 9_815
     assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
-    assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
+    assert row["flops"] == pytest.approx(9.939e16, rel=1e-3) and row["scoring_flops"] == pytest.approx(scoring)
     assert "mnli" in samples.tasks["assumed"] and not samples.tasks["measured"]
 
 

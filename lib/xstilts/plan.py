@@ -6,8 +6,10 @@ sets that are on this machine; of others they are typical ones.
 A forward pass takes 2 FLOPs per token and per parameter other than embeddings, a backward pass twice as many: 6 N per
 token of training (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). Attention over a row of T tokens adds, in
 training, 12 * layers * width * T per token, a third of it forward (Chowdhery et al. 2022, arXiv:2204.02311,
-appendix B). Frozen embeddings change nothing here; DeBERTa's relative positions and padding are not counted. Of the
-matrices that an adapter freezes there is no gradient: 4 N per token, and 6 of the adapter's own.
+appendix B). Matrices that an adapter freezes have no gradient, as their inputs have (Hu et al. 2022, arXiv:2106.09685,
+section 4.2): 4 N per token, and 6 of each of the adapter's parameters. Frozen embeddings and the share of their rows
+that is trained change nothing here; DeBERTa's relative positions are not counted, nor is padding, as batches are
+grouped by length. Scoring is a forward pass, in the precision of training and at the same share of a GPU's peak.
 """
 
 import math
@@ -25,7 +27,7 @@ import transformers
 from datasets import Dataset
 
 from xstilts.errors import UserError, nearest, refuse
-from xstilts.features import encode, encode_text, label_names
+from xstilts.features import encode, encode_text, label_names, token_rows
 from xstilts.preflight import check_share, repeated_rows, unscored_languages
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import AdapterSettings, EncoderSettings, PhaseSettings, Study
@@ -42,9 +44,9 @@ ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named 
 BERT_SHAPED = ("bert", "roberta", "xlm-roberta")  # model types
 BYTES = 4  # per parameter: checkpoints are written in float32
 LEFT_OUT = "left out"
-# of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
-# deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
-COLUMNS = ("examples", "steps", "training_tokens", "scoring_tokens", "flops", "disk", "temporary", "estimated")
+# of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs in all and of scoring, bytes that
+# stay, bytes that are deleted once the run's targets are scored, and whether only a published size of a set is known
+COLUMNS = "examples steps training_tokens scoring_tokens flops scoring_flops disk temporary estimated".split()
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Encoder:
     ``trained``, those that an ``adapter`` has, or all.
 
     ``checkpoint_bytes``: of an encoder on disk, or with a small head of a target's model. ``training_bytes``: the most
-    that a training has on disk: what it resumes from (weights and AdamW's two moments) and its best weights so far; the
-    old files of both stay until the new ones are complete.
+    that a training has on disk: what it resumes from (trained weights and AdamW's two moments) and its best weights so
+    far; the old files of both stay until the new ones are complete.
     """
 
     def __init__(self, config: transformers.PretrainedConfig, adapter: AdapterSettings | None = None):
@@ -105,7 +107,8 @@ class Encoder:
 
     def scoring(self, amount: Amount, head: str = "", labels: int = 2) -> dict[str, float]:
         """Tokens and FLOPs of scoring it."""
-        return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
+        flops = self.forward(amount, head, labels)
+        return {"scoring_tokens": amount.tokens, "flops": flops, "scoring_flops": flops}
 
 
 def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int, int]:
@@ -321,8 +324,7 @@ def _spaced(rows: Dataset, count: int) -> Dataset:
 
 def mean_amount(features: list, examples: int) -> Amount:
     """The average of the ``examples`` that ``features`` were made of."""
-    inputs = (feature["input_ids"] for feature in features)
-    lengths = np.array([len(row) for ids in inputs for row in (ids if isinstance(ids[0], list) else [ids])])
+    lengths = np.array([len(row) for feature in features for row in token_rows(feature["input_ids"])])
     return Amount(examples, len(features), len(lengths), lengths.sum(), (lengths**2).sum()) * (1 / examples)
 
 
@@ -419,8 +421,8 @@ def cost_table(samples: Samples) -> pd.DataFrame:
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
     """Print what the study costs; write every run to ``csv``, if given.
 
-    ``utilisation``: the share of the GPU's peak that training is taken to reach, an assumption, not a measurement (PaLM
-    reports 0.46, arXiv:2204.02311).
+    ``utilisation``: the share of the GPU's peak that training and scoring are taken to reach, an assumption, not a
+    measurement (PaLM reports 0.46, arXiv:2204.02311).
     """
     transformers.logging.set_verbosity_error()  # rows longer than the encoder takes are cut or split
     share = f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}"
@@ -434,12 +436,14 @@ def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: 
             table.round({"hours": 6}).to_csv(csv, index=False)
         except OSError as error:
             raise UserError(f"--csv: {csv} cannot be written: {error.strerror}") from None
-    print(report(samples, table, gpu, f"{utilisation:.0%} of the {origin}"))
+    bf16 = pd.read_csv(GPUS, index_col="gpu").loc[gpu, "bf16"] * 1e12  # NaN: the GPU lacks it
+    print(report(samples, table, gpu, f"{utilisation:.0%} of the {origin}", peak / bf16 if bf16 > peak else 0))
 
 
-def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
+def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str, bf16: float = 0) -> str:
     """Lines of at most 100 characters, by ``site/templates/plan.txt.j2``: what one seed of each run costs, totals over
-    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours, of a ``gpu`` at a ``rate`` in words.
+    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours, of a ``gpu`` at a ``rate`` in words;
+    ``bf16``: the share of them that is left in that precision, 0 where nothing is gained.
 
     The cost of a bundle of targets does not depend on the intermediate run before it: it has one line.
     """
@@ -454,7 +458,8 @@ def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"gpu": gpu, "rate": rate, "runs": runs, "single": single, "sums": sums}
+    values = {"gpu": gpu, "rate": rate, "bf16": bf16, "runs": runs, "single": single, "sums": sums}
+    values["scoring"] = (runs["hours"] * runs["scoring_flops"] / runs["flops"]).sum()
     checks = (unscored_languages, repeated_rows)
     values["repeated"] = [line for check in checks for line in check(samples.study, samples.source)]
     return environment.get_template("plan.txt.j2").render(vars(samples) | values)

@@ -30,7 +30,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from xstilts import plots
 from xstilts.features import Feature, encode, label_names, size
 from xstilts.plan import TABLES, Encoder, mean_amount
-from xstilts.settings import LengthSettings, MixSettings, PhaseSettings, Study
+from xstilts.settings import AdapterSettings, LengthSettings, MixSettings, PhaseSettings, Study
 from xstilts.sources import open_source
 from xstilts.target_runs import evaluation_split
 from xstilts.tasks import SPLITS, Task, get
@@ -40,7 +40,7 @@ from xstilts.training.fine_tuning import fine_tune
 from xstilts.training.pretraining import train_tokenizer
 
 OURS, PADDED, DYNAMIC, MATMUL = "ours", "stock, padded", "stock, dynamic padding", "matrix product"
-XTREME, FAISS, EARLIER = "XTREME's procedure", "faiss's search alone", "earlier version"
+XTREME, FAISS, EARLIER, FULL = "XTREME's procedure", "faiss's search alone", "earlier version", "full tuning"
 # kind -> what figures call it, the task whose rows in the source language are trained on, the task that is scored
 SETS = {
     "classification": ("pairs", "xnli", "xnli"),
@@ -92,13 +92,13 @@ class Bench:
         features = list(islice(cycle(self.features(kind)), count))
         return TrainingSet(name, kind, features, tuple(self.labels(kind)))
 
-    def train(self, sets: list[TrainingSet], steps: int) -> None:
+    def train(self, sets: list[TrainingSet], steps: int, adapter: AdapterSettings | None = None) -> None:
         """Ours, from the checkpoint to a fine-tuned model. With text, the last of the sets, all steps but the first are
         of it."""
         phase = PhaseSettings(steps=steps, batch_size=self.batch, precision=self.precision)
         batches = Batches(sets, phase, MixSettings(mlm_share=0.999), seed=1)
         saves = Saves(self.checkpoint.with_name("trainer"), "speed", minutes=1e9)
-        fine_tune(self.checkpoint, batches, self.tokenizer, saves)
+        fine_tune(self.checkpoint, batches, self.tokenizer, saves, adapter=adapter)
 
     def flops(self, kind: str) -> float:
         """Of training on an average example, its padding not counted."""
