@@ -205,7 +205,7 @@ def matmul_rate(precision: str) -> float:
     rows, device = (8192, "cuda") if torch.cuda.is_available() else (2048, "cpu")
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     left, right = (torch.randn(rows, rows, device=device).to(kind) for _ in range(2))
-    return 2e-9 * rows**3 / min(seconds(lambda: left @ right) for _ in range(8))
+    return 2e-9 * rows**3 / min(seconds(lambda: left @ right) for _ in range(5))
 
 
 def alternate(runs: Mapping[str, Callable[[], Any]], pairs: int) -> dict[str, list[Any]]:
@@ -252,7 +252,7 @@ def ratio_figure(table: pd.DataFrame) -> Figure:
     for number, (against, part) in enumerate(table.groupby("against", sort=False)):
         height, shade = part["item"].map(names.index), str(0.15 + 0.15 * (number % 4))
         ax.hlines(height, part["low"], part["high"], colors=shade, linewidth=1)
-        ax.scatter(part["ratio"], height, s=14, color=shade, marker=plots.MARKERS[number], label=against, zorder=3)
+        ax.scatter(part["ratio"], height, s=14, color=shade, marker=plots.MARKERS[number % len(plots.MARKERS)], label=against, zorder=3)
         ax.scatter(part["goal"], height, s=50, color=plots.GAIN, marker="|", label="" if number else "goal")
         for row in height[part["ratio"].isna()]:
             ax.text(1.05, row, "not measured", va="center", fontsize=5.5)
