@@ -36,7 +36,7 @@ PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBSTRIPOUT := $(BIN)nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 
-.PHONY: help setup study status plan report submission test lab lint format clean
+.PHONY: help setup study status plan report submission speed test lab lint format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do printf 'make %-10s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,12 @@ report: $(STAMP) ## a study's executed notebooks as one HTML site, finished or n
 
 submission: $(STAMP) ## a finished run's predictions in XTREME's formats: STUDY=… RUN=mnli SEED=1
 	@$(BIN)python -m xstilts submission $(STUDY) $(or $(RUN),$(error say which run: make submission STUDY=$(STUDY) RUN=none)) $(if $(SEED),--seed $(SEED))
+
+# Only this needs faiss, so it is installed here, where that is possible, rather than by everyone.
+speed: $(STAMP) ## time and memory beside transformers' and XTREME's scripts, in hours, or in minutes: QUICK=1
+	@$(BIN)python -c 'import faiss' 2>/dev/null || $(PIP) --no-deps faiss-cpu==1.15.1 || true
+	@mkdir -p runs/speed
+	@$(BIN)python -m papermill notebooks/10-speed.ipynb runs/speed/10-speed.ipynb --cwd notebooks -k python3 --log-output --no-progress-bar $(if $(QUICK),,-p pairs 5 -p steps 8 -p scored 100 -p sentences 100000 -p doublings 3 -p targets tour -p figures figures/speed) $(ARGS)
 
 test: $(STAMP) ## run every test: CORES=n
 	@OMP_NUM_THREADS=1 $(BIN)python -m pytest -q -n $(or $(CORES),auto) --dist loadfile --no-loadscope-reorder

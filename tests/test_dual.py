@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from toy import TEXT, build_checkpoint, tune
 from xstilts.evaluation import retrieval
 from xstilts.features import collate
-from xstilts.settings import PhaseSettings, RetrievalSettings
+from xstilts.settings import AdapterSettings, PhaseSettings, RetrievalSettings
 from xstilts.tasks import get
 from xstilts.training import dual_encoder as dual
 from xstilts.training.batching import TrainingSet
@@ -79,12 +79,13 @@ def test_pairs_of_questions_on_passages():
     assert dual.pairs(get("squad1"), data) == [(0, "Who?", f'"Two ran!" {CONTEXT}')]  # the first answer's; or none
 
 
-def test_tuning_finds_the_pairs_it_was_tuned_on(checkpoint, tokenizer, tmp_path):
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=16, matrices=("query", "value"))])
+def test_tuning_finds_the_pairs_it_was_tuned_on(checkpoint, tokenizer, tmp_path, adapter):
     words = tokenizer.convert_ids_to_tokens(range(10, 60))
     pairs = [(f"{one} {two}", f"{three} {four}") for one, two, three, four in zip(*[iter(words[:48])] * 4, strict=True)]
     item = TrainingSet("mewslix", "dual", dual.features(get("mewslix"), rows(*pairs), tokenizer, 512))
     phase = PhaseSettings(steps=60, batch_size=12, learning_rate=3e-3)
-    model, record = tune(checkpoint, [item], tokenizer, tmp_path / "trainer", phase)
+    model, record = tune(checkpoint, [item], tokenizer, tmp_path / "trainer", phase, adapter=adapter)
     assert record["loss"][-1]["loss"] < 0.1 < record["loss"][0]["loss"]
     save_encoder(model, tokenizer, tmp_path / "tuned")
     tuned = transformers.AutoModel.from_pretrained(tmp_path / "tuned").eval()

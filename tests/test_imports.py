@@ -22,7 +22,7 @@ LAYERS = (
     ("runs", "preflight"),
     ("phases", "results"),
     ("plots", "summaries", "published", "site"),
-    ("questions", "custom_task", "submission", "plan"),
+    ("questions", "custom_task", "submission", "plan", "speed"),
     ("workflow", "status", "report"),
     ("__main__",),
 )

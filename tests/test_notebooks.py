@@ -84,7 +84,7 @@ def test_each_has_explained_literals_as_parameters_and_says_what_to_change(path)
     assert "**What this notebook answers:**" in first and "**To change:**" in last
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     levels = [len(marks) for text in texts for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
-    assert first.startswith(f"# {path.name[0]} · ") and levels.count(1) == 1
+    assert first.startswith(f"# {path.stem.partition('-')[0]} · ") and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels)), "a level is skipped"
     if path.name[0] in "45678":
         figure = next(number for number, cell in enumerate(code) if "plots.save(" in cell.source)

@@ -1,5 +1,7 @@
 """A plan says what a study that is really run then records, and its FLOPs are those of a hand and of torch."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -13,13 +15,14 @@ from xstilts.errors import UserError
 from xstilts.io import read_record
 from xstilts.plan import Amount, Encoder, peak_flops, read_config
 from xstilts.runs import Run
-from xstilts.settings import EncoderSettings
+from xstilts.settings import AdapterSettings, EncoderSettings
 from xstilts.sources import open_source
 from xstilts.sources.cache import CachedSource
 from xstilts.sources.micro import MicroSource
 from xstilts.study import load_study
 from xstilts.target_runs import TargetRun
 from xstilts.tasks import get
+from xstilts.training.adapters import add_adapter
 
 STATED = ("H100", "at a rate as stated")
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
@@ -114,8 +117,11 @@ def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, m
 def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
     monkeypatch.setattr(plan, "state", lambda study, run, fingerprints: "done" if run.phase == "encoder" else "stale")
     samples = plan.Samples(trained[0])
-    text = plan.report(samples, plan.cost_table(samples).assign(hours=2.0), *STATED)
+    table = plan.cost_table(samples).assign(hours=2.0)
+    table["scoring_flops"] = table["flops"] / 4
+    text = " ".join(plan.report(samples, table, *STATED, bf16=0.25).split())
     assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
+    assert "Scoring takes 5.00 of them, in the precision of training. With PRECISION=bf16 all take 5.00." in text
 
 
 @pytest.mark.parametrize("keep", ["all", "pretrained"])
@@ -158,7 +164,7 @@ def test_xlmr_large_on_mnli_by_hand(tmp_path):
     head = 6 * 1024 * (1024 + 3) * 1_178_106  # 7.43e12
     scoring = 2 * 302_309_376 * 451_490 + 4 * 24 * 1024 * 451_490 * 46 * 1.1 + 2 * 1024 * 1027 * 9_815
     assert row["flops"] == pytest.approx(training + attention + head + scoring, rel=1e-12)
-    assert row["flops"] == pytest.approx(9.939e16, rel=1e-3)
+    assert row["flops"] == pytest.approx(9.939e16, rel=1e-3) and row["scoring_flops"] == pytest.approx(scoring)
     assert "mnli" in samples.tasks["assumed"] and not samples.tasks["measured"]
 
 
@@ -206,7 +212,7 @@ def config(layers=3, **sizes):
 def test_flops_are_those_that_torch_counts(length):
     settings = config(num_labels=3, attn_implementation="eager")
     model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings)
-    assert (encoder.parameters, encoder.body) == plan._sizes(settings)
+    assert (encoder.parameters, encoder.body, encoder.trained) == plan._sizes(settings)
     assert encoder.parameters == sum(weight.numel() for weight in model.roberta.parameters())
     ids, amount = torch.randint(5, 500, (4, length)), Amount(4, 4, 4, 4 * length, 4 * length**2)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
@@ -220,6 +226,21 @@ def test_flops_are_those_that_torch_counts(length):
     with FlopCounterMode(display=False) as logits, torch.no_grad():
         masked(torch.zeros(length, 64))  # a quarter of the tokens
     assert encoder.forward(amount, "text", masked=0.25) - encoder.forward(amount) == logits.get_total_flops()
+
+
+def test_flops_of_an_adapter_are_those_that_torch_counts():
+    settings, adapter = config(layers=12, attn_implementation="eager", num_labels=3), AdapterSettings(rank=4)
+    model, encoder = transformers.XLMRobertaForSequenceClassification(settings), Encoder(settings, adapter)
+    add_adapter(model.roberta, adapter)
+    assert encoder.trained == sum(weight.numel() for weight in model.roberta.parameters() if weight.requires_grad)
+    assert encoder.training_bytes == 32 * encoder.trained < Encoder(settings).training_bytes / 10
+    with FlopCounterMode(display=False) as training:
+        model(torch.randint(5, 500, (4, 64)), labels=torch.tensor([0, 1, 2, 0])).loss.backward()
+    flops = encoder.training(Amount(4, 4, 4, 4 * 64, 4 * 64**2), "classification", 3)["flops"]
+    assert flops == pytest.approx(training.get_total_flops(), rel=0.03)
+    large = read_config(EncoderSettings(checkpoint="FacebookAI/xlm-roberta-large"), 0, Path("absent"))
+    # as docs/reproduce.md says: 4 of 1024 by 1024, 2 of 1024 by 4096, in 24 layers
+    assert Encoder(large, AdapterSettings(rank=16)).trained == 24 * 16 * (4 * 2048 + 2 * 5120) == 7_077_888
 
 
 def test_encoders_that_are_known_without_a_network(tmp_path):

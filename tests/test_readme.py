@@ -25,6 +25,9 @@ ELSEWHERE = {
     "make lint": (".ci/run", "make lint"),
     "make setup": ("tests/test_setup.py", 'sandbox.make("setup")'),
     "make lab": ("tests/test_lab.py", '["make", "lab"'),
+    "make speed": ("Makefile", "notebooks/10-speed.ipynb"),
+    "make speed QUICK=1": ("Makefile", "$(if $(QUICK)"),
+    "make speed ARGS=-p layers 24 -p width 1024 -p heads 16 -p precision bf16": ("Makefile", "$(ARGS)"),
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
 }
 for name in (

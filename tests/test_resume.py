@@ -22,6 +22,7 @@ from toy import tune
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.runs import Run
+from xstilts.settings import AdapterSettings
 from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.training import fine_tuning
@@ -166,9 +167,12 @@ def stopped_at(step: int, monkeypatch) -> None:
 def resumed(tmp_path, tokenizer, monkeypatch):
     """Compares a training that dies after ``step``, begun again, with an uninterrupted one; returns its record."""
 
-    def check(encoder, sets, phase, step, scores=(), harm=lambda checkpoint: None, fingerprint="a", anew=False):
+    def check(
+        encoder, sets, phase, step, scores=(), harm=lambda checkpoint: None, fingerprint="a", anew=False, adapter=None
+    ):
         def train(name, scores, **saves):
-            return tune(encoder, sets, tokenizer, tmp_path / name, phase, Scripted(*scores), minutes=0, **saves)
+            development, saves = Scripted(*scores), {"minutes": 0, "adapter": adapter} | saves
+            return tune(encoder, sets, tokenizer, tmp_path / name, phase, development, **saves)
 
         whole, alone = train("whole", scores)
         with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -184,11 +188,13 @@ def resumed(tmp_path, tokenizer, monkeypatch):
     return check
 
 
-def test_dropout_best_weights_and_patience_go_on(resumed, dropout, tokenizer):
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=2, dropout=0.3)])
+def test_dropout_best_weights_and_patience_go_on(resumed, dropout, tokenizer, adapter):
     """Step 2 is the best; killed two evaluations later, the third without a better one still ends the training."""
     sets = [training_set("mnli", colours(20), tokenizer), training_set("udpos", tags(40), tokenizer)]
     phase = PHASE.model_copy(update={"steps": 30, "batch_size": 4, "evaluate_every": 2, "patience": 3})
-    record = resumed(dropout, sets, phase, 7, [{"mnli": score, "udpos": score} for score in (50, 40, 30, 20)])
+    scores = [{"mnli": score, "udpos": score} for score in (50, 40, 30, 20)]
+    record = resumed(dropout, sets, phase, 7, scores, adapter=adapter)
     assert record["steps"] == 8 and record["selection"]["best_step"] == 2
 
 

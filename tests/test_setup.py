@@ -114,7 +114,8 @@ def test_every_import_is_a_direct_requirement():
     sources = {path: path.read_text(encoding="utf-8") for path in [*LIB, *sorted((ROOT / "tests").rglob("*.py"))]}
     sources |= {notebook: code(notebook) for notebook in NOTEBOOKS}
     distributions = metadata.packages_distributions()
-    own = {"xstilts", "microworld", "tools", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    modules = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.py")]
+    own = {"xstilts", "microworld", "tools", *(path.stem for path in modules)}
     for path, source in sources.items():
         for name in set(imports(source)) - own - set(sys.stdlib_module_names):
             providers = {canonicalize_name(found) for found in distributions.get(name, [name])}

@@ -62,6 +62,7 @@ def merged(values: dict, changes: dict) -> dict:
         ({"training": {"mix": {"mlm_share": 0.5}}}, {"intermediate/squad1+mlm/seed1"} | of("squad1+mlm")),
         # tatoeba after none is not trained
         ({"training": {"processes": 2}}, TRAINED | of("mnli", "squad1+mlm", "xnli", "xquad")),
+        ({"training": {"adapter": {"rank": 2}}}, TRAINED | of("mnli", "squad1+mlm", "xnli", "xquad")),
         ({"retrieval": {"layer": 1}}, of("tatoeba")),
         ({"micro": {"parallel": {"test": 11}}}, of("tatoeba")),
         ({"title": "Another"}, FINAL),

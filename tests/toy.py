@@ -65,11 +65,11 @@ def build_checkpoint(folder: Path, text=TEXT) -> Path:
 
 
 def tune(
-    checkpoint: Path, sets: list, tokenizer, folder: Path, phase, development=None, seed=1, **saves: Any
+    checkpoint: Path, sets: list, tokenizer, folder: Path, phase, development=None, seed=1, adapter=None, **saves: Any
 ) -> tuple[torch.nn.Module, dict]:
     """Fine-tune, with checkpoints every 15 minutes."""
     saves = Saves(folder, **({"fingerprint": "a", "minutes": 15} | saves))
-    return fine_tune(checkpoint, Batches(sets, phase, MixSettings(), seed), tokenizer, saves, development)
+    return fine_tune(checkpoint, Batches(sets, phase, MixSettings(), seed), tokenizer, saves, development, adapter)
 
 
 def placeholder(folder: Path) -> Path:

@@ -171,7 +171,8 @@ class Training:
         curves = self._beside("tensorboard") if self.study.training.tensorboard else None
         saves = Saves(self._beside("trainer"), self.fingerprint, self.study.training.save_minutes, curves)
         batches = Batches(datasets, self.settings, self.study.training.mix, self.run.seed)
-        return fine_tuning.fine_tune(checkpoint, batches, tokenizer, saves, self._development(datasets, tokenizer))
+        development, adapter = self._development(datasets, tokenizer), self.study.training.adapter
+        return fine_tuning.fine_tune(checkpoint, batches, tokenizer, saves, development, adapter)
 
     def _beside(self, name: str) -> Path:
         """Folder of the checkpoints of a training, or of its curves: not in that of a target's model, which takes its

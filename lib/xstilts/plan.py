@@ -6,7 +6,10 @@ sets that are on this machine; of others they are typical ones.
 A forward pass takes 2 FLOPs per token and per parameter other than embeddings, a backward pass twice as many: 6 N per
 token of training (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). Attention over a row of T tokens adds, in
 training, 12 * layers * width * T per token, a third of it forward (Chowdhery et al. 2022, arXiv:2204.02311,
-appendix B). Frozen embeddings change nothing here; DeBERTa's relative positions and padding are not counted.
+appendix B). Matrices that an adapter freezes have no gradient, as their inputs have (Hu et al. 2022, arXiv:2106.09685,
+section 4.2): 4 N per token, and 6 of each of the adapter's parameters. Frozen embeddings and the share of their rows
+that is trained change nothing here; DeBERTa's relative positions are not counted, nor is padding, as batches are
+grouped by length. Scoring is a forward pass, in the precision of training and at the same share of a GPU's peak.
 """
 
 import math
@@ -24,10 +27,10 @@ import transformers
 from datasets import Dataset
 
 from xstilts.errors import UserError, nearest, refuse
-from xstilts.features import encode, encode_text, label_names
+from xstilts.features import encode, encode_text, label_names, token_rows
 from xstilts.preflight import check_share, repeated_rows, unscored_languages
 from xstilts.runs import Fingerprints, Run, list_runs, state
-from xstilts.settings import EncoderSettings, PhaseSettings, Study
+from xstilts.settings import AdapterSettings, EncoderSettings, PhaseSettings, Study
 from xstilts.sources import Source, open_source
 from xstilts.target_runs import TargetRun, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, Task
@@ -41,9 +44,9 @@ ENCODERS = TABLES / "encoders.csv"  # from config.json of the checkpoints named 
 BERT_SHAPED = ("bert", "roberta", "xlm-roberta")  # model types
 BYTES = 4  # per parameter: checkpoints are written in float32
 LEFT_OUT = "left out"
-# of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs, bytes that stay, bytes that are
-# deleted once the run's targets are scored, and whether a set is needed of which only a published size is known
-COLUMNS = ("examples", "steps", "training_tokens", "scoring_tokens", "flops", "disk", "temporary", "estimated")
+# of one run: training examples, optimizer steps, tokens trained on and scored, FLOPs in all and of scoring, bytes that
+# stay, bytes that are deleted once the run's targets are scored, and whether only a published size of a set is known
+COLUMNS = "examples steps training_tokens scoring_tokens flops scoring_flops disk temporary estimated".split()
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,21 @@ class Amount:
 
 
 class Encoder:
-    """The sizes of an encoder, without its pooler: ``parameters``, and ``body``, those other than embeddings.
+    """The sizes of an encoder, without its pooler: ``parameters``, ``body``, those other than embeddings, and
+    ``trained``, those that an ``adapter`` has, or all.
 
     ``checkpoint_bytes``: of an encoder on disk, or with a small head of a target's model. ``training_bytes``: the most
-    that a training has on disk: what it resumes from (weights and AdamW's two moments) and its best weights so far; the
-    old files of both stay until the new ones are complete.
+    that a training has on disk: what it resumes from (trained weights and AdamW's two moments) and its best weights so
+    far; the old files of both stay until the new ones are complete.
     """
 
-    def __init__(self, config: transformers.PretrainedConfig):
-        self.config = config
-        self.parameters, self.body = _bert_sizes(config) if config.model_type in BERT_SHAPED else _sizes(config)
+    def __init__(self, config: transformers.PretrainedConfig, adapter: AdapterSettings | None = None):
+        self.config, self.adapter = config, adapter
+        by_hand = config.model_type in BERT_SHAPED and not adapter
+        self.parameters, self.body, self.trained = _bert_sizes(config) if by_hand else _sizes(config, adapter)
         # 40 per vocabulary entry, roughly: XLM-R's tokenizer.json has 9 MB for 250,002
         self.checkpoint_bytes = BYTES * self.parameters + 40 * config.vocab_size
-        self.training_bytes = 2 * (3 + 1) * BYTES * self.parameters
+        self.training_bytes = 2 * (3 + 1) * BYTES * self.trained
 
     def forward(self, amount: Amount, head: str = "", labels: int = 2, masked: float = 0) -> float:
         """FLOPs of one forward pass.
@@ -95,30 +100,46 @@ class Encoder:
 
     def training(self, amount: Amount, head: str, labels: int = 2, masked: float = 0) -> dict[str, float]:
         """Tokens and FLOPs of training on an amount; the backward pass takes twice as many as the forward pass."""
-        return {"training_tokens": amount.tokens, "flops": 3 * self.forward(amount, head, labels, masked)}
+        flops = 3 * self.forward(amount, head, labels, masked)
+        if self.adapter:
+            flops += 2 * (3 * self.trained - self.body) * amount.tokens
+        return {"training_tokens": amount.tokens, "flops": flops}
 
     def scoring(self, amount: Amount, head: str = "", labels: int = 2) -> dict[str, float]:
         """Tokens and FLOPs of scoring it."""
-        return {"scoring_tokens": amount.tokens, "flops": self.forward(amount, head, labels)}
+        flops = self.forward(amount, head, labels)
+        return {"scoring_tokens": amount.tokens, "flops": flops, "scoring_flops": flops}
 
 
-def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
-    """All parameters but the pooler's, and those of the layers. By hand: the modelling code of transformers takes five
-    seconds to import, which most studies' plans need not wait for."""
+def _bert_sizes(config: transformers.PretrainedConfig) -> tuple[int, int, int]:
+    """Parameters, all but the pooler's; those of the layers; those that are trained, all. By hand: the modelling code
+    of transformers takes five seconds to import, which most studies' plans need not wait for."""
     width, inner = config.hidden_size, config.intermediate_size
     layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width  # attention, feed-forward, norms
     embeddings = width * (config.vocab_size + config.max_position_embeddings + config.type_vocab_size + 2)
-    return embeddings + config.num_hidden_layers * layer, config.num_hidden_layers * layer
+    body = config.num_hidden_layers * layer
+    return embeddings + body, body, embeddings + body
 
 
-def _sizes(config: transformers.PretrainedConfig) -> tuple[int, int]:
-    """The same, of any encoder, counted in its weights."""
+def _sizes(config: transformers.PretrainedConfig, adapter: AdapterSettings | None = None) -> tuple[int, int, int]:
+    """The same, of any encoder, with an adapter or without, counted in its weights."""
     import torch
 
+    from xstilts.training.adapters import add_adapter
+
     with torch.device("meta"):  # no memory, no weights
-        weights = transformers.AutoModel.from_config(config).named_parameters()
-    sizes = {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
-    return sum(sizes.values()), sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+        model = transformers.AutoModel.from_config(config)
+        sizes = _parameters(model)
+        if adapter:
+            add_adapter(model, adapter)
+    body = sum(size for name, size in sizes.items() if re.search(r"\blayers?\.", name))
+    trained = sum(size for name, size in _parameters(model).items() if "lora_" in name or not adapter)
+    return sum(sizes.values()), body, trained
+
+
+def _parameters(model: transformers.PreTrainedModel) -> dict[str, int]:
+    weights = model.named_parameters()
+    return {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
 
 
 def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> transformers.PretrainedConfig:
@@ -183,7 +204,7 @@ class Samples:
         vocabulary = pretrain.vocab_size if pretrain.tokenizer == "unigram" else len(self.tokenizer or ())
         if settings.checkpoint:  # may be a folder relative to the project or to the home folder
             settings = settings.model_copy(update={"checkpoint": str(locate(study))})
-        self.encoder = Encoder(read_config(settings, vocabulary, checkpoint))
+        self.encoder = Encoder(read_config(settings, vocabulary, checkpoint), study.training.adapter)
 
     def _tokenizer(self, checkpoint: Path) -> transformers.PreTrainedTokenizerBase | None:
         """The encoder's, if it is on this machine. Before the study has pretrained its own: one trained on a sample of
@@ -217,7 +238,7 @@ class Samples:
             return self._assumed("text", "text", length) * documents
         sample = self._documents()
         features = encode_text(sample["text"][:], self.tokenizer, length)
-        return _mean_amount(features, len(sample)) * min(documents, len(self.source.text(1)))
+        return mean_amount(features, len(sample)) * min(documents, len(self.source.text(1)))
 
     def training(self, name: str, task: Task, sets: list[tuple[str, str]], examples: int) -> Amount:
         """One epoch of run ``name`` on these (split, language) of a task: at most ``examples`` of all together,
@@ -277,10 +298,10 @@ class Samples:
             return self._assumed(task.name, task.kind, longest)
         self.tasks["measured"].add(task.name)
         if not is_retrieval:
-            return _mean_amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))
+            return mean_amount(encode(task, sample, self.tokenizer, lengths, label_names(task, sample)), len(sample))
         columns = [column for column in ("query", "candidate", "text") if column in sample.column_names]
         texts = [text for column in columns for text in sample[column][:]]
-        return _mean_amount(encode_text(texts, self.tokenizer, longest), len(sample))
+        return mean_amount(encode_text(texts, self.tokenizer, longest), len(sample))
 
     def _sample(self, task: Task, split: str, language: str) -> Dataset | None:
         if (task.name, split, language) in self._published_sizes or not self.source.at_hand(task, split, language):
@@ -301,10 +322,9 @@ def _spaced(rows: Dataset, count: int) -> Dataset:
     return rows.select(range(0, len(rows), max(1, math.ceil(len(rows) / count))))
 
 
-def _mean_amount(features: list, examples: int) -> Amount:
+def mean_amount(features: list, examples: int) -> Amount:
     """The average of the ``examples`` that ``features`` were made of."""
-    inputs = (feature["input_ids"] for feature in features)
-    lengths = np.array([len(row) for ids in inputs for row in (ids if isinstance(ids[0], list) else [ids])])
+    lengths = np.array([len(row) for feature in features for row in token_rows(feature["input_ids"])])
     return Amount(examples, len(features), len(lengths), lengths.sum(), (lengths**2).sum()) * (1 / examples)
 
 
@@ -401,8 +421,8 @@ def cost_table(samples: Samples) -> pd.DataFrame:
 def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: Path | None) -> None:
     """Print what the study costs; write every run to ``csv``, if given.
 
-    ``utilisation``: the share of the GPU's peak that training is taken to reach, an assumption, not a measurement (PaLM
-    reports 0.46, arXiv:2204.02311).
+    ``utilisation``: the share of the GPU's peak that training and scoring are taken to reach, an assumption, not a
+    measurement (PaLM reports 0.46, arXiv:2204.02311).
     """
     transformers.logging.set_verbosity_error()  # rows longer than the encoder takes are cut or split
     share = f"--utilisation: expected a share of the peak between 0 and 1, found {utilisation:g}"
@@ -416,12 +436,14 @@ def print_plan(study: Study, gpu: str, precision: str, utilisation: float, csv: 
             table.round({"hours": 6}).to_csv(csv, index=False)
         except OSError as error:
             raise UserError(f"--csv: {csv} cannot be written: {error.strerror}") from None
-    print(report(samples, table, gpu, f"{utilisation:.0%} of the {origin}"))
+    bf16 = pd.read_csv(GPUS, index_col="gpu").loc[gpu, "bf16"] * 1e12  # NaN: the GPU lacks it
+    print(report(samples, table, gpu, f"{utilisation:.0%} of the {origin}", peak / bf16 if bf16 > peak else 0))
 
 
-def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
+def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str, bf16: float = 0) -> str:
     """Lines of at most 100 characters, by ``site/templates/plan.txt.j2``: what one seed of each run costs, totals over
-    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours, of a ``gpu`` at a ``rate`` in words.
+    seeds, what is done. ``table``: of :func:`cost_table`, and the column hours, of a ``gpu`` at a ``rate`` in words;
+    ``bf16``: the share of them that is left in that precision, 0 where nothing is gained.
 
     The cost of a bundle of targets does not depend on the intermediate run before it: it has one line.
     """
@@ -436,7 +458,8 @@ def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str) -> str:
     folder = Path(__file__).with_name("site") / "templates"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
-    values = {"gpu": gpu, "rate": rate, "runs": runs, "single": single, "sums": sums}
+    values = {"gpu": gpu, "rate": rate, "bf16": bf16, "runs": runs, "single": single, "sums": sums}
+    values["scoring"] = (runs["hours"] * runs["scoring_flops"] / runs["flops"]).sum()
     checks = (unscored_languages, repeated_rows)
     values["repeated"] = [line for check in checks for line in check(samples.study, samples.source)]
     return environment.get_template("plan.txt.j2").render(vars(samples) | values)

@@ -31,14 +31,14 @@ CODE = {
     "encoder": ("training/tokenizer", "training/pretraining", "training/callbacks", "training/checkpoints",
                 "sources/*", "readers/*", "../microworld/*"),
     "intermediate": ("features", "phases", "target_runs", "settings", "training/multi_gpu",
-                     "training/dual_encoder", "training/batching", "training/fine_tuning"),
+                     "training/dual_encoder", "training/batching", "training/fine_tuning", "training/adapters"),
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
     "targets": ("evaluation/*", "features", "phases", "target_runs", "training/dual_encoder"),
     "transfer": ("results", "summaries", "plots", "published"),
 }  # fmt: skip
 CODE |= {name: (*CODE["transfer"], f"questions/{name.replace('-', '_')}") for name in QUESTIONS[1:]}
-PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "seqeval", "scipy")
+PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy", "seqeval", "scipy")
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ class Fingerprints:
         inputs: list[Any] = [phase.model_dump(), training.max_length.model_dump(), data]
         if parted and training.processes > 1:  # sums are rounded otherwise than in one process
             inputs.append({"processes": training.processes})
+        if training.adapter:
+            inputs.append({"adapter": training.adapter.model_dump()})
         if phase.evaluate_every:  # what checkpoints are chosen by
             dev = [self._data(task, "dev", self.study.source_language) for task in sets]
             inputs.append([_code_hash("selection"), dev])

@@ -259,6 +259,17 @@ class LengthSettings(Section):
     mlm: int = Field(256, ge=8)
 
 
+class AdapterSettings(Section):
+    """LoRA in phases 2 and 3: the encoder is frozen and each of its matrices learns an update, ``alpha / rank`` times
+    the product of two matrices of ``rank``, which is added to it before it is saved. Large encoders want a learning
+    rate some ten times that of full tuning."""
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(0, ge=0, description="0 = twice the rank")
+    dropout: float = Field(0, ge=0, lt=1, description="of what an update is computed from")
+    matrices: tuple[str, ...] = Field((), description="names' last parts, such as query; empty: every linear layer")
+
+
 class TrainingSettings(Section):
     """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name:
     ``mnli`` in all phases, ``intermediate/mnli``, ``target/mnli`` or ``retrieval/squad1`` in one, ``+mlm`` for all
@@ -270,6 +281,7 @@ class TrainingSettings(Section):
         epochs=3, batch_size=4, accumulate=4, learning_rate=2e-5, warmup=0, weight_decay=0
     )
     overrides: dict[str, dict[str, Any]] = Field({})
+    adapter: AdapterSettings | None = Field(None, description="null: every weight is trained")
     mix: MixSettings = MixSettings()
     max_length: LengthSettings = LengthSettings()
     # how a training is done, not what it is: neither makes a result stale

@@ -5,6 +5,7 @@ import re
 import tempfile
 import textwrap
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -47,6 +48,7 @@ def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str,
         for part in parts[:-1]:
             in_dict = get_origin(section) is dict
             section = get_args(section)[1] if in_dict else section.model_fields[part].annotation
+            section = get_args(section)[0] if NoneType in get_args(section) else section
         return keys, f"unknown key{nearest(parts[-1], section.model_fields)}", ""
     message = item["msg"].removeprefix("Value error, ")
     if kind in ("value_error", "missing"):

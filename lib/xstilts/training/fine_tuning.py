@@ -17,6 +17,8 @@ from transformers.integrations import TensorBoardCallback
 from xstilts.errors import refuse
 from xstilts.features import IGNORED, Feature, collate, mask_tokens
 from xstilts.progress import Progress
+from xstilts.settings import AdapterSettings
+from xstilts.training.adapters import add_adapter, merge_adapter
 from xstilts.training.batching import Batches, Examples, TrainingSet, part
 from xstilts.training.callbacks import WEIGHTS, Monitor, Saves
 from xstilts.training.dual_encoder import DualEncoder
@@ -93,6 +95,15 @@ class SharedEncoder(torch.nn.Module):
         """Trainer asks for it at every step: modules are visited only where one of them is in the other mode."""
         modules = (self, self.encoder, *self.heads.values())  # of these scoring puts some into evaluation mode
         return self if all(module.training == mode for module in modules) else super().train(mode)
+
+    def save_trained(self, path: Path) -> None:
+        """Write the weights that are trained, each once, to a safetensors file."""
+        trained = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+        safetensors.torch.save_file(trained, path)
+
+    def load_trained(self, path: Path) -> None:
+        """Read what :meth:`save_trained` wrote; the other weights stay."""
+        self.load_state_dict(safetensors.torch.load_file(path), strict=False)
 
     def forward(self, task: str, **inputs: Any) -> Any:
         head = self.heads[task]
@@ -175,11 +186,10 @@ class MixtureTrainer(Trainer):
     def save_model(self, output_dir: str, _internal_call: bool = False) -> None:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         if self.args.should_save:
-            # the heads share tensors, which Trainer's own way of saving a module that is no PreTrainedModel refuses
-            safetensors.torch.save_model(self.model, str(Path(output_dir) / WEIGHTS))
+            self.model.save_trained(Path(output_dir) / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
+        self.model.load_trained(Path(resume_from_checkpoint) / WEIGHTS)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Trainer's, and what it does not save: the sum of the losses since the last one that was logged."""
@@ -225,14 +235,17 @@ def check_precision(precision: str) -> None:
 
 
 def fine_tune(
-    checkpoint: Path | str, batches: Batches, tokenizer: Tokenizer, saves: Saves, development: Development | None = None
-) -> tuple[SharedEncoder, dict]:
+    checkpoint: Path | str, batches: Batches, tokenizer: Tokenizer, saves: Saves,
+    development: Development | None = None, adapter: AdapterSettings | None = None,
+) -> tuple[SharedEncoder, dict]:  # fmt: skip
     """Train fresh heads and the encoder of ``checkpoint`` on the sets of ``batches`` and with their settings and seed,
     from the last checkpoint among ``saves`` where there is one.
 
     With ``evaluate_every`` the model is given to ``development`` every so many steps and after the
     last one; the weights of the step with the highest mean score are returned, the first of equals, and
     training ends after ``patience`` evaluations without a higher one.
+
+    With an ``adapter`` the encoder learns low-rank updates, which are merged into its weights at the end.
 
     Returns the model and a record: steps taken, tokens seen, the loss every tenth of the way and, where a
     checkpoint was chosen, ``selection`` (best_step, best_score, curve).
@@ -241,7 +254,9 @@ def fine_tune(
     transformers.set_seed(seed)
     model = SharedEncoder(checkpoint, sets, phase.freeze_embeddings)
     vocabulary = torch.tensor(batches.vocabulary(tokenizer))
-    if not phase.freeze_embeddings:
+    if adapter:
+        add_adapter(model.encoder, adapter)
+    elif not phase.freeze_embeddings:
         model.encoder.set_input_embeddings(TrainedRows(model.encoder.get_input_embeddings(), vocabulary))
     choose = bool(phase.evaluate_every)
     arguments = TrainingArguments(
@@ -282,14 +297,16 @@ def fine_tune(
     if last:
         record["resumed"] = trainer._initial_global_step
     if choose:
-        safetensors.torch.load_model(model, saves.checkpoint(state.best_global_step) / WEIGHTS)
+        model.load_trained(saves.checkpoint(state.best_global_step) / WEIGHTS)
         curve = [
             {"step": entry["step"], **{key.removeprefix("eval_"): entry[key] for key in entry if key[:5] == "eval_"}}
             for entry in history
             if "eval_score" in entry
         ]
         record["selection"] = {"best_step": state.best_global_step, "best_score": state.best_metric, "curve": curve}
-    if isinstance(embedding := model.encoder.get_input_embeddings(), TrainedRows):
+    if adapter:
+        merge_adapter(model.encoder)
+    elif isinstance(embedding := model.encoder.get_input_embeddings(), TrainedRows):
         model.encoder.set_input_embeddings(embedding.whole())
     return model, record
 
