@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 import small
 from xstilts import phases
 from xstilts.errors import MARK
-from xstilts.io import read_record, whole_file, write_record
+from xstilts.io import holder, read_record, whole_file, write_record
 from xstilts.runs import Run
 from xstilts.sources import open_source
 from xstilts.status import DISK, GAPS, cause, look, of_log
@@ -110,19 +111,30 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
     assert (study.figures_folder / "4-transfer.html").stat().st_size > 10_000
 
 
-def process_of(process: subprocess.Popen, study, pattern: str, *words: str) -> psutil.Process:
-    """The process of a study in whose command line, or its parent's, all words are, once it and a file exist."""
+def process_of(process: subprocess.Popen, study, pattern: str, look: Callable[[], psutil.Process | None]):
+    """The process of a study that ``look`` finds, once a file is there."""
     while True:
-        assert process.poll() is None, f"the study ended before there was any {words} and {pattern}"
+        assert process.poll() is None, f"the study ended before there was {pattern} and what is looked for"
         time.sleep(0.02)
-        if not list(study.folder.glob(pattern)):
-            continue
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                parent = child.parent()
-                line = " ".join([*child.cmdline(), "child of", *(parent.cmdline() if parent else [])])
-                if all(word in line for word in words) and words[0] in line.partition("child of")[0]:
-                    return child
+        with suppress(psutil.NoSuchProcess):
+            if list(study.folder.glob(pattern)) and (child := look()):
+                return child
+
+
+def child_of(process: subprocess.Popen, word: str) -> psutil.Process | None:
+    """A process that the command started, by its command line."""
+    children = psutil.Process(process.pid).children()
+    return next((child for child in children if word in child.cmdline()), None)
+
+
+def kernel_of(folder: Path) -> psutil.Process | None:
+    """Of a run at work: beside its job, which signs the lock, its kernel has it open."""
+    lock = folder / ".lock"
+    for process in psutil.process_iter() if holder(lock) else ():
+        with suppress(psutil.Error):
+            if process.pid != holder(lock).get("process") and str(lock) in {file.path for file in process.open_files()}:
+                return process
+    return None
 
 
 def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
@@ -130,21 +142,27 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
     study = load_study(path)
     shutil.rmtree(study.folder / "data", ignore_errors=True)
     outputs, mnli = [], "intermediate/mnli/seed1"
-    for words in (("ipykernel", mnli), ("snakemake",)):
+    wanted = {
+        "kernel": lambda: kernel_of(study.folder / mnli),
+        "Snakemake": lambda: child_of(process, "snakemake"),
+        "server": lambda: holder(study.folder / mnli / ".lock") and child_of(process, "xstilts.warm"),
+    }
+    for sought in wanted.values():
         process = begin(path)
-        process_of(process, study, f"{mnli}/log.txt", *words).kill()
+        process_of(process, study, f"{mnli}/log.txt", sought).kill()
         outputs.append(process.communicate()[0])
         assert process.returncode == 1, outputs[-1]
     process = begin(path)  # everything at once, as in a power cut: a target is scored, its bundle hardly done yet
-    process_of(process, study, "targets/mnli/*/seed1/*/scored.json", "snakemake")
+    process_of(process, study, "targets/mnli/*/seed1/*/scored.json", wanted["Snakemake"])
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     process = begin(path)
-    process_of(process, study, "study.yaml", "snakemake")  # which goes on
+    process_of(process, study, "study.yaml", wanted["Snakemake"])  # which goes on
     process.kill()
     process.wait()
     assert "its kernel was killed, most often because memory ran out" in outputs[0]
     assert "Snakemake was killed (SIGKILL)" in outputs[1]
+    assert f"{mnli}: ended without a word" in outputs[2]
     last = execute(path)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "is still at work on it; waiting for it to end" in last.stdout

@@ -23,7 +23,7 @@ LAYERS = (
     ("phases", "results"),
     ("plots", "summaries", "published", "site"),
     ("questions", "custom_task", "submission", "plan", "speed"),
-    ("workflow", "status", "report"),
+    ("warm", "workflow", "status", "report"),
     ("__main__",),
 )
 

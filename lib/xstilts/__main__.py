@@ -117,4 +117,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["run"]:
+        from xstilts.warm import job
+
+        if (status := job()) is not None:
+            sys.exit(status)
     sys.exit(main())

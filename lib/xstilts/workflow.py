@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from xstilts.status import GAPS, SILENT, Seen, cause, of_kernel, of_log, standin
 from xstilts.target_runs import target_runs
 from xstilts.training.checkpoints import locate
 from xstilts.validation import check_folders
+from xstilts.warm import Fork, fork, server
 
 PATIENCE = 600  # seconds for a kernel to come up, and for its outputs to arrive: many jobs may share a machine
 
@@ -60,10 +61,16 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
     from traitlets.config import Config
 
     class Kernel(AsyncKernelManager):
+        process: ClassVar[Any] = None
         exit_status: ClassVar[int | None] = None
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            await super()._async_launch_kernel(kernel_cmd, pass_fds=descriptors, **options)
+            local = self.provisioner
+            if fork := _forked(kernel_cmd, options["env"], options.get("cwd") or os.getcwd(), descriptors):
+                local.process, local.pid, local.pgid = fork, fork.pid, fork.pid
+            else:
+                await super()._async_launch_kernel(kernel_cmd, pass_fds=descriptors, **options)
+            Kernel.process = local.process
 
         async def _async_is_alive(self) -> bool:
             alive = await super()._async_is_alive()
@@ -80,8 +87,7 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
     # papermill itself would run to the end with the defaults
     refuse(unknown, f"{run.notebook}: its parameters cell lacks {', '.join(unknown)}")
     # schedulers may tell this process alone; a training in the kernel saves itself, and the cell ends with a message
-    children = psutil.Process().children
-    signal.signal(signal.SIGTERM, lambda number, _: [child.send_signal(number) for child in children()])
+    signal.signal(signal.SIGTERM, lambda number, _: Kernel.process and Kernel.process.send_signal(number))
     try:
         with tempfile.TemporaryDirectory(prefix="xstilts-") as sockets:
             papermill.execute_notebook(
@@ -100,6 +106,16 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
             return of_kernel(Kernel.exit_status)
         return cause(name, message, str(getattr(error, "traceback", "")))  # papermill's own: no room for the notebook
     return ""
+
+
+def _forked(command: list[str], environment: dict[str, str], folder: str, descriptors: tuple[int, ...]) -> Fork | None:
+    """A kernel of this environment that starts warm; None where there is no such server."""
+    if command[0] != sys.executable or "ipykernel_launcher" not in command:
+        return None
+    arguments = command[command.index("ipykernel_launcher") :]
+    with open(os.devnull) as nothing:
+        files = {0: nothing.fileno()} | {number: number for number in (1, 2, *descriptors)}
+        return fork("ipykernel.kernelapp:launch_new_instance", arguments, environment, folder, files)
 
 
 def _record(study: Study, run: Run, started: float) -> None:
@@ -278,26 +294,29 @@ class Snakemake:
 
     def make(self, files: Sequence[Path], update: Callable[[], None] = lambda: None) -> int:
         """Make these files; ``update`` is called twice a second. The exit status, negative where a signal ended it."""
-        with self.log.open("a") as log:
+        with self.log.open("a") as log, server(log) if self.cores else nullcontext((None, [])) as (environment, more):
             # the lock goes along: as long as Snakemake lives, another command on this folder is told so
-            process = subprocess.Popen([*self.command, *files], stdout=log, stderr=log, pass_fds=[self.held.fileno()])
-        sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid, jobs=self.cores)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                signal.signal(number, signal.default_int_handler)
-        try:
-            while process.poll() is None:
-                update()
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.send_signal(signal.SIGINT)
-            for job in jobs:  # Snakemake alone would wait for them
-                with suppress(psutil.NoSuchProcess):
-                    job.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-        return process.returncode
+            process = subprocess.Popen(
+                [*self.command, *files],
+                stdout=log, stderr=log, env=environment, pass_fds=[self.held.fileno(), *more],
+            )  # fmt: skip
+            sign(self.held, self.study.name, process=os.getpid(), snakemake=process.pid, jobs=self.cores)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    signal.signal(number, signal.default_int_handler)
+            try:
+                while process.poll() is None:
+                    update()
+                    time.sleep(0.5)
+            except KeyboardInterrupt:
+                jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+                process.send_signal(signal.SIGINT)
+                for job in jobs:  # Snakemake alone would wait for them
+                    with suppress(psutil.NoSuchProcess):
+                        job.send_signal(signal.SIGTERM)
+                process.wait()
+                raise
+            return process.returncode
 
 
 def _report(study: Study, failed: list[Run], status: int, snakemake: Snakemake) -> int:
