@@ -136,7 +136,7 @@ def test_nine_more_languages_need_no_more_memory(peaks, kind):
 if __name__ == "__main__":
     # blocks and batches as small beside these sets as the usual ones beside real sets
     prediction.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
-    retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.BLOCK_CELLS = 256, 2**14, 2**14
+    retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.TILE = 256, 2**14, 128
     torch.set_num_threads(1)
     checkpoint, folder = map(Path, sys.argv[1:])
     for kind, count in [(kind, count) for kind in KINDS for count in (3, 12)]:

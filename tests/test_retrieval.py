@@ -76,9 +76,9 @@ def unit_rows(rng, rows: int, width: int = 6, shift: float = 0.8) -> np.ndarray:
     return retrieval.normalise(rng.normal(size=(rows, width)) + shift)
 
 
-@pytest.mark.parametrize("cells", [7, 100, 2**25])
+@pytest.mark.parametrize("cells", [3, 10, 2048])
 def test_neighbours_are_those_of_the_sorted_similarities(monkeypatch, cells):
-    monkeypatch.setattr(retrieval, "BLOCK_CELLS", cells)
+    monkeypatch.setattr(retrieval, "TILE", cells)
     rng = np.random.default_rng(0)
     queries, candidates = unit_rows(rng, 23), unit_rows(rng, 17)
     index, cosines = retrieval.nearest(queries, candidates, 5)
@@ -111,7 +111,7 @@ def mined_by_definition(foreign: np.ndarray, source: np.ndarray, k: int = 4) -> 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("sizes", [(30, 25), (3, 12), (1, 1)])
 def test_mining_follows_its_definition(monkeypatch, seed, sizes):
-    monkeypatch.setattr(retrieval, "BLOCK_CELLS", 150)
+    monkeypatch.setattr(retrieval, "TILE", 12)
     rng = np.random.default_rng(seed)
     foreign, source = unit_rows(rng, sizes[0]), unit_rows(rng, sizes[1])
     mined, expected = retrieval.mine(foreign, source), mined_by_definition(foreign, source)

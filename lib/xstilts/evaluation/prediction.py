@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
+from torch.nn.functional import pad
 
 from xstilts.errors import DIVERGENCE_HINT, UserError
 from xstilts.evaluation import metrics
@@ -114,7 +115,7 @@ def _decode(task: Task, output: Any, rows: Sequence[Feature], labels: list[str])
         problem = "the model's outputs are no numbers (NaN): its training diverged"
         raise UserError(f"{task.name}: {problem}; {DIVERGENCE_HINT}")
     if task.kind == "span":
-        return _best_spans(output.start_logits.cpu(), output.end_logits.cpu(), rows)
+        return _best_spans(output.start_logits, output.end_logits, rows)
     best = scores.argmax(-1).tolist()
     if task.kind == "tagging":
         return [[labels[tags[start]] for start in row["word_starts"]] for tags, row in zip(best, rows, strict=True)]
@@ -123,18 +124,20 @@ def _decode(task: Task, output: Any, rows: Sequence[Feature], labels: list[str])
 
 def _best_spans(start: torch.Tensor, end: torch.Tensor, rows: Sequence[Feature]) -> list[tuple]:
     """Per window: (score of the best span, its characters, score of no answer)."""
-    length = start.shape[1]
-    passage = torch.zeros_like(start, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        passage[index, : len(row["offsets"])] = torch.tensor([span is not None for span in row["offsets"]])
-    within = torch.ones(length, length, dtype=torch.bool).triu().tril(MAX_ANSWER - 1)
-    allowed = passage[:, :, None] & passage[:, None, :] & within
-    scores = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
-    best, position = scores.max(dim=1)
+    outside = torch.ones(start.shape, dtype=torch.bool)
+    for own, row in zip(outside, rows, strict=True):
+        own[: len(row["offsets"])] = torch.tensor([span is None for span in row["offsets"]])
+    first, last = (side.masked_fill(outside.to(side.device), -torch.inf) for side in (start, end))
+    # of each first token the last ones that it may have, in a view: those beyond the window are as good as no passage
+    scores = first.unsqueeze(2) + pad(last, (0, MAX_ANSWER - 1), value=-torch.inf).unfold(1, MAX_ANSWER, 1)
+    best, position = scores.flatten(1).max(dim=1)
     null, spans = start[:, 0] + end[:, 0], []
     for score, flat, empty, row in zip(best.tolist(), position.tolist(), null.tolist(), rows, strict=True):
-        first, last = (row["offsets"][token] for token in divmod(flat, length))
-        spans.append((score, first[0], last[1], empty) if score > -np.inf else (score, 0, 0, empty))
+        token, more = divmod(flat, MAX_ANSWER)
+        if score > -np.inf:
+            spans.append((score, row["offsets"][token][0], row["offsets"][token + more][1], empty))
+        else:
+            spans.append((score, 0, 0, empty))
     return spans
 
 

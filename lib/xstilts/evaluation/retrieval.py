@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 import transformers
 from datasets import Dataset
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from xstilts.evaluation import metrics
@@ -28,11 +29,13 @@ from xstilts.settings import RetrievalSettings, Study
 from xstilts.sources import Source
 from xstilts.tasks import Task
 
-BLOCK_CELLS = 2**25  # of a similarity matrix held at a time: 128 MiB
 CHUNK = 4096  # texts, or vectors, handled at a time
+GROUP = 32  # columns of a similarity matrix that are passed over where their maximum is not among the highest
 LEAST = 0.05  # size of the mean cosine that a margin is over: of a handful of centred vectors it is about 0
 NEIGHBOURS = 4  # k of the ratio margin (Artetxe and Schwenk 2019), as XTREME's script calls it
+TILE = 2048  # rows and columns of a similarity matrix held at a time: 16 MiB
 
+Ranked = tuple[np.ndarray, np.ndarray]  # rows and cosines, best first: both (queries, k)
 LayerResult = tuple[pd.DataFrame, pd.DataFrame, Mapping[str, float]]  # statistics, predictions, further measures
 LanguageResult = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # statistics, predictions, scores of every layer
 
@@ -117,8 +120,8 @@ def _search(sets: list[Dataset], states: list[np.ndarray], centre: bool, languag
     and 20 beside it (recall@1 is accuracy). ``states``: of queries and candidates."""
     ids = sets[0]["id"][:]
     queries, candidates = (vectors(side, centre) for side in states)
-    ranked = nearest(queries, candidates, metrics.CUTOFFS[-1])[0]
-    hits, reverse = ranked[:, 0].tolist(), nearest(candidates, queries)[0][:, 0].tolist()
+    ranked, back = (rows for rows, _ in _neighbours(queries, candidates, metrics.CUTOFFS[-1]))
+    hits, reverse = ranked[:, 0].tolist(), back[:, 0].tolist()
     gold = range(len(ids))
     forward = metrics.classification(ids, gold, hits, language)
     backward = metrics.classification(ids, gold, reverse, language).assign(metric="reverse_accuracy")
@@ -220,30 +223,89 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def nearest(queries: np.ndarray, candidates: np.ndarray, k: int = 1) -> Ranked:
     """Rows of the k most similar candidates of each query, best first, and their cosines: both (queries, k).
 
     Vectors have length 1. Of equally similar candidates the first counts; equal candidates are equally similar, though
     a product of matrices may differ between columns in the last digit. Fewer than k candidates: all.
     """
-    k = min(k, len(candidates))
+    return _neighbours(queries, candidates, k, mutual=False)[0]
+
+
+def _neighbours(x: np.ndarray, y: np.ndarray, k: int, mutual: bool = True) -> list[Ranked]:
+    """What is :func:`nearest` to each row of ``x`` among those of ``y`` and, where ``mutual``, to each of ``y`` among
+    those of ``x``: from one product of the different rows of both, tile by tile."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    index = np.empty((len(queries), k), dtype=np.int64)
-    cosines = np.empty((len(queries), k), dtype=queries.dtype)
-    columns = torch.from_numpy(candidates).to(device).T
-    rows = np.ascontiguousarray(candidates).view(f"V{candidates.dtype.itemsize * candidates.shape[1]}").ravel()
-    _, first, number = np.unique(rows, return_index=True, return_inverse=True)
-    originals = first[number]  # of each candidate the first that equals it
-    copies = np.flatnonzero(originals != np.arange(len(candidates)))
-    height = max(1, BLOCK_CELLS // len(candidates))
-    for start in range(0, len(queries), height):
-        block = torch.from_numpy(queries[start : start + height]).to(device) @ columns
-        block[:, copies] = block[:, originals[copies]]
-        for rank in range(k):  # as many passes as neighbours: k is small, and partitioning is far slower
-            values, best = block.max(dim=1)
-            index[start : start + height, rank] = best.cpu().numpy()
-            cosines[start : start + height, rank] = values.cpu().numpy()
-            block.scatter_(1, best.unsqueeze(1), -torch.inf)
+    (rows, numbers), (columns, column_numbers) = _distinct(x), _distinct(y)
+    left, right = torch.from_numpy(x[rows]).to(device), torch.from_numpy(y[columns]).to(device)
+    forward, backward = (
+        [torch.full(shape, -1, device=device), left.new_full(shape, -torch.inf)]
+        for shape in ((len(left), min(k, len(right))), (len(right), min(k, len(left))))
+    )
+    for row in range(0, len(left), TILE):
+        for column in range(0, len(right), TILE):
+            tile = left[row : row + TILE] @ right[column : column + TILE].T
+            _rank([part[row : row + TILE] for part in forward], tile, 1, column)
+            if mutual:
+                _rank([part[column : column + TILE] for part in backward], tile, 0, row)
+    ranked = [[part.cpu().numpy() for part in parts] for parts in (forward, backward)]
+    ranks = [_with_copies(*(part[numbers] for part in ranked[0]), column_numbers, k)]
+    return [*ranks, _with_copies(*(part[column_numbers] for part in ranked[1]), numbers, k)] if mutual else ranks
+
+
+def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that equal none before them, and of each row the number of the one of those that it equals."""
+    cells = np.ascontiguousarray(vectors).view(f"V{vectors.dtype.itemsize * vectors.shape[1]}").ravel()
+    _, first, number = np.unique(cells, return_index=True, return_inverse=True)
+    rows = np.sort(first)
+    return rows, np.searchsorted(rows, first[number])
+
+
+def _rank(best: list[torch.Tensor], tile: torch.Tensor, dim: int, offset: int) -> None:
+    """Merge what is highest along ``dim`` of a ``tile``, which begins at ``offset``, into the ``best`` of the tiles
+    before: index and cosines, both (rows, k).
+
+    The k best of a row are in the k groups with the highest maxima, and most rows have none that is better than what
+    is known: so few cells are looked at twice.
+    """
+    index, cosines = best
+    if missing := -tile.shape[dim] % GROUP:
+        tile = pad(tile, [0, 0] * (1 - dim) + [0, missing], value=-torch.inf)
+    groups = tile.unflatten(dim, (-1, GROUP))
+    maxima = groups.amax(dim + 1)
+    if dim == 0:
+        groups, maxima = groups.movedim(2, 0), maxima.T
+    rows = (maxima.amax(1) > cosines[:, -1]).nonzero()[:, 0]
+    highest = _highest(maxima[rows], index.shape[1])[0].sort(dim=1).values
+    columns = highest.unsqueeze(2) * GROUP + torch.arange(offset, offset + GROUP, device=tile.device)
+    order, cosines[rows] = _highest(
+        torch.cat([cosines[rows], groups[rows.unsqueeze(1), highest].flatten(1)], 1), index.shape[1]
+    )
+    index[rows] = torch.cat([index[rows], columns.flatten(1)], 1).gather(1, order)
+
+
+def _highest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns of the k highest ``values`` of each row, best first, of equals the first, and the values, which are lost.
+    As many passes as neighbours: k is small, and sorting is far slower."""
+    best = []
+    for _ in range(min(k, values.shape[1])):
+        best.append(values.max(dim=1, keepdim=True))
+        values.scatter_(1, best[-1].indices, -torch.inf)
+    return torch.cat([part.indices for part in best], 1), torch.cat([part.values for part in best], 1)
+
+
+def _with_copies(index: np.ndarray, cosines: np.ndarray, numbers: np.ndarray, k: int) -> Ranked:
+    """Ranks of all rows from those of the different rows: ``numbers`` says which of these a row equals."""
+    counts = np.bincount(numbers)
+    if len(counts) < len(numbers):
+        members, starts = np.argsort(numbers, kind="stable"), counts.cumsum() - counts
+        ends, ranks = counts[index].cumsum(axis=1), np.arange(min(k, len(numbers)))
+        of = (ends[:, :, None] <= ranks).sum(axis=1)
+        first = np.take_along_axis(ends - counts[index], of, axis=1)
+        index = members[starts[np.take_along_axis(index, of, axis=1)] + ranks - first]
+        cosines = np.take_along_axis(cosines, of, axis=1)
+        order = np.lexsort((index, -cosines))
+        index, cosines = (np.take_along_axis(part, order, axis=1) for part in (index, cosines))
     return index, cosines
 
 
@@ -255,7 +317,7 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     proposals are taken from the best down. LASER's and XTREME's ``mine_bitext``, margin "ratio", retrieval
     "max", threshold 0; but for a mean closer to 0 than ``LEAST``, which counts as that.
     """
-    neighbours = [nearest(foreign, source, NEIGHBOURS), nearest(source, foreign, NEIGHBOURS)]
+    neighbours = _neighbours(foreign, source, NEIGHBOURS)
     means = [cosines.mean(axis=1) for _, cosines in neighbours]
     proposed = []
     for (index, cosines), own, other in zip(neighbours, means, reversed(means), strict=True):
@@ -268,12 +330,12 @@ def mine(foreign: np.ndarray, source: np.ndarray) -> list[tuple[float, int, int]
     pairs = np.concatenate([np.stack([rows, best], axis=1), np.stack([best_back, columns], axis=1)])
     mined: list[tuple[float, int, int]] = []
     used_foreign, used_source = set(), set()
-    for proposal in np.argsort(-margins, kind="stable"):
-        left, right = pairs[proposal].tolist()
-        if left not in used_foreign and right not in used_source and margins[proposal] > 0:
+    order = np.argsort(-margins, kind="stable")
+    for margin, (left, right) in zip(margins[order].tolist(), pairs[order].tolist(), strict=True):
+        if left not in used_foreign and right not in used_source and margin > 0:
             used_foreign.add(left)
             used_source.add(right)
-            mined.append((float(margins[proposal]), left, right))
+            mined.append((margin, left, right))
     return mined
 
 
