@@ -72,7 +72,7 @@ KEYS = [  # keys of the default study that are changed, message
     ({"training_sets": {"xnli": "rte"}}, 'the labels of "rte" are'),
     ({"training_sets": {"mnli": "sick"}}, "training_sets.mnli: not a target"),
     ({"training": {"target": {"steps": 5}, "intermediate": {"steps": 5, "epochs": 2}}}, "either steps or epochs"),
-    ({"training": {"adapter": {"alpha": 8}}}, "training.adapter.rank: field required"),
+    ({"training": {"adapter": {"alpha": 8}}}, "training.adapter.rank: is missing"),
     ({"training": {"adapter": {"rnak": 8}}}, 'training.adapter.rnak: unknown key; did you mean "rank"'),
     (overrides(mnlli={}), 'training.overrides.mnlli: .*did you mean "mnli"'),
     (overrides(mnli={"learning_rate": 0}), "training.overrides.mnli.learning_rate: .*greater than 0"),

@@ -121,7 +121,7 @@ def test_a_done_run_is_counted_and_not_left_to_pay(trained, monkeypatch):
     table["scoring_flops"] = table["flops"] / 4
     text = " ".join(plan.report(samples, table, *STATED, bf16=0.25).split())
     assert "Already done: 1 of 10 runs; stale, to be done again: 9. Left: 18 of 20 H100-hours." in text
-    assert "Scoring takes 5.00 of them, in the precision of training. With PRECISION=bf16 all take 5.00." in text
+    assert "Scoring takes 5.00 of them, in the precision of training. With PRECISION=bf16: 5.00 hours in all." in text
 
 
 @pytest.mark.parametrize("keep", ["all", "pretrained"])

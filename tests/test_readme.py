@@ -28,15 +28,12 @@ ELSEWHERE = {
     "make speed": ("Makefile", "notebooks/10-speed.ipynb"),
     "make speed QUICK=1": ("Makefile", "$(if $(QUICK)"),
     "make speed ARGS=-p layers 24 -p width 1024 -p heads 16 -p precision bf16": ("Makefile", "$(ARGS)"),
+    "make study SEEDS=5": ("Makefile", "--seeds $(SEEDS)"),
+    "make study STUDY=micro-lora SEEDS=5": ("params/micro-lora.yaml", "name: micro-lora"),
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
 }
-for name in (
-    "files",
-    "xtreme",
-    "source-language",
-    "domain-shift",
-    "retrieval",
-):  # as STUDY=distance; their tests run the phases
+# as STUDY=distance; their tests run the phases
+for name in ("files", "xtreme", "source-language", "domain-shift", "retrieval"):
     ELSEWHERE[f"make study STUDY={name}"] = (f"params/{name}.yaml", f"name: {name}")
 
 

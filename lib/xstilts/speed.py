@@ -252,7 +252,8 @@ def ratio_figure(table: pd.DataFrame) -> Figure:
     for number, (against, part) in enumerate(table.groupby("against", sort=False)):
         height, shade = part["item"].map(names.index), str(0.15 + 0.15 * (number % 4))
         ax.hlines(height, part["low"], part["high"], colors=shade, linewidth=1)
-        ax.scatter(part["ratio"], height, s=14, color=shade, marker=plots.MARKERS[number % len(plots.MARKERS)], label=against, zorder=3)
+        look = {"s": 14, "color": shade, "marker": plots.MARKERS[number % len(plots.MARKERS)]}
+        ax.scatter(part["ratio"], height, label=against, zorder=3, **look)
         ax.scatter(part["goal"], height, s=50, color=plots.GAIN, marker="|", label="" if number else "goal")
         for row in height[part["ratio"].isna()]:
             ax.text(1.05, row, "not measured", va="center", fontsize=5.5)
