@@ -163,7 +163,8 @@ class Fingerprints:
         data += [self._data(task.name, POOL, code) for code in pool_languages(study, self.source, task)]
         start: list[Any] = [self._before(run) if target_run.untrained else self.trained(run, target_run)]
         if task.kind in RETRIEVAL_KINDS:
-            start += [study.retrieval.model_dump(), study.training.max_length.retrieval]
+            training = study.training
+            start += [study.retrieval.model_dump(), training.max_length.retrieval, training.target.precision]
         return digest([target_run.name, _code_hash("targets"), data, start])
 
     def trained(self, run: Run, target_run: TargetRun) -> str:
