@@ -66,7 +66,7 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             local = self.provisioner
-            if fork := _forked(kernel_cmd, options["env"], options["cwd"], descriptors):
+            if fork := _forked(kernel_cmd, options["env"], options.get("cwd") or os.getcwd(), descriptors):
                 local.process, local.pid, local.pgid = fork, fork.pid, fork.pid
             else:
                 await super()._async_launch_kernel(kernel_cmd, pass_fds=descriptors, **options)
