@@ -131,10 +131,10 @@ def _send(connection: socket.socket, number: int) -> None:
 
 
 @contextmanager
-def server(log: IO[str]) -> Iterator[tuple[dict[str, str], list[int]]]:
+def server(log: IO[str], local: bool = True) -> Iterator[tuple[dict[str, str], list[int]]]:
     """A server whose messages go to ``log``: (environment of jobs, descriptors for whoever starts them). It ends when
-    the context is over, whoever holds these is gone, and so are its forks."""
-    if sys.platform != "linux" or ADDRESS in os.environ:
+    the context is over, whoever holds these is gone, and so are its forks. None where jobs are not ``local``."""
+    if not local or sys.platform != "linux" or ADDRESS in os.environ:
         yield dict(os.environ), []
         return
     with tempfile.TemporaryDirectory(prefix="xstilts-") as folder, socket.socket(socket.AF_UNIX) as listener:
