@@ -226,7 +226,7 @@ def _call(connection: socket.socket) -> Any:
     _, received, _, _ = socket.recv_fds(connection, 1, 100)
     with connection, connection.makefile("rb") as file:
         values = json.loads(file.readline())
-    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for descriptor in received]  # out of the way of numbers
+    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 200) for descriptor in received]  # out of the way of numbers
     for number in received:
         os.close(number)
     for descriptor, number in zip(aside, values["descriptors"], strict=True):
