@@ -137,6 +137,12 @@ def kernel_of(folder: Path) -> psutil.Process | None:
     return None
 
 
+def server_of(process: subprocess.Popen, folder: Path) -> psutil.Process | None:
+    """The process that the job of a run at work was forked from."""
+    server, job = child_of(process, "xstilts.warm"), holder(folder / ".lock").get("process")
+    return server if server and job in [child.pid for child in server.children()] else None
+
+
 def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
     path = small.write(folder, "small", targets=["xnli"])  # mended: the learning rate, and below the file
     study = load_study(path)
@@ -144,8 +150,8 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
     outputs, mnli = [], "intermediate/mnli/seed1"
     wanted = {
         "kernel": lambda: kernel_of(study.folder / mnli),
+        "server": lambda: server_of(process, study.folder / mnli),
         "Snakemake": lambda: child_of(process, "snakemake"),
-        "server": lambda: holder(study.folder / mnli / ".lock") and child_of(process, "xstilts.warm"),
     }
     for sought in wanted.values():
         process = begin(path)
@@ -161,8 +167,8 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
     process.kill()
     process.wait()
     assert "its kernel was killed, most often because memory ran out" in outputs[0]
-    assert "Snakemake was killed (SIGKILL)" in outputs[1]
-    assert f"{mnli}: ended without a word" in outputs[2]
+    assert f"{mnli}: ended without a word" in outputs[1]
+    assert "Snakemake was killed (SIGKILL)" in outputs[2]
     last = execute(path)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "is still at work on it; waiting for it to end" in last.stdout

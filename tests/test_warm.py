@@ -1,6 +1,7 @@
 """A run in a fork is the run in processes of its own: the same bits, and whatever ends one of its processes ends it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def outcome(folder: Path) -> dict[str, bytes]:
     for path in folder.rglob("notebook.ipynb"):
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         data = [output.get("data", {}) for cell in cells for output in cell.outputs]
-        results[str(path.relative_to(folder))] = str([entry.get("text/html") for entry in data]).encode()
+        shown = re.sub(r"\bT_[0-9a-f]{5}", "", str([entry.get("text/html") for entry in data]))  # pandas' random names
+        results[str(path.relative_to(folder))] = shown.encode()
     return results
 
 

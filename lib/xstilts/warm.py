@@ -6,6 +6,7 @@ folder, threads and open files of the process that it is made for, ends with it,
 there is no such server (clusters, other systems than Linux, a job that a user starts), processes are started cold.
 """
 
+import atexit
 import ctypes
 import fcntl
 import gc
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,10 +27,11 @@ from pkgutil import resolve_name
 from typing import IO, Any
 
 ADDRESS = "XSTILTS_WARM"  # in the environment of jobs: the server's socket; where it is set already, none is started
-# What is imported once. All that runs need, except what makes threads, which do not survive a fork
+# What is imported once. Nothing may be computed, as threads do not survive a fork
 MODULES = (
     "xstilts.__main__", "xstilts.workflow", "papermill", "ipykernel.kernelapp", "xstilts.phases", "xstilts.plots",
-    "xstilts.published", "xstilts.summaries",
+    "xstilts.summaries", "xstilts.sources.micro", "seqeval.metrics.sequence_labeling", "pandas.io.formats.style",
+    "matplotlib.backends.backend_agg",
 )  # fmt: skip
 # Forks set the number of their threads themselves; the backend of figures in a notebook; no CUDA before a fork
 IMPORTING = {
@@ -128,10 +131,10 @@ def _send(connection: socket.socket, number: int) -> None:
 
 
 @contextmanager
-def server(log: IO[str]) -> Iterator[tuple[dict[str, str], list[int]]]:
+def server(log: IO[str], local: bool = True) -> Iterator[tuple[dict[str, str], list[int]]]:
     """A server whose messages go to ``log``: (environment of jobs, descriptors for whoever starts them). It ends when
-    the context is over, whoever holds these is gone, and so are its forks."""
-    if sys.platform != "linux" or ADDRESS in os.environ:
+    the context is over, whoever holds these is gone, and so are its forks. None where jobs are not ``local``."""
+    if not local or sys.platform != "linux" or ADDRESS in os.environ:
         yield dict(os.environ), []
         return
     with tempfile.TemporaryDirectory(prefix="xstilts-") as folder, socket.socket(socket.AF_UNIX) as listener:
@@ -148,7 +151,7 @@ def server(log: IO[str]) -> Iterator[tuple[dict[str, str], list[int]]]:
             yield os.environ | {ADDRESS: f"{folder}/warm"}, [held.fileno()]
 
 
-def main() -> Any:
+def main() -> None:
     """What the server does and, in a fork, what that is made for."""
     listener, code = socket.socket(fileno=int(sys.argv[1])), _code()
     del sys.path[0]  # the folder that the command of the study was given in
@@ -156,8 +159,13 @@ def main() -> Any:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy all pages
-    connection = _serve(listener, code)
-    return _call(connection) if connection else 0
+    if connection := _serve(listener, code):
+        status = _call(connection)
+        # as an interpreter ends, but for freeing all that was imported, which takes longer than the start
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(status or 0)
 
 
 def _code() -> dict[Path, int]:
@@ -218,7 +226,7 @@ def _call(connection: socket.socket) -> Any:
     _, received, _, _ = socket.recv_fds(connection, 1, 100)
     with connection, connection.makefile("rb") as file:
         values = json.loads(file.readline())
-    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for descriptor in received]  # out of the way of numbers
+    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 200) for descriptor in received]  # out of the way of numbers
     for number in received:
         os.close(number)
     for descriptor, number in zip(aside, values["descriptors"], strict=True):
@@ -241,4 +249,4 @@ def _call(connection: socket.socket) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

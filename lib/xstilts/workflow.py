@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 from urllib.parse import quote
@@ -65,7 +65,7 @@ def _execute(study: Study, run: Run, descriptors: tuple[int, ...]) -> str:
         exit_status: ClassVar[int | None] = None
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            local = self.provisioner
+            local: Any = self.provisioner
             if fork := _forked(kernel_cmd, options["env"], options.get("cwd") or os.getcwd(), descriptors):
                 local.process, local.pid, local.pgid = fork, fork.pid, fork.pid
             else:
@@ -294,7 +294,7 @@ class Snakemake:
 
     def make(self, files: Sequence[Path], update: Callable[[], None] = lambda: None) -> int:
         """Make these files; ``update`` is called twice a second. The exit status, negative where a signal ended it."""
-        with self.log.open("a") as log, server(log) if self.cores else nullcontext((None, [])) as (environment, more):
+        with self.log.open("a") as log, server(log, bool(self.cores)) as (environment, more):
             # the lock goes along: as long as Snakemake lives, another command on this folder is told so
             process = subprocess.Popen(
                 [*self.command, *files],
