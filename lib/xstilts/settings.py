@@ -91,7 +91,7 @@ class PhaseSettings(Section):
     weight_decay: float = Field(0.01, ge=0, description="none on biases and layer norms")
     adam_epsilon: float = Field(1e-8, gt=0)
     max_grad_norm: float = Field(1.0, ge=0, description="0 = gradients are not clipped")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the training; scoring is always fp32")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the training, and on a GPU of scoring")
     examples: int = Field(0, ge=0, description="at most so many training examples; 0 = all")
     freeze_embeddings: bool = False
     evaluate_every: int = Field(0, ge=0, description="steps")
