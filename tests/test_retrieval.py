@@ -219,6 +219,11 @@ def test_of_equal_candidates_the_first_counts(count):
     alone = retrieval.nearest(queries, candidates, 2)[0]
     assert (index[:, 0] == first[alone[:, 0]]).all() and (index[:, 2] == first[alone[:, 1]]).all()
     assert (index[:, 1] > index[:, 0]).all() and (cosines[:, 1] == cosines[:, 0]).all()
+    both, searches = retrieval._neighbours(queries, twice, 4), [(queries, twice), (twice, queries)]
+    for ranked, sides in zip(both, searches, strict=True):  # one product is as good as two
+        expected = retrieval.nearest(*sides, 4)
+        assert (ranked[0] == expected[0]).all()
+        np.testing.assert_allclose(ranked[1], expected[1], atol=1e-6)
 
 
 def test_margins_of_a_handful_of_centred_vectors_stay_small():
