@@ -171,11 +171,11 @@ def embed(
 ) -> np.ndarray:
     """Pooled states (layers, texts, width) of the hidden states ``layers`` (0 = embeddings), float32.
 
-    "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the
-    text's own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by
-    length, on a GPU in ``precision``. Only pooled states are kept, in a nameless temporary file (in TMPDIR), where tokens wait for their turn,
-    too: those of a pool of many languages would not fit into memory. ``texts`` is read twice. Raises ValueError for
-    states that are no numbers.
+    "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the text's
+    own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by length, on a
+    GPU in ``precision``. Only pooled states are kept, in a nameless temporary file (in TMPDIR), where tokens wait for
+    their turn, too: those of a pool of many languages would not fit into memory. ``texts`` is read twice. Raises
+    ValueError for states that are no numbers.
     """
     names = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts)
     _, first, indices = np.unique(np.fromiter(names, "S16"), return_index=True, return_inverse=True)
