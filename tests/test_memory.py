@@ -24,7 +24,7 @@ import transformers
 from toy import build_checkpoint
 from xstilts import io, phases
 from xstilts.evaluation import prediction, ranking, retrieval
-from xstilts.settings import LengthSettings, RetrievalSettings
+from xstilts.settings import LengthSettings, PhaseSettings, RetrievalSettings
 from xstilts.tasks import POOL, get
 
 KINDS = ("xquad", "tatoeba", "lareqa")
@@ -74,7 +74,7 @@ class Sets:
 def scoring(kind: str, checkpoint: Path, folder: Path) -> Callable[[Sets], None]:
     """Scores all languages of a source, as a run does, and writes the tables."""
     tables = [folder / f"{kind}{number}.parquet" for number in range(3)]
-    training = SimpleNamespace(max_length=LengthSettings())
+    training = SimpleNamespace(max_length=LengthSettings(), target=PhaseSettings())
     study = SimpleNamespace(retrieval=RetrievalSettings(layers=(0, 1)), training=training, languages=())
     study.training_task = lambda task: get(task.training_set)
     if kind != "xquad":
@@ -135,7 +135,7 @@ def test_nine_more_languages_need_no_more_memory(peaks, kind):
 
 if __name__ == "__main__":
     # blocks and batches as small beside these sets as the usual ones beside real sets
-    prediction.BATCH_TOKENS = retrieval.BATCH_TOKENS = 1024
+    prediction.BATCH_TOKENS = 1024
     retrieval.CHUNK, ranking.BLOCK_VALUES, retrieval.TILE = 256, 2**14, 128
     torch.set_num_threads(1)
     checkpoint, folder = map(Path, sys.argv[1:])

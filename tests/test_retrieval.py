@@ -8,7 +8,7 @@ import transformers
 from gold import Rows, retrieved
 from toy import TEXT, build_checkpoint
 from xstilts.errors import UserError
-from xstilts.evaluation import metrics, retrieval
+from xstilts.evaluation import metrics, prediction, retrieval
 from xstilts.settings import RetrievalSettings
 from xstilts.tasks import get
 
@@ -38,7 +38,7 @@ def test_states_are_those_of_each_text_alone(checkpoint, monkeypatch, pooling, s
     texts, layers, passes = [*TEXTS, "☃ 308", ""], [2, 0, 1], []
     assert tokenizer.unk_token_id in tokenizer("☃ 308")["input_ids"]
     settings = RetrievalSettings(pooling=pooling, special_tokens=special)
-    monkeypatch.setattr(retrieval, "BATCH_TOKENS", 60)
+    monkeypatch.setattr(prediction, "BATCH_TOKENS", 60)
     with encoder.register_forward_pre_hook(lambda *_: passes.append(1)):
         pooled = retrieval.embed(encoder, tokenizer, texts, layers, settings, max_length=24)
     assert pooled.shape == (3, len(texts), 32) and pooled.dtype == np.float32 and len(passes) < len(texts)
@@ -219,6 +219,11 @@ def test_of_equal_candidates_the_first_counts(count):
     alone = retrieval.nearest(queries, candidates, 2)[0]
     assert (index[:, 0] == first[alone[:, 0]]).all() and (index[:, 2] == first[alone[:, 1]]).all()
     assert (index[:, 1] > index[:, 0]).all() and (cosines[:, 1] == cosines[:, 0]).all()
+    both, searches = retrieval._neighbours(queries, twice, 4), [(queries, twice), (twice, queries)]
+    for ranked, sides in zip(both, searches, strict=True):  # one product is as good as two
+        expected = retrieval.nearest(*sides, 4)
+        assert (ranked[0] == expected[0]).all()
+        np.testing.assert_allclose(ranked[1], expected[1], atol=1e-6)
 
 
 def test_margins_of_a_handful_of_centred_vectors_stay_small():

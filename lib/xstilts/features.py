@@ -9,7 +9,7 @@ windows: no tag and no answer is lost to a length limit.
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -143,7 +143,7 @@ def _words(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, labels: Se
     tokenized = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
     pieces = []  # (sentence, first word, words)
     for index, words in enumerate(sentences):
-        widths = Counter(tokenized.word_ids(index))
+        widths = Counter(tokenized.word_ids(index)) if len(tokenized["input_ids"][index]) > room else Counter()
         start = used = 0
         for position in range(len(words)):
             if used and used + widths[position] > room:
@@ -156,7 +156,8 @@ def _words(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, labels: Se
     tags, features = dataset["tags"][:], []
     for piece, (index, first, _) in enumerate(pieces):
         word_ids = batch.word_ids(piece)
-        starts = [word_ids.index(word) for word in sorted(set(word_ids) - {None})]
+        neighbours = enumerate(pairwise([None, *word_ids]))
+        starts = [position for position, (before, word) in neighbours if word not in (None, before)]
         targets = [IGNORED] * len(word_ids)
         for position in starts:
             targets[position] = label_ids.get(tags[index][first + word_ids[position]], IGNORED)

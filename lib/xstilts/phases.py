@@ -232,7 +232,7 @@ class Training:
         rows = self.source.load(task, "dev", language)
         rows = rows.select(range(min(limit or len(rows), len(rows))))
         head, labels = model.heads[task.name], list(item.labels)
-        ((_, predictions),) = predict(head, task, {language: rows}, tokenizer, lengths, labels)
+        ((_, predictions),) = predict(head, task, {language: rows}, tokenizer, lengths, labels, self.settings.precision)
         return predictions, score(evaluate(task, rows, predictions, language)).iloc[0].to_dict()
 
 
@@ -337,7 +337,7 @@ def score_target(
         data = {language: source.load(task, split, language) for language in languages}
         record = {**record, "left_out": {language: left_out(rows) for language, rows in data.items()}}
         tokenizer = load_tokenizer(encoder_of(study, run.intermediate, run.seed))
-        parts = _scored(study, task, data, model, tokenizer)
+        parts = _scored(study, task, data, model, tokenizer, target_run.phase(study).precision)
     columns = {key: getattr(target_run, key) for key in ("target", "training_language", "examples")}
     tables = [folder / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
     write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
@@ -346,12 +346,12 @@ def score_target(
 
 
 def _scored(
-    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: Tokenizer
+    study: Study, task: Task, data: dict[str, Dataset], checkpoint: Path, tokenizer: Tokenizer, precision: str = "fp32"
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Statistics and predictions of a fine-tuned model, language by language."""
     model = HEADS[task.kind].from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    for language, predictions in predict(model, task, data, tokenizer, study.training.max_length, labels):
+    for language, predictions in predict(model, task, data, tokenizer, study.training.max_length, labels, precision):
         rows = data[language]
         yield evaluate(task, rows, predictions, language), prediction_table(rows, predictions, language)
 

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from xstilts.evaluation import metrics
-from xstilts.evaluation.prediction import BATCH_TOKENS, Spill
+from xstilts.evaluation.prediction import Spill, autocast, batch_tokens
 from xstilts.features import collate
 from xstilts.progress import Progress
 from xstilts.settings import RetrievalSettings, Study
@@ -52,6 +52,7 @@ class Pooler:
         self.model = transformers.AutoModel.from_pretrained(checkpoint).eval().to(device)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
         self.settings, self.longest = study.retrieval, study.training.max_length.retrieval
+        self.precision = study.training.target.precision
         if tuned:
             self.settings = self.settings.model_copy(update={"layer": -1, "pooling": "mean", "special_tokens": True})
         self.layers = self.settings.indices(self.model.config.num_hidden_layers)
@@ -60,7 +61,7 @@ class Pooler:
         """Pooled states (layers, texts, width); texts are cut to ``max_length`` tokens, where it is the shorter, or
         to what the study says."""
         length = min(max_length or self.longest, self.longest)
-        return embed(self.model, self.tokenizer, texts, self.layers, self.settings, length)
+        return embed(self.model, self.tokenizer, texts, self.layers, self.settings, length, self.precision)
 
 
 def retrieve(
@@ -160,15 +161,21 @@ def mining_side(data: Dataset, side: str) -> dict[str, str]:
 
 @torch.no_grad()
 def embed(
-    model: Any, tokenizer: Any, texts: Iterable[str], layers: list[int], settings: RetrievalSettings, max_length: int
+    model: Any,
+    tokenizer: Any,
+    texts: Iterable[str],
+    layers: list[int],
+    settings: RetrievalSettings,
+    max_length: int,
+    precision: str = "fp32",
 ) -> np.ndarray:
     """Pooled states (layers, texts, width) of the hidden states ``layers`` (0 = embeddings), float32.
 
-    "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the
-    text's own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by
-    length. Only pooled states are kept, in a nameless temporary file (in TMPDIR), where tokens wait for their turn,
-    too: those of a pool of many languages would not fit into memory. ``texts`` is read twice. Raises ValueError for
-    states that are no numbers.
+    "mean" is over all tokens, <s> and </s> included (jiant's MeanPoolerHead and XTREME's script), or over the text's
+    own where ``special_tokens`` is off; "cls" is the first token. Each text goes through once, sorted by length, on a
+    GPU in ``precision``. Only pooled states are kept, in a nameless temporary file (in TMPDIR), where tokens wait for
+    their turn, too: those of a pool of many languages would not fit into memory. ``texts`` is read twice. Raises
+    ValueError for states that are no numbers.
     """
     names = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts)
     _, first, indices = np.unique(np.fromiter(names, "S16"), return_index=True, return_inverse=True)
@@ -181,15 +188,16 @@ def embed(
             own = [1] * len(ids) if settings.special_tokens or all(special) else [1 - mark for mark in special]
             encoded.append((ids, own))
             lengths.append(len(ids))
-    pooled = _mapped((len(layers), len(encoded), model.config.hidden_size))
+    pooled, most = _mapped((len(layers), len(encoded), model.config.hidden_size)), batch_tokens(model)
     order = np.argsort(-np.array(lengths), kind="stable")
     with Progress("encoding", len(encoded), "texts") as bar:
         while bar.done < len(encoded):
-            rows = order[bar.done : bar.done + max(1, BATCH_TOKENS // lengths[order[bar.done]])]
+            rows = order[bar.done : bar.done + max(1, most // lengths[order[bar.done]])]
             batch_ids, own_tokens = zip(*(encoded[row] for row in rows), strict=True)
             tensors = collate([{"input_ids": ids} for ids in batch_ids], tokenizer.pad_token_id)
             inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
-            states = model(**inputs, output_hidden_states=True).hidden_states
+            with autocast(model, precision):
+                states = model(**inputs, output_hidden_states=True).hidden_states
             mask = pad_sequence(list(map(torch.tensor, own_tokens)), batch_first=True).unsqueeze(-1).to(model.device)
             for index, layer in enumerate(layers):
                 state = states[layer].float()
@@ -248,9 +256,8 @@ def _neighbours(x: np.ndarray, y: np.ndarray, k: int, mutual: bool = True) -> li
             _rank([part[row : row + TILE] for part in forward], tile, 1, column)
             if mutual:
                 _rank([part[column : column + TILE] for part in backward], tile, 0, row)
-    ranked = [[part.cpu().numpy() for part in parts] for parts in (forward, backward)]
-    ranks = [_with_copies(*(part[numbers] for part in ranked[0]), column_numbers, k)]
-    return [*ranks, _with_copies(*(part[column_numbers] for part in ranked[1]), numbers, k)] if mutual else ranks
+    ranks = [_with_copies(forward, numbers, column_numbers, k)]
+    return [*ranks, _with_copies(backward, column_numbers, numbers, k)] if mutual else ranks
 
 
 def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -294,8 +301,10 @@ def _highest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([part.indices for part in best], 1), torch.cat([part.values for part in best], 1)
 
 
-def _with_copies(index: np.ndarray, cosines: np.ndarray, numbers: np.ndarray, k: int) -> Ranked:
-    """Ranks of all rows from those of the different rows: ``numbers`` says which of these a row equals."""
+def _with_copies(best: list[torch.Tensor], queries: np.ndarray, numbers: np.ndarray, k: int) -> Ranked:
+    """Ranks of all rows from the ``best`` of the different rows: ``queries`` and ``numbers`` say which of these a query
+    and a candidate equal."""
+    index, cosines = (part.cpu().numpy()[queries] for part in best)
     counts = np.bincount(numbers)
     if len(counts) < len(numbers):
         members, starts = np.argsort(numbers, kind="stable"), counts.cumsum() - counts
