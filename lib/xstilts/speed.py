@@ -83,9 +83,11 @@ class Bench:
     def labels(self, kind: str) -> list[str]:
         return label_names(get(SETS[kind][1]), self.training[kind])
 
-    def features(self, kind: str) -> list[Feature]:
-        """Of the rows to train on."""
-        return encode(get(SETS[kind][1]), self.training[kind], self.tokenizer, LENGTHS, self.labels(kind))
+    def features(self, kind: str, scored: bool = False) -> list[Feature]:
+        """Of the rows to train on, or of those to score in every language."""
+        parts = self.scored[kind].values() if scored else [self.training[kind]]
+        task, labels = get(SETS[kind][1]), self.labels(kind)
+        return [row for part in parts for row in encode(task, part, self.tokenizer, LENGTHS, labels)]
 
     def training_set(self, kind: str, count: int, name: str = "task") -> TrainingSet:
         """``count`` features of the rows to train on, from the first again where they are fewer."""
@@ -100,10 +102,12 @@ class Bench:
         saves = Saves(self.checkpoint.with_name("trainer"), "speed", minutes=1e9)
         fine_tune(self.checkpoint, batches, self.tokenizer, saves, adapter=adapter)
 
-    def flops(self, kind: str) -> float:
-        """Of training on an average example, its padding not counted."""
-        amount = mean_amount(self.features(kind), len(self.training[kind]))
-        return self.encoder.training(amount, kind, len(self.labels(kind)))["flops"]
+    def flops(self, kind: str, scored: bool = False) -> float:
+        """Of training on an average example, or of scoring one, its padding not counted."""
+        parts = self.scored[kind].values() if scored else [self.training[kind]]
+        amount = mean_amount(self.features(kind, scored), sum(map(len, parts)))
+        cost = self.encoder.scoring if scored else self.encoder.training
+        return cost(amount, kind, len(self.labels(kind)))["flops"]
 
 
 def prepare(
