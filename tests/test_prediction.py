@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from test_training import colours, passages
-from toy import TEXT, build_checkpoint, build_tokenizer
+from toy import TEXT, build_checkpoint
 from xstilts.evaluation import prediction, retrieval
 from xstilts.settings import LengthSettings, RetrievalSettings
 from xstilts.tasks import get
@@ -68,7 +68,8 @@ def test_batches_and_precision_leave_predictions_as_they_are(checkpoint, monkeyp
 
 
 def test_retrieval_states_in_bf16_are_near_those_in_fp32(checkpoint, monkeypatch):
-    model, tokenizer = transformers.AutoModel.from_pretrained(checkpoint).eval(), build_tokenizer("wordpiece")
+    model = transformers.AutoModel.from_pretrained(checkpoint).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     exact = retrieval.embed(model, tokenizer, TEXT, [2], RetrievalSettings(), 32, "bf16")
     assert (exact == retrieval.embed(model, tokenizer, TEXT, [2], RetrievalSettings(), 32)).all()
     monkeypatch.setattr(prediction, "HALF_DEVICES", ("cpu",))

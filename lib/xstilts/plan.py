@@ -137,7 +137,7 @@ def _sizes(config: transformers.PretrainedConfig, adapter: AdapterSettings | Non
     return sum(sizes.values()), body, trained
 
 
-def _parameters(model: transformers.PreTrainedModel) -> dict[str, int]:
+def _parameters(model: "transformers.PreTrainedModel") -> dict[str, int]:
     weights = model.named_parameters()
     return {name: weight.numel() for name, weight in weights if not name.startswith("pooler")}
 

@@ -237,12 +237,10 @@ def _call(connection: socket.socket) -> Any:
     os.chdir(values["folder"])
     sys.argv = values["arguments"]
     import numpy
-    import threadpoolctl
     import torch
 
     numpy.random.seed()  # random itself does so
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    threadpoolctl.threadpool_limits(threads)
     torch.set_num_threads(threads)
     function: Callable[[], Any] = resolve_name(values["function"])
     return function()
