@@ -45,6 +45,7 @@ class TrainedRows(torch.nn.Module):
         super().__init__()
         self.padding_idx = embedding.padding_idx
         self.weight = torch.nn.Parameter(embedding.weight.detach()[ids])
+        self.embedding = (embedding,)  # no module of this one: what an output layer may be tied to
         self.register_buffer("ids", ids, persistent=False)
         self.register_buffer("table", embedding.weight.detach(), persistent=False)
         rows = torch.zeros(len(self.table), dtype=torch.long).index_copy_(0, ids, torch.arange(len(ids)))
@@ -127,7 +128,7 @@ class SharedEncoder(torch.nn.Module):
             head(**inputs)
         weight, bias, gold = decoder.weight, decoder.bias, labels[masked]
         if isinstance(rows, TrainedRows):
-            is_tied = weight.data_ptr() == rows.table.data_ptr()
+            is_tied = weight is rows.embedding[0].weight
             weight, gold = rows.weight if is_tied else weight[rows.ids], rows.rows[gold]
             bias = bias if bias is None else bias[rows.ids]
         logits = torch.nn.functional.linear(states[0], weight, bias)
