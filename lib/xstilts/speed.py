@@ -41,6 +41,7 @@ from xstilts.training.pretraining import train_tokenizer
 
 OURS, PADDED, DYNAMIC, MATMUL = "ours", "stock, padded", "stock, dynamic padding", "matrix product"
 XTREME, FAISS, EARLIER, FULL = "XTREME's procedure", "faiss's search alone", "earlier version", "full tuning"
+COLD = "a process of its own"
 # kind -> what figures call it, the task whose rows in the source language are trained on, the task that is scored
 SETS = {
     "classification": ("pairs", "xnli", "xnli"),
