@@ -156,3 +156,9 @@ def test_masking_follows_its_seed_and_spares_special_tokens(tokenizer):
     assert torch.equal(first["labels"][chosen], batch["input_ids"][chosen])
     replaced = (first["input_ids"] == tokenizer.mask_token_id)[chosen].float().mean()
     assert 0.7 < replaced < 0.9
+
+
+def test_sentences_of_no_words_are_scored_rows(tokenizer):
+    rows = Dataset.from_dict({"id": ["1", "2"], "tokens": [["a"], []], "tags": [["X"], []]}).select([1])
+    (feature,) = features.encode(get("udpos"), rows, tokenizer, LengthSettings(), ["X"])
+    assert feature["word_starts"] == [] and len(feature["input_ids"]) == 2
