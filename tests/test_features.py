@@ -160,3 +160,9 @@ def test_masking_follows_its_seed_and_spares_special_tokens(tokenizer):
     assert 0.7 < replaced < 0.9
     swapped = first["input_ids"][first["input_ids"] != batch["input_ids"]]
     assert len(swapped.unique()) > 2 and torch.isin(swapped, torch.tensor([tokenizer.mask_token_id, *vocabulary])).all()
+
+
+def test_sentences_of_no_words_are_scored_rows(tokenizer):
+    rows = Dataset.from_dict({"id": ["1", "2"], "tokens": [["a"], []], "tags": [["X"], []]}).select([1])
+    (feature,) = features.encode(get("udpos"), rows, tokenizer, LengthSettings(), ["X"])
+    assert feature["word_starts"] == [] and len(feature["input_ids"]) == 2

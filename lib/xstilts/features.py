@@ -132,8 +132,8 @@ def _words(dataset: Dataset, tokenizer: "Tokenizer", max_length: int, labels: Se
     label_ids = {label: index for index, label in enumerate(labels)}
     # some "words" of real treebanks are white space or control characters that a tokenizer drops
     words = sorted({word for row in dataset["tokens"][:] for word in row})
-    pieces_of = zip(words, tokenizer(words, add_special_tokens=False)["input_ids"], strict=True)
-    blank = {word for word, ids in pieces_of if not ids}
+    word_tokens = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []  # it takes no empty list
+    blank = {word for word, ids in zip(words, word_tokens, strict=True) if not ids}
     # a blank before each word but the first, as in running text: byte-level tokenizers read it, others pass over it
     sentences = [
         [tokenizer.unk_token if word in blank else " " * (number > 0) + word for number, word in enumerate(row)]
