@@ -91,11 +91,11 @@ def indexed(table):
 
 
 def made(stats, topics, groups=GROUPS):
-    return shift.estimates(*shift.crossed(stats, topics, RUNS), XCOPA, groups, np.random.default_rng(0))
+    return shift.estimates(*shift.crossed(stats, topics, RUNS), XCOPA, groups)
 
 
 def measured(stats, runs=RUNS, groups=GROUPS, home=""):
-    return indexed(shift.estimates(stats, shift.cells(runs), XCOPA, groups, np.random.default_rng(0), home))
+    return indexed(shift.estimates(stats, shift.cells(runs), XCOPA, groups, home))
 
 
 def test_a_run_is_a_task_and_a_language():
@@ -159,7 +159,7 @@ def test_the_target_may_be_a_task_of_ones_own():
     """It has no entry in the table of tasks, which knows the metrics of a task otherwise."""
     stats, topics = statistics(lambda run, topic, *_: RUNS.get(run) == topic)
     own, sides = shift.crossed(stats.assign(target="mine"), topics, RUNS)
-    table = shift.estimates(own, sides, replace(XCOPA, name="mine"), GROUPS, np.random.default_rng(0))
+    table = shift.estimates(own, sides, replace(XCOPA, name="mine"), GROUPS)
     pd.testing.assert_frame_equal(table, made(stats, topics))
 
 
@@ -215,17 +215,23 @@ def test_languages_are_halved_by_text_or_where_all_have_as_much_by_distance(monk
 
 
 def test_gain_against_distance():
-    pairs = [("socialiqa", "social", 0.0), ("piqa", "social", 2.0), ("socialiqa", "physical", 1.5)]
-    distances = pd.DataFrame([*pairs, ("piqa", "physical", 0.5)], columns=["task", "topic", "characters"])
-    fifths = {("socialiqa", "social"): 4, ("piqa", "physical"): 3, ("socialiqa", "physical"): 2, ("piqa", "social"): 1}
-    stats, topics = statistics(lambda run, topic, item, _: item // 10 % 5 < fifths.get((run, topic), 0), items=400)
-    rng = np.random.default_rng(0)
-    points, rho = shift.by_distance(stats, XCOPA, distances, topics, ["qab", "qah"], rng)
-    assert points["value"].tolist() == pytest.approx([80, 20, 40, 60])
+    fifths = {("socialiqa", "social"): 5, ("piqa", "physical"): 4, ("csqa", "social"): 3, ("csqa", "physical"): 2,
+              ("socialiqa", "physical"): 1, ("piqa", "social"): 0}  # fmt: skip
+    pairs = [(*pair, 0.4 * number) for number, pair in enumerate(fifths)]
+    distances = pd.DataFrame(pairs, columns=["task", "topic", "characters"])
+    runs = ["socialiqa", "piqa", "csqa"]
+    stats, topics = statistics(
+        lambda run, topic, item, _: item // 10 % 5 < fifths.get((run, topic), 0), runs, items=400
+    )  # fmt: skip
+    points, rho = shift.by_distance(stats, XCOPA, distances, topics, ["qab", "qah"])
+    assert points["value"].tolist() == pytest.approx([100, 80, 60, 40, 20, 0])
     rho = rho.iloc[0]
-    assert rho["rho"] == pytest.approx(-1) and rho["high"] < 0 and rho["domains"] == rho["distances"] == 4
-    few = shift.by_distance(stats, XCOPA, distances[:2], topics, ["qab"], rng)[1]
-    assert np.isnan(few["rho"].iloc[0])
+    assert rho["rho"] == pytest.approx(-1) and rho["high"] < 0 and rho["domains"] == rho["distances"] == 6
+    assert rho["p"] == pytest.approx(2 / 720)
+    few = shift.by_distance(stats, XCOPA, distances[:4], topics, ["qab"])[1]
+    assert np.isnan(few["rho"].iloc[0]), "four are too few"
+    two = distances.assign(characters=[0.4, 0.41, 0.39, 1.6, 1.61, 1.59])
+    assert np.isnan(shift.by_distance(stats, XCOPA, two, topics, ["qab"])[1]["rho"].iloc[0]), "six, at two distances"
 
 
 def answered(study):

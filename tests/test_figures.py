@@ -16,6 +16,7 @@ from PIL import Image
 from microworld.grammar import LETTERS
 from synthetic import run_cells, statistics, study, wanted, write
 from xstilts import plots, results
+from xstilts.inference import from_statistics
 from xstilts.results import MACRO, MEAN
 from xstilts.tasks import TASKS, Task
 
@@ -46,8 +47,8 @@ def language_tables(count, families=1):
 
 
 def estimates(runs, targets, codes):
-    replicates = results.resample(statistics(runs, targets, codes, (1, 2), 20), np.random.default_rng(0), 100)
-    return replicates, results.estimates(replicates, wanted(runs, targets, codes, (1, 2)), codes[0])
+    scores = from_statistics(statistics(runs, targets, codes, (1, 2), 20))
+    return scores, results.estimates(scores, wanted(runs, targets, codes, (1, 2)), codes[0])
 
 
 def overlapping(figure):
@@ -286,7 +287,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, capsys, absent):
     # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
     assert "35 of 42 scores are complete" in printed and "published" not in printed
     stems = "answer controls correlations distance effort heatmap-mean heatmap-zero-shot"
-    stems += " languages-tatoeba languages-xquad macro ranks"
+    stems += " languages-tatoeba languages-xquad macro ranks scores"
     assert sorted({path.stem for path in small.figures_folder.iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")
     gain = table[(table["intermediate"] == "ccg") & (table["target"] == MACRO) & (table["quantity"] == "gain")]

@@ -19,7 +19,7 @@ LAYERS = (
     ("features",),
     ("training",),
     ("evaluation",),
-    ("runs", "preflight"),
+    ("runs", "preflight", "inference"),
     ("phases", "results"),
     ("plots", "summaries", "published", "site"),
     ("questions", "custom_task", "submission", "plan", "speed"),

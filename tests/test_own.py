@@ -240,12 +240,16 @@ ADVICE = [
 
 
 @pytest.mark.parametrize(("gains", "message"), ADVICE)
-def test_advice_follows_the_intervals(tmp_path, gains, message):
+def test_advice_follows_what_is_significant(tmp_path, gains, message):
     study = declared(tmp_path, {"train.csv": csv(10)})
     cells = [("none", "score", 50, 40, 60)] + [(run, "gain", *numbers) for run, numbers in gains.items()]
-    rows = [(run, "mine", "zero-shot", quantity, *numbers, 1, 2, 1) for run, quantity, *numbers in cells]
-    answer = own_task.advice(pd.DataFrame(rows, columns=ESTIMATES), study)
+    rows = [(run, "mine", "zero-shot", quantity, *numbers, 2, 2, 1) for run, quantity, *numbers in cells]
+    table = pd.DataFrame(rows, columns=ESTIMATES).assign(p=0.01)
+    table = table.assign(significant=(table["low"] > 0) | (table["high"] < 0))
+    answer = own_task.advice(table, study)
     assert re.search(message, answer, re.DOTALL), answer
+    alone = own_task.advice(table.assign(seeds=1, p=float("nan"), significant=False), study)
+    assert "One seed cannot show that a run helps" in alone and "| helps |" not in alone and "starred" not in alone
 
 
 def test_warnings_name_what_makes_results_weak(tmp_path):

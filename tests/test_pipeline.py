@@ -77,13 +77,20 @@ def test_every_notebook_ran_and_left_its_proof(finished):
     page = (study.figures_folder / "4-transfer.html").read_text(encoding="utf-8")
     alternatives = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
     assert len(alternatives) == len(drawn) + 5
+    (few,) = [text for text in alternatives if "rho" in text]  # four zero-shot languages are too few for a correlation
+    assert few.endswith("Spearman's rho: no values; 7 missing.")
+    alternatives.remove(few)
     assert all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in alternatives)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
     for phase in ("intermediate", "targets", "transfer"):
         lines = [line for line in output.splitlines() if line.startswith(f"  {phase}: ")]
         assert lines[-1].startswith(f"  {phase}: 1 of 1 done in "), output
         assert sum(" done in " in line for line in lines) == 1
-    assert "figures: " in output and "notebook.ipynb" in output and "On average over the targets" in output
+    assert (
+        "figures: " in output
+        and "notebook.ipynb" in output
+        and "one seed: the intervals cover test examples alone" in output
+    )
 
 
 def test_records_say_which_checkpoint_was_taken(finished):

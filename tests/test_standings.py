@@ -4,15 +4,16 @@ import numpy as np
 
 from synthetic import known, statistics, wanted
 from xstilts import results, summaries
+from xstilts.inference import from_statistics
 
 RUNS, TARGETS, CODES = ["none", "mnli", "ccg", "qqp"], ["xnli", "pawsx", "udpos"], ["qaa", "qab"]
 SCORES = {"none": (50, 60, 70), "mnli": (60, 60, 65), "ccg": (40, 50, 80), "qqp": (45, 70, 60)}  # of TARGETS
 
 
 def ranked(stats, seeds):
-    replicates = results.resample(stats, np.random.default_rng(0), 200)
+    scores = from_statistics(stats)
     want = wanted(RUNS, TARGETS, CODES, seeds)
-    table = results.rank_runs(replicates, want, results.estimates(replicates, want, "qaa"))
+    table = results.rank_runs(scores, want, results.estimates(scores, want, "qaa"))
     return table.set_index("intermediate")
 
 

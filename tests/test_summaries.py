@@ -16,7 +16,7 @@ from xstilts.results import MACRO, MEAN
 from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.sources import open_source
 from xstilts.study import load_study
-from xstilts.tasks import get
+from xstilts.tasks import TASKS, get
 from xstilts.training.tokenizer import train_tokenizer
 
 COLUMNS = ["intermediate", "target", "language", "quantity", "value", "low", "high", "seeds", "languages", "targets"]
@@ -31,7 +31,13 @@ def table(gains, scores=None, seeds=5):
     pairs = dict.fromkeys([*gains, *(("none", target) for _, target in gains)])
     score = dict.fromkeys(pairs, (80, 79, 81)) | (scores or {})
     rows += [(run, target, MEAN, "score", *numbers, seeds, 8, 1) for (run, target), numbers in score.items()]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    apart = (made["low"] > 0) | (made["high"] < 0)
+    made["p"] = np.where(apart, 0.001, 0.5) * made["value"].where(made["quantity"] == "gain").notna().replace(
+        False, np.nan
+    )
+    chance = [get(name).chance if name in TASKS else np.nan for name in made["target"]]
+    return made.assign(learned=(made["low"] > chance).astype(float))
 
 
 CELLS = {
@@ -62,12 +68,11 @@ def test_the_answer_is_what_the_numbers_say():
     text = summaries.question_answer(STUDY, 5, sentences, summaries.transfer_verdicts(estimates, STUDY))
     assert text.startswith("- In the generated micro-world (constructed languages; not XTREME): 5 seeds, each with an")
     assert "On average over the targets `mnli` is shown to help, no run to hurt." in sentences
-    assert "Of 11 intervals 5 exclude zero; without any effect about 1 would." in sentences
+    assert "Of 11 differences 5 are starred (false discoveries 5%); 5 intervals exclude zero." in sentences
     assert sentences[-1].endswith("fall with distance from the source language in 1 of 2 targets.")
     assert not any("guessing" in sentence for sentence in sentences)
     assert "| XNLI | `ccg` | +9.0 [1.0, 11.0] | `qqp` |" in text
-    assert "one seed: the intervals cover the draw of test examples" in summaries.question_answer(STUDY, 1, [], RHO)
-    assert summaries.question_answer(STUDY, 2, [], RHO).startswith("- Two seeds say little")
+    assert "one seed: the intervals cover test examples alone" in summaries.question_answer(STUDY, 1, [], RHO)
     partial = SimpleNamespace(**{**vars(STUDY), "absence": "ccg is left out"})
     assert summaries.transfer_sentences(estimates, RHO, partial)[0] == "Not the whole study: ccg is left out."
 

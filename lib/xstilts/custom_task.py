@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from xstilts import results
 from xstilts.errors import UserError
+from xstilts.inference import from_statistics
 from xstilts.io import ROOT, write_table, write_text
 from xstilts.names import NONE, TASK_NAME
-from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT
+from xstilts.results import AVERAGES, MEAN, ZERO_SHOT, marked
 from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source, open_source
@@ -112,15 +113,15 @@ def estimates(study: Study, source: Source, kind: str = "") -> pd.DataFrame | No
         return None
     expected = results.expected(study, source)
     stats = results.read_stats(study, targets=targets)
-    replicates = results.resample(stats, np.random.default_rng(0), tasks=study.tasks)
-    return results.estimates(replicates, expected[expected["target"].isin(targets)], study.source_language)
+    scores = from_statistics(stats, tasks=study.tasks)
+    return results.estimates(scores, expected[expected["target"].isin(targets)], study.source_language)
 
 
 def mean_gains(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`estimates` that compare runs on each target, the highest gain first: means over the zero-shot
     languages, or without any over all."""
     language = ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
-    single = ~table["target"].isin([MACRO, MACRO_TRAINED])
+    single = ~table["target"].isin(AVERAGES)
     gains = table[single & (table["quantity"] == "gain") & (table["language"] == language)]
     return gains.sort_values(["target", "value"], ascending=[True, False])
 
@@ -129,7 +130,8 @@ def advice(table: pd.DataFrame, study: Study, reasons: dict | None = None) -> st
     """Which intermediate task to train on first, in Markdown, from :func:`estimates` of a study of one task, if no
     ``reasons`` of ``summaries.incomparable`` are against it."""
     gains = mean_gains(table)
-    helping = gains[gains["low"] > 0]["intermediate"].tolist()
+    helping = gains[marked(gains) & (gains["value"] > 0)]["intermediate"].tolist()
     best = f"**Train on `{helping[0]}` first.**" if helping else "**No intermediate run is shown to help.**"
+    best = "**One seed cannot show that a run helps: take two or more.**" if table["seeds"].max() == 1 else best
     verdicts = verdict_table(gains, {"intermediate": "run", "language": "mean over"})
     return question_answer(study, int(table["seeds"].max()), [best, chance(gains)], verdicts, reasons=reasons)

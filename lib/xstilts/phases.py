@@ -340,6 +340,7 @@ def score_target(
         parts = _scored(study, task, data, model, tokenizer, target_run.phase(study).precision)
     columns = {key: getattr(target_run, key) for key in ("target", "training_language", "examples")}
     tables = [folder / f"{name}.parquet" for name in ("stats", "predictions", "layers")]
+    parts = ((stats.assign(cluster=stats.get("cluster", stats["id"])), *others) for stats, *others in parts)
     write_parts(((stats.assign(**columns), *others) for stats, *others in parts), tables)
     record = {**record, "fingerprint": fingerprints.target_run(run, target_run), "split": split}
     write_record(folder / "scored.json", record)

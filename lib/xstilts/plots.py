@@ -3,7 +3,8 @@
 Every figure function takes a table with the columns value, low and high, returns a figure at the width of a column or
 a page, and sets its alternative text (``figure.set_label``), which is computed from the table. Where a column quantity
 says "gain", a value is a difference: blue is a gain and orange a loss (told apart by colour-blind readers); the sign
-or the side of the zero line says the same in grayscale. Bold or filled: the interval excludes zero.
+or the side of the zero line says the same in grayscale. Bold or filled: significant (the column of that name, among
+the figure's differences at a false discovery rate of 5%), or, without that column, that the interval excludes zero.
 """
 
 import html
@@ -28,7 +29,7 @@ from PIL import Image, PngImagePlugin
 
 from xstilts.io import whole_file, write_table
 from xstilts.names import NONE
-from xstilts.results import MACRO, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
+from xstilts.results import MACRO, MACRO_LEARNED, MACRO_TRAINED, MEAN, ZERO_SHOT, marked
 from xstilts.tasks import KINDS, TASKS, Task
 
 # DejaVu Sans comes with matplotlib: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic letters. Letters that it
@@ -39,7 +40,8 @@ styled = plt.style.context(STYLE)  # as a decorator: no figure depends on what a
 GAIN, LOSS, NEUTRAL = "#2166ac", "#b35806", "#6b6b6b"
 DIVERGING = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1a340", "#f7f7f7", "#67a9cf", GAIN], 257)
 SEQUENTIAL = LinearSegmentedColormap.from_list("score", ["#ffffff", "#8c8c8c"])
-LABELS = {MACRO: "all targets", MACRO_TRAINED: "without retrieval"}
+LABELS = {MACRO: "all targets", MACRO_TRAINED: "without retrieval", MACRO_LEARNED: "learned targets"}
+STARRED = "significant at a false discovery rate of 5%"
 MARKERS = "oD^svP"
 PIXELS = 192  # to the inch: two for each of a page's 96
 
@@ -48,9 +50,10 @@ PIXELS = 192  # to the inch: two for each of a page's 96
 def heatmap(table: DataFrame, row: str, column: str, panel: str, what: str, note: str = "", text: str = "") -> Figure:
     """Values by the columns ``row`` and ``column`` of ``table``, in its order, a panel for each value of ``panel``.
 
-    ``what`` begins the alternative text, ``note`` the line below. Values are differences, bold with a star where the
-    interval excludes zero; rows whose column quantity is "score" are shades of grey. ``text``: column of what is
-    written into the cells of values that are no differences. Hatched: missing.
+    ``what`` begins the alternative text, ``note`` the line below. Values are differences, bold with a star where they
+    are significant, in brackets where the column learned says that not every seed learned the target; rows whose column
+    quantity is "score" are shades of grey. ``text``: column of what is written into the cells of values that are no
+    differences. Hatched: missing.
     """
     if table.empty:
         return _empty(what)
@@ -79,8 +82,11 @@ def heatmap(table: DataFrame, row: str, column: str, panel: str, what: str, note
         ax.tick_params(length=0)
         ax.tick_params(axis="y", rotation=0)
         plt.setp([label for label in ax.texts if "*" in label.get_text()], fontweight="bold")
-    stars = "" if text else "\npoints; bold with *: the 95% interval excludes zero"
-    figure.supxlabel(f"{note}{stars}; hatched: missing".strip(), fontsize=7)
+    stars = (
+        "" if text else f"\npoints; bold with *: {STARRED if 'significant' in table else 'the interval excludes zero'}"
+    )
+    brackets = "; in brackets: not learned with every seed" if table["text"].str.contains(r"\(").any() else ""
+    figure.supxlabel(f"{note}{stars}{brackets}; hatched: missing".strip(), fontsize=7)
     by = list(dict.fromkeys([row, column, panel]))
     described = alternative_text(what, table if text else table[~grey], by, signed=not text)
     if grey.any() and not text:
@@ -93,6 +99,8 @@ def _cell_texts(table: DataFrame, grey: pd.Series) -> pd.Series:
     """What a cell of a heatmap says: the value, its star, and of how many seeds where others have more."""
     texts = [_number(value, not is_grey) for value, is_grey in zip(table["value"], grey, strict=True)]
     texts = pd.Series(texts, table.index) + np.where(marked(table) & ~grey, "*", "")
+    if "learned" in table:
+        texts = texts.where(~(table["learned"] < 1), "(" + texts + ")")
     if "seeds" in table:
         fewer = table["seeds"] < table["seeds"].max()
         texts += np.where(fewer, "\n" + table["seeds"].astype(str) + f" of {table['seeds'].max()} seeds", "")
@@ -371,9 +379,10 @@ def alternative_text(what: str, table: DataFrame, by: Sequence[str], signed: boo
         ends.append(f"{_number(row['value'], signed, decimals)} ({', '.join(names)})")
     text = f"{what}: {len(known)} values, from {ends[0]} to {ends[1]}" if len(known) > 1 else f"{what}: {ends[0]}"
     if signed and {"low", "high"} <= set(known.columns):
-        above, below = int((known["low"] > 0).sum()), int((known["high"] < 0).sum())
+        above, below = (int((marked(known) & (known["value"] * sign > 0)).sum()) for sign in (1, -1))
         count = "1 interval excludes" if above + below == 1 else f"{above + below} intervals exclude"
-        text += f"; {count} zero, {above} above and {below} below it"
+        count = f"{count} zero" if "significant" not in known else f"{above + below} significant"
+        text += f"; {count}, {above} above and {below} below it"
     return f"{text}{missing}."
 
 

@@ -1,24 +1,12 @@
 """From per-example statistics to scores, gains over ``none`` with intervals, and gaps.
 
-How the intervals are made. A score is a ratio of sums, so a resample of the test set is a set of weights.
-Two things were drawn at random, test examples and seeds, and they are crossed: every seed is scored on the
-same examples. The interval adds the two deviations:
-
-* examples: Poisson(1) weights per example id (the Poisson bootstrap; ids of a parallel test set carry one
-  weight in all languages, so languages that share examples move together), the same in every run and seed,
-  so that a gain is a paired comparison;
-* seeds: the per-seed values resampled with replacement. Resampling n values gives a spread too small by
-  sqrt((n-1)/n) and normal rather than Student tails, so the deviation is widened by
-  sqrt(n/(n-1)) * t/z (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, "expanded percentile").
-  With one seed there is no such part and the interval covers the examples alone.
-
-Adding them, instead of resampling both at once, counts the examples-by-seeds interaction twice rather than
-three times (Owen 2007, arXiv:0712.1111): slightly wide, never narrow. Languages and targets are taken as given.
+:mod:`xstilts.inference` says how intervals are made. Stars are given to differences that Benjamini and Hochberg keep
+at 5% within a figure; averages over targets are a family of their own. Intervals are not adjusted.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +14,18 @@ from scipy import stats as distributions
 
 from xstilts.errors import UserError
 from xstilts.evaluation.metrics import task_metrics
+from xstilts.inference import (
+    ENDS,
+    Combination,
+    Scores,
+    difference,
+    discoveries,
+    from_statistics,
+    mean,
+    mean_score,
+    residual_variance,
+    seeds_needed,
+)  # fmt: skip
 from xstilts.io import read_record
 from xstilts.names import NONE
 from xstilts.runs import finished_controls, finished_target_runs, list_runs
@@ -35,13 +35,12 @@ from xstilts.target_runs import evaluation_languages, target_runs
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, Task
 
 MEAN, ZERO_SHOT = "mean", "zero-shot"  # in the column language: over all languages; over all but the source
-MACRO, MACRO_TRAINED = "macro", "macro without retrieval"  # in the column target: over targets
+# in the column target: averages over targets, the last over those that the run and ``none`` learned with every seed
+MACRO, MACRO_TRAINED, MACRO_LEARNED = AVERAGES = "macro", "macro without retrieval", "macro of learned targets"
 KEYS = ["study", "encoder", "intermediate", "target", "training_language", "examples", "language", "seed"]
 SAME_AMOUNT = 1.1  # amounts of pretraining text within this factor of each other are no contrast
-LEVEL = 0.95  # of every interval
-ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]  # quantiles
+FEWEST = 5  # languages, or domains, that a correlation is over
 Names = Collection[str] | None  # None: all
-CHUNK = 4096  # example ids weighted at once: bounds memory at real test-set sizes
 
 
 def read_stats(
@@ -113,201 +112,196 @@ def missing(wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return wanted[values.isna().to_numpy()].reset_index(drop=True)
 
 
-@dataclass
-class Replicates:
-    """Scores and their deviations on resampled examples.
+def learned(scores: Scores, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:
+    """Whether a target was learned, by run and seed: the score in the source language (without it, the mean over
+    languages) lies above chance, one-sided 95% over test examples. Development scores of phase 3 are not kept.
 
-    ``score[intermediate, target, language]``: percent, shape [seeds], NaN where missing;
-    ``deviation[...]``: score on a resample minus score, shape [seeds, resamples].
+    Chance: of guessing a label or a choice; of parallel sentences, of guessing a row; 0 in other tasks. Columns:
+    intermediate, target, seed, learned.
     """
-
-    score: dict[tuple[str, str, str], np.ndarray]
-    deviation: dict[tuple[str, str, str], np.ndarray]
-    seeds: list[int]
-    resamples: int
-    rng: np.random.Generator
-    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
-    _draws: dict[int, np.ndarray] = field(default_factory=dict)
-
-    def of(self, run: str, target: str, languages: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Unweighted mean over ``languages``: ([seeds], [seeds, resamples]); NaN in seeds that lack one."""
-        absent = np.full(len(self.seeds), np.nan), np.full((len(self.seeds), self.resamples), np.nan)
-        keys = [(run, target, language) for language in languages]
-        return mean_of([(self.score.get(key, absent[0]), self.deviation.get(key, absent[1])) for key in keys])
-
-    def deviations(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, np.ndarray, int]:
-        """Mean over the seeds with a score, its deviations on resamples [resamples], number of seeds."""
-        complete = np.isfinite(score)
-        count = int(complete.sum())
-        if not count:
-            return np.nan, np.full(self.resamples, np.nan), 0
-        value, spread = score[complete].mean(), deviation[complete].mean(axis=0)
-        if count > 1:
-            if count not in self._draws:
-                self._draws[count] = self.rng.multinomial(count, np.full(count, 1 / count), self.resamples) / count
-            spread = spread + self._draws[count] @ (score[complete] - value) * widening(count)
-        return value, spread, count
-
-    def draws(self, score: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, int]:
-        """([1 + resamples], seeds): the mean over the seeds with a score, then what it is on each resample."""
-        value, spread, count = self.deviations(score, deviation)
-        return np.append(value, value + spread), count
-
-    def interval(self, score: np.ndarray, deviation: np.ndarray) -> tuple[float, float, float, int]:
-        """(value, low, high, seeds): NaN and 0 seeds where no seed is complete."""
-        value, spread, count = self.deviations(score, deviation)
-        low, high = value + np.quantile(spread, ENDS)
-        return value, low, high, count
-
-
-def interval_of(draws: np.ndarray) -> tuple[float, float, float]:
-    """(value, low, high), 95%, of draws as :meth:`Replicates.draws` gives them, some undefined or infinite."""
-    defined = draws[1:][~np.isnan(draws[1:])]
-    if not len(defined):
-        return draws[0], np.nan, np.nan
-    # an end is a resample, not a point between two, of which one may be infinite
-    return (draws[0], *np.quantile(defined, (0.025, 0.975), method="inverted_cdf"))
-
-
-def widening(seeds: int) -> float:
-    """Factor on deviations of the mean of ``seeds`` resampled values; see the module's docstring."""
-    student, normal = distributions.t.ppf(ENDS[1], seeds - 1), distributions.norm.ppf(ENDS[1])
-    return float(np.sqrt(seeds / (seeds - 1)) * student / normal)
-
-
-def mean_of(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of scores [seeds] and their deviations [seeds, resamples], as :meth:`Replicates.of` gives them."""
-    scores, deviations = zip(*parts, strict=True)
-    return sum(scores) / len(parts), sum(deviations) / len(parts)  # type: ignore[return-value]  # of arrays
-
-
-def resample(
-    stats: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000, metric: str = "", tasks: Mapping = TASKS
-) -> Replicates:
-    """Bootstrap the examples of every target once, jointly over runs, seeds and languages.
-
-    ``stats`` of one encoder and one training language; ``metric`` scores by that one alone, else by the mean of the
-    task's (of ``tasks``: name -> Task). UserError where runs or seeds were scored on different examples: they cannot
-    be paired.
-    """
-    seeds = sorted(stats["seed"].unique().tolist())
-    replicates = Replicates({}, {}, seeds, resamples, rng, tasks)
-    for target, part in stats.groupby("target", sort=True, observed=True):
-        metrics = [metric] if metric else list(task_metrics(tasks[target]))
-        part = part[part["metric"].isin(metrics)]
-        runs = sorted(part["intermediate"].unique().tolist())
-        shape = (len(runs), len(seeds), len(metrics))
-        parts = [("intermediate", runs), ("seed", seeds), ("metric", metrics)]
-        column = np.ravel_multi_index([pd.Index(names).get_indexer(part[name]) for name, names in parts], shape)
-        for language, scored, (numerator, denominator) in _resampled_sums(part, column, shape, rng, resamples):
-            with np.errstate(invalid="ignore"):
-                values = 100 * numerator / denominator
-            values[0, scored] = np.nan_to_num(values[0, scored])  # 0/0 is 0, as for the scorers; NaN without data
-            values = values.reshape(-1, *shape).mean(axis=-1)
-            score, deviation = values[0], np.nan_to_num(values[1:] - values[0]).astype(np.float32)
-            for number, run in enumerate(runs):
-                replicates.score[run, target, language] = score[number]
-                replicates.deviation[run, target, language] = np.ascontiguousarray(deviation[:, number].T)
-    return replicates
-
-
-def _resampled_sums(
-    part: pd.DataFrame, column: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator, resamples: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Per language: (language, which columns have data, sums [numerator or denominator, 1 + resamples, columns]);
-    row 0 is the data as they are. ``column`` says which run, seed and metric a row of ``part`` belongs to."""
-    example, ids = pd.factorize(part["id"])
-    tables, columns = {}, int(np.prod(shape))
-    for language, rows in part.groupby("language", sort=True, observed=True).indices.items():
-        numbers, position = np.unique(example[rows], return_inverse=True)
-        if len(rows) != len(numbers) * len(np.unique(column[rows])):
-            raise UserError(
-                f"{part['target'].iloc[0]}, {language}: runs or seeds were scored on different examples and cannot "
-                "be compared; delete their folders under runs/ and run the study again"
-            )
-        values = np.zeros((2, len(numbers), columns), np.float32)
-        for number, name in enumerate(("numerator", "denominator")):
-            values[number, position, column[rows]] = part[name].to_numpy()[rows]
-        sums = np.zeros((2, 1 + resamples, columns))
-        sums[:, 0] = values.sum(axis=1, dtype=float)
-        tables[language] = (numbers, values, sums, np.bincount(column[rows], minlength=columns) > 0)
-    for start in range(0, len(ids), CHUNK):
-        weights = rng.poisson(1.0, (resamples, min(CHUNK, len(ids) - start))).astype(np.float32)
-        for numbers, values, sums, _ in tables.values():
-            first, last = np.searchsorted(numbers, [start, start + CHUNK])
-            if first < last:
-                sums[:, 1:] += weights[:, numbers[first:last] - start] @ values[:, first:last]
-    for language, (_, _, sums, scored) in tables.items():
-        yield language, scored, sums
+    rows = []
+    for (run, target), part in wanted.groupby(["intermediate", "target"], sort=False):
+        codes = part["language"].unique().tolist()
+        codes = [source_language] if source_language in codes else codes
+        chance = scores.tasks[target].chance
+        if scores.tasks[target].kind == "parallel" and (target, codes[0]) in scores.positions:
+            chance = 100 / min(len(scores.positions[target, code]) for code in codes)
+        bounds = scores.lower_bounds(mean_score(run, target, codes))
+        rows += [(run, target, *pair) for pair in zip(scores.seeds, bounds > chance, bounds, strict=True)]
+    table = pd.DataFrame(rows, columns=["intermediate", "target", "seed", "learned", "bound"])
+    return table.dropna(subset="bound").drop(columns="bound").reset_index(drop=True)
 
 
 def estimates(
-    replicates: Replicates, wanted: pd.DataFrame, source_language: str, runs: Mapping[str, list[str]] | None = None
+    scores: Scores, wanted: pd.DataFrame, source_language: str, runs: Mapping[str, list[str]] | None = None
 ) -> pd.DataFrame:
     """Every score and gain with its interval, one row each.
 
     ``runs``: name -> the runs whose mean it is, instead of every run by its own name.
-    Columns: intermediate, target (a task, ``MACRO`` or ``MACRO_TRAINED``), language (a code, ``MEAN`` or
-    ``ZERO_SHOT``), quantity ("score" or "gain"), value, low, high, seeds (how many it rests on), languages
-    and targets (how many it averages). An average with a part missing in every seed is empty (NaN, 0 seeds).
+    Columns: intermediate, target (a task, or one of ``AVERAGES``), language (a code, ``MEAN`` or ``ZERO_SHOT``),
+    quantity ("score" or "gain"), value, low, high, seeds (how many it rests on), languages and targets (how many it
+    averages); p and significant (:func:`starred`) of gains; learned, the share of the run's seeds that learned the
+    target; lowest and highest, of an average, when one target is left out. An average with a part missing in every
+    seed is empty (NaN, 0 seeds).
     """
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    trained = [target for target in languages if replicates.tasks[target].kind not in RETRIEVAL_KINDS]
-    macros = {MACRO: list(languages)} | ({MACRO_TRAINED: trained} if 0 < len(trained) < len(languages) else {})
-    cells: dict[tuple[str, str], list[tuple[str, list[str]]]] = {}  # (target, language) -> what is averaged
-    for target, codes in languages.items():
-        groups = {code: [code] for code in codes} | {MEAN: codes}
-        groups[ZERO_SHOT] = [code for code in codes if code != source_language]
-        cells |= {(target, name): [(target, group)] for name, group in groups.items() if group}
-    for macro, name in product(macros, (MEAN, ZERO_SHOT)):
-        if averaged := [part for target in macros[macro] for part in cells.get((target, name), [])]:
-            cells[macro, name] = averaged
     runs = runs or {run: [run] for run in wanted["intermediate"].unique()}
-    rows = []
-    for (target, language), parts in cells.items():
+    named = wanted[wanted["intermediate"].isin([NONE, *(run for members in runs.values() for run in members)])]
+    share = learned(scores, named, source_language).groupby(["intermediate", "target"])["learned"].mean().to_dict()
+    trained = [target for target in languages if scores.tasks[target].kind not in RETRIEVAL_KINDS]
+    groups: dict[tuple[str, str], list[str]] = {}  # (target, language) -> languages
+    for target, codes in languages.items():
+        away = [code for code in codes if code != source_language]
+        named_groups = {code: [code] for code in codes} | {MEAN: codes, ZERO_SHOT: away}
+        groups |= {(target, name): group for name, group in named_groups.items() if group}
+
+    def row(name: str, target: str, language: str, targets: list[str]) -> list[tuple]:
+        """Of the mean over ``targets`` the score and, of other runs than ``none``, the gain."""
+        parts = [(part, groups[part, language]) for part in targets if (part, language) in groups]
         number = (len({code for _, group in parts for code in group}), len(parts))
-        base = mean_of([replicates.of(NONE, *part) for part in parts])
-        for name, members in runs.items():
-            means = [mean_of([replicates.of(run, *part) for part in parts]) for run in members]
-            value, low, high, seeds = replicates.interval(*mean_of(means))
-            bounds = np.clip([low, high], 0, 100)  # what a score can be
-            rows.append((name, target, language, "score", value, *bounds, seeds, *number))
-            if name != NONE:
-                gain = mean_of([(score - base[0], deviation - base[1]) for score, deviation in means])
-                rows.append((name, target, language, "gain", *replicates.interval(*gain), *number))
-    columns = "intermediate target language quantity value low high seeds languages targets".split()
-    return pd.DataFrame(rows, columns=columns)
+        ours = [mean([mean_score(run, *part) for run in runs[name]]) for part in parts]
+        gains = [difference(own, mean_score(NONE, *part)) for own, part in zip(ours, parts, strict=True)]
+        shares = [share.get((run, target), np.nan) for run in runs[name]] if target not in AVERAGES else [np.nan]
+        rows = []
+        for quantity, combinations in {"score": ours, "gain": gains}.items():
+            if quantity == "score" or name != NONE:
+                value, low, high, seeds, p = scores.estimate(mean(combinations))
+                if quantity == "score":
+                    low, high, p = *np.clip([low, high], 0, 100), np.nan  # what a score can be
+                ends = left_out(scores, combinations) if target in AVERAGES else (np.nan, np.nan)
+                measures = (value, low, high, seeds, *number, p, float(np.mean(shares)), *ends)
+                rows.append((name, target, language, quantity, *measures))
+        return rows
+
+    rows = [cell for target, language in groups for name in runs for cell in row(name, target, language, [target])]
+    averages = {MACRO: {name: list(languages) for name in runs}}
+    if 0 < len(trained) < len(languages):
+        averages[MACRO_TRAINED] = {name: trained for name in runs}
+    known = {name: [target for target in languages if all(share.get((run, target), 0) == 1 for run in [NONE, *members])]
+             for name, members in runs.items()}  # fmt: skip
+    if any(len(targets) < len(languages) for targets in known.values()) and known.get(NONE, True):
+        averages[MACRO_LEARNED] = known
+    for (macro, by_run), language in product(averages.items(), (MEAN, ZERO_SHOT)):
+        for name, targets in by_run.items():
+            if any((target, language) in groups for target in targets):
+                rows += row(name, macro, language, targets)
+    columns = "intermediate target language quantity value low high seeds languages targets p learned lowest highest"
+    return starred(pd.DataFrame(rows, columns=columns.split()))
 
 
-def correlations(replicates: Replicates, wanted: pd.DataFrame, distance: pd.Series) -> pd.DataFrame:
+def left_out(scores: Scores, combinations: list[Combination]) -> tuple[float, float]:
+    """Lowest and highest value of their mean when one of the combinations is left out."""
+    values = [scores.of(part) for part in combinations]
+    values = np.array(values)[:, np.isfinite(values).all(axis=0)]
+    if len(values) < 2 or not values.shape[1]:
+        return np.nan, np.nan
+    rest = ((values.sum(axis=0) - values) / (len(values) - 1)).mean(axis=1)
+    return round(float(rest.min()), 9), round(float(rest.max()), 9)
+
+
+def starred(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` of :func:`estimates` with the column significant. Families are what figures show: the averages over
+    targets; the targets, in the mean over languages; the languages of a target."""
+    single = ~table["target"].isin(AVERAGES) & ~table["language"].isin([MEAN, ZERO_SHOT])
+    over = np.where(table["target"].isin(AVERAGES), "averages", "")
+    return significant(table, [single, over, table["language"].where(~single, table["target"])])
+
+
+def significant(table: pd.DataFrame, families: Sequence = ()) -> pd.DataFrame:
+    """``table`` with the column significant: whether a row is among the discoveries (:func:`inference.discoveries`) by
+    its column p. ``families``: columns, or arrays, that say which rows are one family; () is the whole table."""
+    keys = [pd.Series(table[key] if isinstance(key, str) else key).to_numpy() for key in families]
+    grouped = table["p"].groupby(keys or np.zeros(len(table)), group_keys=False, sort=False)
+    stars = np.zeros(len(table), bool)
+    for rows in grouped.indices.values():
+        stars[rows] = discoveries(table["p"].iloc[rows])
+    return table.assign(significant=stars)
+
+
+def correlations(scores: Scores, wanted: pd.DataFrame, distance: pd.Series) -> pd.DataFrame:
     """Spearman's rho of the zero-shot score of ``none`` with distance from the source, per target.
 
     ``distance``: indexed by language; languages without one, and the source (distance 0), are left out.
-    Columns: target, rho, low, high (over examples and seeds, for these languages), languages. NaN below
-    three languages or where a score is missing.
+    Columns: target, rho, low, high (over examples and seeds, for these languages), languages, p (of permutations of
+    the languages) and significant. NaN below ``FEWEST`` languages or where a score is missing.
     """
     rows = []
     for target, part in wanted.groupby("target", sort=False):
         codes = [code for code in part["language"].unique() if distance.get(code, 0) > 0]
-        cells = [replicates.draws(*replicates.of(NONE, target, [code]))[0] for code in codes]
-        rows.append((target, *rank_correlation(distance[codes], cells), len(codes)))
-    return pd.DataFrame(rows, columns=["target", "rho", "low", "high", "languages"])
+        drawn = scores.draws([mean_score(NONE, target, [code]) for code in codes])
+        rows.append((target, *rank_correlation(distance[codes], drawn), len(codes)))
+    table = pd.DataFrame(rows, columns=["target", "rho", "low", "high", "p", "languages"])
+    return significant(table)[["target", "rho", "low", "high", "languages", "p", "significant"]]
 
 
-def rank_correlation(values: pd.Series, draws: list[np.ndarray]) -> tuple[float, float, float]:
-    """(rho, low, high): Spearman's of ``values`` with as many quantities, each as :meth:`Replicates.draws` gives it.
-    NaN for fewer than three or where one is missing."""
-    if len(draws) < 3 or not np.isfinite(draws).all() or not np.ptp(values):
-        return np.nan, np.nan, np.nan
-    fixed, ranks = distributions.rankdata(values), distributions.rankdata(draws, axis=0)
-    rho = [np.corrcoef(fixed, column)[0, 1] if np.ptp(column) else 0.0 for column in ranks.T]
-    low, high = np.quantile(rho[1:], ENDS)
-    return rho[0], low, high
+def rank_correlation(values: pd.Series, draws: np.ndarray) -> tuple[float, float, float, float]:
+    """(rho, low, high, p): Spearman's of ``values`` with as many quantities, of :meth:`Scores.draws`; p that values are
+    assigned to quantities at random. NaN for fewer than ``FEWEST`` or where one is missing."""
+    if len(draws) < FEWEST or not np.isfinite(draws).all() or not np.ptp(values):
+        return np.nan, np.nan, np.nan, np.nan
+    fixed = distributions.zscore(distributions.rankdata(values))
+
+    def rho(quantities: np.ndarray, axis: int = -1) -> np.ndarray:
+        ranks = np.moveaxis(distributions.rankdata(quantities, axis=axis), axis, -1)
+        spread = ranks.std(axis=-1)
+        centred = ranks - ranks.mean(axis=-1, keepdims=True)
+        return (centred @ fixed / len(fixed)) / np.where(spread > 0, spread, 1)
+
+    drawn = rho(draws, axis=0)
+    return float(drawn[0]), *np.quantile(drawn[1:], ENDS), permutation_p(draws[:, 0], rho)
+
+
+def permutation_p(values: np.ndarray, statistic: Any) -> float:
+    """Two-sided p of a statistic of ``values`` (along an axis) when they are put into another order."""
+    ways = {"permutation_type": "pairings", "n_resamples": 9999, "rng": np.random.default_rng(0), "vectorized": True}
+    return float(distributions.permutation_test((values,), statistic, **ways).pvalue)
 
 
 def marked(table: pd.DataFrame) -> pd.Series:
-    """Whether each interval of ``table`` excludes zero."""
+    """Which differences of ``table`` are starred: those in the column significant or, without it, those whose interval
+    excludes zero."""
+    if "significant" in table:
+        return table["significant"].astype(bool)
     return (table["low"] > 0) | (table["high"] < 0)
+
+
+def seed_scores(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """What ``scores.csv`` holds: intermediate, target, language, seed, metric, value (percent) and learned, of the run
+    with that seed on that target. ``table``, ``known``: of :func:`scores` and :func:`learned`."""
+    table = table[["intermediate", "target", "language", "seed", "metric", "value"]]
+    return table.merge(known, on=["intermediate", "target", "seed"])
+
+
+def power(study: Study) -> pd.DataFrame:
+    """How many seeds the study needs to detect gains of 2 and of 5 points with 80%, by target and on average over the
+    targets (``MACRO``), from the seed variance of its finished runs or, without two seeds of two runs, of the
+    ``scores.csv`` committed with its figures. Means over the zero-shot languages. Empty without either.
+
+    Columns: target, sd (of a run's score from seed to seed, in points, beyond what a seed does to all runs), 2, 5.
+    """
+    committed, table = study.figures_folder / "scores.csv", None
+    if finished_target_runs(study, list(study.bundles())):
+        table = scores(read_stats(study))
+    if table is None or table["seed"].nunique() < 2 or table["intermediate"].nunique() < 2:
+        table = pd.read_csv(committed, keep_default_na=False) if committed.is_file() else None
+    columns = ["target", "sd", 2, 5]
+    if table is None:
+        return pd.DataFrame(columns=columns)
+    table = table.assign(**{key: 0 for key in KEYS if key not in table})
+    table = task_scores(table[table["target"].isin(study.targets)], study.tasks)
+    away = table[table["language"] != study.source_language]
+    means = (away if len(away) else table).groupby(["target", "intermediate", "seed"])["value"].mean()
+    wide = {target: part.unstack("seed") for target, part in means.groupby(level="target")}
+    wide = {target: part.droplevel("target").dropna() for target, part in wide.items()}
+    shared = set.intersection(*(set(part.index) for part in wide.values()))
+    wide[MACRO] = sum(part.loc[sorted(shared)] for part in wide.values()) / len(wide)
+    runs, rows = len(study.intermediate), []
+    for target in [*study.targets, MACRO]:
+        if target in wide and min(wide[target].shape) > 1:
+            variance = residual_variance(wide[target].to_numpy())
+            needed = [seeds_needed(variance, effect, max(runs, 2)) for effect in columns[2:]]
+            rows.append((target, np.sqrt(variance), *needed))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def pretraining_text(study: Study, source: Source) -> tuple[pd.Series, str]:
@@ -318,7 +312,7 @@ def pretraining_text(study: Study, source: Source) -> tuple[pd.Series, str]:
     return pd.Series(source.text(1)["language"][:]).value_counts(), "documents"
 
 
-def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def controls(study: Study, wanted: pd.DataFrame) -> pd.DataFrame:
     """Scores of ``none`` in this study and in its controls, for the targets that each has.
 
     Columns as :func:`estimates`, and study. Only this study's rows where no control has run, and none where ``none``
@@ -330,34 +324,35 @@ def controls(study: Study, wanted: pd.DataFrame, rng: np.random.Generator) -> pd
         if other_seeds:
             stats = read_stats(other, runs=[NONE], targets=study.targets, seeds=other_seeds)
             shared = wanted["seed"].isin(stats["seed"]) & wanted["target"].isin(stats["target"])
-            replicates = resample(stats, rng, tasks=study.tasks)
             rows = wanted[(wanted["intermediate"] == NONE) & shared]
-            tables.append(estimates(replicates, rows, study.source_language).assign(study=other.name))
+            table = estimates(from_statistics(stats, tasks=study.tasks), rows, study.source_language)
+            tables.append(table.assign(study=other.name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 
 
-def rank_runs(replicates: Replicates, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Runs, ``none`` among them, best first: on each target the one with the highest score (mean over languages) has
     rank 1; ties share the mean of their ranks.
 
     ``wanted``, ``table``: as :func:`expected` and :func:`estimates` give them. Columns: intermediate; rank,
-    the mean over targets; low, high, its percentile interval over the resamples of examples and seeds (noise draws
+    the mean over targets; low, high, its percentile interval over the draws of examples and seeds (noise draws
     ranks towards the middle: an interval may end before the rank of an outlier); best, on how many targets the run is
     first; gain, gain_low, gain_high, the mean over targets; seeds; targets. Runs that lack a target are not ranked:
     their rank is NaN, and they come last.
     """
     runs = list(wanted["intermediate"].unique())
     codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
-    drawn = [[replicates.draws(*replicates.of(run, *part)) for part in codes.items()] for run in runs]
-    scores = np.array([[draws for draws, _ in row] for row in drawn])
-    seeds = np.array([[count for _, count in row] for row in drawn])
+    cells = [[mean_score(run, *part) for part in codes.items()] for run in runs]
+    seeds = np.array([[np.isfinite(scores.of(cell)).sum() for cell in row] for row in cells])
     whole = seeds.min(axis=1) > 0
-    ranks = np.full(scores.shape, np.nan)
-    ranks[whole] = distributions.rankdata(-scores[whole], axis=0) if whole.any() else 0
-    mean = ranks.mean(axis=1)
-    low, high = np.quantile(mean[:, 1:], ENDS, axis=1)
+    drawn = scores.draws([cell for row, complete in zip(cells, whole, strict=True) if complete for cell in row])
+    drawn = drawn.reshape(int(whole.sum()), len(codes), -1)
+    ranks = np.full((len(runs), *drawn.shape[1:]), np.nan)
+    ranks[whole] = distributions.rankdata(-drawn, axis=0) if whole.any() else 0
+    average = ranks.mean(axis=1)
+    low, high = np.quantile(average[:, 1:], ENDS, axis=1)
     best = (ranks[:, :, 0] == 1).sum(axis=1)
-    columns = {"intermediate": runs, "rank": mean[:, 0], "low": low, "high": high, "best": best}
+    columns = {"intermediate": runs, "rank": average[:, 0], "low": low, "high": high, "best": best}
     macro = table[(table["target"] == MACRO) & (table["language"] == MEAN) & (table["quantity"] == "gain")]
     gains = macro.set_index("intermediate").reindex(runs)[["value", "low", "high"]].to_numpy()
     columns |= dict(zip(("gain", "gain_low", "gain_high"), gains.T, strict=True))

@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xstilts.names import NONE
-from xstilts.results import MACRO, MACRO_TRAINED, MEAN, marked
+from xstilts.results import AVERAGES, MACRO, MACRO_LEARNED, MEAN, ZERO_SHOT, marked
 from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -53,19 +53,26 @@ def report_missing(study: Study) -> Markdown | None:
     )
 
 
-def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Which run to train first, by target, from the rows of ``results.estimates`` in the mean over languages.
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``results.estimates`` that answers are of: means over the zero-shot languages; over all languages where a
+    study has no other than the source."""
+    return table[table["language"] == (ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN)]
 
-    "train first" is the run with the highest gain among those whose gain lies above zero and whose score lies above
-    guessing (``Task.chance``), intervals and all; "none" where there is no such run. Targets of one kind with the
-    same runs share a row. Columns: target, train first, gain, hurts (runs whose gain lies below zero).
+
+def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Which run to train first, by target, from the rows of ``results.estimates`` in :func:`headline`.
+
+    "train first" is the run with the highest gain among those with a starred gain that learned the target with most
+    seeds; "none" where there is no such run, "one seed" where seeds cannot be compared. Targets of one kind with the
+    same runs share a row. Columns: target, train first, gain, hurts (runs with a starred loss).
     """
     rows = []
     for task, part, best in _to_train_first(table, study):
         gains = part[part["quantity"] == "gain"]
         kind = "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind
         named = "missing" if gains["value"].isna().all() else NONE if best is None else f"`{best.intermediate}`"
-        hurts = code_list(gains.loc[gains["high"] < 0, "intermediate"]) or "–"
+        named = "one seed" if gains["seeds"].max() == 1 else named
+        hurts = code_list(gains.loc[marked(gains) & (gains["value"] < 0), "intermediate"]) or "–"
         rows.append((kind, named, hurts, task.title, "–" if best is None else with_interval(best)))
     grouped = pd.DataFrame(rows, columns=["kind", "train first", "hurts", "target", "gain"])
     grouped = grouped.groupby(["kind", "train first", "hurts"], sort=False)
@@ -75,40 +82,61 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
     """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
-    gains = table[(table["language"] == MEAN) & (table["quantity"] == "gain")]
-    macro, single = gains[gains["target"] == MACRO], gains[~gains["target"].isin([MACRO, MACRO_TRAINED])]
+    gains = headline(table)[headline(table)["quantity"] == "gain"]
+    single = gains[~gains["target"].isin(AVERAGES)]
     sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
-    if macro["value"].notna().any():
-        helping = code_list(macro.loc[macro["low"] > 0, "intermediate"]) or "no run"
-        hurting = code_list(macro.loc[macro["high"] < 0, "intermediate"]) or "no run"
-        sentences.append(f"On average over the targets {helping} is shown to help, {hurting} to hurt.")
+    for average, name in {MACRO: "the targets", MACRO_LEARNED: "those that were learned with every seed"}.items():
+        rows = gains[(gains["target"] == average) & (gains["seeds"] > 1)]
+        if len(rows):
+            helping = code_list(rows.loc[marked(rows) & (rows["value"] > 0), "intermediate"]) or "no run"
+            hurting = code_list(rows.loc[marked(rows) & (rows["value"] < 0), "intermediate"]) or "no run"
+            sentences.append(f"On average over {name} {helping} is shown to help, {hurting} to hurt.")
+    if unlearned := not_learned(table, study):
+        sentences.append(f"Not learned by every seed of every run: {', '.join(unlearned)}.")
     if guesses := guessing(table, study):
         sentences.append(f"With the run named below, scores are no better than guessing on {', '.join(guesses)}.")
-    if single["value"].notna().any():
+    if single["p"].notna().any():
         sentences.append(chance(single))
     text = "Zero-shot scores of `none` fall with distance from the source language in {below} of {count} targets."
-    return sentences + tally(text, rho.dropna())
+    return sentences + tally(text, rho.dropna(subset="rho").rename(columns={"rho": "value"}).assign(seeds=2))
+
+
+def not_learned(table: pd.DataFrame, study: Study) -> list[str]:
+    """Titles of the targets that some run did not learn with some seed."""
+    rows = headline(table)[~headline(table)["target"].isin(AVERAGES)]
+    names = rows.loc[(rows["quantity"] == "score") & (rows["learned"] < 1), "target"].unique()
+    return [study.task(name).title for name in names]
+
+
+def learned_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Percentage of seeds that learned each target, by run: those targets that some run did not learn with some."""
+    rows = headline(table)
+    rows = rows[(rows["quantity"] == "score") & rows["learned"].notna()]
+    wide = rows.pivot(index="intermediate", columns="target", values="learned")
+    wide = wide.reindex(rows["intermediate"].unique())[rows["target"].unique()]
+    return 100 * wide.loc[:, (wide < 1).any()]
 
 
 def guessing(table: pd.DataFrame, study: Study) -> list[str]:
     """Titles of the targets on which the score of the run that :func:`transfer_verdicts` names is not shown to lie
-    above guessing: that is ``none``, any other has learned the task."""
+    above guessing with most seeds: that is ``none``, any other has learned the task."""
     titles = []
     for task, part, best in _to_train_first(table, study):
         none = part[(part["intermediate"] == NONE) & (part["quantity"] == "score")]
-        if task.chance and best is None and (none["low"] <= task.chance).any():
+        if best is None and (none["learned"] <= 0.5).any():
             titles.append(task.title)
     return titles
 
 
 def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, pd.DataFrame, Any]]:
-    """Target by target: the task, its rows in the mean over languages, and the gain of the best run that helps and has
-    learned the task, as a row; None without any."""
-    mean = table[(table["language"] == MEAN) & ~table["target"].isin([MACRO, MACRO_TRAINED])]
+    """Target by target: the task, its rows in :func:`headline`, and the gain of the best run that helps and has learned
+    the task, as a row; None without any."""
+    mean = headline(table)[~headline(table)["target"].isin(AVERAGES)]
     for name, part in mean.groupby("target", sort=False):
         task = study.task(name)
-        learned = part.loc[(part["quantity"] == "score") & (part["low"] > task.chance), "intermediate"]
-        helping = part[(part["quantity"] == "gain") & (part["low"] > 0) & part["intermediate"].isin(learned)]
+        learned = part.loc[(part["quantity"] == "score") & (part["learned"] > 0.5), "intermediate"]
+        gains = part[(part["quantity"] == "gain") & part["intermediate"].isin(learned)]
+        helping = gains[marked(gains) & (gains["value"] > 0)]
         yield task, part, next(helping.nlargest(1, "value").itertuples(), None)
 
 
@@ -153,13 +181,21 @@ def code_list(names: Sequence[str]) -> str:
 
 
 def macro_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Averages over targets as a person reads them: a row per run, "value [low, high]" per average."""
-    macro = table[table["target"].isin([MACRO, MACRO_TRAINED])].copy()
-    macro["text"] = [with_interval(row) for row in macro.itertuples()]
+    """Averages over targets, in :func:`headline`, as a person reads them: a row per run, per average "value [low,
+    high]" and its range when one target is left out."""
+    macro = headline(table)[headline(table)["target"].isin(AVERAGES)].copy()
+    macro["text"] = [with_interval(row) + _range(row) for row in macro.itertuples()]
     shown = macro[(macro["intermediate"] == NONE) | (macro["quantity"] == "gain")]
-    wide = shown.pivot(index="intermediate", columns=["target", "language"], values="text")
-    wide["seeds", ""] = shown.groupby("intermediate")["seeds"].min()
+    wide = shown.pivot(index="intermediate", columns="target", values="text")[list(macro["target"].unique())]
+    wide["seeds"] = shown.groupby("intermediate")["seeds"].min()
     return wide.loc[macro["intermediate"].unique()]
+
+
+def _range(row: Any) -> str:
+    """ " (from 1.0 to 2.0 without one target)"."""
+    if not np.isfinite(row.lowest):
+        return ""
+    return f", {row.lowest:.1f} to {row.highest:.1f} without one target".replace("-", "−")
 
 
 def with_interval(row: Any) -> str:
@@ -175,8 +211,10 @@ def with_interval(row: Any) -> str:
 
 
 def with_evidence(row: Any) -> str:
-    """A difference with its interval, and that there is no evidence where this spans zero."""
-    return with_interval(row) + (", no evidence" if row.low <= 0 <= row.high else "")
+    """A difference with its interval, and that there is no evidence where it is not starred."""
+    shown = row.significant if hasattr(row, "significant") else row.low > 0 or row.high < 0
+    unknown = not np.isfinite(row.low) or getattr(row, "seeds", 2) == 1
+    return with_interval(row) + ("" if shown or unknown else ", no evidence")
 
 
 def _bound(bound: float, apart: bool) -> str:
@@ -189,24 +227,27 @@ def verdict_table(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     """Differences as a person reads them. ``columns``: column of ``rows`` -> its heading, those that say what is
     compared; then verdict, gain with its interval, and seeds."""
     table = rows[list(columns)].rename(columns=columns)
-    shown = [rows["value"].isna(), rows["low"] > 0, rows["high"] < 0]
-    table["verdict"] = np.select(shown, ["missing", "helps", "hurts"], "no evidence")
+    stars = marked(rows)
+    shown = [rows["value"].isna(), rows["seeds"] == 1, stars & (rows["value"] > 0), stars & (rows["value"] < 0)]
+    table["verdict"] = np.select(shown, ["missing", "one seed", "helps", "hurts"], "no evidence")
     table["gain"] = [with_interval(row) for row in rows.assign(quantity="gain").itertuples()]
     return table.assign(seeds=rows["seeds"]).reset_index(drop=True)
 
 
 def tally(text: str, rows: pd.DataFrame) -> list[str]:
     """The sentence ``text`` with the numbers of differences that are shown to lie above zero and below it, and of all,
-    for its {above}, {below} and {count}; none where ``rows`` has none."""
-    above, below = (rows["low"] > 0).sum(), (rows["high"] < 0).sum()
+    for its {above}, {below} and {count}; none where ``rows`` has none, or none of several seeds."""
+    rows = rows[rows["seeds"] != 1]
+    above, below = (int((marked(rows) & (rows["value"] * sign > 0)).sum()) for sign in (1, -1))
     return [text.format(above=above, below=below, count=len(rows))] if len(rows) else []
 
 
 def chance(rows: pd.DataFrame) -> str:
-    """How many of the intervals exclude zero, and how many would by chance."""
-    rows = rows.dropna(subset=["low", "high"])
-    apart = int(marked(rows).sum())
-    return f"Of {len(rows):,} intervals {apart:,} exclude zero; without any effect about {0.05 * len(rows):,.0f} would."
+    """How many differences are starred, and how many intervals exclude zero, unadjusted; "" with one seed."""
+    rows = rows[rows["p"].notna()]
+    apart = int(((rows["low"] > 0) | (rows["high"] < 0)).sum())
+    counts = f"Of {len(rows):,} differences {int(marked(rows).sum()):,} are starred"
+    return f"{counts} (false discoveries 5%); {apart:,} intervals exclude zero." if len(rows) else ""
 
 
 def question_answer(
@@ -222,12 +263,11 @@ def question_answer(
     if study.source == "micro":
         setting = "In the generated micro-world (constructed languages; not XTREME)"
     if seeds == 1:
-        coverage = "one seed: the intervals cover the draw of test examples, not that of seeds"
+        coverage = "one seed: the intervals cover test examples alone, so nothing is said to help or to hurt"
     else:
         own = "" if study.encoder.checkpoint else ", each with an encoder of its own"
         coverage = f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
-    few = "Two seeds say little of how much seeds differ: intervals are wide. " if seeds == 2 else ""
-    lines = [f"{few}{setting}: {coverage}.", *problems, *filter(None, sentences)]
+    lines = [f"{setting}: {coverage}.", *problems, *filter(None, sentences)]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

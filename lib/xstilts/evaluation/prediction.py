@@ -104,7 +104,7 @@ def predict(
 
 
 def evaluate(task: Task, dataset: Dataset, predictions: list[Any], language: str) -> pd.DataFrame:
-    """Per-example statistics of one language: language, id, metric, numerator, denominator."""
+    """Per-example statistics of one language: language, id, metric, numerator, denominator, cluster."""
     ids = dataset["id"][:]
     if task.kind == "span":
         gold = [answers["text"] for answers in dataset["answers"][:]]
@@ -113,7 +113,21 @@ def evaluate(task: Task, dataset: Dataset, predictions: list[Any], language: str
         table = metrics.tagging(ids, dataset["tags"][:], predictions, language, task.scorer)
     else:
         table = metrics.classification(ids, dataset["label"][:], predictions, language)
-    return table[table["metric"].isin(task.metrics)].reset_index(drop=True)
+    table = table[table["metric"].isin(task.metrics)].reset_index(drop=True)
+    return table.assign(cluster=table["id"].map(dict(zip(ids, clusters(task, dataset), strict=True))))
+
+
+def clusters(task: Task, dataset: Dataset) -> list[str]:
+    """Which examples are not drawn independently of each other: of each the id of the first one with the same passage
+    (span), first text (classification: a premise of XNLI, a sentence of PAWS-X) or context (choice).
+
+    Its own id where there is no such text, or one for all; of taggings, whose documents are not known, and retrieval.
+    """
+    column, ids = {"span": "context", "classification": "text_a", "choice": "context"}.get(task.kind), dataset["id"][:]
+    first: dict[str, str] = {}
+    texts = dataset[column][:] if column else ids
+    heads = [first.setdefault(text, name) if text else name for text, name in zip(texts, ids, strict=True)]
+    return heads if len(set(heads)) > 1 else ids
 
 
 def prediction_table(dataset: Dataset, predictions: list[Any], language: str) -> pd.DataFrame:

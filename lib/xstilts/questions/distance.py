@@ -4,26 +4,26 @@ Compared with zero-shot ``none`` are *series*: an intermediate run; ``INTERMEDIA
 source language; and ``DIRECT``, ``none`` fine-tuned on the language that is scored. Alignment of parallel sentences
 is compared in the same way, a metric taking the place of a target.
 
-How intervals are made. A number is held as *draws*, [1 + resamples]: its value, then its value on every resample of
-results.py. A mean over languages takes the languages as given. A slope is the median of the slopes of all pairs of
-languages (Theil-Sen); its resamples also draw the languages, each moved by its own deviations: the scatter of
-languages holds that of examples already, so these intervals are slightly wide, never narrow. Minimum and standard
-deviation over languages are biased on resamples (noise alone lowers the one and raises the other); theirs are of
+Intervals are those of :mod:`xstilts.inference`: the languages are taken as given, for means and slopes alike. A slope
+is the median of the slopes of all pairs of languages (Theil-Sen), its interval over test examples and seeds; whether
+gains go with distance at all, beyond these languages, is said by its p, of permutations of the languages. Minimum and
+standard deviation over languages are biased on draws (noise alone lowers the one and raises the other); theirs are of
 first order (delta method): of the language that is the worst, and of the deviation as a function of small changes.
 """
 
 import warnings
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from xstilts import results
+from xstilts.inference import ENDS, MISSING, Combination, Estimate, Scores, difference, mean, mean_score, weighted
 from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
-from xstilts.results import MEAN, SAME_AMOUNT, Replicates, interval_of, mean_of
+from xstilts.results import MEAN, SAME_AMOUNT, permutation_p, significant
 from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -39,13 +39,13 @@ SHARES = ("cognates", "names")  # of the micro-world, shared with the source: 1 
 METRICS = {"accuracy": "retrieval accuracy", "cka": "linear CKA", "cosine_margin": "cosine margin"}
 
 Names = Sequence[str]
-Gains = dict[tuple[str, str], tuple[pd.DataFrame, int]]  # (part, series) -> draws by language, fewest seeds
+Gains = dict[tuple[str, str], dict[str, Combination]]  # (part, series) -> gain in each language
 
 
 def read_stats(study: Study) -> pd.DataFrame:
-    """Statistics of the study's own bundles and, as further runs, those of the bundle ``direct``, so that all are
-    resampled together: ``direct=100`` is ``none`` tuned on a hundred examples of the language it is scored in,
-    ``source=100`` on a hundred of the source language; 0 is the whole set."""
+    """Statistics of the study's own bundles and, as further runs, those of the bundle ``direct``: ``direct=100`` is
+    ``none`` tuned on a hundred examples of the language it is scored in, ``source=100`` on a hundred of the source
+    language; 0 is the whole set."""
     stats = results.read_stats(study)
     if not finished_target_runs(study, [DIRECT]):
         return stats
@@ -63,49 +63,43 @@ def read_layers(study: Study, source: Source) -> pd.DataFrame:
     return layers[layers["target"].isin([name for name in study.targets if study.task(name).kind == "parallel"])]
 
 
-def aligned(layers: pd.DataFrame, rng: np.random.Generator, resamples: int = 1000) -> Replicates:
-    """Scores of the main layer, the metric in place of the target. Their deviations are those of seeds alone, as a
-    measure of a whole set has no examples to resample; with one seed there are none (NaN)."""
+def aligned(layers: pd.DataFrame) -> Scores:
+    """Scores of the main layer, the metric in place of the target. A measure of a whole set has no examples: intervals
+    are of seeds alone; with one seed there are none (NaN)."""
     seeds = sorted(layers["seed"].unique().tolist())
     main = layers[layers["main"].astype(bool)]
     main = main.pivot_table("score", ["intermediate", "metric", "language"], "seed").reindex(columns=seeds)
-    score = dict(zip(main.index, main.to_numpy(float), strict=True))
-    deviation = np.full((len(seeds), resamples), 0.0 if len(seeds) > 1 else np.nan)
-    return Replicates(score, dict.fromkeys(score, deviation), seeds, resamples, rng)
+    return Scores(dict(zip(main.index, main.to_numpy(float), strict=True)), seeds)
 
 
 # --- gains and their intervals -----------------------------------------------------------------------------
 
 
-def scored(replicates: Replicates, groups: dict[str, Names], targets: Names) -> dict[str, list[str]]:
+def scored(scores: Scores, groups: dict[str, Names], targets: Names) -> dict[str, list[str]]:
     """Of each group of runs those with a score on each of ``targets``; groups without any are left out."""
-    pairs = {(run, target) for (run, target, _), score in replicates.score.items() if np.isfinite(score).any()}
+    pairs = {(run, target) for (run, target, _), score in scores.values.items() if np.isfinite(score).any()}
     complete = {run for run, _ in pairs if pairs.issuperset((run, target) for target in targets)}
     members = {series: [run for run in group if run in complete] for series, group in groups.items()}
     return {series: group for series, group in members.items() if group}
 
 
-def language_gains(replicates: Replicates, runs: Names, targets: Names, codes: Names) -> tuple[pd.DataFrame, int]:
-    """Gains over ``none`` in points, mean over ``runs`` and over those of ``targets`` that a language is scored in:
-    draws by language (those without a gain are left out) and the fewest seeds that any rests on."""
-    draws, counts = {}, []
+def language_gains(scores: Scores, runs: Names, targets: Names, codes: Names) -> dict[str, Combination]:
+    """Gain over ``none`` by language, mean over ``runs`` and over those of ``targets`` that a language is scored in;
+    languages without a gain are left out."""
+    gains = {}
     for code in codes:
-        shared = [target for target in targets if (NONE, target, code) in replicates.score]
-        if gains := [gain(replicates, run, target, code) for target in shared for run in runs]:
-            drawn, seeds = replicates.draws(*mean_of(gains))
-            if seeds:
-                draws[code] = drawn
-                counts.append(seeds)
-    return pd.DataFrame(draws).T, min(counts, default=0)
+        shared = [target for target in targets if (NONE, target, code) in scores.values]
+        if parts := [gain(run, target, code) for target in shared for run in runs]:
+            gains[code] = mean(parts)
+    return {code: part for code, part in gains.items() if np.isfinite(scores.of(part)).any()}
 
 
-def gain(replicates: Replicates, run: str, target: str, code: str) -> tuple[np.ndarray, np.ndarray]:
-    """([seeds], [seeds, resamples]) of a run less those of ``none``."""
-    ours, none = replicates.of(run, target, [code]), replicates.of(NONE, target, [code])
-    return ours[0] - none[0], ours[1] - none[1]
+def gain(run: str, target: str, code: str) -> Combination:
+    """The score of a run less that of ``none``."""
+    return difference(mean_score(run, target, [code]), mean_score(NONE, target, [code]))
 
 
-def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, averaged: Names, codes: Names) -> Gains:
+def series_gains(scores: Scores, parts: dict[str, Names], runs: Names, averaged: Names, codes: Names) -> Gains:
     """Gains of the languages ``codes`` in each of ``parts`` (name -> targets that are averaged).
 
     Series: each of ``runs``; ``INTERMEDIATE``, the mean of ``averaged``; where direct tuning has been scored on all
@@ -114,25 +108,27 @@ def series_gains(replicates: Replicates, parts: dict[str, Names], runs: Names, a
     groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged, DIRECT: [WHOLE]}
     gains: Gains = {}
     for part, targets in parts.items():
-        for series, members in scored(replicates, groups, targets).items():
-            gains[part, series] = language_gains(replicates, members, targets, codes)
+        for series, members in scored(scores, groups, targets).items():
+            gains[part, series] = language_gains(scores, members, targets, codes)
         if (part, INTERMEDIATE) in gains and (part, DIRECT) in gains:
-            (zero_shot, seeds), (direct, fewer) = gains[part, INTERMEDIATE], gains[part, DIRECT]
-            both = direct.index.intersection(zero_shot.index, sort=False)
-            gains[part, DIFFERENCE] = direct.loc[both] - zero_shot.loc[both], min(seeds, fewer)
-    return {key: (draws, seeds) for key, (draws, seeds) in gains.items() if len(draws)}
+            zero_shot, direct = gains[part, INTERMEDIATE], gains[part, DIRECT]
+            both = {code: difference(direct[code], zero_shot[code]) for code in direct if code in zero_shot}
+            gains[part, DIFFERENCE] = both
+    return {key: by_language for key, by_language in gains.items() if by_language}
 
 
-def gain_table(gains: Gains, distance: pd.Series) -> pd.DataFrame:
-    """Gains with their intervals: part, series, language, distance, value, low, high, seeds."""
+def gain_table(scores: Scores, gains: Gains, distance: pd.Series) -> pd.DataFrame:
+    """Gains with their intervals: part, series, language, distance, value, low, high, seeds, p, significant (the
+    languages of a part and series are a family)."""
     rows = []
-    for (part, series), (draws, seeds) in gains.items():
-        for code in draws.index:
-            rows.append((part, series, code, distance[code], *interval_of(draws.loc[code].to_numpy()), seeds))
-    return pd.DataFrame(rows, columns=["part", "series", "language", "distance", "value", "low", "high", "seeds"])
+    for (part, series), by_language in gains.items():
+        for code, combination in by_language.items():
+            rows.append((part, series, code, distance[code], *scores.estimate(combination)))
+    table = pd.DataFrame(rows, columns="part series language distance value low high seeds p".split())
+    return significant(table, ["part", "series"])
 
 
-def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
+def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series) -> pd.DataFrame:
     """Change of alignment by phase 2 in every hidden layer: the gain of ``INTERMEDIATE`` in each language of
     ``distance`` and, as the language ``MEAN``, over all of them; over seeds alone, as :func:`aligned`.
 
@@ -140,10 +136,10 @@ def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng:
     """
     named = layers.assign(metric=layers["metric"] + "@" + layers["layer"].astype(str), main=True)
     parts: dict[str, Names] = {name: [name] for name in named["metric"].unique()}
-    gains = series_gains(aligned(named, rng), parts, [], averaged, distance.index)
-    for draws, _ in gains.values():
-        draws.loc[MEAN] = draws.mean()
-    table = gain_table(gains, distance.reindex([*distance.index, MEAN]))
+    scores = aligned(named)
+    gains = series_gains(scores, parts, [], averaged, distance.index)
+    gains = {key: part | {MEAN: mean(list(part.values()))} for key, part in gains.items()}
+    table = gain_table(scores, gains, distance.reindex([*distance.index, MEAN]))
     table["metric"] = [part.partition("@")[0] for part in table["part"]]
     table["layer"] = [int(part.partition("@")[2]) for part in table["part"]]
     table["main"] = table["layer"].isin(layers.loc[layers["main"].astype(bool), "layer"])
@@ -155,44 +151,80 @@ def layer_gains(layers: pd.DataFrame, averaged: Names, distance: pd.Series, rng:
 
 def theil_sen(distance: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Median of the slopes of all pairs over the last axis, pairs at the same distance left out (Theil 1950, Sen
-    1968); NaN where none is left. scipy.stats.theilslopes for many resamples at once."""
+    1968); NaN where none is left. scipy.stats.theilslopes for many rows at once."""
     first, second = np.triu_indices(distance.shape[-1], 1)
     run, rise = distance[..., second] - distance[..., first], values[..., second] - values[..., first]
-    # all NaN where one language is drawn every time
-    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # all NaN
         return np.nanmedian(np.where(run == 0, np.nan, rise / run), axis=-1)
 
 
-def slope_draws(
-    distance: pd.Series, draws: pd.DataFrame, rng: np.random.Generator, held: pd.DataFrame | None = None
-) -> np.ndarray:
-    """Draws of the Theil-Sen slope of gains over ``distance``, languages resampled too. With covariates ``held``
-    fixed it is that of what least squares on them leaves of gain and distance (Frisch-Waugh-Lovell)."""
-    count = len(draws)
-    languages = np.vstack([np.arange(count), rng.integers(count, size=(draws.shape[1] - 1, count))])
-    values = np.where(draws.isna(), draws.iloc[:, :1], draws)
-    gains, apart = np.take_along_axis(values.T, languages, axis=1), distance.to_numpy()[languages]
-    if held is not None:
-        covariates = np.concatenate([np.ones((count, 1)), held], axis=1)[languages]
-        residual = np.eye(count) - covariates @ np.linalg.pinv(covariates)
-        gains, apart = ((residual @ part[..., None])[..., 0] for part in (gains, apart))
-        apart = np.where(np.abs(apart).max(axis=1, keepdims=True) < 1e-9, 0, apart).round(9)  # rounding alone is left
-    return theil_sen(apart, gains)
+def slope(
+    scores: Scores, distance: pd.Series, gains: dict[str, Combination], held: pd.DataFrame | None = None
+) -> Estimate:
+    """The Theil-Sen slope over ``distance`` of gains by language. With covariates ``held`` fixed it is that of what
+    least squares on them leaves of gain and distance (Frisch-Waugh-Lovell).
+
+    The interval is that of the linear combination which follows the slope where the gains are moved a little. Its p
+    says that this slope of these languages is zero; :func:`permuted` asks whether gains go with distance.
+    """
+    estimates = [scores.estimate(gain) for gain in gains.values()]
+    values, errors = np.array([(part.value, part.high - part.low) for part in estimates]).T / [[1], [4]]
+    if not np.isfinite(errors).all():
+        return MISSING._replace(value=float(theil_sen(*_left(distance[list(gains)].to_numpy(float), values, held))))
+    if not np.isfinite(errors).all():
+        return MISSING._replace(value=float(theil_sen(*_left(distance[list(gains)].to_numpy(float), values, held))))
+    moves = np.random.default_rng(0).standard_normal((2000, len(values))) * max(np.median(errors), 1e-3)
+    far, moved = _left(distance[list(gains)].to_numpy(float), np.vstack([values, values + moves]), held)
+    slopes = theil_sen(far, moved)
+    if not np.isfinite(slopes).all():
+        return MISSING._replace(value=float(slopes[0]))
+    weights = np.linalg.lstsq(moves, slopes[1:] - slopes[1:].mean(), rcond=None)[0]
+    weights -= weights.mean()  # what moves all languages alike moves no slope
+    estimate = scores.estimate(weighted(*zip(weights, gains.values(), strict=True)))
+    half = (estimate.high - estimate.low) / 2
+    ends = [round(float(bound), 9) + 0.0 for bound in (slopes[0], slopes[0] - half, slopes[0] + half)]
+    return Estimate(*ends, estimate.seeds, estimate.p)
 
 
-def against_distance(gains: Gains, distance: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
+def _left(far: np.ndarray, values: np.ndarray, held: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """Distance [languages] and values [..., languages], less what least squares on ``held`` explains of them."""
+    if held is None:
+        return far, values
+    covariates = np.column_stack([np.ones(len(held)), held])
+    residual = np.eye(len(held)) - covariates @ np.linalg.pinv(covariates)
+    rest = (far @ residual).round(9)
+    return np.where(np.abs(rest).max() < 1e-6, 0.0, rest), values @ residual  # rounding alone is left
+
+
+def permuted(
+    scores: Scores, distance: pd.Series, gains: dict[str, Combination], held: pd.DataFrame | None = None
+) -> float:
+    """p of a slope as far from zero when the gains of the languages are put into another order. NaN with one seed."""
+    values = np.array([scores.estimate(gain) for gain in gains.values()], float)
+    if not np.isfinite(values[:, 0]).all() or values[:, 3].min() < 2:
+        return np.nan
+    far, rest = _left(distance[list(gains)].to_numpy(float), values[:, 0], held)
+    if not np.ptp(far):
+        return np.nan
+    return permutation_p(rest, lambda orders, axis: theil_sen(far, np.moveaxis(orders, axis, -1)))
+
+
+def against_distance(scores: Scores, gains: Gains, distance: pd.Series) -> pd.DataFrame:
     """Mean of each gain over languages and its slope over distance from the source, which needs three languages.
 
     Columns: part, series, quantity ("mean", in points; "slope", in points from distance 0 to 1), value, low, high,
-    languages, seeds.
+    languages, seeds, p, significant (the series of a quantity, of all parts, are a family).
     """
     rows = []
-    for (part, series), (draws, seeds) in gains.items():
-        quantities = {"mean": draws.mean().to_numpy()}
-        if len(draws) > 2:
-            quantities["slope"] = slope_draws(distance[draws.index], draws, rng)
-        rows += [(part, series, name, *interval_of(drawn), len(draws), seeds) for name, drawn in quantities.items()]
-    return pd.DataFrame(rows, columns=["part", "series", "quantity", "value", "low", "high", "languages", "seeds"])
+    for (part, series), by_language in gains.items():
+        *numbers, seeds, p = scores.estimate(mean(list(by_language.values())))
+        rows.append((part, series, "mean", *numbers, len(by_language), seeds, p))
+        if len(by_language) > 2:
+            *numbers, seeds, _ = slope(scores, distance, by_language)
+            p = permuted(scores, distance, by_language)
+            rows.append((part, series, "slope", *numbers, len(by_language), seeds, p))
+    table = pd.DataFrame(rows, columns="part series quantity value low high languages seeds p".split())
+    return significant(table, ["quantity"])
 
 
 def predictors(languages: pd.DataFrame, source_language: str, text: pd.Series) -> pd.DataFrame:
@@ -207,29 +239,32 @@ def predictors(languages: pd.DataFrame, source_language: str, text: pd.Series) -
     return table if away.max() <= SAME_AMOUNT * away.min() else table.assign(log10_text=np.log10(text))
 
 
-def every_distance(gains: Gains, table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def every_distance(scores: Scores, gains: Gains, table: pd.DataFrame) -> pd.DataFrame:
     """Slopes of ``INTERMEDIATE`` and ``DIRECT`` over each distance of ``table`` (:func:`predictors`) that is known for
     three languages, and over ``distance`` with those covariates held fixed that are known for all of the languages
     and vary; this needs two languages a coefficient.
 
-    Columns: part, series, over, held, value, low, high, languages.
+    Columns: part, series, over, held, value, low, high, languages, p.
     """
     rows = []
     kinds = [name for name in (*KINDS, *SHARES) if name in table]
-    compared = {key: draws for key, (draws, _) in gains.items() if key[1] in (INTERMEDIATE, DIRECT)}
-    for (part, series), draws in compared.items():
-        known = table.loc[draws.index]
+    compared = {key: by_language for key, by_language in gains.items() if key[1] in (INTERMEDIATE, DIRECT)}
+    for (part, series), by_language in compared.items():
+        known = table.loc[list(by_language)]
         slopes = [(name, known[name].dropna(), None) for name in kinds]
         held = known.drop(columns=kinds).dropna(axis="columns")
         held = held.loc[:, held.nunique() > 1]
-        if held.shape[1] and len(draws) >= 2 * held.shape[1] + 4:
+        if held.shape[1] and len(by_language) >= 2 * held.shape[1] + 4:
             slopes.append(("distance", known["distance"], held))
         for name, distance, covariates in slopes:
             if len(distance) > 2:
-                drawn = slope_draws(distance, draws.loc[distance.index], rng, covariates)
+                own = {code: by_language[code] for code in distance.index}
+                numbers = slope(scores, distance, own, covariates)[:3]
+                p = permuted(scores, distance, own, covariates)
                 names = ", ".join(() if covariates is None else covariates)
-                rows.append((part, series, name, names, *interval_of(drawn), len(distance)))
-    return pd.DataFrame(rows, columns="part series over held value low high languages".split()).dropna(subset="value")
+                rows.append((part, series, name, names, *numbers, len(distance), p))
+    columns = "part series over held value low high languages p".split()
+    return pd.DataFrame(rows, columns=columns).dropna(subset="value")
 
 
 # --- what an intermediate task is worth in examples --------------------------------------------------------
@@ -249,32 +284,32 @@ def training_sizes(study: Study, source: Source) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["target", "language", "run", "examples"])
 
 
-def learning_curves(replicates: Replicates, sizes: pd.DataFrame, codes: Names) -> pd.DataFrame:
+def learning_curves(scores: Scores, sizes: pd.DataFrame, codes: Names) -> pd.DataFrame:
     """Scores by number of examples: target, language (scored in), series (``DIRECT``, or "source": zero-shot from as
     many of the source language), examples, value, low, high, seeds. ``sizes``: of :func:`training_sizes`."""
     rows = []
     for row in sizes.itertuples():
         series = row.run.partition("=")[0]
         for code in codes if series == SOURCE else [row.language]:
-            draws, seeds = mean_score(replicates, [row.run], row.target, code)
+            value, low, high, seeds, _ = scores.estimate(mean_score(row.run, row.target, [code]))
             if seeds:
-                rows.append((row.target, code, series, row.examples, *np.clip(interval_of(draws), 0, 100), seeds))
+                rows.append((row.target, code, series, row.examples, value, *np.clip([low, high], 0, 100), seeds))
     return pd.DataFrame(rows, columns="target language series examples value low high seeds".split())
 
 
-def mean_score(replicates: Replicates, runs: Names, target: str, code: str) -> tuple[np.ndarray, int]:
-    """Draws of the mean score of ``runs`` in a language, and the seeds it rests on."""
-    return replicates.draws(*mean_of([replicates.of(run, target, [code]) for run in runs]))
-
-
-def smoothed(scores: np.ndarray) -> np.ndarray:
-    """Learning curves [sizes, resamples] made to rise: the nearest, in least squares, that never fall (isotonic)."""
-    return np.stack([isotonic_regression(curve).x for curve in scores.T], axis=1)
+def smoothed(curves: np.ndarray) -> np.ndarray:
+    """Learning curves [sizes, draws] made to rise: the nearest, in least squares, that never fall (isotonic regression
+    by its formula: of the means of all stretches that hold a point the greatest over beginnings of the least over
+    ends)."""
+    count = len(curves)
+    means = {(i, j): curves[i : j + 1].mean(axis=0) for i in range(count) for j in range(i, count)}
+    least = [[np.min([means[i, k] for k in range(j, count)], axis=0) for i in range(j + 1)] for j in range(count)]
+    return np.stack([np.max(part, axis=0) for part in least])
 
 
 def crossing(examples: Sequence[int], curves: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Number of examples at which curves that never fall [sizes, resamples] first meet ``level`` [resamples], linear
-    in log examples between their points. Censored: 0 where the first point does already, inf where none does."""
+    """Number of examples at which curves that never fall [sizes, draws] first meet ``level`` [draws], linear in log
+    examples between their points. Censored: 0 where the first point does already, inf where none does."""
     logs = np.log10(examples)
     column = np.arange(len(level))
     after = np.clip((curves < level).sum(axis=0), 1, len(curves) - 1)
@@ -284,40 +319,49 @@ def crossing(examples: Sequence[int], curves: np.ndarray, level: np.ndarray) -> 
     return np.select([level > curves[-1], level <= curves[0]], [np.inf, 0.0], between)
 
 
-def worth(replicates: Replicates, sizes: pd.DataFrame, runs: Names, averaged: Names) -> pd.DataFrame:
+def worth(scores: Scores, sizes: pd.DataFrame, runs: Names, averaged: Names) -> pd.DataFrame:
     """How many examples of the target language, in direct tuning, give the zero-shot score of each run, and the mean
     score of those of ``averaged`` (``INTERMEDIATE``); then, as the language ``MEDIAN``, the median over languages, the
     lower one of two.
 
     Columns: target, language, run, examples, low, high (over test examples and seeds), smallest, largest (sizes that
     were trained), seeds. Censored as :func:`crossing` says: 0 is fewer than the smallest, inf more than the largest.
-    Curve and level are moved together on each resample: the same test examples score both.
+    Curve and level are moved together on each draw: the same test examples score both.
     """
     rows: list[tuple] = []
+    groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged}
     direct = sizes[sizes["run"].str.startswith(DIRECT)]
-    for (target, code), points in direct.groupby(["target", "language"], sort=False):
-        scores = {row.examples: mean_score(replicates, [row.run], target, code) for row in points.itertuples()}
-        curve = {examples: draws for examples, (draws, seeds) in scores.items() if seeds}
-        if not curve:
-            continue
-        rising = smoothed(np.stack(list(curve.values())))
-        groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged}
-        for run, members in scored(replicates, groups, [target]).items():
-            level, seeds = mean_score(replicates, members, target, code)
-            if seeds:
-                rows.append((target, code, run, crossing(list(curve), rising, level), min(curve), max(curve), seeds))
+    for target, points in direct.groupby("target", sort=False):
+        cells: dict[tuple[str, Any], Combination] = {
+            (row.language, row.examples): mean_score(row.run, target, [row.language]) for row in points.itertuples()
+        }
+        members, codes = scored(scores, groups, [target]), points["language"].unique()
+        for code, (run, group) in product(codes, members.items()):
+            cells[code, run] = mean([mean_score(name, target, [code]) for name in group])
+        cells = {key: cell for key, cell in cells.items() if np.isfinite(scores.of(cell)).any()}
+        drawn = dict(zip(cells, scores.draws(list(cells.values())), strict=True))
+        for code in codes:
+            known = [examples for language, examples in cells if language == code and not isinstance(examples, str)]
+            rising = smoothed(np.stack([drawn[code, examples] for examples in known])) if known else None
+            for run in members:
+                if known and (code, run) in drawn:
+                    seeds = int(np.isfinite(scores.of(cells[code, run])).sum())
+                    numbers = crossing(known, rising, drawn[code, run])
+                    rows.append((target, code, run, numbers, min(known), max(known), seeds))
     table = pd.DataFrame(rows, columns=["target", "language", "run", "draws", "smallest", "largest", "seeds"])
     for (target, run), part in table.groupby(["target", "run"], sort=False):
         middle = np.quantile(np.stack(part["draws"]), 0.5, axis=0, method="lower")  # some may be infinite
         rows.append((target, MEDIAN, run, middle, part["smallest"].min(), part["largest"].max(), part["seeds"].min()))
-    rows = [(*row[:3], *interval_of(row[3]), *row[4:]) for row in rows]
+    # an end is a draw, not a point between two, of which one may be infinite
+    ends = [np.quantile(row[3][1:], ENDS, method="inverted_cdf") for row in rows]
+    rows = [(*row[:3], row[3][0], *pair, *row[4:]) for row, pair in zip(rows, ends, strict=True)]
     return pd.DataFrame(rows, columns="target language run examples low high smallest largest seeds".split())
 
 
 # --- robustness over languages -----------------------------------------------------------------------------
 
 
-def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Names, codes: Names) -> pd.DataFrame:
+def robustness(scores: Scores, targets: Names, runs: Names, averaged: Names, codes: Names) -> pd.DataFrame:
     """How even each run is over the languages ``codes``, beside ``none``; one row a run, then ``DIRECT`` where all of
     ``targets`` have it and ``INTERMEDIATE``, the mean over those of ``averaged``.
 
@@ -327,39 +371,41 @@ def robustness(replicates: Replicates, targets: Names, runs: Names, averaged: Na
     cells, seeds.
     """
     groups = {run: [run] for run in runs} | {DIRECT: [WHOLE], INTERMEDIATE: averaged}
-    members = {NONE: [NONE]} | scored(replicates, groups, targets)
-    rows = [(series, *evenness(replicates, group, targets, codes)) for series, group in members.items()]
+    members = {NONE: [NONE]} | scored(scores, groups, targets)
+    rows = [(series, *evenness(scores, group, targets, codes)) for series, group in members.items()]
     head = "series worst worst_gain worst_low worst_high sd sd_gain sd_low sd_high lose lose_clearly cells seeds"
     return pd.DataFrame(rows, columns=head.split())
 
 
-def evenness(replicates: Replicates, runs: Names, targets: Names, codes: Names) -> tuple:
+def evenness(scores: Scores, runs: Names, targets: Names, codes: Names) -> tuple:
     """A row of :func:`robustness`, without its name."""
-    measures, gains, counts = [], [], []
+    measures: dict[str, list[tuple[Combination, Combination]]] = {"worst": [], "sd": []}  # of the run, of ``none``
+    gains = []
     for run, target in product(runs, targets):
-        cells = []
-        for code in codes:
-            ours, none = replicates.of(run, target, [code]), replicates.of(NONE, target, [code])
-            draws, seeds = replicates.draws(*ours)
-            base, _ = replicates.draws(none[0] + 0 * ours[0], none[1])  # over the seeds that the run has
-            if seeds and np.isfinite(base[0]):
-                cells.append((draws, base))
-                gains.append(interval_of(draws - base))
-                counts.append(seeds)
-        if cells:
-            measures.append([(part[part[:, 0].argmin()], deviation(part)) for part in np.swapaxes(cells, 0, 1)])
-    levels, bases = np.mean(measures, axis=0) if measures else np.full((2, 2, 1 + replicates.resamples), np.nan)
-    worst, sd = [(level[0], *interval_of(level - base)) for level, base in zip(levels, bases, strict=True)]
-    below = pd.DataFrame(gains, columns=["value", "low", "high"], dtype=float)[["value", "high"]].lt(0)
-    return *worst, *sd, *(100 * below.mean()), len(gains), min(counts, default=0)
+        by_language = {code: scores.estimate(gain(run, target, code)) for code in codes}
+        known = [code for code in codes if by_language[code].seeds]
+        gains += [by_language[code] for code in known]
+        if known:
+            both = np.array([[scores.of({(name, target, code): 1.0}) for code in known] for name in (run, NONE)])
+            values = both[:, :, np.isfinite(both).all(axis=(0, 1))].mean(axis=2)  # over the seeds that the run has
+            cells = [[mean_score(name, target, [code]) for code in known] for name in (run, NONE)]
+            lowest = [cells[number][row.argmin()] for number, row in enumerate(values)]
+            spread = [weighted(*zip(deviation(row), cells[number], strict=True)) for number, row in enumerate(values)]
+            measures["worst"].append((lowest[0], lowest[1]))
+            measures["sd"].append((spread[0], spread[1]))
+    numbers: list[float] = []
+    for pairs in measures.values():
+        change = mean([difference(*pair) for pair in pairs]) if pairs else {}
+        level = scores.of(mean([ours for ours, _ in pairs]) if pairs else {})[np.isfinite(scores.of(change))]
+        numbers += [level.mean() if len(level) else np.nan, *scores.estimate(change)[:3]]
+    below = pd.DataFrame([(part.value, part.high) for part in gains], columns=["value", "high"], dtype=float).lt(0)
+    return *numbers, *(100 * below.mean()), len(gains), min((part.seeds for part in gains), default=MISSING.seeds)
 
 
-def deviation(draws: np.ndarray) -> np.ndarray:
-    """Draws of the standard deviation over languages, to first order in their deviations."""
-    values = draws[:, 0]
+def deviation(values: np.ndarray) -> np.ndarray:
+    """Weights of ``values`` whose sum is their standard deviation and, to first order, follows its changes."""
     size = values.std()
-    slope = (values - values.mean()) / (len(values) * size) if size else np.zeros(len(values))
-    return size + slope @ (draws - values[:, None])
+    return (values - values.mean()) / (len(values) * size) if size > 1e-9 else np.zeros(len(values))
 
 
 # --- the answer --------------------------------------------------------------------------------------------

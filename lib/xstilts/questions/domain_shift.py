@@ -6,7 +6,7 @@ intermediate task is about something else than the test?
 Where the source knows the topics of its examples the shift is made, by a crossed design. Two intermediate tasks are
 about two topics that share nothing, and a test item is about one of them, or both (then it is left out). In-domain, an
 item is scored with the run of its own topic; out-of-domain the same item with that of the other topic. Both sides cover
-the same items, on every resample too: how hard an item is cancels out of their difference, the drop under shift, and
+the same items: how hard an item is cancels out of their difference, the drop under shift, and
 every interval is a paired one.
 
 Elsewhere the shift is measured, and intermediate tasks stand for their domains: the drop is the score after
@@ -30,8 +30,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
+from xstilts.inference import ENDS, Combination, difference, from_statistics, mean_score, weighted
 from xstilts.names import NONE, SOURCE, parse_run
-from xstilts.results import ENDS, SAME_AMOUNT, ZERO_SHOT, Replicates, pretraining_text, rank_correlation, resample
+from xstilts.results import FEWEST, SAME_AMOUNT, ZERO_SHOT, pretraining_text, rank_correlation, significant
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import chance, tally, verdict_table
@@ -162,16 +163,15 @@ def language_groups(study: Study, source: Source, languages: list[str]) -> Group
     return {name: members for name, members in (groups | {code: [code] for code in languages}).items() if members}
 
 
-def estimates(
-    stats: pd.DataFrame, runs: Runs, target: Task, groups: Groups, rng: np.random.Generator, home: str = ""
-) -> pd.DataFrame:
+def estimates(stats: pd.DataFrame, runs: Runs, target: Task, groups: Groups, home: str = "") -> pd.DataFrame:
     """Every quantity with its 95% interval, in each group of languages, for each number of training examples.
 
     ``runs``: those that should be there, of :func:`cells` or :func:`crossed`; ``home``: the task that is the target's
     own domain, where sides are tasks. Columns: examples, side (a task, in-domain, out-of-domain or drop), trained_in,
     quantity ("score"; "gain" over none; "drop", in-domain minus out-of-domain; ``AGAINST``), group, value, low, high,
-    seeds, languages. ``none`` has its own side and only scores. The groups ``HALVES`` are of the difference between
-    halves. The group ``WORST`` is the lowest score over languages, on every resample anew: as the lowest of several it
+    seeds, languages; p and significant of differences (a family: those of a quantity in single languages, or in groups
+    of them). ``none`` has its own side and only scores. The groups ``HALVES`` are of the difference between
+    halves. The group ``WORST`` is the lowest score over languages, in every draw anew: as the lowest of several it
     varies downwards more than upwards. NaN and 0 seeds: missing.
     """
     rows = []
@@ -179,22 +179,24 @@ def estimates(
     sizes = {name: len(languages) for name, languages in groups.items()}
     sizes |= {name: sizes[first] + sizes[second] for name, (first, second) in halves.items()}
     for examples, part in stats[stats["target"] == target.name].groupby("examples"):
-        replicates = resample(part, rng, tasks={target.name: target})
+        scores = from_statistics(part, tasks={target.name: target})
         for side, language, quantity, weights in _contrasts(runs, home):
-            values = {name: _combine(replicates, target, weights, languages) for name, languages in groups.items()}
-            values |= {name: values[first] - values[second] for name, (first, second) in halves.items()}
-            for name, cells in values.items():
-                value, low, high, seeds = replicates.interval(cells[:, 0], cells[:, 1:])
+            values = {name: _combine(target, weights, languages) for name, languages in groups.items()}
+            values |= {name: difference(values[first], values[second]) for name, (first, second) in halves.items()}
+            for name, combination in values.items():
+                value, low, high, seeds, p = scores.estimate(combination)
                 if quantity == "score" and name not in halves:
-                    low, high = np.clip([low, high], 0, 100)  # what a score can be
-                rows.append((examples, side, language, quantity, name, value, low, high, seeds, sizes[name]))
+                    low, high, p = *np.clip([low, high], 0, 100), np.nan  # what a score can be
+                rows.append((examples, side, language, quantity, name, value, low, high, seeds, sizes[name], p))
             if quantity == "score":
-                draws = [replicates.draws(values[code][:, 0], values[code][:, 1:]) for code in groups[ZERO_SHOT]]
-                lowest = np.min([draw for draw, _ in draws], axis=0)
+                single = [values[code] for code in groups[ZERO_SHOT]]
+                lowest = scores.draws(single).min(axis=0)
                 low, high = np.quantile(lowest[1:].clip(0, 100), ENDS)
-                seeds = min(count for _, count in draws)
-                rows.append((examples, side, language, quantity, WORST, lowest[0], low, high, seeds, 1))
-    return pd.DataFrame(rows, columns="examples side trained_in quantity group value low high seeds languages".split())
+                seeds = min(int(np.isfinite(scores.of(part)).sum()) for part in single)
+                rows.append((examples, side, language, quantity, WORST, lowest[0], low, high, seeds, 1, np.nan))
+    columns = "examples side trained_in quantity group value low high seeds languages p"
+    table = pd.DataFrame(rows, columns=columns.split())
+    return significant(table, ["quantity", table["languages"] > 1])
 
 
 def _contrasts(runs: Runs, home: str) -> list[tuple[str, str, str, dict[str, int]]]:
@@ -222,10 +224,9 @@ def _source_run(runs: Runs, side: str, trained_in: str) -> str | None:
     return None if language == SOURCE else runs.get((side, f"{SOURCE}={examples}")) or runs.get((side, SOURCE))
 
 
-def _combine(replicates: Replicates, target: Task, weights: dict[str, int], languages: list[str]) -> np.ndarray:
-    """Weighted sum over runs of their mean over languages, [seeds, 1 + resamples]: a score, then its deviations."""
-    parts = [weight * np.column_stack(replicates.of(run, target.name, languages)) for run, weight in weights.items()]
-    return np.sum(parts, axis=0)
+def _combine(target: Task, weights: dict[str, int], languages: list[str]) -> Combination:
+    """Weighted sum over runs of their mean over languages."""
+    return weighted(*[(weight, mean_score(run, target.name, languages)) for run, weight in weights.items()])
 
 
 def measure(study: Study, source: Source) -> pd.DataFrame:
@@ -257,32 +258,34 @@ def measure(study: Study, source: Source) -> pd.DataFrame:
 
 
 def by_distance(
-    stats: pd.DataFrame, target: Task, measured: pd.DataFrame, items: dict[str, str], languages: list[str],
-    rng: np.random.Generator,
+    stats: pd.DataFrame, target: Task, measured: pd.DataFrame, items: dict[str, str], languages: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Gains over ``none`` of runs in the source language, mean over ``languages``, beside the measured distance.
 
     ``items``: test item -> topic, {} where unknown; with topics each is scored on its own items alone. Returns the
     points (``measured`` with examples, value, low, high, seeds) and, per number of examples, Spearman's rho of gain
     with distance (by characters) over the points, with its interval over test items and seeds: domains are taken as
-    given; how many they are, and at how many distances to one decimal.
+    given; how many they are, and at how many distances to one decimal: below ``FEWEST`` of these there is none (NaN).
     """
     points, correlations = [], []
     topics = sorted(set(measured["topic"]) - {""}) or [""]
     measured = measured[measured["topic"].isin(topics)]
+    distances = measured["characters"].round(1).nunique()
     for examples, part in stats[stats["target"] == target.name].groupby("examples"):
         topic = part["id"].map(lambda item: items.get(item, ""))
-        replicates = {name: resample(part[topic == name], rng, tasks={target.name: target}) for name in topics}
-        gains = []
+        part = part[topic.isin(topics)].assign(target=topic)  # each on items of its own, as if it were a target
+        scores, gains = from_statistics(part, tasks=dict.fromkeys(topics, target)), []
         for row in measured.to_dict("records"):
-            own = replicates[row["topic"]]
-            gain = _combine(own, target, {row["task"]: 1, NONE: -1}, languages)
-            value, low, high, seeds = own.interval(gain[:, 0], gain[:, 1:])
+            runs = {row["task"]: 1, NONE: -1}
+            parts = [(weight, mean_score(run, row["topic"], languages)) for run, weight in runs.items()]
+            gains.append(weighted(*parts))
+            value, low, high, seeds, _ = scores.estimate(gains[-1])
             points.append(row | {"examples": examples, "value": value, "low": low, "high": high, "seeds": seeds})
-            gains.append(own.draws(gain[:, 0], gain[:, 1:])[0])
-        rho = rank_correlation(measured["characters"], gains)
-        correlations.append((examples, *rho, len(gains), measured["characters"].round(1).nunique()))
-    return pd.DataFrame(points), pd.DataFrame(correlations, columns="examples rho low high domains distances".split())
+        few = distances < FEWEST
+        rho = (np.nan,) * 4 if few else rank_correlation(measured["characters"], scores.draws(gains))
+        correlations.append((examples, *rho, len(gains), distances))
+    columns = "examples rho low high p domains distances"
+    return pd.DataFrame(points), pd.DataFrame(correlations, columns=columns.split())
 
 
 def labelled(table: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
@@ -310,7 +313,8 @@ def sentences(table: pd.DataFrame, rho: pd.DataFrame) -> list[str]:
     lines = []
     for (group, side), rows in compared.dropna(subset="value").groupby(["group", "side"], sort=False):
         lines += tally(f"In the {group}, {side}: {text}", rows)
-    lines = lines or ["No run is in another language than the source: the question has no answer here."]
+    if compared["value"].isna().all():
+        lines = ["No run is in another language than the source: the question has no answer here."]
     drops = table[(table["quantity"] == DROP) & (table["group"] == ZERO_SHOT)].dropna(subset="value")
     lines += tally("Scores drop under shift in {above} of {count} comparisons.", drops)
     for row in rho.dropna(subset="rho").tail(1).itertuples():

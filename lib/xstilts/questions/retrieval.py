@@ -13,6 +13,7 @@ from scipy import stats as distributions
 
 from xstilts import results
 from xstilts.evaluation.metrics import CUTOFFS
+from xstilts.inference import from_statistics
 from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
 from xstilts.plots import title
 from xstilts.results import MACRO, MEAN, ZERO_SHOT
@@ -68,10 +69,10 @@ def estimates(
     for metric in metrics:
         for tuning, part in stats[stats["metric"].eq(metric) | (metric == MAIN)].groupby("tuning", sort=False):
             rows = wanted[(wanted["tuning"] == tuning) & wanted["target"].isin(part["target"])]
-            replicates = results.resample(part, np.random.default_rng(0), metric="" if metric == MAIN else metric)
-            table = results.estimates(replicates, rows, source_language)
+            scores = from_statistics(part, metric="" if metric == MAIN else metric)
+            table = results.estimates(scores, rows, source_language)
             if runs := source_runs(rows["intermediate"].unique()):
-                mean = results.estimates(replicates, rows, source_language, {ALL_RUNS: runs})
+                mean = results.estimates(scores, rows, source_language, {ALL_RUNS: runs})
                 mean = mean[(mean["quantity"] == "gain") & (mean["language"] != ZERO_SHOT)]
                 is_mean = mean["language"] == MEAN
                 table = pd.concat([table, mean[is_mean], mean[~is_mean]])
@@ -103,7 +104,7 @@ def layer_scores(study: Study, source: Source) -> pd.DataFrame:
 
 def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     """What the runs in the source language change at each layer, on average: columns tuning, target (``MACRO``: the
-    mean over all), layer, value, low, high, seeds.
+    mean over all), layer, value, low, high, seeds, p, significant (the layers of a tuning and target are a family).
 
     Layers keep no statistics of single queries: the 95% interval is Student's over seeds, the queries taken as given;
     of one seed there is none (NaN). Seeds that lack a run, ``none`` or a target are left out.
@@ -111,7 +112,8 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     wide = scores.pivot(index=["tuning", "target", "layer", "seed"], columns="intermediate", values="value")
     runs = source_runs(wide.columns)
     if NONE not in wide or not runs:
-        return pd.DataFrame(columns=["tuning", "target", "layer", "value", "low", "high", "seeds"], dtype=float)
+        columns = "tuning target layer value low high seeds p significant".split()
+        return pd.DataFrame(columns=columns, dtype=float)
     gain = (wide[runs].mean(axis=1, skipna=False) - wide[NONE]).round(9)  # nothing changed is 0
     by_tuning = [part.unstack("target") for _, part in gain.groupby(level="tuning", sort=False)]  # tuned may be fewer
     macro = pd.concat([part.mean(axis=1, skipna=False) for part in by_tuning])
@@ -119,7 +121,10 @@ def layer_gains(scores: pd.DataFrame) -> pd.DataFrame:
     grouped = table.dropna(subset="value").groupby(["tuning", "target", "layer"], sort=False)["value"]
     table = grouped.agg(value="mean", low="sem", high="sem", seeds="count").reset_index()
     width = table["low"] * distributions.t.ppf(0.975, table["seeds"] - 1)
-    return table.assign(low=table["value"] - width, high=table["value"] + width)
+    ratio = (table["value"].abs() / table["low"]).fillna(0.0).where(table["seeds"] > 1)
+    table = table.assign(low=table["value"] - width, high=table["value"] + width)
+    table["p"] = 2 * distributions.t.sf(ratio, table["seeds"] - 1)
+    return results.significant(table, ["tuning", "target"])
 
 
 def pool_shares(study: Study, source: Source, wanted: pd.DataFrame) -> dict[str, pd.Series]:

@@ -9,11 +9,12 @@ Phase 3. A model scores best in its own training language, which therefore does 
 compared on the languages that are neither's, and always with the source language, so that "is the source the best?"
 is a comparison with a control. (Averages over all languages but a model's own would differ in their languages.)
 
-Every number is a linear contrast of scores on the same resampled examples and seeds.
+Every number is a linear combination of scores on the same examples and seeds.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ import pandas as pd
 from scipy.stats import norm
 
 from xstilts import results
+from xstilts.inference import ENDS, LEVEL, Combination, Scores, difference, mean, mean_score, weighted
 from xstilts.names import ALL, NONE, SOURCE
-from xstilts.results import LEVEL, MEAN, Replicates
+from xstilts.results import MEAN, significant
 from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.summaries import tally, verdict_table, with_evidence
@@ -38,7 +40,7 @@ OVER_RUNS = "mean of runs"
 JOINT = (ALL, TRANSLATED)  # training "languages" that are several
 
 Names = tuple[str, ...]
-Contrasts = dict[Any, np.ndarray]  # each [seeds, 1 + resamples]: a value, then its deviations
+Contrasts = dict[Any, Combination]
 
 
 # --- what is compared --------------------------------------------------------------------------------------
@@ -91,56 +93,59 @@ def read(study: Study) -> pd.DataFrame:
 # --- contrasts ---------------------------------------------------------------------------------------------
 
 
-def average(replicates: Replicates, run: str, codes: Sequence[str]) -> np.ndarray:
-    """The unweighted mean of a run's scores over languages; NaN in seeds that lack one."""
-    weight = 1 / len(codes)
-    cells = [replicates.of(run, TARGET, [code]) for code in codes]
-    return np.sum([np.column_stack([weight * part for part in cell]) for cell in cells], axis=0)
+def average(run: str, codes: Sequence[str]) -> Combination:
+    """The unweighted mean of a run's scores over languages."""
+    return mean_score(run, TARGET, codes)
 
 
-def estimates(replicates: Replicates, contrasts: Contrasts, keys: Names, simultaneous: bool = False) -> pd.DataFrame:
+def estimates(scores: Scores, contrasts: Contrasts, keys: Names, simultaneous: bool = False) -> pd.DataFrame:
     """Value and 95% interval of each contrast, in points. Columns: ``keys`` (names for those of ``contrasts``), value,
-    low, high, seeds (NaN and 0 where every seed lacks a part).
+    low, high, seeds (NaN and 0 where every seed lacks a part), p, significant (the table is a family).
 
     ``simultaneous``: intervals that cover all the true values at once, so that the largest of several may be picked
     after looking. Comparisons with a control (Dunnett 1955, doi:10.1080/01621459.1955.10501294): one multiple of each
-    deviation, the quantile of the largest over the resamples, which knows how the contrasts hang together, and no
-    less than a single one's. In simulations of seven contrasts, five seeds, all were covered in 94 to 97 of 100
-    cases; with two or three seeds that differ much more than examples do, in 89 or 90.
+    deviation, the quantile of the largest over the draws, which knows how the contrasts hang together, and no less than
+    a single one's; significant is what they exclude zero for.
     """
-    cells = [(contrast[:, 0], contrast[:, 1:]) for contrast in contrasts.values()]
-    rows = [(*key, *replicates.interval(*cell)) for key, cell in zip(contrasts, cells, strict=True)]
-    table = pd.DataFrame(rows, columns=[*keys, "value", "low", "high", "seeds"])
-    if simultaneous:
-        deviations = np.array([replicates.deviations(*cell)[1] for cell in cells])
-        spread = deviations.std(axis=1)
-        sizes = np.abs(deviations[spread > 0]) / spread[spread > 0, None]
-        largest = np.quantile(sizes.max(axis=0), LEVEL) if len(sizes) else 0.0
-        half = max(largest, norm.ppf((1 + LEVEL) / 2)) * spread
-        table = table.assign(low=table["value"] - half, high=table["value"] + half)
+    rows = [(*key, *scores.estimate(contrast)) for key, contrast in contrasts.items()]
+    table = significant(pd.DataFrame(rows, columns=[*keys, "value", "low", "high", "seeds", "p"]))
+    if simultaneous and len(table):
+        drawn = scores.draws(list(contrasts.values()))
+        single = norm.ppf(ENDS[1])
+        spread = (table["high"] - table["low"]).to_numpy() / (2 * single)
+        known = spread > 0
+        sizes = np.abs(drawn[known, 1:] - drawn[known, :1]) / spread[known, None]
+        largest = max(np.quantile(sizes.max(axis=0), LEVEL), single) if known.any() else single
+        table = table.assign(low=table["value"] - largest * spread, high=table["value"] + largest * spread)
+        apart = (table["low"] > 0) | (table["high"] < 0)
+        table["significant"] = apart & (table["seeds"] > 1)
     return table
 
 
 # --- phase 2 -----------------------------------------------------------------------------------------------
 
 
-def languages(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def languages(scores: Scores, plan: Design) -> pd.DataFrame:
     """Score of ``none`` and gain of every other run in each language and on average.
 
     Columns: intermediate, language (a code or ``MEAN``), quantity ("score" or "gain"), value, low, high, seeds, seen
     (whether phase 2 was trained in the language)."""
     contrasts = {
-        (run, name): average(replicates, run, codes) - (average(replicates, NONE, codes) if run != NONE else 0)
+        (run, name): difference(average(run, codes), average(NONE, codes) if run != NONE else {})
         for run in plan.trained
         for name, codes in {**{code: (code,) for code in plan.languages}, MEAN: plan.languages}.items()
     }
-    table = estimates(replicates, contrasts, ("intermediate", "language"))
+    table = estimates(scores, contrasts, ("intermediate", "language"))
     table.insert(2, "quantity", np.where(table["intermediate"] == NONE, "score", "gain"))
-    table.loc[table["quantity"] == "score", ["low", "high"]] = table[["low", "high"]].clip(0, 100)
+    scored = table["quantity"] == "score"
+    table.loc[scored, ["low", "high"]] = table[["low", "high"]].clip(0, 100)
+    table.loc[scored, "p"] = np.nan
+    average_gain = table["language"] == MEAN
+    table = significant(table, [average_gain])
     return table.assign(seen=[row.language in plan.trained[row.intermediate] for row in table.itertuples()])
 
 
-def comparisons(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def comparisons(scores: Scores, plan: Design) -> pd.DataFrame:
     """Each run minus that of the same task in the source language, then minus ``none``: averaged over all languages
     and over those that phase 2 has seen in both runs, in the first alone, in the second alone, in neither.
 
@@ -153,13 +158,13 @@ def comparisons(replicates: Replicates, plan: Design) -> pd.DataFrame:
         for group in (MEAN, *GROUPS.values()):
             codes = [code for code, name in zip(plan.languages, split, strict=True) if group in (MEAN, name)]
             if codes:
-                contrasts[run, other, group] = average(replicates, run, codes) - average(replicates, other, codes)
+                contrasts[run, other, group] = difference(average(run, codes), average(other, codes))
                 counts.append(len(codes))
-    table = estimates(replicates, contrasts, ("first", "second", "group"))
+    table = estimates(scores, contrasts, ("first", "second", "group"))
     return table.assign(languages=counts, quantity="gain")
 
 
-def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def seen(scores: Scores, plan: Design) -> pd.DataFrame:
     """What a language gains when phase 2 is trained in it, run and language held fixed: the coefficient of "trained in
     it" in score = run + language + trained in it, by least squares over a task's runs in one language each.
 
@@ -173,35 +178,35 @@ def seen(replicates: Replicates, plan: Design) -> pd.DataFrame:
         rest = trained - trained.mean(axis=0) - trained.mean(axis=1, keepdims=True) + trained.mean()
         total = (rest**2).sum()
         if total > 1e-9:  # else the runs are of one language, or none of theirs is scored
-            scores = np.array([[average(replicates, run, [code]) for code in plan.languages] for run in runs])
-            contrasts[(task,)] = np.tensordot(rest / total, scores, 2)
+            weights = dict(zip(product(runs, plan.languages), (rest / total).ravel(), strict=True))
+            contrasts[(task,)] = weighted(*[(weight, average(run, [code])) for (run, code), weight in weights.items()])
             counts.append(len(runs))
-    return estimates(replicates, contrasts, ("task",)).assign(runs=counts, quantity="gain")
+    return estimates(scores, contrasts, ("task",)).assign(runs=counts, quantity="gain")
 
 
 # --- phase 3 -----------------------------------------------------------------------------------------------
 
 
-def cells(replicates: Replicates, plan: Design) -> Contrasts:
+def cells(plan: Design) -> Contrasts:
     """(run, training language, test language) -> score; where there are several runs, also their mean ``OVER_RUNS``
     for the training languages that all of them have."""
     scores: Contrasts = {}
     for run, training in [(run, training) for run, trainings in plan.tuned.items() for training in trainings]:
         model = run if training == SOURCE else f"{run} > {training}"  # as :func:`read` names it
-        scores |= {(run, training, code): average(replicates, model, [code]) for code in plan.languages}
+        scores |= {(run, training, code): average(model, [code]) for code in plan.languages}
     everywhere = [training for run, training, _ in scores if all(training in codes for codes in plan.tuned.values())]
     for training in dict.fromkeys(everywhere if len(plan.tuned) > 1 else []):
         for code in plan.languages:
-            scores[OVER_RUNS, training, code] = np.mean([scores[run, training, code] for run in plan.tuned], axis=0)
+            scores[OVER_RUNS, training, code] = mean([scores[run, training, code] for run in plan.tuned])
     return scores
 
 
-def matrix(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def matrix(scores: Scores, plan: Design) -> pd.DataFrame:
     """Scores by training language and test language. Columns: intermediate (a run, or ``OVER_RUNS``), training,
     language (a code), value, low, high, seeds, quantity ("score")."""
-    table = estimates(replicates, cells(replicates, plan), ("intermediate", "training", "language"))
+    table = estimates(scores, cells(plan), ("intermediate", "training", "language"))
     table[["low", "high"]] = table[["low", "high"]].clip(0, 100)
-    return table.assign(quantity="score")
+    return table.drop(columns=["p", "significant"]).assign(quantity="score")
 
 
 def differences(scores: Contrasts, plan: Design) -> dict[str, Contrasts]:
@@ -211,24 +216,24 @@ def differences(scores: Contrasts, plan: Design) -> dict[str, Contrasts]:
     for run, training in dict.fromkeys((run, training) for run, training, _ in scores):
         others = [code for code in plan.languages if code not in (training, plan.source)]
         if others and training not in (SOURCE, *JOINT):
-            gains = [scores[run, training, code] - scores[run, SOURCE, code] for code in others]
-            parts.setdefault(run, {})[run, training] = np.mean(gains, axis=0)
+            gains = [difference(scores[run, training, code], scores[run, SOURCE, code]) for code in others]
+            parts.setdefault(run, {})[run, training] = mean(gains)
     return parts
 
 
-def sources(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def sources(scores: Scores, plan: Design) -> pd.DataFrame:
     """TyDiQA trained in another language minus trained in the source language, over the languages that are neither's;
     the intervals of a run hold together for all of its training languages.
 
     Columns: intermediate (a run, or ``OVER_RUNS``), training, quantity ("gain"), value, low, high, seeds, languages."""
-    parts = differences(cells(replicates, plan), plan).values()
-    tables = [estimates(replicates, part, ("intermediate", "training"), simultaneous=True) for part in parts]
-    table = pd.concat(tables or [estimates(replicates, {}, ("intermediate", "training"))], ignore_index=True)
+    parts = differences(cells(plan), plan).values()
+    tables = [estimates(scores, part, ("intermediate", "training"), simultaneous=True) for part in parts]
+    table = pd.concat(tables or [estimates(scores, {}, ("intermediate", "training"))], ignore_index=True)
     table.insert(2, "quantity", "gain")
     return table.assign(languages=[len({*plan.languages} - {code, plan.source}) for code in table["training"]])
 
 
-def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
+def factors(scores: Scores, plan: Design) -> pd.DataFrame:
     """The rest of the second factor, per run.
 
     Columns: intermediate, effect, value, low, high, seeds, quantity ("gain").
@@ -236,25 +241,25 @@ def factors(replicates: Replicates, plan: Design) -> pd.DataFrame:
     Effects: "lead", of the source language over the others as training languages, their mean; "change of lead", the
     same minus that with ``none`` (the interaction of phase 2 with phase 3); "own", trained in the test language itself
     against the source; "all" (or "mt"), trained in every language against the source, over the other languages."""
-    scores = cells(replicates, plan)
-    parts = differences(scores, plan)
-    contrasts: Contrasts = {(run, "lead"): -np.mean(list(part.values()), axis=0) for run, part in parts.items()}
+    matrix = cells(plan)
+    parts = differences(matrix, plan)
+    contrasts: Contrasts = {(run, "lead"): weighted((-1, mean(list(part.values())))) for run, part in parts.items()}
     for run in [run for run in parts if run not in (NONE, OVER_RUNS)]:
         if {code for _, code in parts[run]} == {code for _, code in parts.get(NONE, ())}:
-            contrasts[run, "change of lead"] = contrasts[run, "lead"] - contrasts[NONE, "lead"]
+            contrasts[run, "change of lead"] = difference(contrasts[run, "lead"], contrasts[NONE, "lead"])
     away = [code for code in plan.languages if code != plan.source]
     for run, trainings in plan.tuned.items():
         effects = {"own": [(code, code) for code in away if code in trainings]}
         effects |= {joint: [(joint, code) for code in away] for joint in JOINT if joint in trainings}
         for effect, pairs in effects.items():
-            gains = [scores[run, training, code] - scores[run, SOURCE, code] for training, code in pairs]
-            contrasts |= {(run, effect): np.mean(gains, axis=0)} if gains else {}
-    return estimates(replicates, contrasts, ("intermediate", "effect")).assign(quantity="gain")
+            gains = [difference(matrix[run, training, code], matrix[run, SOURCE, code]) for training, code in pairs]
+            contrasts |= {(run, effect): mean(gains)} if gains else {}
+    return estimates(scores, contrasts, ("intermediate", "effect")).assign(quantity="gain")
 
 
-def tables(replicates: Replicates, plan: Design) -> dict[str, pd.DataFrame]:
+def tables(scores: Scores, plan: Design) -> dict[str, pd.DataFrame]:
     """Every table of one metric, by the name of its function."""
-    return {make.__name__: make(replicates, plan) for make in (languages, comparisons, seen, matrix, sources, factors)}
+    return {make.__name__: make(scores, plan) for make in (languages, comparisons, seen, matrix, sources, factors)}
 
 
 # --- the answer --------------------------------------------------------------------------------------------
