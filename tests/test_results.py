@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthetic import cell, statistics, study, wanted, write
+from synthetic import cell, known, statistics, study, wanted, write
 from xstilts import results
 from xstilts.errors import UserError
 from xstilts.inference import from_statistics
@@ -67,6 +67,24 @@ def test_values_of_cells_and_averages_by_hand():
     gains = {"xnli": 25.0, "tatoeba": -25.0, MACRO: 0.0, MACRO_TRAINED: 25.0}
     expected |= {("mnli", target, MEAN, "gain"): gain for target, gain in gains.items()}
     assert estimate(pd.concat(parts), want)["value"][list(expected)].to_dict() == expected
+
+
+def test_a_gain_that_as_many_steps_give_is_budget():
+    runs, seeds = ["none", "none+steps", "mnli", "anli", "mnli+shuffled"], [1, 2, 3, 4]
+    values = dict(zip(runs, (50, 60, 60, 80, 40), strict=True))
+    noise = np.random.default_rng(1).integers(0, 2, (len(seeds), 200)) * 2
+
+    def score(run, target, language, seed):
+        return values[run] + noise[seed - 1]
+
+    stats = known(score, runs, ["xnli"], LANGUAGES, seeds, examples=200)
+    want = wanted(runs, ["xnli"], LANGUAGES, seeds)
+    cells = estimate(stats, want).xs(("xnli", ZERO_SHOT, "gain"), level=(1, 2, 3))
+    assert cells["matched"].round(9).to_dict() == {"none+steps": 0, "mnli": 0, "anli": 20, "mnli+shuffled": -20}
+    assert cells.index[cells["budget"]].tolist() == ["mnli"]
+    assert cells.loc[["mnli", "anli"], "significant"].all()
+    without = estimate(stats[stats["intermediate"] != "none+steps"], want[want["intermediate"] != "none+steps"])
+    assert not without["budget"].any() and without["matched"].isna().all()
 
 
 def test_an_average_with_a_part_missing_is_empty_not_smaller():

@@ -14,7 +14,7 @@ from xstilts.runs import list_runs
 from xstilts.settings import MixSettings, PhaseSettings
 from xstilts.sources import open_source
 from xstilts.study import dump_yaml, load_study, parse_yaml
-from xstilts.target_runs import training_sets
+from xstilts.target_runs import TargetRun, training_sets
 from xstilts.tasks import INTERMEDIATE, get
 
 
@@ -88,13 +88,15 @@ def test_a_study_based_on_another_states_only_what_it_changes(write):
         ("mnli+squad1@de,zh", ("mnli", "squad1"), False, ("de", "zh")),
         ("hellaswag+mlm@mt", ("hellaswag",), True, ("mt",)),
         ("squad1@all=3000", ("squad1",), False, ("all",)),
+        ("none+steps", (), False, ()),
+        ("mnli+mlm+shuffled@de", ("mnli",), True, ("de",)),
     ],
 )
 def test_run_grammar(name, tasks, mlm, languages):
     run = parse_run(name)
     assert (run.name, run.tasks, run.mlm, run.languages) == (name, tasks, mlm, languages)
     assert run.examples == int(name.partition("=")[2] or 0)
-    assert parse_run(name, None) == run
+    assert parse_run(name, None) == run and run.shuffled == ("shuffled" in name)
 
 
 def test_a_run_on_a_task_of_ones_own_is_parsed():
@@ -187,6 +189,26 @@ def test_the_papers_rules_can_be_said(write):
     assert {phase.learning_rate for phase in phases.values()} == {1e-5}
     mixed = study.phase("intermediate", "hellaswag+mlm")  # steps replace epochs, and the rule for masked LM holds on
     assert (mixed.steps, mixed.epochs, mixed.learning_rate) == (700, 0, 5e-6)
+
+
+def test_settings_of_controls(write):
+    """A control of labels has those of its run; that of steps trains the target for both phases."""
+    target = {"steps": 160, "epochs": 0, "evaluate_every": 40, "patience": 2}
+    training = {"intermediate": {"steps": 600, "epochs": 0}, "target": target}
+    training["overrides"] = {"intermediate/mnli": {"steps": 700}, "multi": {"steps": 1200}}
+    runs = ["none", "none+steps", "mnli", "mnli+shuffled", "multi+shuffled"]
+    values = {"based_on": "micro", "name": "controls", "intermediate": runs, "training": training}
+    study = load_study(write(values))
+    assert [study.phase("intermediate", name).steps for name in runs[2:]] == [700, 700, 1200]
+    xnli = TargetRun(study.task("xnli"))
+    lengths = {name: xnli.phase(study, name) for name in runs}
+    assert {name: (phase.steps, phase.patience) for name, phase in lengths.items()} == {
+        name: (760, 0) if name == "none+steps" else (160, 2) for name in runs
+    }
+    assert "intermediate/none+steps/seed1" not in [run.name for run in list_runs(study)]
+    target |= {"steps": 0, "epochs": 3}
+    with pytest.raises(UserError, match=r"none\+steps adds the length of phase 2 .* both in epochs"):
+        load_study(write(values))
 
 
 def test_length_of_the_training():

@@ -6,6 +6,7 @@ Pairs are cut, choices at their start, taggings are split into windows of whole 
 windows: no tag and no answer is lost to a length limit.
 """
 
+import random
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -252,6 +253,35 @@ def _answer_tokens(answers: dict, context: str, offsets: list) -> tuple[int, int
     if any(unicodedata.category(sign)[0] not in "CM" for sign in outside):
         return 0, 0
     return covering[0], covering[-1]
+
+
+def with_shuffled_labels(features: Sequence[Feature], seed: int) -> list[Feature]:
+    """The features of a training set, each label that of another: labels of examples, or tags of words, in random
+    order; of windows which have an answer, and its length, while its position is drawn from the passage."""
+    rng = random.Random(seed)
+    if "offsets" in features[0]:
+        spans = [(feature["start_positions"], feature["end_positions"]) for feature in features]
+        lengths = [end - start if end else -1 for start, end in spans]
+        rng.shuffle(lengths)
+        positions = [_drawn(rng, feature, length) for feature, length in zip(features, lengths, strict=True)]
+        keys = ("start_positions", "end_positions")
+        return [feature | dict(zip(keys, pair, strict=True)) for feature, pair in zip(features, positions, strict=True)]
+    tags = isinstance(features[0]["labels"], list)
+    rows = [feature["labels"] if tags else [feature["labels"]] for feature in features]
+    labels = [label for row in rows for label in row if label != IGNORED]
+    rng.shuffle(labels)
+    order = iter(labels)
+    rows = [[label if label == IGNORED else next(order) for label in row] for row in rows]
+    return [feature | {"labels": row if tags else row[0]} for feature, row in zip(features, rows, strict=True)]
+
+
+def _drawn(rng: random.Random, feature: Feature, length: int) -> tuple[int, int]:
+    """First and last token of a random span of the passage; (0, 0) for a negative ``length``."""
+    passage = [position for position, span in enumerate(feature["offsets"]) if span]
+    if length < 0:
+        return 0, 0
+    start = rng.randrange(max(1, len(passage) - length))
+    return passage[start], passage[min(start + length, len(passage) - 1)]
 
 
 def encode_text(texts: Iterable[str], tokenizer: "Tokenizer", max_length: int) -> list[Feature]:

@@ -25,9 +25,9 @@ from xstilts.evaluation.metrics import score, task_metrics
 from xstilts.evaluation.prediction import evaluate, predict, prediction_table
 from xstilts.evaluation.ranking import rank
 from xstilts.evaluation.retrieval import retrieve
-from xstilts.features import encode, encode_text, in_no_window, label_names, learnable
+from xstilts.features import encode, encode_text, in_no_window, label_names, learnable, with_shuffled_labels
 from xstilts.io import digest, read_parts, read_record, write_parts, write_record, written_whole
-from xstilts.names import NONE
+from xstilts.names import BASELINES, NONE
 from xstilts.runs import Fingerprints, Run, lacks_encoder, list_runs, remove_encoder, unscored
 from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import Source, left_out, open_source
@@ -69,8 +69,8 @@ def encoder(study: Study, source: Source, seed: int) -> dict:
 
 
 def encoder_of(study: Study, intermediate: str, seed: int) -> Path:
-    """Checkpoint folder of the encoder that an intermediate run left, or phase 1 where that is "none"."""
-    run = Run("encoder", seed) if intermediate == NONE else Run("intermediate", seed, intermediate)
+    """Checkpoint folder of the encoder that an intermediate run left, or phase 1 where that is a baseline."""
+    run = Run("encoder", seed) if intermediate in BASELINES else Run("intermediate", seed, intermediate)
     folder = run.folder(study) / "checkpoint"
     refuse(not folder.is_dir(), f"{folder}: does not exist yet; run {run.name} first (make study does)")
     return folder
@@ -93,6 +93,7 @@ class Training:
     fingerprint: str
     target_run: str = ""  # of phase 3
     mlm: bool = False
+    shuffled: bool = False  # each label is that of another example
     retrieval: bool = False
     changes: dict[str, Any] = field(default_factory=dict)  # of the settings, by hand
 
@@ -160,6 +161,8 @@ class Training:
         counts = ", ".join(f"{count} in {language}" for language, count in lost.items())
         problem = f"{task.name}: no window holds the answer of {counts}, more than one in ten of {answerable}"
         refuse(len(rows) > answerable / 10, f"{problem}: raise max_length.span, or choose another encoder")
+        if self.shuffled:
+            features = with_shuffled_labels(features, self.run.seed)
         return TrainingSet(task.name, task.kind, features, tuple(labels), dropped, lost)
 
     def fine_tune(
@@ -243,7 +246,10 @@ def intermediate_training(study: Study, source: Source, name: str, seed: int) ->
     parts = tuple((task, tuple(training_sets(name, task, spec.languages, source))) for task in tasks)
     settings, fingerprints = study.phase("intermediate", name), Fingerprints(study)
     folder, fingerprint = run.folder(study), fingerprints.of(run)
-    return Training(study, source, run, fingerprints, parts, settings, folder, fingerprint, mlm=spec.mlm)
+    return Training(
+        study, source, run, fingerprints, parts, settings, folder, fingerprint, mlm=spec.mlm,
+        shuffled=spec.shuffled,
+    )  # fmt: skip
 
 
 def target_training(
@@ -251,7 +257,7 @@ def target_training(
 ) -> Training:
     """The training of a target's model in phase 3, which targets with the same training set share."""
     sets = tuple(target_run.training_sets(study, source))
-    parts, settings = ((study.training_task(target_run.task), sets),), target_run.phase(study)
+    parts, settings = ((study.training_task(target_run.task), sets),), target_run.phase(study, run.intermediate)
     folder, fingerprint = run.folder(study) / "models" / target_run.model(study), fingerprints.trained(run, target_run)
     return Training(
         study, source, run, fingerprints, parts, settings, folder, fingerprint, target_run.name,
@@ -369,7 +375,7 @@ def gather(study: Study, source: Source, run: Run, fingerprints: Fingerprints) -
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     if study.keep != "all":
         shutil.rmtree(folder / "models", ignore_errors=True)
-    if run.intermediate != NONE:
+    if run.intermediate not in BASELINES:
         remove_encoder(Run("intermediate", run.seed, run.intermediate), fingerprints)
 
 

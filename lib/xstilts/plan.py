@@ -29,6 +29,7 @@ from datasets import Dataset
 from xstilts import results
 from xstilts.errors import UserError, nearest, refuse
 from xstilts.features import encode, encode_text, label_names, token_rows
+from xstilts.names import SHUFFLED, STEPS, compared
 from xstilts.preflight import check_share, repeated_rows, unscored_languages
 from xstilts.runs import Fingerprints, Run, list_runs, state
 from xstilts.settings import AdapterSettings, EncoderSettings, PhaseSettings, Study
@@ -366,13 +367,13 @@ def intermediate_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
 
 
 def targets_cost(samples: Samples, run: Run) -> Iterator[dict[str, float]]:
-    """Phase 3 of a bundle of targets, the same after every intermediate run."""
+    """Phase 3 of a bundle of targets, the same after every intermediate run but ``none+steps``."""
     study, encoder = samples.study, samples.encoder
     targets = target_runs(study, samples.source, run.bundle)
     # a set that several targets share is trained on once
     models = {target_run.model(study): target_run for target_run in targets if not target_run.untrained}
     for target_run in models.values():
-        task, phase = study.training_task(target_run.task), target_run.phase(study)
+        task, phase = study.training_task(target_run.task), target_run.phase(study, run.intermediate)
         epoch = samples.training(target_run.name, task, target_run.training_sets(study, samples.source), phase.examples)
         steps = phase.total_steps([round(epoch.features)], study.training.mix)
         yield {"examples": epoch.examples, "steps": steps}
@@ -407,10 +408,10 @@ def cost_table(samples: Samples) -> pd.DataFrame:
     phases, order = ["encoder", "intermediate", "targets", study.question], ["", *study.intermediate]
     runs.sort(key=lambda run: (phases.index(run.phase), run.seed, order.index(run.intermediate)))
     cost_of_phase = {"encoder": encoder_cost, "intermediate": intermediate_cost, "targets": targets_cost}
-    costs: dict[tuple[str, str], dict[str, float]] = {}  # by phase and what it does: seeds cost the same
+    costs: dict[tuple[str, str, bool], dict[str, float]] = {}  # by phase and what it does: seeds cost the same
     rows = []
     for run in runs:
-        key = (run.phase, run.bundle or run.intermediate)
+        key = (run.phase, run.bundle or run.intermediate, run.intermediate == STEPS)
         if key not in costs:
             parts = [] if run.final else list(cost_of_phase[run.phase](samples, run))
             costs[key] = {column: sum(part.get(column, 0) for part in parts) for column in COLUMNS}
@@ -462,10 +463,24 @@ def report(samples: Samples, table: pd.DataFrame, gpu: str, rate: str, bf16: flo
     environment.filters |= {"count": _count, "bytes": _bytes, "hours": _hours, "done": _done}
     values = {"gpu": gpu, "rate": rate, "bf16": bf16, "runs": runs, "single": single, "sums": sums}
     values["scoring"] = (runs["hours"] * runs["scoring_flops"] / runs["flops"]).sum()
-    values["power"] = power_lines(samples.study)
+    values["advice"] = [*control_lines(samples, runs), *power_lines(samples.study)]
     checks = (unscored_languages, repeated_rows)
     values["repeated"] = [line for check in checks for line in check(samples.study, samples.source)]
     return environment.get_template("plan.txt.j2").render(vars(samples) | values)
+
+
+def control_lines(samples: Samples, runs: pd.DataFrame) -> list[str]:
+    """What controls that the study lacks would take, a seed each."""
+    study, rate = samples.study, runs["hours"].sum() / max(runs["flops"].sum(), 1)
+    flops, names = {}, [name for name in compared(study.intermediate) if name not in study.left_out]
+    if STEPS not in study.intermediate and bool(study.training.intermediate.steps) == bool(study.training.target.steps):
+        parts = [part for name in study.bundles() for part in targets_cost(samples, Run("targets", 1, STEPS, name))]
+        flops[STEPS] = sum(part.get("flops", 0) for part in parts)
+    if names and not any(SHUFFLED in name for name in study.intermediate):
+        single = runs[(runs["intermediate"] == names[0]) & (runs["seed"] == runs["seed"].max())]
+        flops[names[0] + SHUFFLED] = single["flops"].sum()
+    costs = [f"{name} ({_hours(rate * flops[name])} h a seed)" for name in flops]
+    return [f"Controls that would show what is budget, not transfer: {', '.join(costs)}"] if costs else []
 
 
 def power_lines(study: Study) -> list[str]:

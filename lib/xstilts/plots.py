@@ -86,7 +86,8 @@ def heatmap(table: DataFrame, row: str, column: str, panel: str, what: str, note
         "" if text else f"\npoints; bold with *: {STARRED if 'significant' in table else 'the interval excludes zero'}"
     )
     brackets = "; in brackets: not learned with every seed" if table["text"].str.contains(r"\(").any() else ""
-    figure.supxlabel(f"{note}{stars}{brackets}; hatched: missing".strip(), fontsize=7)
+    budget = "; †: not shown to exceed as many more steps" if table["text"].str.contains("†").any() else ""
+    figure.supxlabel(f"{note}{stars}{brackets}{budget}; hatched: missing".strip(), fontsize=7)
     by = list(dict.fromkeys([row, column, panel]))
     described = alternative_text(what, table if text else table[~grey], by, signed=not text)
     if grey.any() and not text:
@@ -101,6 +102,8 @@ def _cell_texts(table: DataFrame, grey: pd.Series) -> pd.Series:
     texts = pd.Series(texts, table.index) + np.where(marked(table) & ~grey, "*", "")
     if "learned" in table:
         texts = texts.where(~(table["learned"] < 1), "(" + texts + ")")
+    if "budget" in table:
+        texts += np.where(table["budget"].eq(True), "†", "")
     if "seeds" in table:
         fewer = table["seeds"] < table["seeds"].max()
         texts += np.where(fewer, "\n" + table["seeds"].astype(str) + f" of {table['seeds'].max()} seeds", "")

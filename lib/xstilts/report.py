@@ -19,7 +19,7 @@ from nbconvert.filters import markdown2html
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, read_record, write_text, written_whole
-from xstilts.names import NONE
+from xstilts.names import BASELINES, NONE
 from xstilts.progress import duration
 from xstilts.runs import Fingerprints, Run, list_runs
 from xstilts.settings import Study
@@ -113,7 +113,7 @@ def sharing(study: Study) -> list[Study]:
 
 def parent(run: Run) -> Run | None:
     """The run that a run starts from."""
-    if run.phase == "targets" and run.intermediate != NONE:
+    if run.phase == "targets" and run.intermediate not in BASELINES:
         return Run("intermediate", run.seed, run.intermediate)
     return Run("encoder", run.seed) if run.phase in ("intermediate", "targets") else None
 

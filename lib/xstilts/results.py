@@ -27,7 +27,7 @@ from xstilts.inference import (
     seeds_needed,
 )  # fmt: skip
 from xstilts.io import read_record
-from xstilts.names import NONE
+from xstilts.names import NONE, STEPS, compared
 from xstilts.runs import finished_controls, finished_target_runs, list_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -141,8 +141,9 @@ def estimates(
     Columns: intermediate, target (a task, or one of ``AVERAGES``), language (a code, ``MEAN`` or ``ZERO_SHOT``),
     quantity ("score" or "gain"), value, low, high, seeds (how many it rests on), languages and targets (how many it
     averages); p and significant (:func:`starred`) of gains; learned, the share of the run's seeds that learned the
-    target; lowest and highest, of an average, when one target is left out. An average with a part missing in every
-    seed is empty (NaN, 0 seeds).
+    target; lowest and highest, of an average, when one target is left out; matched, the gain over ``none+steps``, and
+    budget, whether a significant gain is not shown to exceed what as many more steps on the target give. An average
+    with a part missing in every seed is empty (NaN, 0 seeds).
     """
     languages = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
     runs = runs or {run: [run] for run in wanted["intermediate"].unique()}
@@ -160,7 +161,10 @@ def estimates(
         parts = [(part, groups[part, language]) for part in targets if (part, language) in groups]
         number = (len({code for _, group in parts for code in group}), len(parts))
         ours = [mean([mean_score(run, *part) for run in runs[name]]) for part in parts]
-        gains = [difference(own, mean_score(NONE, *part)) for own, part in zip(ours, parts, strict=True)]
+        gains, over_steps = (
+            [difference(own, mean_score(base, *part)) for own, part in zip(ours, parts, strict=True)]
+            for base in (NONE, STEPS)
+        )
         shares = [share.get((run, target), np.nan) for run in runs[name]] if target not in AVERAGES else [np.nan]
         rows = []
         for quantity, combinations in {"score": ours, "gain": gains}.items():
@@ -170,7 +174,8 @@ def estimates(
                     low, high, p = *np.clip([low, high], 0, 100), np.nan  # what a score can be
                 ends = left_out(scores, combinations) if target in AVERAGES else (np.nan, np.nan)
                 measures = (value, low, high, seeds, *number, p, float(np.mean(shares)), *ends)
-                rows.append((name, target, language, quantity, *measures))
+                matched = scores.estimate(mean(over_steps)) if quantity == "gain" else [np.nan] * 2
+                rows.append((name, target, language, quantity, *measures, *matched[:2]))
         return rows
 
     rows = [cell for target, language in groups for name in runs for cell in row(name, target, language, [target])]
@@ -186,7 +191,9 @@ def estimates(
             if any((target, language) in groups for target in targets):
                 rows += row(name, macro, language, targets)
     columns = "intermediate target language quantity value low high seeds languages targets p learned lowest highest"
-    return starred(pd.DataFrame(rows, columns=columns.split()))
+    table = starred(pd.DataFrame(rows, columns=[*columns.split(), "matched", "bound"]))
+    helping = table["significant"] & (table["value"] > 0) & table["intermediate"].isin(compared(runs))
+    return table.assign(budget=helping & (table["bound"] <= 0)).drop(columns="bound")
 
 
 def left_out(scores: Scores, combinations: list[Combination]) -> tuple[float, float]:
@@ -331,8 +338,8 @@ def controls(study: Study, wanted: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Runs, ``none`` among them, best first: on each target the one with the highest score (mean over languages) has
-    rank 1; ties share the mean of their ranks.
+    """Runs, ``none`` among them but no control, best first: on each target the one with the highest score (mean over
+    languages) has rank 1; ties share the mean of their ranks.
 
     ``wanted``, ``table``: as :func:`expected` and :func:`estimates` give them. Columns: intermediate; rank,
     the mean over targets; low, high, its percentile interval over the draws of examples and seeds (noise draws
@@ -340,7 +347,7 @@ def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.D
     first; gain, gain_low, gain_high, the mean over targets; seeds; targets. Runs that lack a target are not ranked:
     their rank is NaN, and they come last.
     """
-    runs = list(wanted["intermediate"].unique())
+    runs = [NONE, *compared(wanted["intermediate"].unique())]
     codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
     cells = [[mean_score(run, *part) for part in codes.items()] for run in runs]
     seeds = np.array([[np.isfinite(scores.of(cell)).sum() for cell in row] for row in cells])

@@ -15,7 +15,7 @@ from typing import Any
 
 from xstilts.errors import UserError
 from xstilts.io import ROOT, digest, file_hash, read_record
-from xstilts.names import NONE
+from xstilts.names import BASELINES, NONE
 from xstilts.settings import PhaseSettings, Study
 from xstilts.sources import open_source
 from xstilts.study import load_study
@@ -75,11 +75,12 @@ class Run:
 
 
 def list_runs(study: Study) -> list[Run]:
-    """Every run of the study in the order of the phases; ``none`` has no phase 2."""
+    """Every run of the study in the order of the phases; baselines have no phase 2."""
     started = [name for name in study.intermediate if name not in study.left_out]
     bundles = [(name, bundle) for name in started for bundle in study.bundles_of(name)]
     runs = [Run("encoder", seed) for seed in study.seed_numbers]
-    runs += [Run("intermediate", seed, name) for seed in study.seed_numbers for name in started if name != NONE]
+    trained = [name for name in started if name not in BASELINES]
+    runs += [Run("intermediate", seed, name) for seed in study.seed_numbers for name in trained]
     runs += [Run("targets", seed, *names) for seed in study.seed_numbers for names in bundles]
     return [*runs, Run(study.question)]
 
@@ -171,13 +172,13 @@ class Fingerprints:
         """Fingerprint of the model that a training of phase 3 gives."""
         sets = {self.study.training_task(target_run.task).name: target_run.training_sets(self.study, self.source)}
         # dual encoders are trained in one process
-        training = self._training(target_run.phase(self.study), sets, parted=not target_run.retrieval)
+        training = self._training(target_run.phase(self.study, run.intermediate), sets, parted=not target_run.retrieval)
         return digest([self._before(run), run.seed, _code_hash("intermediate"), training])
 
     def _before(self, run: Run) -> str:
         """Fingerprint of the encoder that phase 3 starts from."""
-        started = run.intermediate != NONE
-        return self.of(Run("intermediate", run.seed, run.intermediate) if started else Run("encoder", run.seed))
+        baseline = run.intermediate in BASELINES
+        return self.of(Run("encoder", run.seed) if baseline else Run("intermediate", run.seed, run.intermediate))
 
     def _final(self, _: Run) -> list:
         controls = [  # done: what was recorded is what would be now

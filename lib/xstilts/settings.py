@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 from microworld.settings import MicroSettings
 from xstilts.errors import UserError, nearest
 from xstilts.io import ROOT, write_text
-from xstilts.names import MLM, MULTI, TASK_NAME, IntermediateRun, parse_run
+from xstilts.names import MLM, MULTI, SHUFFLED, TASK_NAME, IntermediateRun, parse_run
 from xstilts.tasks import SPLITS, TASKS, Task, get
 
 DATA = "XSTILTS_DATA"  # environment variable: the folder of the files source
@@ -435,11 +435,14 @@ class Study(Section):
         """Settings of a phase for one run or training set, overrides applied."""
         run = IntermediateRun(name, (name,)) if name in self.tasks else parse_run(name, self.tasks)
         values = getattr(self.training, phase).model_dump()
-        for key in ([MLM] if run.mlm else []) + [name, f"{phase}/{name}"]:
+        base = name.replace(SHUFFLED, "")
+        for key in ([MLM] if run.mlm else []) + [base, f"{phase}/{base}", name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             replaced = {"steps": 0, "epochs": 0} if {"steps", "epochs"} & fields.keys() else {}
             values |= replaced | fields
         values["examples"] = run.examples or values["examples"]
+        if run.shuffled:  # nothing is learned that a development set could show: the last weights are taken
+            values |= {"evaluate_every": 0, "evaluate_examples": 0, "patience": 0}
         return PhaseSettings.model_validate(values)
 
     def bundles(self) -> dict[str, tuple[str, ...]]:

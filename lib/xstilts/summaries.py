@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from xstilts.names import NONE
+from xstilts.names import NONE, compared
 from xstilts.results import AVERAGES, MACRO, MACRO_LEARNED, MEAN, ZERO_SHOT, marked
 from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.settings import Study
@@ -63,8 +63,9 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Which run to train first, by target, from the rows of ``results.estimates`` in :func:`headline`.
 
     "train first" is the run with the highest gain among those with a starred gain that learned the target with most
-    seeds; "none" where there is no such run, "one seed" where seeds cannot be compared. Targets of one kind with the
-    same runs share a row. Columns: target, train first, gain, hurts (runs with a starred loss).
+    seeds and, where the study has ``none+steps``, exceed it; "none" where there is no such run, "one seed" where seeds
+    cannot be compared. Targets of one kind with the same runs share a row. Columns: target, train first, gain, hurts
+    (runs with a starred loss).
     """
     rows = []
     for task, part, best in _to_train_first(table, study):
@@ -83,6 +84,7 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
     """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
     gains = headline(table)[headline(table)["quantity"] == "gain"]
+    gains = gains[gains["intermediate"].isin(compared(gains["intermediate"]))]
     single = gains[~gains["target"].isin(AVERAGES)]
     sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
     for average, name in {MACRO: "the targets", MACRO_LEARNED: "those that were learned with every seed"}.items():
@@ -97,6 +99,8 @@ def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> 
         sentences.append(f"With the run named below, scores are no better than guessing on {', '.join(guesses)}.")
     if single["p"].notna().any():
         sentences.append(chance(single))
+    if budget := int(single["budget"].sum()):
+        sentences.append(f"Budget: {budget} of the starred gains are not shown to exceed `none+steps`.")
     text = "Zero-shot scores of `none` fall with distance from the source language in {below} of {count} targets."
     return sentences + tally(text, rho.dropna(subset="rho").rename(columns={"rho": "value"}).assign(seeds=2))
 
@@ -135,7 +139,7 @@ def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, p
     for name, part in mean.groupby("target", sort=False):
         task = study.task(name)
         learned = part.loc[(part["quantity"] == "score") & (part["learned"] > 0.5), "intermediate"]
-        gains = part[(part["quantity"] == "gain") & part["intermediate"].isin(learned)]
+        gains = part[(part["quantity"] == "gain") & part["intermediate"].isin(compared(learned)) & ~part["budget"]]
         helping = gains[marked(gains) & (gains["value"] > 0)]
         yield task, part, next(helping.nlargest(1, "value").itertuples(), None)
 

@@ -7,10 +7,11 @@ language's, ``xnli=100`` and ``xnli@qab=100`` on a hundred examples. A retrieval
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from xstilts.errors import UserError
 from xstilts.locations import MANY
-from xstilts.names import ALL, EACH, SOURCE, UNTRAINED, target_run_name
+from xstilts.names import ALL, EACH, NONE, SOURCE, STEPS, UNTRAINED, target_run_name
 from xstilts.settings import FurtherSettings, PhaseSettings, Study
 from xstilts.sources import Source
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task
@@ -57,10 +58,14 @@ class TargetRun:
         """As in the column of that name: "source", "untrained", "all", "mt" or a code."""
         return self.language or (UNTRAINED if self.untrained else SOURCE)
 
-    def phase(self, study: Study) -> PhaseSettings:
-        """The settings it is trained with."""
+    def phase(self, study: Study, intermediate: str = NONE) -> PhaseSettings:
+        """The settings it is trained with after an intermediate run. After ``none+steps`` as many steps, or epochs,
+        are added as phase 2 takes, and no patience ends them early."""
         phase = study.phase("retrieval" if self.retrieval else "target", study.training_task(self.task).name)
-        changed = {"examples": self.examples} if self.examples else {}
+        changed: dict[str, Any] = {"examples": self.examples} if self.examples else {}
+        if intermediate == STEPS and not self.retrieval:
+            added = study.training.intermediate
+            changed |= {"steps": phase.steps + added.steps, "epochs": phase.epochs + added.epochs, "patience": 0}
         return phase.model_copy(update={**changed, "min_steps": max(phase.min_steps, self.min_steps)})
 
     def training_sets(self, study: Study, source: Source) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from microworld.settings import LANGUAGE_CODES
 from xstilts.errors import UserError, located, nearest, refuse
-from xstilts.names import ALL, DIRECT, EACH, MLM, NONE, SOURCE, UNTRAINED
+from xstilts.names import ALL, DIRECT, EACH, MLM, NONE, SOURCE, STEPS, UNTRAINED
 from xstilts.settings import PhaseSettings, Study
 from xstilts.tasks import RETRIEVAL_KINDS, TASKS, TRANSLATED, Task
 
@@ -128,6 +128,10 @@ def _check_phases(study: Study, trained: set[str]) -> None:
         refuse(bool(part.steps) == bool(part.epochs), f"training.{phase}: set either steps or epochs (the other 0)")
         unread = not part.evaluate_every and (part.patience or part.evaluate_examples)
         refuse(unread, f"training.{phase}: patience and evaluate_examples need evaluate_every")
+    for name in trained if STEPS in study.intermediate else ():
+        mixed = bool(study.phase("target", name).steps) != bool(study.training.intermediate.steps)
+        both = "training.intermediate and training.target in steps, or both in epochs"
+        refuse(mixed, f"intermediate: none+steps adds the length of phase 2 to that of {name}: state {both}")
     for task in _tuned_retrieval(study):
         evaluated = study.phase("retrieval", study.training_task(task).name).evaluate_every
         refuse(evaluated, "training.retrieval.evaluate_every: dual encoders keep their last weights; set it 0")

@@ -31,7 +31,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from xstilts.errors import UserError
 from xstilts.inference import ENDS, Combination, difference, from_statistics, mean_score, weighted
-from xstilts.names import NONE, SOURCE, parse_run
+from xstilts.names import NONE, SOURCE, compared, parse_run
 from xstilts.results import FEWEST, SAME_AMOUNT, ZERO_SHOT, pretraining_text, rank_correlation, significant
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -112,8 +112,8 @@ def split_run(run: str) -> tuple[str, str]:
 
 
 def cells(runs: Iterable[str]) -> Runs:
-    """(task, language) -> run, ``none`` left out."""
-    return {split_run(run): run for run in runs if run != NONE}
+    """(task, language) -> run, ``none`` and controls left out."""
+    return {split_run(run): run for run in compared(runs)}
 
 
 def run_topics(study: Study, source: Source) -> dict[str, str]:

@@ -14,7 +14,7 @@ from scipy import stats as distributions
 from xstilts import results
 from xstilts.evaluation.metrics import CUTOFFS
 from xstilts.inference import from_statistics
-from xstilts.names import NONE, SOURCE, UNTRAINED, parse_run
+from xstilts.names import NONE, SOURCE, UNTRAINED, compared, parse_run
 from xstilts.plots import title
 from xstilts.results import MACRO, MEAN, ZERO_SHOT
 from xstilts.settings import Study
@@ -82,7 +82,7 @@ def estimates(
 
 def source_runs(runs: Iterable[str]) -> list[str]:
     """Those trained in the source language."""
-    return [name for name in runs if name != NONE and not parse_run(name, None).languages]
+    return [name for name in compared(runs) if not parse_run(name, None).languages]
 
 
 def recall_curves(stats: pd.DataFrame, wanted: pd.DataFrame, source_language: str) -> pd.DataFrame:

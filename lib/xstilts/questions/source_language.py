@@ -23,7 +23,7 @@ from scipy.stats import norm
 
 from xstilts import results
 from xstilts.inference import ENDS, LEVEL, Combination, Scores, difference, mean, mean_score, weighted
-from xstilts.names import ALL, NONE, SOURCE
+from xstilts.names import ALL, NONE, SOURCE, compared
 from xstilts.results import MEAN, significant
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -60,7 +60,7 @@ class Design:
 def design(study: Study, source: Source) -> Design:
     """The design of a study, from the names of its runs and the sets that train them."""
     trained, tasks = {}, {}
-    for name in [name for name in study.intermediate if name not in study.left_out]:
+    for name in [name for name in [NONE, *compared(study.intermediate)] if name not in study.left_out]:
         run = study.intermediate_run(name)
         sets = [part for task in run.tasks for part in training_sets(name, study.task(task), run.languages, source)]
         trained[name] = frozenset(code for _, code in sets)
