@@ -98,6 +98,14 @@ def test_scored_tokens_are_those_of_every_language(trained):
     assert samples.evaluation(TargetRun(get("bucc"))).examples == 2 * (30 + 30) * 2  # sides, dev and test, languages
 
 
+def test_a_set_without_a_development_set_is_planned(tmp_path):
+    tuned = {"targets": ["mewslix"], "training_languages": ["source"]}
+    study = load_study(write(tmp_path, further={"tuned": tuned}))
+    table = table_of(study)
+    rows = table[table["bundle"] == "tuned"]
+    assert (rows["training_tokens"] > 0).all() and (rows["scoring_tokens"] > 0).all() and len(rows) == 1
+
+
 def test_report_says_what_is_done_and_fits_the_page(trained, tmp_path, capsys, monkeypatch):
     study, _, _ = trained
     csv = tmp_path / "plan.csv"
