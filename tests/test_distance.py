@@ -1,6 +1,8 @@
 """Question 5. Slopes, crossings and robustness by hand, against scipy and scikit-learn, on statistics of known truth
 and in coverage; then its notebook on real files, from a tiny checkpoint."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +14,12 @@ from toy import build_checkpoint
 from xstilts import phases
 from xstilts.errors import UserError
 from xstilts.inference import Scores, from_statistics
-from xstilts.io import ROOT
+from xstilts.io import ROOT, write_record
 from xstilts.names import DIRECT
 from xstilts.questions import distance
-from xstilts.questions.distance import ALL_TARGETS, DIFFERENCE, INTERMEDIATE, MEDIAN
+from xstilts.questions.distance import ALL_TARGETS, CHOSEN, INTERMEDIATE, MEDIAN, direct_minus
 from xstilts.results import MEAN
-from xstilts.runs import list_runs
+from xstilts.runs import Run, list_runs
 from xstilts.sources import open_source
 
 DISTANCE = pd.Series({"qaa": 0.0, "qab": 0.1, "qac": 0.3, "qad": 0.4, "qae": 0.8})
@@ -58,13 +60,17 @@ def test_theil_sen_is_scipys_for_every_resample():
 def test_known_slopes_means_and_differences_are_recovered():
     parts = {"xnli": ["xnli"], ALL_TARGETS: ["xnli", "udpos"]}
     scores = from_statistics(exact())
-    gains = distance.series_gains(scores, parts, ["mnli", "mnli@qad"], ["mnli", "ccg"], AWAY.index)
+    chosen = {"xnli": "mnli", "udpos": "none"}
+    gains = distance.series_gains(scores, parts, ["mnli", "mnli@qad"], ["mnli", "ccg"], AWAY.index, chosen)
     table = distance.against_distance(scores, gains, DISTANCE)
     slopes = table[table["quantity"] == "slope"].set_index(["part", "series"])["value"]
-    expected = {"mnli": -20, "mnli@qad": 70, INTERMEDIATE: -15, DIRECT: 40, DIFFERENCE: 55}
+    expected = {"mnli": -20, "mnli@qad": 70, INTERMEDIATE: -15, CHOSEN: -20, DIRECT: 40}
+    expected |= {direct_minus(series): 40 - value for series, value in expected.items() if series != DIRECT}
     assert slopes["xnli"].to_dict() == pytest.approx(expected)
-    assert slopes[ALL_TARGETS].to_dict() == pytest.approx({series: 0.75 * value for series, value in expected.items()})
-    mean = table.set_index(["part", "series", "quantity"]).loc["xnli", DIFFERENCE, "mean"]
+    both = {series: 0.75 * value for series, value in expected.items()}  # udpos has half of the gains
+    both |= {CHOSEN: -10, direct_minus(CHOSEN): 30 + 10}  # and the chosen run none of them
+    assert slopes[ALL_TARGETS].to_dict() == pytest.approx(both)
+    mean = table.set_index(["part", "series", "quantity"]).loc["xnli", direct_minus(INTERMEDIATE), "mean"]
     far = AWAY.mean()
     assert mean["value"] == pytest.approx(5 + 40 * far - (4 - 15 * far)) and mean["languages"] == 4
     assert (table["low"] <= table["value"] + 1e-9).all() and (table["high"] >= table["value"] - 1e-9).all()
@@ -84,9 +90,26 @@ def test_direct_tuning_that_lacks_a_target_or_a_language_is_compared_where_it_ha
     parts = {"xnli": ["xnli"], ALL_TARGETS: ["xnli", "udpos"]}
     scores = from_statistics(stats)
     gains = distance.series_gains(scores, parts, [], ["mnli", "ccg", "qqp"], AWAY.index)
-    assert set(gains) == {("xnli", INTERMEDIATE), ("xnli", DIRECT), ("xnli", DIFFERENCE), (ALL_TARGETS, INTERMEDIATE)}
-    both = gains["xnli", DIFFERENCE]
+    both = {("xnli", series) for series in (INTERMEDIATE, DIRECT, direct_minus(INTERMEDIATE))}
+    assert set(gains) == both | {(ALL_TARGETS, INTERMEDIATE)}
+    both = gains["xnli", direct_minus(INTERMEDIATE)]
     assert list(both) == ["qab", "qad", "qae"] and scores.estimate(both["qad"]).value == pytest.approx(5 + 16 - (4 - 6))
+
+
+def test_the_chosen_run_is_the_best_in_development(tmp_path):
+    made = study(tmp_path, intermediate=["none", "mnli", "ccg"], targets=["xnli", "udpos"], seeds=2)
+    development = {  # by target, of seeds 1 and 2
+        "none": {"xnli": (50, 60), "udpos": (90, 90)}, "mnli": {"xnli": (70, 20), "udpos": (80, 80)},
+        "ccg": {"xnli": (58, 58), "udpos": (95, 99)},
+    }  # fmt: skip
+    for run, seed in product(development, (1, 2)):
+        folder = Run("targets", seed, run, "all").folder(made)
+        for target, values in development[run].items():
+            write_record(folder / target / "scored.json", {"selection": {"best_score": values[seed - 1]}})
+        write_record(folder / "run.json", {"fingerprint": ""})
+    assert distance.chosen_runs(made, ["xnli", "udpos"], ["mnli", "ccg"]) == {"xnli": "ccg", "udpos": "ccg"}
+    assert distance.chosen_runs(made, ["xnli", "udpos"], ["mnli"]) == {"xnli": "none", "udpos": "none"}
+    assert distance.chosen_runs(made, ["tatoeba"], ["mnli"]) == {}
 
 
 def test_script_and_pretraining_size_are_held_fixed():
@@ -339,7 +362,7 @@ def test_the_answer_says_what_the_intervals_say():
     rows = [
         ("xnli", INTERMEDIATE, "mean", 9.0, 8.0, 10.0), (ALL_TARGETS, INTERMEDIATE, "mean", -1.2, -2.0, -0.4),
         (ALL_TARGETS, INTERMEDIATE, "slope", -8.0, -15.0, 1.0), (ALL_TARGETS, DIRECT, "mean", 5.0, 4.0, 6.0),
-        (ALL_TARGETS, DIFFERENCE, "mean", 6.2, 5.0, 7.0), (ALL_TARGETS, "mnli", "mean", 1.0, 0.5, 2.0),
+        (ALL_TARGETS, direct_minus(INTERMEDIATE), "mean", 6.2, 5.0, 7.0), (ALL_TARGETS, "mnli", "mean", 1.0, 0.5, 2.0),
     ]  # fmt: skip
     aligned = [(name, INTERMEDIATE, "mean", *values) for name, values in
                {"cka": (-9.0, -10.0, -8.0), "accuracy": (1.0, np.nan, np.nan)}.items()]  # fmt: skip

@@ -1,7 +1,8 @@
 """Question 5: do gains fall with the distance of a language from the source language?
 
 Compared with zero-shot ``none`` are *series*: an intermediate run; ``INTERMEDIATE``, the mean of the runs in the
-source language; and ``DIRECT``, ``none`` fine-tuned on the language that is scored. Alignment of parallel sentences
+source language; ``CHOSEN``, the run that development data in the source language would choose for a target; and
+``DIRECT``, ``none`` fine-tuned on the language that is scored. Alignment of parallel sentences
 is compared in the same way, a metric taking the place of a target.
 
 Intervals are those of :mod:`xstilts.inference`: the languages are taken as given, for means and slopes alike. A slope
@@ -12,7 +13,7 @@ first order (delta method): of the language that is the worst, and of the deviat
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ import pandas as pd
 
 from xstilts import results
 from xstilts.inference import ENDS, MISSING, Combination, Estimate, Scores, difference, mean, mean_score, weighted
+from xstilts.io import read_record
 from xstilts.names import DIRECT, NONE, SOURCE
 from xstilts.plots import title
 from xstilts.results import MEAN, SAME_AMOUNT, permutation_p, significant
@@ -31,7 +33,7 @@ from xstilts.summaries import tally, verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is tuned on whole training sets
-INTERMEDIATE, DIFFERENCE = "intermediate", "direct minus intermediate"
+INTERMEDIATE, CHOSEN = "intermediate", "chosen run"
 ALL_TARGETS = "mean"  # in the column part: the mean of the targets with direct tuning
 MEDIAN = "median"  # in the column language
 KINDS = ("distance", "syntactic", "phonological", "genetic", "geographic", "order", "morphology")
@@ -83,13 +85,12 @@ def scored(scores: Scores, groups: dict[str, Names], targets: Names) -> dict[str
     return {series: group for series, group in members.items() if group}
 
 
-def language_gains(scores: Scores, runs: Names, targets: Names, codes: Names) -> dict[str, Combination]:
-    """Gain over ``none`` by language, mean over ``runs`` and over those of ``targets`` that a language is scored in;
+def language_gains(scores: Scores, pairs: Iterable[tuple[str, str]], codes: Names) -> dict[str, Combination]:
+    """Gain over ``none`` by language, mean over those (run, target) of ``pairs`` whose target a language is scored in;
     languages without a gain are left out."""
-    gains = {}
+    gains, pairs = {}, list(pairs)
     for code in codes:
-        shared = [target for target in targets if (NONE, target, code) in scores.values]
-        if parts := [gain(run, target, code) for target in shared for run in runs]:
+        if parts := [gain(run, target, code) for run, target in pairs if (NONE, target, code) in scores.values]:
             gains[code] = mean(parts)
     return {code: part for code, part in gains.items() if np.isfinite(scores.of(part)).any()}
 
@@ -99,22 +100,49 @@ def gain(run: str, target: str, code: str) -> Combination:
     return difference(mean_score(run, target, [code]), mean_score(NONE, target, [code]))
 
 
-def series_gains(scores: Scores, parts: dict[str, Names], runs: Names, averaged: Names, codes: Names) -> Gains:
+def series_gains(
+    scores: Scores, parts: dict[str, Names], runs: Names, averaged: Names, codes: Names, chosen: Mapping[str, str] = {}
+) -> Gains:
     """Gains of the languages ``codes`` in each of ``parts`` (name -> targets that are averaged).
 
-    Series: each of ``runs``; ``INTERMEDIATE``, the mean of ``averaged``; where direct tuning has been scored on all
-    targets of a part, ``DIRECT`` and, in the languages of both, ``DIFFERENCE``.
+    Series: each of ``runs``; ``INTERMEDIATE``, the mean of ``averaged``; ``CHOSEN``, after the run that ``chosen``
+    names for each target; where direct tuning has been scored on all targets of a part, ``DIRECT`` and, in the
+    languages of both, :func:`direct_minus` every other series.
     """
     groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged, DIRECT: [WHOLE]}
     gains: Gains = {}
     for part, targets in parts.items():
-        for series, members in scored(scores, groups, targets).items():
-            gains[part, series] = language_gains(scores, members, targets, codes)
-        if (part, INTERMEDIATE) in gains and (part, DIRECT) in gains:
-            zero_shot, direct = gains[part, INTERMEDIATE], gains[part, DIRECT]
-            both = {code: difference(direct[code], zero_shot[code]) for code in direct if code in zero_shot}
-            gains[part, DIFFERENCE] = both
+        pairs = {name: product(members, targets) for name, members in scored(scores, groups, targets).items()}
+        if chosen.keys() >= set(targets):
+            pairs[CHOSEN] = ((chosen[target], target) for target in targets)
+        by_series = {series: language_gains(scores, named, codes) for series, named in pairs.items()}
+        direct = by_series.get(DIRECT, {})
+        gains |= {(part, series): by_language for series, by_language in by_series.items()}
+        for series in [name for name in by_series if name != DIRECT]:
+            other = by_series[series]
+            both = {code: difference(direct[code], other[code]) for code in direct if code in other}
+            gains[part, direct_minus(series)] = both
     return {key: by_language for key, by_language in gains.items() if by_language}
+
+
+def direct_minus(series: str) -> str:
+    """Name of the series of direct tuning less another one."""
+    return f"{DIRECT} minus {series}"
+
+
+def chosen_runs(study: Study, targets: Names, runs: Names) -> dict[str, str]:
+    """Target -> the run, ``none`` among them, with the highest score on the development set in the source language,
+    mean over the seeds; without targets whose checkpoints are not compared by it (``evaluate_every``)."""
+    chosen = {}
+    for target in targets:
+        values = {}
+        for run in finished_target_runs(study, list(study.bundles())):
+            record = read_record(run.folder(study) / target / "scored.json")
+            if run.intermediate in (NONE, *runs) and "selection" in record:
+                values.setdefault(run.intermediate, []).append(record["selection"]["best_score"])
+        if values:
+            chosen[target] = max(values, key=lambda run: np.mean(values[run]))
+    return chosen
 
 
 def gain_table(scores: Scores, gains: Gains, distance: pd.Series) -> pd.DataFrame:
@@ -410,12 +438,17 @@ def deviation(values: np.ndarray) -> np.ndarray:
 
 # --- the answer --------------------------------------------------------------------------------------------
 
-SERIES = {INTERMEDIATE: "intermediate training", DIRECT: "direct tuning", SOURCE: "zero-shot, as many examples"}
+SERIES = {
+    INTERMEDIATE: "intermediate training", CHOSEN: "run chosen in development", DIRECT: "direct tuning",
+    SOURCE: "zero-shot, as many examples",
+}  # fmt: skip
 SENTENCES = {
     (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over the other languages",
     (INTERMEDIATE, "slope"): "Change of this gain from distance 0 to 1",
-    (DIFFERENCE, "mean"): "Direct tuning minus intermediate training",
-    (DIFFERENCE, "slope"): "Change of this difference from distance 0 to 1",
+    (direct_minus(INTERMEDIATE), "mean"): "Direct tuning minus intermediate training",
+    (direct_minus(INTERMEDIATE), "slope"): "Change of this difference from distance 0 to 1",
+    (direct_minus(CHOSEN), "mean"): "Direct tuning minus the run that development data in the source language choose",
+    (direct_minus(CHOSEN), "slope"): "Change of this difference from distance 0 to 1",
 }
 
 
