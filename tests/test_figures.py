@@ -286,7 +286,7 @@ def test_notebook_runs_on_an_unfinished_study(tmp_path, capsys, absent):
         return
     # Tatoeba lacks the source language: 3 + 4 scores a run and seed, of which one run and seed is missing
     assert "35 of 42 scores are complete" in printed and "published" not in printed
-    stems = "answer controls correlations distance effort heatmap-mean heatmap-zero-shot"
+    stems = "answer controls correlations distance effort findings heatmap-mean heatmap-zero-shot"
     stems += " languages-tatoeba languages-xquad macro ranks scores"
     assert sorted({path.stem for path in small.figures_folder.iterdir()}) == stems.split()
     table = pd.read_parquet(tmp_path / "toy/transfer/estimates.parquet")

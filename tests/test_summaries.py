@@ -37,7 +37,7 @@ def table(gains, scores=None, seeds=5):
         False, np.nan
     )
     chance = [get(name).chance if name in TASKS else np.nan for name in made["target"]]
-    return made.assign(learned=(made["low"] > chance).astype(float))
+    return made.assign(learned=(made["low"] > chance).astype(float), budget=False)
 
 
 CELLS = {
@@ -58,6 +58,12 @@ def test_the_run_to_train_first_helps_and_beats_guessing():
     ]
     guessed = summaries.transfer_verdicts(table(CELLS, {("ccg", "xnli"): (40, 33, 47)}), STUDY)
     assert guessed.iloc[0].tolist() == ["XNLI", "`mnli`", "+7.1 [5.0, 9.3]", "`qqp`"], "33.3 is guessing"
+    made = table(CELLS)
+    budget = made.assign(budget=made["intermediate"].eq("ccg") & made["target"].eq("xnli"))
+    assert summaries.transfer_verdicts(budget, STUDY).iloc[0, :2].tolist() == ["XNLI", "`mnli`"]
+    assert "Budget: 1 of the starred gains" in " ".join(summaries.transfer_sentences(budget, RHO, STUDY))
+    controls = made.replace({"ccg": "none+steps", "mnli": "squad1+shuffled"})
+    assert summaries.transfer_verdicts(controls, STUDY).iloc[0, :2].tolist() == ["XNLI", "none"]
     gaps = summaries.transfer_verdicts(table({("mnli", "xnli"): GAP}), STUDY)
     assert gaps.iloc[0].tolist() == ["XNLI", "missing", "–", "–"]
 

@@ -69,7 +69,7 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """
     rows = []
     for task, part, best in _to_train_first(table, study):
-        gains = part[part["quantity"] == "gain"]
+        gains = part[(part["quantity"] == "gain") & part["intermediate"].isin(compared(part["intermediate"]))]
         kind = "retrieval" if task.kind in RETRIEVAL_KINDS else task.kind
         named = "missing" if gains["value"].isna().all() else NONE if best is None else f"`{best.intermediate}`"
         named = "one seed" if gains["seeds"].max() == 1 else named
