@@ -220,7 +220,7 @@ class Scores:
         known = np.array([np.isfinite(part.low) for part in estimates], bool)
         drawn[~known, 1:] = np.nan
         rng = np.random.default_rng(0)
-        for covariance, freedom in self.covariances(list(compress(combinations, known))):
+        for covariance, freedom in self.covariances(list(compress(combinations, known))) if known.any() else ():
             sizes, vectors = np.linalg.eigh(covariance)
             normal = rng.standard_normal((len(sizes), DRAWS))
             if np.isfinite(freedom):
@@ -232,18 +232,17 @@ class Scores:
         """Independent parts of the covariance of combinations, each with its degrees of freedom: of test examples
         (less what the others have of it), then of seeds; of those seeds that all of them have."""
         by_seed = np.array([self.of(part) for part in combinations])
-        complete = np.isfinite(by_seed).all(axis=0) if len(by_seed) else np.zeros(0, bool)
+        complete = np.isfinite(by_seed).all(axis=0)
         count = int(complete.sum())
         if not count:
-            return [(np.diag([self._error(part, row, np.isfinite(row))[1] ** 2 for part, row in
-                              zip(combinations, by_seed, strict=True)]), np.inf)] if len(by_seed) else []  # fmt: skip
+            rows = zip(combinations, by_seed, strict=True)
+            return [(np.diag([self._error(part, row, np.isfinite(row))[1] ** 2 for part, row in rows]), np.inf)]
         examples = np.zeros((len(combinations),) * 2)
         for whole, _ in self._influences(combinations, complete):
             middle = whole.mean(axis=1)
             examples += middle @ middle.T
-            if count > 1:
-                rest = (whole - middle[:, None]).reshape(len(whole), -1)
-                examples -= rest @ rest.T / (count * (count - 1))
+            rest = (whole - middle[:, None]).reshape(len(whole), -1)
+            examples -= rest @ rest.T / (count * max(count - 1, 1))
         seeds = self._seed_covariances(combinations, complete) if count > 1 else []
         return [(examples, np.inf), *((covariance / count, freedom) for covariance, freedom in seeds)]
 
