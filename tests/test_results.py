@@ -154,6 +154,8 @@ def test_rank_correlation_with_distance():
     assert rho["languages"] == 5 and rho["low"] >= -1 and rho["high"] < 0
     # of 120 orders 5 reach -0.9 (-1, and four neighbours exchanged), so many the other way
     assert rho["p"] == pytest.approx(10 / 120) and not rho["significant"]
+    alike = from_statistics(table([(*row[:3], rows[0][3]) for row in rows]))
+    assert results.correlations(alike, want, distance)[["rho", "low", "high", "p"]].isna().all(axis=None), "all equal"
     distance["q5"] = np.nan
     few = results.correlations(scores, want, distance).iloc[0]
     assert np.isnan(few["rho"]) and few["languages"] == 4, "four languages are too few"

@@ -64,8 +64,8 @@ def intervals(scores: Scores) -> dict[str, tuple[float, float]]:
         "mean gain": gain("t1", codes),
         "average gain": mean([gain(target, codes) for target in TARGETS]),
     }
-    found = {name: scores.estimate(quantity)[1:3] for name, quantity in quantities.items()}
-    return found | {"slope": slope(scores, DISTANCE, {code: gain("t1", [code]) for code in codes})[1:3]}
+    ends = {name: scores.estimate(quantity)[1:3] for name, quantity in quantities.items()}
+    return ends | {"slope": slope(scores, DISTANCE, {code: gain("t1", [code]) for code in codes})[1:3]}
 
 
 def coverage(studies: int, seed: int = 0, **setting) -> dict[str, float]:

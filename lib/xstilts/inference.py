@@ -24,14 +24,15 @@ scored on the same examples. The variance of a combination, a mean over S seeds,
 
 The quantile is Student's, with Satterthwaite's degrees of freedom. Where a part has a single one (two seeds and
 nothing to pool) an interval is at least as wide as that of the parts' own quantiles, squared and added (Graybill and
-Wang 1980, doi:10.1080/01621459.1980.10477565), divided by the root of two: it then covers 93 to 99 of 100. What others
-cover, 93 to 98, is simulated by ``tools/coverage.py``. There is no Monte Carlo noise but in what is no linear
+Wang 1980, doi:10.1080/01621459.1980.10477565), divided by the root of two. What intervals cover is simulated by
+``tools/coverage.py`` and stated in ``docs/scores.md``. There is no Monte Carlo noise but in what is no linear
 combination (ranks, correlations, crossings): :meth:`Scores.draws`.
 """
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ class Scores:
 
     def __post_init__(self) -> None:
         self.runs = list(dict.fromkeys(run for run, _, _ in self.values))
-        self._tables: dict[Hashable, np.ndarray] = {}
+        self._tables: dict[Hashable, tuple[np.ndarray, list[str]]] = {}
         self.prior = self._prior()
 
     def of(self, combination: Combination) -> np.ndarray:
@@ -126,78 +127,55 @@ class Scores:
             p = 2 * stats.t.sf(np.abs(value) / error, freedom) if error > 0 else float(value == 0)
         seeds = int(complete.sum())
         # what is zero is zero, not the rest of a rounding
-        bounds = [round(float(bound), 9) + 0.0 for bound in (value, value - half, value + half)]
-        return Estimate(*bounds, seeds, float(p) if seeds > 1 else np.nan)
+        value, low, high = (round(float(bound), 9) + 0.0 for bound in (value, value - half, value + half))
+        return Estimate(value, low, high, seeds, float(p) if seeds > 1 else np.nan)
 
     def _error(self, combination: Combination, by_seed: np.ndarray, complete: np.ndarray) -> tuple[float, float, float]:
         """(value, standard error, degrees of freedom)."""
-        count = int(complete.sum())
+        count, value = int(complete.sum()), round(float(by_seed[complete].mean()), 9)
         examples = interaction = freedom = 0.0
-        for influence, clusters in self._influences(combination, complete):
+        for (influence,), clusters in self._influences([combination], complete):
             middle = influence.mean(axis=0)
             factor = clusters / (clusters - 1) if clusters > 1 else np.nan
             examples += factor * (middle**2).sum()
             interaction += factor * ((influence - middle) ** 2).sum() / (count * max(count - 1, 1))
             freedom += clusters - 1
-        parts = [(examples, freedom or 1)]
-        if count > 1:
-            parts += [(variance / count, df) for variance, df in self._seed_variance(combination, complete)]
-        elif not freedom:
-            return by_seed[complete].mean(), np.nan, 1
-        value = round(float(by_seed[complete].mean()), 9)
+        seeds = self._seed_covariances([combination], complete) if count > 1 else []
+        if not seeds and not freedom:
+            return value, np.nan, 1
+        parts = [(float(variance[0, 0]) / count, df) for variance, df in seeds]
         total, freedom = examples, freedom or 1
-        if (more := sum(variance for variance, _ in parts[1:]) - interaction) > 1e-18:
+        if (more := sum(variance for variance, _ in parts) - interaction) > 1e-18:
             total += more
-            freedom = total**2 / sum(variance**2 / df for variance, df in parts)
-        if any(df < 2 for _, df in parts[1:]):  # of two seeds Satterthwaite's intervals cover 85 to 93 of 100
-            widest = sum(stats.t.ppf(ENDS[1], df) ** 2 * variance for variance, df in parts[1:])
+            freedom = total**2 / sum(variance**2 / df for variance, df in [(examples, freedom), *parts])
+        if any(
+            df < 2 for _, df in parts
+        ):  # Satterthwaite's alone cover 86 of 100 gains, with two runs and large seed variance
+            widest = sum(stats.t.ppf(ENDS[1], df) ** 2 * variance for variance, df in parts)
             widest += stats.norm.ppf(ENDS[1]) ** 2 * (examples - interaction)
             total = max(total, widest / 2 / stats.t.ppf(ENDS[1], freedom) ** 2)
         return value, np.sqrt(total) if total > 1e-18 else 0.0, freedom
 
-    def _influences(self, combination: Combination, complete: np.ndarray) -> Iterable[tuple[np.ndarray, int]]:
-        """Target by target the influence of clusters on the combination, [seeds, clusters], and how many there are."""
-        by_target: dict[str, list[tuple[Cell, float]]] = {}
-        for cell, weight in combination.items():
-            if cell in self.influence:
-                by_target.setdefault(cell[1], []).append((cell, weight))
-        for target, parts in by_target.items():
-            positions = [self.positions[target, cell[2]] for cell, _ in parts]
-            total = np.zeros((int(complete.sum()), 1 + max(int(part.max()) for part in positions)))
-            present = np.zeros(total.shape[1], bool)
-            for (cell, weight), position in zip(parts, positions, strict=True):
-                total[:, position] += weight * self.influence[cell][complete]
-                present[position] = True
-            yield total, int(present.sum())
-
-    def _seed_variance(self, combination: Combination, complete: np.ndarray) -> list[tuple[float, float]]:
-        """Independent parts of the variance of the per-seed value, each with its degrees of freedom."""
-        count = int(complete.sum())
-        own = [(float(self.of(combination)[complete].var(ddof=1)), count - 1.0)]
-        measure, weights = factorised(combination)
-        table, runs = self._table(measure, complete)
-        if len(runs) < 2:
-            return own
-        weight = np.array([weights.get(run, 0.0) for run in runs])
-        alike = table.mean(axis=0)  # what a seed does to all runs
-        rest, pooled = table - alike, residual_variance(table)
-        total = weight.sum()
-        prior = pooled * max((weight**2).sum() - total**2 / len(runs), 0.0)
-        single = (weight @ rest).var(ddof=1)
-        most = (len(runs) - 1.0) * (count - 1)
-        shrunk = self._shrunk(prior, single, count)
-        parts = [(float(shrunk), min(self.prior + count - 1, most))]
-        return parts + ([(total**2 * float(alike.var(ddof=1)), count - 1.0)] if abs(total) > 1e-9 else [])
+    def _influences(
+        self, combinations: Sequence[Combination], complete: np.ndarray
+    ) -> Iterable[tuple[np.ndarray, int]]:
+        """Target by target the influence of clusters, [combinations, seeds, clusters], and how many there are."""
+        for target in dict.fromkeys(cell[1] for part in combinations for cell in part if cell in self.influence):
+            positions = {cell: self.positions[target, cell[2]] for part in combinations for cell in part
+                         if cell[1] == target and cell in self.influence}  # fmt: skip
+            clusters = np.unique(np.concatenate(list(positions.values())))
+            total = np.zeros((len(combinations), int(complete.sum()), 1 + clusters[-1]))
+            for influence, combination in zip(total, combinations, strict=True):
+                for cell in filter(positions.__contains__, combination):
+                    influence[:, positions[cell]] += combination[cell] * self.influence[cell][complete]
+            yield total, len(clusters)
 
     def _table(self, measure: Measure, complete: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Values of a measure, [runs, seeds], of the runs that have it with every one of these seeds, and their names;
         no runs where the combination is of several measures."""
         key = measure, complete.tobytes()
         if key not in self._tables:
-            rows = {}
-            for run in self.runs if measure else ():
-                if all((run, *part) in self.values for part, _ in measure):
-                    rows[run] = self.of({(run, *part): weight for part, weight in measure})[complete]
+            rows = {run: self.of({(run, *part): weight for part, weight in measure})[complete] for run in self.runs}
             rows = {run: row for run, row in rows.items() if np.isfinite(row).all()}
             self._tables[key] = np.array(list(rows.values())), list(rows)
         return self._tables[key]
@@ -206,15 +184,12 @@ class Scores:
         """Degrees of freedom that the pooled variance counts as: from the dispersion of the logarithms of the runs'
         variances, beyond that of chance, mean over the targets; infinite where there is none."""
         excess = []
-        targets: dict[str, list[str]] = {}
-        for _, target, language in self.values:
-            targets.setdefault(target, []).append(language)
-        for target, languages in targets.items():
-            measure = tuple(((target, language), 1.0) for language in dict.fromkeys(languages))
+        scored = dict.fromkeys((target, language) for _, target, language in self.values)
+        for target in dict.fromkeys(target for target, _ in scored):
+            measure = tuple((part, 1.0) for part in scored if part[0] == target)
             table, runs = self._table(measure, np.ones(len(self.seeds), bool))
             if len(runs) > 2 and len(self.seeds) > 1:
-                rest = table - table.mean(axis=0)
-                variance = rest.var(axis=1, ddof=1)
+                variance = (table - table.mean(axis=0)).var(axis=1, ddof=1)
                 if (middle := np.median(variance)) > 1e-12:
                     logs = np.log(np.maximum(variance, 1e-5 * middle))
                     excess.append(logs.var(ddof=1) - special.polygamma(1, (len(self.seeds) - 1) / 2))
@@ -226,7 +201,7 @@ class Scores:
         by_seed = self.of(combination)
         complete = np.isfinite(by_seed)
         variance, freedom = np.zeros(int(complete.sum())), 0
-        for influence, clusters in self._influences(combination, complete):
+        for (influence,), clusters in self._influences([combination], complete):
             variance += (influence**2).sum(axis=1) * clusters / max(clusters - 1, 1)
             freedom += clusters - 1
         bounds = by_seed.copy()
@@ -245,7 +220,7 @@ class Scores:
         known = np.array([np.isfinite(part.low) for part in estimates], bool)
         drawn[~known, 1:] = np.nan
         rng = np.random.default_rng(0)
-        for covariance, freedom in self.covariances([combinations[index] for index in np.flatnonzero(known)]):
+        for covariance, freedom in self.covariances(list(compress(combinations, known))) if known.any() else ():
             sizes, vectors = np.linalg.eigh(covariance)
             normal = rng.standard_normal((len(sizes), DRAWS))
             if np.isfinite(freedom):
@@ -257,74 +232,60 @@ class Scores:
         """Independent parts of the covariance of combinations, each with its degrees of freedom: of test examples
         (less what the others have of it), then of seeds; of those seeds that all of them have."""
         by_seed = np.array([self.of(part) for part in combinations])
-        complete = np.isfinite(by_seed).all(axis=0) if len(by_seed) else np.zeros(0, bool)
+        complete = np.isfinite(by_seed).all(axis=0)
         count = int(complete.sum())
         if not count:
-            return [(np.diag([self._error(part, row, np.isfinite(row))[1] ** 2 for part, row in
-                              zip(combinations, by_seed, strict=True)]), np.inf)] if len(by_seed) else []  # fmt: skip
+            rows = zip(combinations, by_seed, strict=True)
+            return [(np.diag([self._error(part, row, np.isfinite(row))[1] ** 2 for part, row in rows]), np.inf)]
         examples = np.zeros((len(combinations),) * 2)
-        for target in dict.fromkeys(cell[1] for part in combinations for cell in part):
-            parts = [{cell: weight for cell, weight in part.items() if cell[1] == target} for part in combinations]
-            rows = [next(iter(self._influences(part, complete)), (np.zeros((count, 1)), 0))[0] for part in parts]
-            whole = np.zeros((len(rows), count, max(row.shape[1] for row in rows)))
-            for index, row in enumerate(rows):
-                whole[index, :, : row.shape[1]] = row
+        for whole, _ in self._influences(combinations, complete):
             middle = whole.mean(axis=1)
             examples += middle @ middle.T
-            if count > 1:
-                rest = (whole - middle[:, None]).reshape(len(rows), -1)
-                examples -= rest @ rest.T / (count * (count - 1))
-        seeds = self._seed_covariances(combinations, by_seed[:, complete], complete) if count > 1 else []
+            rest = (whole - middle[:, None]).reshape(len(whole), -1)
+            examples -= rest @ rest.T / (count * max(count - 1, 1))
+        seeds = self._seed_covariances(combinations, complete) if count > 1 else []
         return [(examples, np.inf), *((covariance / count, freedom) for covariance, freedom in seeds)]
 
     def _seed_covariances(
-        self, combinations: Sequence, by_seed: np.ndarray, complete: np.ndarray
+        self, combinations: Sequence[Combination], complete: np.ndarray
     ) -> list[tuple[np.ndarray, float]]:
-        """As :meth:`_seed_variance`, between combinations."""
-        count = by_seed.shape[1]
+        """Independent parts of the covariance of the per-seed values, each with its degrees of freedom."""
+        own = float(complete.sum()) - 1
         pairs = [factorised(part) for part in combinations]
         tables = [self._table(measure, complete) for measure, _ in pairs]
         runs = [run for run in self.runs if all(run in names for _, names in tables)]
         if len(runs) < 2:
-            return [(np.cov(by_seed).reshape(len(by_seed), -1), count - 1.0)]
+            by_seed = np.array([self.of(part)[complete] for part in combinations])
+            return [(np.cov(by_seed).reshape(len(by_seed), -1), own)]
         values = np.array([table[[names.index(run) for run in runs]] for table, names in tables])  # measure, run, seed
         weight = np.array([[weights.get(run, 0.0) for run in runs] for _, weights in pairs])
-        alike, sums = values.mean(axis=1), weight.sum(axis=1)
+        alike, sums = values.mean(axis=1), weight.sum(axis=1)  # what a seed does to all runs; how much of it counts
         rest = values - alike[:, None]
         rest -= rest.mean(axis=2, keepdims=True)
-        flat, most = rest.reshape(len(rest), -1), (len(runs) - 1.0) * (count - 1)
+        flat, most = rest.reshape(len(rest), -1), (len(runs) - 1.0) * own
         pooled = flat @ flat.T / most * (weight @ weight.T - np.outer(sums, sums) / len(runs))
         single = np.einsum("kr,krs->ks", weight, rest)
-        shrunk = self._shrunk(pooled, single @ single.T / (count - 1), count)
-        parts = [(shrunk, min(self.prior + count - 1, most))]
+        share = 1.0 if np.isinf(self.prior) else self.prior / (self.prior + own)
+        shrunk = share * pooled + (1 - share) * (single @ single.T / own)
+        parts = [(shrunk, min(self.prior + own, most))]
         if np.abs(sums).max() > 1e-9:
-            parts.append((np.outer(sums, sums) * np.cov(alike).reshape(len(alike), -1), count - 1.0))
+            parts.append((np.outer(sums, sums) * np.cov(alike).reshape(len(alike), -1), own))
         return parts
-
-    def _shrunk(self, pooled: Any, own: Any, count: int) -> Any:
-        """A variance, or covariances, of ``count`` seeds shrunk towards those pooled over runs."""
-        if np.isinf(self.prior):
-            return pooled
-        return (self.prior * pooled + (count - 1) * own) / (self.prior + count - 1)
 
 
 def factorised(combination: Combination) -> tuple[Measure, dict[str, float]]:
     """(measure, weight of each run) of a combination of runs on one measure; the measure is () for any other."""
-    by_run: dict[str, dict[tuple[str, str], float]] = {}
-    for (run, target, language), weight in combination.items():
-        if abs(weight) > 1e-12:
-            by_run.setdefault(run, {})[target, language] = weight
-    first = next(iter(by_run.values()), {})
-    size = sum(abs(weight) for weight in first.values()) or 1.0
-    measure = {part: weight / size for part, weight in sorted(first.items())}
-    weights = {}
-    for run, parts in by_run.items():
-        if measure.keys() != parts.keys():
-            return (), {}
-        weights[run] = parts[next(iter(measure))] / next(iter(measure.values()))
-        if any(abs(parts[key] - weights[run] * measure[key]) > 1e-9 for key in measure):
-            return (), {}
-    return tuple((part, round(weight, 12)) for part, weight in measure.items()), weights
+    known = {cell: weight for cell, weight in combination.items() if abs(weight) > 1e-12}
+    runs = list(dict.fromkeys(run for run, *_ in known))
+    parts = sorted({cell[1:] for cell in known})
+    table = np.array([[known.get((run, *part), 0.0) for part in parts] for run in runs])
+    if not known or len(known) < table.size:
+        return (), {}
+    measure = table[0] / np.abs(table[0]).sum()
+    weights = table[:, 0] / measure[0]
+    if np.abs(table - np.outer(weights, measure)).max() > 1e-9:
+        return (), {}
+    return tuple(zip(parts, measure.round(12).tolist(), strict=True)), dict(zip(runs, weights, strict=True))
 
 
 def from_statistics(table: pd.DataFrame, metric: str = "", tasks: Mapping[str, Task] = TASKS) -> Scores:
@@ -356,11 +317,11 @@ def from_statistics(table: pd.DataFrame, metric: str = "", tasks: Mapping[str, T
             for number, name in enumerate(("numerator", "denominator")):
                 sums[number, position, column[rows]] = part[name].to_numpy(float)[rows]
             numerator, denominator = sums
-            found = np.bincount(column[rows], minlength=sums.shape[2]) > 0
+            scored = np.bincount(column[rows], minlength=sums.shape[2]) > 0
             whole = denominator.sum(axis=0)
             share = numerator.sum(axis=0) / np.where(whole > 0, whole, 1)  # 0/0 is 0, as for the scorers
             influence = 100 * (numerator - share * denominator) / np.where(whole > 0, whole, 1)
-            value = 100 * np.where(found, share, np.nan).reshape(shape).mean(axis=-1)
+            value = 100 * np.where(scored, share, np.nan).reshape(shape).mean(axis=-1)
             places, group = np.unique(cluster[numbers], return_inverse=True)
             together = sparse.csr_array((np.ones(len(group)), (group, np.arange(len(group)))))
             influence = (together @ influence).reshape(-1, *shape).mean(axis=-1)
@@ -386,10 +347,10 @@ def discoveries(p: pd.Series) -> np.ndarray:
     """Which of a family of differences are starred: those that Benjamini and Hochberg (1995) keep, so that of all that
     are starred about ``FALSE_DISCOVERIES`` are none. Without p (one seed, or missing) a difference has no star."""
     known = p.notna().to_numpy()
-    kept = np.zeros(len(p), bool)
+    stars = np.zeros(len(p), bool)
     if known.any():
-        kept[known] = stats.false_discovery_control(p[known]) <= FALSE_DISCOVERIES
-    return kept
+        stars[known] = stats.false_discovery_control(p[known]) <= FALSE_DISCOVERIES
+    return stars
 
 
 def seeds_needed(variance: float, effect: float, runs: int, power: float = 0.8, most: int = 1000) -> int:

@@ -198,8 +198,8 @@ def estimates(
 
 def left_out(scores: Scores, combinations: list[Combination]) -> tuple[float, float]:
     """Lowest and highest value of their mean when one of the combinations is left out."""
-    values = [scores.of(part) for part in combinations]
-    values = np.array(values)[:, np.isfinite(values).all(axis=0)]
+    values = np.array([scores.of(part) for part in combinations])
+    values = values[:, np.isfinite(values).all(axis=0)]
     if len(values) < 2 or not values.shape[1]:
         return np.nan, np.nan
     rest = ((values.sum(axis=0) - values) / (len(values) - 1)).mean(axis=1)
@@ -243,19 +243,13 @@ def correlations(scores: Scores, wanted: pd.DataFrame, distance: pd.Series) -> p
 
 def rank_correlation(values: pd.Series, draws: np.ndarray) -> tuple[float, float, float, float]:
     """(rho, low, high, p): Spearman's of ``values`` with as many quantities, of :meth:`Scores.draws`; p that values are
-    assigned to quantities at random. NaN for fewer than ``FEWEST`` or where one is missing."""
-    if len(draws) < FEWEST or not np.isfinite(draws).all() or not np.ptp(values):
+    assigned to quantities at random. NaN for fewer than ``FEWEST``, where one is missing or all are equal."""
+    if len(draws) < FEWEST or not np.isfinite(draws).all() or not np.ptp(values) or not np.ptp(draws[:, 0]):
         return np.nan, np.nan, np.nan, np.nan
-    fixed = distributions.zscore(distributions.rankdata(values))
-
-    def rho(quantities: np.ndarray, axis: int = -1) -> np.ndarray:
-        ranks = np.moveaxis(distributions.rankdata(quantities, axis=axis), axis, -1)
-        spread = ranks.std(axis=-1)
-        centred = ranks - ranks.mean(axis=-1, keepdims=True)
-        return (centred @ fixed / len(fixed)) / np.where(spread > 0, spread, 1)
-
-    drawn = rho(draws, axis=0)
-    return float(drawn[0]), *np.quantile(drawn[1:], ENDS), permutation_p(draws[:, 0], rho)
+    x = values.to_numpy(float)
+    drawn = distributions.spearmanrho(x[:, None], draws, axis=0).statistic
+    p = permutation_p(draws[:, 0], lambda orders, axis: distributions.spearmanrho(x, orders, axis=axis).statistic)
+    return float(drawn[0]), *np.quantile(drawn[1:], ENDS), p
 
 
 def permutation_p(values: np.ndarray, statistic: Any) -> float:
@@ -298,15 +292,14 @@ def power(study: Study) -> pd.DataFrame:
     table = task_scores(table[table["target"].isin(study.targets)], study.tasks)
     away = table[table["language"] != study.source_language]
     means = (away if len(away) else table).groupby(["target", "intermediate", "seed"])["value"].mean()
-    wide = {target: part.unstack("seed") for target, part in means.groupby(level="target")}
-    wide = {target: part.droplevel("target").dropna() for target, part in wide.items()}
+    wide = {target: part.unstack("seed").droplevel("target").dropna() for target, part in means.groupby(level="target")}
     shared = set.intersection(*(set(part.index) for part in wide.values()))
     wide[MACRO] = sum(part.loc[sorted(shared)] for part in wide.values()) / len(wide)
-    runs, rows = len(study.intermediate), []
+    runs, rows = max(len(study.intermediate), 2), []
     for target in [*study.targets, MACRO]:
         if target in wide and min(wide[target].shape) > 1:
             variance = residual_variance(wide[target].to_numpy())
-            needed = [seeds_needed(variance, effect, max(runs, 2)) for effect in columns[2:]]
+            needed = [seeds_needed(variance, effect, runs) for effect in (2, 5)]
             rows.append((target, np.sqrt(variance), *needed))
     return pd.DataFrame(rows, columns=columns)
 

@@ -199,8 +199,6 @@ def slope(
     values, errors = np.array([(part.value, part.high - part.low) for part in estimates]).T / [[1], [4]]
     if not np.isfinite(errors).all():
         return MISSING._replace(value=float(theil_sen(*_left(distance[list(gains)].to_numpy(float), values, held))))
-    if not np.isfinite(errors).all():
-        return MISSING._replace(value=float(theil_sen(*_left(distance[list(gains)].to_numpy(float), values, held))))
     moves = np.random.default_rng(0).standard_normal((2000, len(values))) * max(np.median(errors), 1e-3)
     far, moved = _left(distance[list(gains)].to_numpy(float), np.vstack([values, values + moves]), held)
     slopes = theil_sen(far, moved)
@@ -210,8 +208,8 @@ def slope(
     weights -= weights.mean()  # what moves all languages alike moves no slope
     estimate = scores.estimate(weighted(*zip(weights, gains.values(), strict=True)))
     half = (estimate.high - estimate.low) / 2
-    ends = [round(float(bound), 9) + 0.0 for bound in (slopes[0], slopes[0] - half, slopes[0] + half)]
-    return Estimate(*ends, estimate.seeds, estimate.p)
+    value, low, high = (round(float(bound), 9) + 0.0 for bound in (slopes[0], slopes[0] - half, slopes[0] + half))
+    return Estimate(value, low, high, estimate.seeds, estimate.p)
 
 
 def _left(far: np.ndarray, values: np.ndarray, held: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
@@ -370,9 +368,11 @@ def worth(scores: Scores, sizes: pd.DataFrame, runs: Names, averaged: Names) -> 
         drawn = dict(zip(cells, scores.draws(list(cells.values())), strict=True))
         for code in codes:
             known = [examples for language, examples in cells if language == code and not isinstance(examples, str)]
-            rising = smoothed(np.stack([drawn[code, examples] for examples in known])) if known else None
+            if not known:
+                continue
+            rising = smoothed(np.stack([drawn[code, examples] for examples in known]))
             for run in members:
-                if known and (code, run) in drawn:
+                if (code, run) in drawn:
                     seeds = int(np.isfinite(scores.of(cells[code, run])).sum())
                     numbers = crossing(known, rising, drawn[code, run])
                     rows.append((target, code, run, numbers, min(known), max(known), seeds))
