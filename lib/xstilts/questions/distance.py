@@ -13,7 +13,7 @@ first order (delta method): of the language that is the worst, and of the deviat
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -85,10 +85,10 @@ def scored(scores: Scores, groups: dict[str, Names], targets: Names) -> dict[str
     return {series: group for series, group in members.items() if group}
 
 
-def language_gains(scores: Scores, pairs: Iterable[tuple[str, str]], codes: Names) -> dict[str, Combination]:
+def language_gains(scores: Scores, pairs: Sequence[tuple[str, str]], codes: Names) -> dict[str, Combination]:
     """Gain over ``none`` by language, mean over those (run, target) of ``pairs`` whose target a language is scored in;
     languages without a gain are left out."""
-    gains, pairs = {}, list(pairs)
+    gains = {}
     for code in codes:
         if parts := [gain(run, target, code) for run, target in pairs if (NONE, target, code) in scores.values]:
             gains[code] = mean(parts)
@@ -112,9 +112,9 @@ def series_gains(
     groups = {run: [run] for run in runs} | {INTERMEDIATE: averaged, DIRECT: [WHOLE]}
     gains: Gains = {}
     for part, targets in parts.items():
-        pairs = {name: product(members, targets) for name, members in scored(scores, groups, targets).items()}
+        pairs = {name: [*product(members, targets)] for name, members in scored(scores, groups, targets).items()}
         if chosen.keys() >= set(targets):
-            pairs[CHOSEN] = ((chosen[target], target) for target in targets)
+            pairs[CHOSEN] = [(chosen[target], target) for target in targets]
         by_series = {series: language_gains(scores, named, codes) for series, named in pairs.items()}
         direct = by_series.get(DIRECT, {})
         gains |= {(part, series): by_language for series, by_language in by_series.items()}
@@ -135,13 +135,13 @@ def chosen_runs(study: Study, targets: Names, runs: Names) -> dict[str, str]:
     mean over the seeds; without targets whose checkpoints are not compared by it (``evaluate_every``)."""
     chosen = {}
     for target in targets:
-        values = {}
+        values: dict[str, list[float]] = {}
         for run in finished_target_runs(study, list(study.bundles())):
             record = read_record(run.folder(study) / target / "scored.json")
             if run.intermediate in (NONE, *runs) and "selection" in record:
                 values.setdefault(run.intermediate, []).append(record["selection"]["best_score"])
         if values:
-            chosen[target] = max(values, key=lambda run: np.mean(values[run]))
+            chosen[target] = max(values, key=lambda run: float(np.mean(values[run])))
     return chosen
 
 
