@@ -112,7 +112,12 @@ def test_the_answer_is_what_the_intervals_say(table):
     assert lines[:2] == [f"{name}: on average over the targets 1 of 3 runs help, {hurts} hurt."
                          for name, hurts in (("Raw", 1), ("Tuned", 0))]  # fmt: skip
     assert lines[2] == "Language bias falls by the mean of the runs in 1 of 2 cases and rises in 1."
-    assert lines[3] == "Raw: the mean of the runs hurts at 1 of 2 layers."
+    at = "0: +0.0 [0.0, 0.0], no evidence; 1: −9.1 [−10.4, −7.8]"
+    assert lines[3] == f"Raw, gain by the mean of the runs by hidden layer: {at}."
+    assert "floor" not in " ".join(lines)
+    low = table["target"].eq("lareqa") & table["tuning"].eq("raw") & table["quantity"].eq("score")
+    low = retrieval.sentences(table.assign(value=table["value"].mask(low, 4.9)), retrieval.layer_gains(layered({})))
+    assert low[3] == "At the floor, below 5 with every run, so that gains say little: LAReQA (raw)."
     verdicts = only(retrieval.verdicts(table), ["encoder", "target"])["verdict"]
     assert verdicts["raw", "Tatoeba"] == "hurts" and verdicts["tuned", "all targets"] == "helps"
 

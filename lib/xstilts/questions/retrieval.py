@@ -19,12 +19,13 @@ from xstilts.plots import title
 from xstilts.results import MACRO, MEAN, ZERO_SHOT
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import chance, tally, verdict_table
+from xstilts.summaries import chance, tally, verdict_table, with_evidence
 from xstilts.target_runs import pool_languages, target_runs
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 
 TRAINED = {UNTRAINED: "raw", SOURCE: "tuned"}  # training language -> value of the column tuning
 MAIN, CROSS, OWN = "main", "cross_map@20", "own@1"  # of a target's metrics; see evaluation/ranking.py
+FLOOR = 5  # points: a score that no run exceeds leaves nothing to compare
 ALL_RUNS = "mean of the runs"  # in the column intermediate: over those trained in the source language
 KEYS = ["tuning", "intermediate", "target", "language", "seed"]
 
@@ -164,5 +165,12 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     text = "Language bias falls by the mean of the runs in {below} of {count} cases and rises in {above}."
     lines += tally(text, bias)
     for tuning, rows in layers[layers["target"] == MACRO].dropna(subset="low").groupby("tuning", sort=False):
-        lines += tally(tuning.capitalize() + ": the mean of the runs hurts at {below} of {count} layers.", rows)
+        rows = rows.assign(quantity="gain").sort_values("layer")
+        by_layer = [f"{row.layer}: {with_evidence(row)}" for row in rows.itertuples()]
+        lines.append(f"{tuning.capitalize()}, gain by the mean of the runs by hidden layer: {'; '.join(by_layer)}.")
+    main = table[(table["metric"] == MAIN) & (table["language"] == MEAN) & (table["quantity"] == "score")]
+    highest = main[main["target"] != MACRO].groupby(["target", "tuning"], sort=False)["value"].max()
+    floor = [f"{target_title(target)} ({tuning})" for (target, tuning), value in highest.items() if value < FLOOR]
+    if floor:
+        lines.append(f"At the floor, below {FLOOR} with every run, so that gains say little: {', '.join(floor)}.")
     return [*lines, chance(single[(single["target"] != MACRO) & (single["metric"] == MAIN)])]
