@@ -178,8 +178,8 @@ def run_study(study: Study, cores: int, profile: str = "default") -> int:
             print(f'study "{study.name}" is up to date: nothing to do.')
     notebook = Run(study.question).folder(study) / "notebook.ipynb"
     answer = study.figures_folder / "answer.md"
-    if answer.is_file():  # its first sentence says how far the others reach
-        print(*[line[2:] for line in answer.read_text("utf-8").splitlines() if line.startswith("- ")][1:3], sep="\n")
+    if answer.is_file():
+        print(*[line[2:] for line in answer.read_text("utf-8").splitlines() if line.startswith("- ")][:3], sep="\n")
     print(f"figures: {os.path.relpath(study.figures_folder)}\nnotebook: {os.path.relpath(notebook)}")
     return 0
 
