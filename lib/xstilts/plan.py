@@ -254,8 +254,9 @@ class Samples:
 
     def selection(self, task: Task, phase: PhaseSettings, steps: int) -> Amount:
         """What is scored to compare checkpoints in ``steps`` steps; that ``patience`` may end them is not counted."""
-        evaluations = math.ceil(steps / phase.evaluate_every) if phase.evaluate_every else 0
-        return self.development(task, phase.evaluate_examples) * evaluations
+        if not phase.evaluate_every:  # rankings have no development split
+            return Amount()
+        return self.development(task, phase.evaluate_examples) * math.ceil(steps / phase.evaluate_every)
 
     def evaluation(self, target_run: TargetRun) -> Amount:
         """What a target is scored on. A mining task embeds its development set as well; the source-language side of a
