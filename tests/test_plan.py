@@ -273,3 +273,8 @@ def test_every_gpu_has_a_peak_and_its_source():
     for gpu, message in (("H10", 'unknown GPU "H10"; did you mean "H100"'), ("V100", "V100 has no bf16; it has fp32")):
         with pytest.raises(UserError, match=message):
             peak_flops(gpu, "bf16")
+
+
+def test_a_ranking_that_is_trained_needs_no_development_set():
+    table = table_of(load_study("tour-retrieval"))
+    assert {"none", "mnli", "squad1"} <= {name.split("/")[1] for name in table.index if name.startswith("targets/")}
