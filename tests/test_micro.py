@@ -211,6 +211,20 @@ def test_tatoeba_has_pairs_and_bucc_pairs_distractors_and_gold_both_ways(source)
     assert not set(columns(source, "bucc", "test", "qah")["text"]) & set(data["text"])
 
 
+def test_words_alone_do_not_tell_a_sentence_from_its_near_misses(source):
+    """Of every sentence another has the same words, whose people are exchanged; no meaning is there twice."""
+    for name in RETRIEVAL:
+        sentences = [parts[0] for _, parts in source.examples.plans(name, get(name).kind, "test")]
+        texts = [source.examples._text(source.examples.world.voices["qaa"], [sentence]) for sentence in sentences]
+        bags = Counter(tuple(sorted(text.rstrip(".").split())) for text in texts)
+        assert (
+            len(set(texts)) == len(texts) and sorted(bags.values())[len(texts) % 2] >= 2
+        )  # of an odd number one is alone
+        assert len({sentence.clause._replace(order=0) for sentence in sentences}) == len(sentences)
+        people = {sentence: sentence.clause.recipient or sentence.clause.object for sentence in sentences}
+        assert all(person.entity == sentence.clause.subject.entity == "PER" for sentence, person in people.items())
+
+
 # ---- not solvable without reading
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from microworld import pairs, rankings
 from microworld import tasks as meanings
+from microworld.concepts import Clause
 from microworld.grammar import LANGUAGES, Say, Token, Voice, render
 from microworld.settings import MicroSettings
 from microworld.world import World
@@ -115,20 +116,15 @@ class Examples:
             numbers = list(range(size))
             rng.shuffle(numbers)
             plans = [make(self.world, rng, split, n) for n in numbers]
-        else:  # a sentence twice would have two right answers
-            pairs = size
-            if kind == "mining":  # the union of both sides; every other lone sentence is a near miss
-                pairs = round(size * BUCC_PAIRED)
-                size += size - pairs
-            seen: dict[str, list[Say]] = {}
-            home = self.world.voices[self.source_language]
-            while len(seen) < size:
-                if len(seen) >= pairs and rng.random() < 0.5:
-                    parts = meanings.near_miss(self.world, rng, rng.choice(list(seen.values())[:pairs]))
-                else:
-                    parts = make(self.world, rng, split)
-                seen.setdefault(" ".join(sorted(self._text(home, parts).rstrip(".").split())), parts)
-            plans = list(seen.values())
+        else:  # with the near misses of each; a meaning twice would have two right answers
+            if kind == "mining":  # the union of both sides
+                size += size - round(size * BUCC_PAIRED)
+            meant: dict[Clause, list[Say]] = {}
+            while len(meant) < size:
+                for sentence in meanings.same_words(make(self.world, rng, split)):
+                    meant.setdefault(sentence.clause._replace(order=0), [sentence])
+            plans = list(meant.values())[:size]
+            rng.shuffle(plans)
         return [(f"{name}-{split}-{i}", plan) for i, plan in enumerate(plans)]
 
     def _text(self, voice: Voice, parts: list) -> str:
@@ -178,7 +174,7 @@ class Examples:
 
     def _mining(self, plans: list, voice: Voice, home: Voice) -> list[dict]:
         """Both sides of a comparable corpus: the pairs first, then each side's own sentences, each side
-        shuffled. Half of the latter are near misses: a paired sentence with one word changed."""
+        shuffled."""
         size = round(len(plans) / (2 - BUCC_PAIRED))  # of each side
         pairs = round(size * BUCC_PAIRED)
         alone = size - pairs

@@ -6,9 +6,10 @@ the same whatever its context, and an unanswerable question asks of events like 
 """
 
 import random
+from itertools import product
 
 from microworld import concepts
-from microworld.concepts import NAMES, NEXT, PLACES, PREVIOUS, Clause, Phrase
+from microworld.concepts import NAMES, NEXT, PREVIOUS, Clause, Phrase
 from microworld.grammar import Say
 from microworld.pairs import ask, filled, other, say
 from microworld.world import World, split_of
@@ -267,20 +268,24 @@ def ccg(world: World, rng: random.Random, split: str, n: int) -> dict:
     return {"tokens": [say(world, rng, rich(world, rng, split))]}
 
 
-def sentence(world: World, rng: random.Random, split: str) -> list[Say]:
-    """A sentence to be found again in another language."""
-    return [say(world, rng, rich(world, rng, split), 0.2)]
+def exchanged(clause: Clause) -> Clause:
+    """The clause with its agent in the place of its other person, recipient or object, and the reverse."""
+    partner = "recipient" if clause.recipient else "object"
+    return clause._replace(**{"subject": getattr(clause, partner), partner: clause.subject})
 
 
-def near_miss(world: World, rng: random.Random, parts: list[Say]) -> list[Say]:
-    """A sentence one word away from another: told of somebody else, or of something else done."""
-    clause = parts[0].clause
-    if clause.subject.head in concepts.NAMES_SET:
-        name = other(rng, NAMES, clause.subject.head, clause.object.head if clause.object else "")
-        clause = clause._replace(subject=clause.subject._replace(head=name))
-    elif clause.verb in concepts.VERB_SET:
-        verbs = concepts.VERBS[concepts.VERB_CLASS[clause.verb]]
-        clause = clause._replace(verb=other(rng, verbs, clause.verb))
-    else:
-        clause = clause._replace(place=Phrase(rng.choice(PLACES), "", entity="LOC"))
-    return [parts[0]._replace(clause=clause)]
+def sentence(world: World, rng: random.Random, split: str) -> Say:
+    """A sentence on two people, to be found again in another language; of the split whoever of them is the agent."""
+    while True:
+        clause = world.split_event(rng, split, kind=rng.choice(("person", "gift")))
+        if split_of(exchanged(clause)) == split:
+            return say(world, rng, clause, 0.2)
+
+
+def same_words(sentence: Say) -> list[Say]:
+    """A sentence and its near misses: who does it to whom, whether and when, in the same content words."""
+    clause = sentence.clause
+    return [
+        sentence._replace(clause=roles._replace(negated=negated, tense=tense))
+        for negated, tense, roles in product((False, True), ("past", "present"), (clause, exchanged(clause)))
+    ]
