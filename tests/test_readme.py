@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 import commands
 import small
 import toy
+from xstilts import speed
 from xstilts.io import ROOT
 from xstilts.results import read_stats
 from xstilts.study import load_study
@@ -135,6 +136,14 @@ def test_the_plan_of_the_papers_study_is_what_the_command_prints():
     head, title, total = table.splitlines()
     assert {head, total} <= set(plan.splitlines())
     assert title.split()[-8:] == "examples steps tokens tokens FLOPs hours disk done".split()
+
+
+def test_the_line_of_speed_is_that_of_the_committed_figures():
+    table = pd.read_csv(ROOT / "figures" / "speed" / "ratios.csv")
+    (shown,) = re.findall(r"<!-- speed -->\n(.*?)\n<!-- /speed -->", README, re.DOTALL)
+    assert shown == speed.sentence(table)
+    items = zip(table["item"].str.partition(" (")[0], table["against"], strict=True)
+    assert set(items) > set(speed.GOALS) and table["goal"].notna().sum() == len(speed.GOALS)
 
 
 def test_tensorboard_reads_the_curves(tmp_path):

@@ -163,7 +163,8 @@ def machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     names = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"{names[0] if names else platform.machine()}, {count} thread{'s' * (count > 1)}"
 
 
 def clock() -> float:
