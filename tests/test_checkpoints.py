@@ -110,8 +110,8 @@ def test_a_tokenizer_may_be_a_sentencepiece_model_alone(tmp_path):
     (given / "tokenizer.json").unlink()
     study = write_study(tmp_path, given)
     phases.encoder(study, None, 1)
-    found = transformers.AutoTokenizer.from_pretrained(phases.encoder_of(study, "none", 1))
-    assert found([*TEXT, JAPANESE])["input_ids"] == whole([*TEXT, JAPANESE])["input_ids"]
+    saved = transformers.AutoTokenizer.from_pretrained(phases.encoder_of(study, "none", 1))
+    assert saved([*TEXT, JAPANESE])["input_ids"] == whole([*TEXT, JAPANESE])["input_ids"]
 
 
 def test_the_hub_is_asked_for_a_name_and_a_folder_has_no_revision(given, tmp_path):

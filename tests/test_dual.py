@@ -28,7 +28,8 @@ def tokenizer(checkpoint):
 
 
 def rows(*pairs) -> Dataset:
-    return Dataset.from_list([{"id": str(n), "query": one, "candidate": two} for n, (one, two) in enumerate(pairs)])
+    queries, candidates = zip(*pairs, strict=True)
+    return Dataset.from_dict({"id": [str(n) for n in range(len(pairs))], "query": queries, "candidate": candidates})
 
 
 def vectors(model, tokenizer, texts) -> np.ndarray:
@@ -41,23 +42,23 @@ def test_the_loss_is_a_softmax_over_the_candidates_of_the_batch(checkpoint, toke
     features = dual.features(get("mewslix"), rows(*pairs), tokenizer, 512)
     model = dual.DualEncoder.from_pretrained(checkpoint).eval()
     with torch.no_grad():
-        found = model(**collate(features, tokenizer.pad_token_id))["loss"].item()
+        loss = model(**collate(features, tokenizer.pad_token_id))["loss"].item()
     queries, candidates = (vectors(model.encoder, tokenizer, texts) for texts in zip(*pairs, strict=True))
     logits = 100 * queries.astype(float) @ candidates.T
     logits[0, 2] = logits[2, 0] = -np.inf
     expected = np.mean([np.log(np.exp(row - row[n]).sum()) for n, row in enumerate(logits)])
-    assert found == pytest.approx(expected, rel=1e-3) and found > 0.1
+    assert loss == pytest.approx(expected, rel=1e-3) and loss > 0.1
 
 
 def test_queries_and_candidates_are_cut_to_their_own_lengths(tokenizer):
     long = "The Panthers " * 200
-    (one,) = dual.features(get("mewslix"), rows((long, long)), tokenizer, 512)
-    assert [len(ids) for ids in one["input_ids"]] == [64, 64]
+    (feature,) = dual.features(get("mewslix"), rows((long, long)), tokenizer, 512)
+    assert [len(ids) for ids in feature["input_ids"]] == [64, 64]
     data = Dataset.from_list([{"question": long, "context": long, "answers": {"text": ["The"], "answer_start": [0]}}])
-    (one,) = dual.features(get("squad1"), data, tokenizer, 512)
-    assert [len(ids) for ids in one["input_ids"]] == [96, 256]
-    (one,) = dual.features(get("squad1"), data, tokenizer, 100)  # the encoder takes no more
-    assert [len(ids) for ids in one["input_ids"]] == [96, 100]
+    (feature,) = dual.features(get("squad1"), data, tokenizer, 512)
+    assert [len(ids) for ids in feature["input_ids"]] == [96, 256]
+    (feature,) = dual.features(get("squad1"), data, tokenizer, 100)  # the encoder takes no more
+    assert [len(ids) for ids in feature["input_ids"]] == [96, 100]
 
 
 CONTEXT = 'One ran. "Two ran!" Three (at 3.5 km) ran? 四跑了。五也跑了。'
@@ -75,14 +76,14 @@ def test_the_sentence_of_an_answer(words, sentence):
 
 def test_pairs_of_questions_on_passages():
     answers = [{"text": ["ran!", "One"], "answer_start": [13, 0]}, {"text": [], "answer_start": []}]
-    data = Dataset.from_list([{"question": "Who?", "context": CONTEXT, "answers": one} for one in answers])
+    data = Dataset.from_list([{"question": "Who?", "context": CONTEXT, "answers": answer} for answer in answers])
     assert dual.pairs(get("squad1"), data) == [(0, "Who?", f'"Two ran!" {CONTEXT}')]  # the first answer's; or none
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=16, matrices=("query", "value"))])
 def test_tuning_finds_the_pairs_it_was_tuned_on(checkpoint, tokenizer, tmp_path, adapter):
     words = tokenizer.convert_ids_to_tokens(range(10, 60))
-    pairs = [(f"{one} {two}", f"{three} {four}") for one, two, three, four in zip(*[iter(words[:48])] * 4, strict=True)]
+    pairs = [(f"{a} {b}", f"{c} {d}") for a, b, c, d in zip(*[iter(words[:48])] * 4, strict=True)]
     item = TrainingSet("mewslix", "dual", dual.features(get("mewslix"), rows(*pairs), tokenizer, 512))
     phase = PhaseSettings(steps=60, batch_size=12, learning_rate=3e-3)
     model, record = tune(checkpoint, [item], tokenizer, tmp_path / "trainer", phase, adapter=adapter)

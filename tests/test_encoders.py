@@ -46,8 +46,8 @@ def encoder(request, tmp_path_factory):
     study = write_study(folder, build_encoder(request.param, folder / "given"))
     record = phases.encoder(study, None, 1)
     assert record["checkpoint"] == str(folder / "given") and record["steps"] == 0
-    there = phases.encoder_of(study, "none", 1)
-    return request.param, there, AutoTokenizer.from_pretrained(there)
+    checkpoint = phases.encoder_of(study, "none", 1)
+    return request.param, checkpoint, AutoTokenizer.from_pretrained(checkpoint)
 
 
 PAIRS = [("308", "第六", 0), ("Punkte", "เพียง", 1), ("gab nur", "リーグ", 2)]

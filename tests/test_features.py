@@ -85,7 +85,7 @@ def test_windows_begin_a_stride_apart(tokenizer):
     pieces = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     for stride in (20, 1000):  # further apart than a window is long: no token is skipped
         apart = lengths.model_copy(update={"stride": stride})
-        found = features.encode(get("squad2"), Dataset.from_dict(rows | answers), tokenizer, apart)
+        windows = features.encode(get("squad2"), Dataset.from_dict(rows | answers), tokenizer, apart)
         expected = []
         for example, question in enumerate(questions):
             room, start = 60 - len(tokenizer(question, " ")["input_ids"]) + len(tokenizer.tokenize(" ")), 0
@@ -94,8 +94,8 @@ def test_windows_begin_a_stride_apart(tokenizer):
                 if start + room >= len(pieces):
                     break
                 start += min(stride, room)
-        offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in found]
-        assert offsets == expected and len(found) > 8
+        offsets = [(w["example"], [span for span in w["offsets"] if span]) for w in windows]
+        assert offsets == expected and len(windows) > 8
 
 
 def test_windows_of_the_paper():

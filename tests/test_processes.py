@@ -54,20 +54,20 @@ def stop(path: Path) -> int:
 
 
 def test_two_processes_stopped_and_resumed_are_one(tmp_path):
-    one, two = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
-    assert test_resume.in_a_process(one.path) == 0
-    step = stop(two.path)
-    assert test_resume.in_a_process(two.path) == 0
+    single, parallel = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
+    assert test_resume.in_a_process(single.path) == 0
+    step = stop(parallel.path)
+    assert test_resume.in_a_process(parallel.path) == 0
     trained = Run("intermediate", 1, NAME).name
-    assert read_record(two.folder / trained / "training.json")["resumed"] == step
+    assert read_record(parallel.folder / trained / "training.json")["resumed"] == step
     for name in (f"{trained}/checkpoint", f"{Run('targets', 1, NAME, 'all').name}/models/mnli"):
         folder = name.removesuffix("/checkpoint")
-        record, parted = (read_record(study.folder / folder / "training.json") for study in (one, two))
+        record, parted = (read_record(study.folder / folder / "training.json") for study in (single, parallel))
         assert record["steps"] == parted["steps"] and record["tokens"] == parted["tokens"]
         losses = [[entry["loss"] for entry in each["loss"]] for each in (record, parted)]
         assert losses[1] == pytest.approx(losses[0], rel=1e-5) and len(losses[0]) > 4
         assert parted.get("selection", {}).get("best_step") == record.get("selection", {}).get("best_step")
-        weights, others = (load_file(study.folder / name / "model.safetensors") for study in (one, two))
+        weights, others = (load_file(study.folder / name / "model.safetensors") for study in (single, parallel))
         apart = torch.cat([(weights[key] - others[key]).abs().flatten() for key in weights])
         # where a gradient is all but zero, Adam makes a step of its rounding; steps are of RATE
         assert apart.max() < RATE / 10 and apart.quantile(0.99) < RATE / 1000

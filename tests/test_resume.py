@@ -202,7 +202,11 @@ def test_what_was_saved_on_a_gpu_goes_on_without_one(resumed, checkpoint, tokeni
     """Single numbers, the loss among them, are marked as of a GPU."""
     sets, phase = [training_set("mnli", colours(20), tokenizer)], PHASE.model_copy(update={"steps": 5, "batch_size": 4})
     tag = torch.serialization.location_tag
-    monkeypatch.setattr(torch.serialization, "location_tag", lambda one: "cuda:0" if one.nbytes() == 4 else tag(one))
+
+    def location(storage):
+        return "cuda:0" if storage.nbytes() == 4 else tag(storage)
+
+    monkeypatch.setattr(torch.serialization, "location_tag", location)
     resumed(checkpoint, sets, phase, 3)
 
 

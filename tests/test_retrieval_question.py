@@ -102,8 +102,8 @@ def test_layers_of_targets_that_are_only_raw_and_of_one_seed():
     raw = layered({"none": [0, 0], "mnli": [-9, -7]})
     tuned = layered({"none": [0, 0], "mnli": [5, 7]}).assign(tuning="tuned")
     gains = retrieval.layer_gains(pd.concat([raw, raw.assign(target="bucc"), tuned]))
-    one = retrieval.layer_gains(layered({"none": [0, 0], "mnli": [-9], "squad1": [-5, -6]}))  # seed 2 lacks a run
-    assert (one["seeds"] == 1).all() and one["low"].isna().all()
+    single = retrieval.layer_gains(layered({"none": [0, 0], "mnli": [-9], "squad1": [-5, -6]}))  # seed 2 lacks a run
+    assert (single["seeds"] == 1).all() and single["low"].isna().all()
     assert only(gains, "tuning", target=MACRO, layer=1)["value"].to_dict() == {"raw": -8, "tuned": 6}
 
 

@@ -53,12 +53,12 @@ def test_half_written_is_never_there(tmp_path):
 def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
     left = [".checkpoint.4711/model", ".checkpoint.removed/model", ".checkpoint.half-ab/model"]
     left += ["models/.mnli.half-ab/model", "xnli/.stats.parquet.half-ab"]
-    kept = ["checkpoint/model", "run.json", ".lock", "models/mnli/model", "xnli/stats.parquet"]
-    for name in [*left, *kept]:
+    results = ["checkpoint/model", "run.json", ".lock", "models/mnli/model", "xnli/stats.parquet"]
+    for name in [*left, *results]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     remove_halves(tmp_path)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(results)
     assert not list(tmp_path.rglob(".checkpoint.*"))
 
 

@@ -38,8 +38,8 @@ def tracked():
 
 
 def pinned(environment):
-    found = [Requirement(line) for line in PINS]
-    return {canonicalize_name(r.name): r for r in found if r.marker is None or r.marker.evaluate(environment)}
+    requirements = [Requirement(line) for line in PINS]
+    return {canonicalize_name(r.name): r for r in requirements if r.marker is None or r.marker.evaluate(environment)}
 
 
 def environment_of(python):
@@ -118,7 +118,7 @@ def test_every_import_is_a_direct_requirement():
     own = {"xstilts", "microworld", "tools", *(path.stem for path in modules)}
     for path, source in sources.items():
         for name in set(imports(source)) - own - set(sys.stdlib_module_names):
-            providers = {canonicalize_name(found) for found in distributions.get(name, [name])}
+            providers = {canonicalize_name(provider) for provider in distributions.get(name, [name])}
             elsewhere = f"install {name}==" in source  # a script that is run elsewhere says with what
             assert providers & DIRECT or elsewhere, f"{path.relative_to(ROOT)}: {name} is not in requirements.txt"
 
@@ -167,10 +167,10 @@ class Sandbox:
         log = self.folder / "log"
         log.write_text("")
         outer = ("CONDA", "MAKE", "MFLAGS", "PYTHON", "STUDY", "SEEDS", "CORES")  # of the make that runs these tests
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
         done = subprocess.run(
             ["make", f"PYTHON={self.folder / 'recorder'}", *arguments], cwd=self.folder,
-            env={**kept, "LOG": str(log), "FAIL": fail, **variables}, capture_output=True, text=True,
+            env={**inherited, "LOG": str(log), "FAIL": fail, **variables}, capture_output=True, text=True,
         )  # fmt: skip
         return done, log.read_text()
 
