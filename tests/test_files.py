@@ -371,6 +371,53 @@ def test_pairs_that_share_examples_are_refused_by_name():
     assert [line.split()[0] for line in refused_pairs(list(parts), ("udpos", "tydiqa", "xquad"), parts)] == ['"xquad"']
 
 
+def write_pairs(folder, name, labels):
+    path = folder / "xnli" / f"dev-{name}.tsv"
+    path.parent.mkdir(exist_ok=True)
+    rows = [f"premise {number} {name}\thypothesis {name}\t{label}" for number, label in enumerate(labels)]
+    path.write_text("\n".join(rows) + "\n")
+
+
+PARTED = {"train": "dev[40%:90%]", "dev": "dev[90%:]", "test": "dev[:40%]"}
+
+
+def test_rows_of_a_translated_set_that_are_trained_on_are_scored_in_no_language(tmp_path):
+    labels = [NLI[number % 3] for number in range(100)]
+    changed = [NLI[2], *labels[1:]]  # a translator's
+    for name, values in (("en", labels), ("de", changed), ("sw", labels[1:] + labels[:1]), ("zh", labels[:-1])):
+        write_pairs(tmp_path, name, values)
+    settings = FilesSettings(root=str(tmp_path), splits={"xnli": PARTED})
+    parted, task = FilesSource(settings), get("xnli")
+    lines = {
+        (split, code): {text.split()[1] for text in parted.load(task, split, code)["text_a"]}
+        for split in PARTED for code in ("en", "de")
+    }  # fmt: skip
+    for code in ("en", "de"):
+        assert not lines["train", "en"] & lines["test", code] and not lines["train", "en"] & lines["dev", code]
+        assert lines["test", code] == lines["test", "en"] and len(lines["test", code]) == 40
+    for code, counts in (("sw", "100 rows, of which 0"), ("zh", "99 rows, of which 99")):
+        with pytest.raises(UserError, match=rf"dev-{code}.tsv: {counts} have the label of that of .*dev-en.tsv in the"):
+            parted.load(task, "test", code)
+    read_from, names = settings.trained_from(), settings.parted()
+    assert refused_pairs(["xnli"], ["xnli"], read_from) and not refused_pairs(["xnli"], ["xnli"], read_from, TASKS, names)
+    assert refused_pairs(["xnli"], ["americasnli"], read_from, TASKS, names)  # translations of any of its rows
+
+
+def test_the_training_set_of_one_target_leaks_into_no_other(tmp_path):
+    values = {
+        "name": "mine", "source": "files", "source_language": "en", "encoder": {"checkpoint": "packaged/x"},
+        "files": {"splits": {"xnli": PARTED}}, "intermediate": ["none"], "targets": ["xnli", "americasnli"],
+        "training_sets": {"xnli": "xnli", "americasnli": "sick"},
+    }  # fmt: skip
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(values))
+    assert load_study(path).training_task(get("xnli")).name == "xnli"
+    for changes in ({"intermediate": ["none", "xnli"]}, {"training_sets": {"xnli": "xnli", "americasnli": "xnli"}}):
+        path.write_text(json.dumps(values | changes))
+        with pytest.raises(UserError, match='"xnli" would be trained on examples that "americasnli" is scored on'):
+            load_study(path)
+
+
 def test_what_a_study_is_checked_with_imports_nothing_heavy():
     code = "import sys, xstilts.tasks, xstilts.study; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "lib", capture_output=True, text=True, check=True)

@@ -154,12 +154,13 @@ def read_config(settings: EncoderSettings, vocabulary: int, folder: Path) -> tra
     name = str(folder) if (folder / "config.json").is_file() else settings.checkpoint
     if not name:
         return new_config(vocabulary, settings.pretrain)
+    layers = {"num_hidden_layers": settings.layers} if settings.layers else {}
     known = pd.read_csv(ENCODERS, index_col="checkpoint")
     for checkpoint, sizes in known.to_dict("index").items():
         if name in (checkpoint, checkpoint.split("/")[1]):
-            return transformers.AutoConfig.for_model(**sizes)
+            return transformers.AutoConfig.for_model(**{**sizes, **layers})
     try:
-        return transformers.AutoConfig.from_pretrained(name, revision=settings.revision or None)
+        return transformers.AutoConfig.from_pretrained(name, revision=settings.revision or None, **layers)
     except (OSError, ValueError) as error:
         why = f"its config.json cannot be read ({str(error).strip().splitlines()[0]})"
         choice = f"name a folder that holds one, or one that is known without a network: {', '.join(known.index)}"

@@ -16,6 +16,7 @@ from xstilts.sources import Source, open_source
 from xstilts.sources.base import texts_of
 from xstilts.target_runs import evaluation_languages, evaluation_split, pool_languages, target_runs, training_sets
 from xstilts.tasks import POOL, RETRIEVAL_KINDS, TRANSLATED, Task
+from xstilts.training import packaged
 from xstilts.training.checkpoints import NO_WEIGHTS, locate
 
 ENCODER = ("*.json", "*.safetensors", "*.model", "*.txt")  # what a checkpoint is loaded from
@@ -67,7 +68,10 @@ def check_data(study: Study) -> list[str]:
 
 
 def _fetch_encoder(study: Study) -> None:
-    """Have a checkpoint that is on the hub in its cache: jobs may run where no network is."""
+    """Have a packaged checkpoint built and one that is on the hub in its cache: jobs may run where no network is."""
+    if study.encoder.checkpoint == packaged.NAME:
+        with located(study.path):
+            packaged.build(packaged.checkpoint_folder(study))
     name, revision = locate(study), study.encoder.revision or "main"
     if isinstance(name, Path):
         return

@@ -184,6 +184,12 @@ class FilesSettings(Section):
         """Task -> split of the files that its training rows come from, where the study changes that."""
         return {name: self.rows_of(name, "train")[0] for name in self.splits}
 
+    def parted(self) -> list[str]:
+        """Pairs and choices that are trained on some rows of a file and scored on others, the same ones in every
+        language: what is read of them is refused where its rows are no translations of each other, one by one."""
+        names = [name for name in self.splits if get(name).kind in ("classification", "choice")]
+        return [name for name in names if self.rows_of(name, "train")[0] == self.rows_of(name, "test")[0]]
+
 
 class HubSettings(Section):
     """The hub source: pinned repositories of the Hugging Face hub, and folders for what it does not hold."""
@@ -239,10 +245,11 @@ class OwnTask(Section):
 
 
 class EncoderSettings(Section):
-    """Phase 1: a checkpoint (folder or hub id) or, without one, the study's own pretraining."""
+    """Phase 1: a checkpoint (folder, hub id or packaged/…) or, without one, the study's own pretraining."""
 
     checkpoint: str = ""
     revision: str = ""
+    layers: int = Field(0, ge=0, description="of the checkpoint, its first so many; 0 = all")
     pretrain: PretrainSettings = PretrainSettings()
 
 

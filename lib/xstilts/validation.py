@@ -70,8 +70,8 @@ def check(study: Study) -> None:
     tasks = [task for task in map(study.task, study.all_targets) if task.kind not in RETRIEVAL_KINDS]
     # names of the tasks that phases 2 and 3 train on
     trained = {study.training_task(task).name for task in [*tasks, *_tuned_retrieval(study)]}
-    trained.update(*(study.intermediate_run(name).tasks for name in study.intermediate))
-    _check_phases(study, trained)
+    intermediate = {task for name in study.intermediate for task in study.intermediate_run(name).tasks}
+    _check_phases(study, trained | intermediate)
     pooled_away = study.retrieval.pooling == "cls" and not study.retrieval.special_tokens
     refuse(pooled_away, "retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
     if not study.encoder.checkpoint:
@@ -81,7 +81,11 @@ def check(study: Study) -> None:
         # RoBERTa counts positions from after the padding's
         check_lengths(study, pretrain.positions - 2, f"an encoder of encoder.pretrain.positions: {pretrain.positions}")
     if study.source == "files":
-        pairs = refused_pairs(sorted(trained), study.all_targets, study.files.trained_from(), study.tasks)
+        read_from, parted = study.files.trained_from(), study.files.parted()
+        pairs = []
+        for target in study.all_targets:  # a model of another target is nothing that this one's starts from
+            sets = intermediate | ({study.training_task(study.task(target)).name} & trained)
+            pairs += refused_pairs(sorted(sets), [target], read_from, study.tasks, parted)
         refuse(pairs, "; ".join(pairs))
 
 
@@ -170,20 +174,24 @@ def check_folders(study: Study) -> None:
 
 
 def refused_pairs(
-    trained: Iterable[str], targets: Iterable[str], read_from: Mapping[str, str], tasks: Mapping[str, Task] = TASKS
+    trained: Iterable[str],
+    targets: Iterable[str],
+    read_from: Mapping[str, str],
+    tasks: Mapping[str, Task] = TASKS,
+    parted: Iterable[str] = (),
 ) -> list[str]:
     """Why a set must not be trained on and a target scored in one study of the files source, one line a pair.
 
     ``read_from`` names the split that the training rows of a task come from where it is not "train" (a study may train
     on part of a published development set). A target's own development set in one language holds translations of what
-    is scored in the others, where the languages are not ``independent``; the parts of a set in one language share no
-    rows (FilesSettings sees to that).
+    is scored in the others, where the languages are not ``independent``, unless it is ``parted`` by the same rows in
+    every language; the parts of a set in one language share no rows (FilesSettings sees to that).
     """
     refused = []
     for name in trained:
         task, split = tasks[name], read_from.get(name, "train")
         shared = set(task.files[split].overlaps) if split in task.files else set()
-        if len(task.languages) > 1 and split != "train" and not task.independent:
+        if len(task.languages) > 1 and split != "train" and not task.independent and name not in parted:
             shared.add(name)
         reason = f"(its {split} set shares them, perhaps as translations); drop one of the two"
         pairs = [f'"{name}" would be trained on examples that "{target}"' for target in targets if target in shared]

@@ -37,6 +37,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "text": {"id": STRING, "text": STRING, "language": STRING},
 }
 UNSPACED = ("ja", "my", "th", "zh")  # words are written without blanks between them
+TRANSLATED_LABELS = 0.9  # share of rows of a translated set that have the label of the row they are translated from
 HELD_OUT = 5  # of an own task without a development file, every fifth training row is one of its
 UNREAD = {"title", "labels", "train", "dev", "test"}  # labels are part of the task; files count by what they hold
 
@@ -122,11 +123,25 @@ class FilesSource(Source):
     def _rows(self, task: Task, split: str, language: str) -> list[dict]:
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
+        if task.name in self.settings.parted():
+            self._refuse_other_rows(task, origin, language, rows)
         rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
         rows = rows[: self._limit(task, split) or None]
         if not rows:
             raise UserError(f"{self._files_of(task, split, language)}: no examples are left of this split")
         return rows
+
+    def _refuse_other_rows(self, task: Task, origin: str, language: str, rows: list[dict]) -> None:
+        """UserError where the rows of a set that is parted are not, one by one, translations of the first language's:
+        as many, with the same labels but for a few that translators changed (PAWS-X: one in fifty)."""
+        first = source_first(self._paths(task, origin), self.source_language)[0]
+        labels = [row["label"] for row in self._file_rows(task, origin, first)]
+        same = sum(row["label"] == label for row, label in zip(rows, labels, strict=False))
+        if len(rows) != len(labels) or same < TRANSLATED_LABELS * len(rows):
+            trained, scored = (self._files_of(task, "train", code) for code in (first, language))
+            problem = f"{len(rows)} rows, of which {same} have the label of that of {trained} in the same line"
+            advice = f"rows that are trained on would be scored as translations; leave files.splits.{task.name} out"
+            raise UserError(f"{scored}: {problem} ({len(labels)} rows): {advice}")
 
     def _limit(self, task: Task, split: str) -> int:
         limited = "train" if split == TRANSLATED else split

