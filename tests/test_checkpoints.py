@@ -15,6 +15,7 @@ from test_encoders import write_study
 from toy import TEXT
 from xstilts import phases
 from xstilts.errors import UserError
+from xstilts.plan import read_config
 from xstilts.training import checkpoints, fine_tuning
 from xstilts.training.batching import TrainingSet
 
@@ -48,6 +49,26 @@ def test_positions_are_counted_as_the_family_counts_them(tmp_path, good):
     for family, longest in lengths.items():
         folder = build_encoder(family, tmp_path / family)
         assert checkpoints._positions(transformers.AutoModelForMaskedLM.from_pretrained(folder)) == longest
+
+
+def test_the_first_layers_of_a_checkpoint(given, tmp_path):
+    whole = transformers.AutoModel.from_pretrained(given).state_dict()
+    study = write_study(tmp_path, given, encoder={"checkpoint": str(given), "layers": 1})
+    assert phases.encoder(study, None, 1)["layers"] == 1
+    cut = transformers.AutoModel.from_pretrained(phases.encoder_of(study, "none", 1))
+    assert cut.config.num_hidden_layers == 1 and not any(
+        name.startswith("encoder.layer.1") for name in cut.state_dict()
+    )
+    same = [torch.equal(values, whole[name]) for name, values in cut.state_dict().items() if "pooler" not in name]
+    assert len(same) > 15 and all(same)
+    assert read_config(study.encoder, 0, tmp_path).num_hidden_layers == 1
+    with pytest.raises(UserError, match=r"encoder.layers: 3, and the checkpoint has 2"):
+        phases.encoder(write_study(tmp_path, given, encoder={"checkpoint": str(given), "layers": 3}), None, 1)
+
+
+def test_an_unknown_packaged_encoder_is_named(tmp_path):
+    with pytest.raises(UserError, match='no packages hold it; did you mean "packaged/multilingual-e5-small"'):
+        phases.encoder(write_study(tmp_path, "packaged/multilingual-e5-smal"), None, 1)
 
 
 def test_a_checkpoint_in_half_precision_is_trained_in_fp32(given, tmp_path):

@@ -399,7 +399,9 @@ def test_rows_of_a_translated_set_that_are_trained_on_are_scored_in_no_language(
         with pytest.raises(UserError, match=rf"dev-{code}.tsv: {counts} have the label of that of .*dev-en.tsv in the"):
             parted.load(task, "test", code)
     read_from, names = settings.trained_from(), settings.parted()
-    assert refused_pairs(["xnli"], ["xnli"], read_from) and not refused_pairs(["xnli"], ["xnli"], read_from, TASKS, names)
+    assert refused_pairs(["xnli"], ["xnli"], read_from) and not refused_pairs(
+        ["xnli"], ["xnli"], read_from, TASKS, names
+    )
     assert refused_pairs(["xnli"], ["americasnli"], read_from, TASKS, names)  # translations of any of its rows
 
 

@@ -122,7 +122,9 @@ def test_tatoeba_is_as_published(folder):
     source, task = FilesSource(FilesSettings(root=str(DATA))), get("tatoeba")
     codes = task.files["test"].codes
     sets = {codes[language]: source.load(task, "test", language) for language in source.languages(task, "test")}
-    texts = list(dict.fromkeys(text for data in sets.values() for side in ("query", "candidate") for text in data[side]))
+    texts = list(
+        dict.fromkeys(text for data in sets.values() for side in ("query", "candidate") for text in data[side])
+    )
     states = dict(zip(texts, embedded(folder, texts), strict=True))
     accuracy = {}
     for language, data in sets.items():

@@ -433,10 +433,13 @@ class Study(Section):
         return f"{'; '.join(parts)}: no CCGbank (LDC2005T13), whose folder hub.ccgbank names" if parts else ""
 
     def intermediate_run(self, name: str) -> IntermediateRun:
-        """The intermediate run of that name; ``multi`` holds every intermediate task but the absent ones."""
+        """The intermediate run of that name; ``multi`` holds every intermediate task but the absent ones, in a study of
+        files, which are rarely all there, those that it also trains on one by one."""
         run = parse_run(name, self.tasks)
-        absent = self.absent if name.startswith(MULTI) else ()
-        return replace(run, tasks=tuple(task for task in run.tasks if task not in absent))
+        if not name.startswith(MULTI):
+            return run
+        single = tuple(task for task in self.intermediate if task in self.tasks) if self.source == "files" else ()
+        return replace(run, tasks=single or tuple(task for task in run.tasks if task not in self.absent))
 
     def phase(self, phase: Literal["intermediate", "target", "retrieval"], name: str) -> PhaseSettings:
         """Settings of a phase for one run or training set, overrides applied."""

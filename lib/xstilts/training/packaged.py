@@ -45,8 +45,10 @@ masked language model.
 BLOCK = 32  # weights that share a scale
 Q4_0 = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
 WEIGHTS = {0: np.dtype("<f4"), 1: Q4_0}  # by the code in the directory
-SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-SIZES += ("max_position_embeddings", "type_vocab_size")
+SIZES = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("vocab_size", "max_position_embeddings", "type_vocab_size"),
+)
 EMBEDDINGS = {
     "word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings", "ln": "LayerNorm",
 }  # fmt: skip
