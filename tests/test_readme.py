@@ -34,7 +34,7 @@ ELSEWHERE = {
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
 }
 # as STUDY=distance; their tests run the phases
-for name in ("files", "xtreme", "source-language", "domain-shift", "retrieval"):
+for name in ("files", "real", "real-quick", "xtreme", "source-language", "domain-shift", "retrieval"):
     ELSEWHERE[f"make study STUDY={name}"] = (f"params/{name}.yaml", f"name: {name}")
 
 

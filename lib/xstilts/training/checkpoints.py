@@ -138,12 +138,8 @@ def fetch(study: Study, folder: Path) -> dict:
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    return {
-        **study.encoder.model_dump(include={"checkpoint", "revision", "layers"}),
-        "steps": 0,
-        "tokens": 0,
-        "loss": [],
-    }
+    record = study.encoder.model_dump(include={"checkpoint", "revision", "layers"})
+    return {**record, "steps": 0, "tokens": 0, "loss": []}
 
 
 def _check_heads(study: Study, config: Any) -> None:
