@@ -185,10 +185,12 @@ class FilesSettings(Section):
         return {name: self.rows_of(name, "train")[0] for name in self.splits}
 
     def parted(self) -> list[str]:
-        """Pairs and choices that are trained on some rows of a file and scored on others, the same ones in every
-        language: what is read of them is refused where its rows are no translations of each other, one by one."""
-        names = [name for name in self.splits if get(name).kind in ("classification", "choice")]
-        return [name for name in names if self.rows_of(name, "train")[0] == self.rows_of(name, "test")[0]]
+        """Pairs and choices in several languages that are trained on some rows of a file and scored on others, the same
+        ones in each: files whose rows are no translations of each other, one by one, are refused as they are read."""
+        translated = [name for name in self.splits if len(get(name).languages) > 1]
+        names = [name for name in translated if get(name).kind in ("classification", "choice")]
+        scored = {name: [self.rows_of(name, split)[0] for split in ("dev", "test")] for name in names}
+        return [name for name in names if self.rows_of(name, "train")[0] in scored[name]]
 
 
 class HubSettings(Section):

@@ -123,7 +123,7 @@ class FilesSource(Source):
     def _rows(self, task: Task, split: str, language: str) -> list[dict]:
         origin, start, stop = self.settings.rows_of(task.name, split)
         rows = self._file_rows(task, origin, language)
-        if task.name in self.settings.parted():
+        if task.name in self.settings.parted() and origin == self.settings.rows_of(task.name, "train")[0]:
             self._refuse_other_rows(task, origin, language, rows)
         rows = mining_part(rows, start, stop) if task.kind == "mining" else part(rows, start, stop)
         rows = rows[: self._limit(task, split) or None]
