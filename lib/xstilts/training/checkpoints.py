@@ -113,8 +113,9 @@ def fetch(study: Study, folder: Path) -> dict:
     options = {"revision": study.encoder.revision or "main", "trust_remote_code": False}
     checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # in _check_weights
     weights: dict[str, Any] = {"use_safetensors": True, "dtype": "float32", **checked}
+    depth = layers = study.encoder.layers
     try:
-        if layers := study.encoder.layers:
+        if layers:
             depth = transformers.AutoConfig.from_pretrained(location, **options).num_hidden_layers
             weights["num_hidden_layers"] = min(layers, depth)
         model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(location, **weights, **options)
@@ -124,7 +125,7 @@ def fetch(study: Study, folder: Path) -> dict:
             raise UserError(f"{_key(study)}: {NO_WEIGHTS}") from None
         reason = textwrap.shorten(str(error), 300, placeholder=" …")  # the first words say what is wrong
         raise UserError(f"{_key(study)}: not a masked-LM checkpoint that loads: {reason}") from None
-    refuse(layers and layers > depth, f"{study.path}: encoder.layers: {layers}, and the checkpoint has {depth}")
+    refuse(layers > depth, f"{study.path}: encoder.layers: {layers}, and the checkpoint has {depth}")
     with located(_key(study)):
         _check_heads(study, model.config)
         _check_weights(study, model, loaded)
