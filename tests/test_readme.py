@@ -88,6 +88,16 @@ def test_the_answer_is_that_of_the_committed_figures():
     assert shown == (ROOT / "figures" / "micro" / "answer.md").read_text(encoding="utf-8")
 
 
+def test_the_findings_are_those_of_the_committed_figures():
+    (shown,) = re.findall(r"<!-- findings -->\n(.*?)<!-- /findings -->", README, re.DOTALL)
+    table = pd.read_csv(ROOT / "figures" / "micro" / "findings.csv")
+    rows = [
+        f"| {row.finding} | {row.there} | {row.here} | {row.value:+.1f} [{row.low:.1f}, {row.high:.1f}] |"
+        for row in table.itertuples()
+    ]
+    assert shown.splitlines()[2:] == rows
+
+
 @pytest.mark.parametrize("study", ["distance", "source-language", "domain-shift", "retrieval"])
 def test_committed_answers_are_of_every_run_and_seed(study):
     """Five seeds, every intermediate run of the study; each figure with its table."""
