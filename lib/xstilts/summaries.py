@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from xstilts.names import NONE, compared
+from xstilts.names import NONE, STEPS, compared
 from xstilts.results import AVERAGES, MACRO, MACRO_LEARNED, MEAN, ZERO_SHOT, marked
 from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.settings import Study
@@ -83,8 +83,8 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
     """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
-    gains = headline(table)[headline(table)["quantity"] == "gain"]
-    gains = gains[gains["intermediate"].isin(compared(gains["intermediate"]))]
+    every = headline(table)[headline(table)["quantity"] == "gain"]
+    gains = every[every["intermediate"].isin(compared(every["intermediate"]))]
     single = gains[~gains["target"].isin(AVERAGES)]
     sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
     for average, name in {MACRO: "the targets", MACRO_LEARNED: "those that were learned with every seed"}.items():
@@ -93,6 +93,9 @@ def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> 
             helping = code_list(rows.loc[marked(rows) & (rows["value"] > 0), "intermediate"]) or "no run"
             hurting = code_list(rows.loc[marked(rows) & (rows["value"] < 0), "intermediate"]) or "no run"
             sentences.append(f"On average over {name} {helping} is shown to help, {hurting} to hurt.")
+    steps = every[(every["intermediate"] == STEPS) & (every["target"] == MACRO) & (every["seeds"] > 1)]
+    for row in steps.itertuples():
+        sentences.append(f"As many more steps on all targets instead, `{STEPS}`: {with_interval(row)}.")
     if unlearned := not_learned(table, study):
         sentences.append(f"Not learned by every seed of every run: {', '.join(unlearned)}.")
     if guesses := guessing(table, study):
