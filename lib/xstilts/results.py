@@ -330,9 +330,9 @@ def controls(study: Study, wanted: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 
 
-def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame, source_language: str) -> pd.DataFrame:
     """Runs, ``none`` among them but no control, best first: on each target the one with the highest score (mean over
-    languages) has rank 1; ties share the mean of their ranks.
+    the zero-shot languages, or over all where a target has no other) has rank 1; ties share the mean of their ranks.
 
     ``wanted``, ``table``: as :func:`expected` and :func:`estimates` give them. Columns: intermediate; rank,
     the mean over targets; low, high, its percentile interval over the draws of examples and seeds (noise draws
@@ -342,18 +342,20 @@ def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.D
     """
     runs = [NONE, *compared(wanted["intermediate"].unique())]
     codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
+    codes = {target: [code for code in part if code != source_language] or part for target, part in codes.items()}
     cells = [[mean_score(run, *part) for part in codes.items()] for run in runs]
     seeds = np.array([[np.isfinite(scores.of(cell)).sum() for cell in row] for row in cells])
     whole = seeds.min(axis=1) > 0
     drawn = scores.draws([cell for row, complete in zip(cells, whole, strict=True) if complete for cell in row])
-    drawn = drawn.reshape(int(whole.sum()), len(codes), -1)
+    drawn = drawn.reshape(int(whole.sum()), len(codes), drawn.shape[1])
     ranks = np.full((len(runs), *drawn.shape[1:]), np.nan)
     ranks[whole] = distributions.rankdata(-drawn, axis=0) if whole.any() else 0
     average = ranks.mean(axis=1)
     low, high = np.quantile(average[:, 1:], ENDS, axis=1)
     best = (ranks[:, :, 0] == 1).sum(axis=1)
     columns = {"intermediate": runs, "rank": average[:, 0], "low": low, "high": high, "best": best}
-    macro = table[(table["target"] == MACRO) & (table["language"] == MEAN) & (table["quantity"] == "gain")]
+    language = ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
+    macro = table[(table["target"] == MACRO) & (table["language"] == language) & (table["quantity"] == "gain")]
     gains = macro.set_index("intermediate").reindex(runs)[["value", "low", "high"]].to_numpy()
     columns |= dict(zip(("gain", "gain_low", "gain_high"), gains.T, strict=True))
     columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}
