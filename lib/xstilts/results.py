@@ -196,6 +196,12 @@ def estimates(
     return table.assign(budget=helping & (table["bound"] <= 0)).drop(columns="bound")
 
 
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`estimates` that answers are of: means over the zero-shot languages; over all languages where a
+    study has no other than the source."""
+    return table[table["language"] == (ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN)]
+
+
 def left_out(scores: Scores, combinations: list[Combination]) -> tuple[float, float]:
     """Lowest and highest value of their mean when one of the combinations is left out."""
     values = np.array([scores.of(part) for part in combinations])
@@ -354,8 +360,7 @@ def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame, source_
     low, high = np.quantile(average[:, 1:], ENDS, axis=1)
     best = (ranks[:, :, 0] == 1).sum(axis=1)
     columns = {"intermediate": runs, "rank": average[:, 0], "low": low, "high": high, "best": best}
-    language = ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN
-    macro = table[(table["target"] == MACRO) & (table["language"] == language) & (table["quantity"] == "gain")]
+    macro = headline(table[(table["target"] == MACRO) & (table["quantity"] == "gain")])
     gains = macro.set_index("intermediate").reindex(runs)[["value", "low", "high"]].to_numpy()
     columns |= dict(zip(("gain", "gain_low", "gain_high"), gains.T, strict=True))
     columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}
