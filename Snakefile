@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from xstilts.io import literal
+from xstilts.names import BASELINES
 from xstilts.status import GAPS
 from xstilts.runs import Run, list_runs
 from xstilts.study import load_study
@@ -30,7 +31,7 @@ def done(run):
 
 def before_target(wildcards):
     seed = int(wildcards.seed)
-    if wildcards.run == "none":
+    if wildcards.run in BASELINES:
         return done(Run("encoder", seed))
     return done(Run("intermediate", seed, wildcards.run))
 

@@ -30,9 +30,9 @@ def test_by_hand(table):
         "They raise retrieval": ("+", 7.5),
         "Question answering helps question answering": ("+", 9),
         "All tasks at once are better than the average task": ("+", 60 - (95 + 4 / 3) / 2),
-        "MNLI helps XNLI, beyond as many steps": ("0", 0),
-        "Masked LM beside the task helps": ("−", -4 / 3),
-        "Other languages in phase 2 help": ("−", -4),
+        "MNLI helps XNLI no more than as many steps do": ("0", 0),
+        "Masked LM beside the task is no consistent help": ("−", -4 / 3),
+        "Other languages in phase 2 are no consistent help": ("−", -4),
         "Zero-shot scores fall with distance": ("−", -1),
     }
     assert table["here"].to_dict() == {name: sign for name, (sign, _) in values.items()}

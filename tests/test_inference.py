@@ -115,8 +115,8 @@ def test_clusters_are_passages_premises_and_contexts():
     assert evaluate(get("xcopa"), choices, [0] * 4, "et")["cluster"].tolist() == ["a", "b", "c", "c"]
     tags = Dataset.from_dict({"id": ids, "tags": [["O"]] * 4})
     assert evaluate(get("panx"), tags, [["O"]] * 4, "en")["cluster"].tolist() == ids
-    one = Dataset.from_dict({"id": ids, "text_a": ["always the same"] * 4, "label": [0] * 4})
-    assert evaluate(get("xnli"), one, [0] * 4, "en")["cluster"].tolist() == ids
+    repeated = Dataset.from_dict({"id": ids, "text_a": ["always the same"] * 4, "label": [0] * 4})
+    assert evaluate(get("xnli"), repeated, [0] * 4, "en")["cluster"].tolist() == ids
 
 
 def test_what_is_zero_is_zero():

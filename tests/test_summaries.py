@@ -64,6 +64,8 @@ def test_the_run_to_train_first_helps_and_beats_guessing():
     assert "Budget: 1 of the starred gains" in " ".join(summaries.transfer_sentences(budget, RHO, STUDY))
     controls = made.replace({"ccg": "none+steps", "mnli": "squad1+shuffled"})
     assert summaries.transfer_verdicts(controls, STUDY).iloc[0, :2].tolist() == ["XNLI", "none"]
+    longer = summaries.transfer_sentences(made.replace({"mnli": "none+steps"}), RHO, STUDY)
+    assert "As many more steps on all targets instead, `none+steps`: +1.5 [0.4, 2.5]." in longer
     gaps = summaries.transfer_verdicts(table({("mnli", "xnli"): GAP}), STUDY)
     assert gaps.iloc[0].tolist() == ["XNLI", "missing", "–", "–"]
 

@@ -200,16 +200,16 @@ def swapped(rng: random.Random, clause: Clause) -> Clause:
 def pawsx(world: World, rng: random.Random, split: str, n: int) -> dict:
     """Two sentences of (nearly) the same words: a reordered paraphrase (1) or swapped arguments (0).
 
-    Some keep the order and take a synonym for the verb; few are passive, where the people of a true
+    Most keep the order and take a synonym for the verb; few are passive, where the people of a true
     paraphrase change places: with many of them, nothing could be learned before everything was.
     """
     clause, draw = people(world, rng, split), rng.random()
     first = Say(clause._replace(order=0))
-    if draw < 0.2 and clause.verb not in concepts.NO_PASSIVE:
+    if draw < 0.1 and clause.verb not in concepts.NO_PASSIVE:
         second = Say(clause._replace(order=world.order(rng)), "passive")
-    elif draw < 0.4 and clause.place:
+    elif draw < 0.25 and clause.place:
         second = Say(clause._replace(order=world.order(rng)), "fronted")
-    elif draw < 0.7:
+    elif draw < 0.45:
         second = Say(clause._replace(order=rng.choice((1, 2))))
     else:
         second = Say(first.clause, synonym=True)

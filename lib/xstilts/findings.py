@@ -31,14 +31,14 @@ def comparisons(study: Study) -> dict[str, tuple[str, Sequence[str], Sequence[st
         "They raise retrieval": ("+", single, baseline, retrieval),
         "Question answering helps question answering": ("+", answering, baseline, spans),
         "All tasks at once are better than the average task": ("+", list({MULTI} & {*runs}), single, everywhere),
-        "MNLI helps XNLI, beyond as many steps": (
+        "MNLI helps XNLI no more than as many steps do": (
             "0",
             list({"mnli"} & {*runs}),
             matched,
             list({"xnli"} & {*everywhere}),
         ),
-        "Masked LM beside the task helps": ("0", list(mixed), list(mixed.values()), everywhere),
-        "Other languages in phase 2 help": ("0", list(away), list(away.values()), everywhere),
+        "Masked LM beside the task is no consistent help": ("0", list(mixed), list(mixed.values()), everywhere),
+        "Other languages in phase 2 are no consistent help": ("0", list(away), list(away.values()), everywhere),
     }
 
 
@@ -55,10 +55,10 @@ def findings(scores: Scores, study: Study, wanted: pd.DataFrame, distance: pd.Se
         return mean([mean_score(run, target, away[target]) for run in runs for target in targets if target in away])
 
     rows = []
-    for finding, (there, runs, others, targets) in comparisons(study).items():
+    for finding, (reported, runs, others, targets) in comparisons(study).items():
         if len(runs) and len(others) and len(targets):
             value, low, high, seeds, _ = scores.estimate(difference(average(runs, targets), average(others, targets)))
-            rows.append((finding, there, _sign(value, low, high, seeds), value, low, high))
+            rows.append((finding, reported, _sign(value, low, high, seeds), value, low, high))
     known = [code for code in distance[distance > 0].index if all(code in part for part in away.values())]
     drawn = scores.draws([mean([mean_score(NONE, target, [code]) for target in away]) for code in known])
     value, low, high, _ = rank_correlation(distance[known], drawn)
@@ -68,6 +68,16 @@ def findings(scores: Scores, study: Study, wanted: pd.DataFrame, distance: pd.Se
         .dropna(subset="value")
         .reset_index(drop=True)
     )
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """Which findings a table of :func:`findings` shares with the paper, which it has the other way, and which it does
+    not show."""
+    same = table["here"] == table["there"]
+    opposite = (table["there"] + table["here"]).isin(["+−", "−+"])
+    parts = {"As in the paper": same, "The other way": opposite, "Not shown here": ~same & ~opposite}
+    listed = {name: "; ".join(table.loc[rows, "finding"]) for name, rows in parts.items() if rows.any()}
+    return " ".join(f"{name}: {text}." for name, text in listed.items())
 
 
 def _sign(value: float, low: float, high: float, seeds: int) -> str:

@@ -196,6 +196,12 @@ def estimates(
     return table.assign(budget=helping & (table["bound"] <= 0)).drop(columns="bound")
 
 
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`estimates` that answers are of: means over the zero-shot languages; over all languages where a
+    study has no other than the source."""
+    return table[table["language"] == (ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN)]
+
+
 def left_out(scores: Scores, combinations: list[Combination]) -> tuple[float, float]:
     """Lowest and highest value of their mean when one of the combinations is left out."""
     values = np.array([scores.of(part) for part in combinations])
@@ -330,9 +336,9 @@ def controls(study: Study, wanted: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["language", "quantity"])
 
 
-def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame, source_language: str) -> pd.DataFrame:
     """Runs, ``none`` among them but no control, best first: on each target the one with the highest score (mean over
-    languages) has rank 1; ties share the mean of their ranks.
+    the zero-shot languages, or over all where a target has no other) has rank 1; ties share the mean of their ranks.
 
     ``wanted``, ``table``: as :func:`expected` and :func:`estimates` give them. Columns: intermediate; rank,
     the mean over targets; low, high, its percentile interval over the draws of examples and seeds (noise draws
@@ -342,18 +348,19 @@ def rank_runs(scores: Scores, wanted: pd.DataFrame, table: pd.DataFrame) -> pd.D
     """
     runs = [NONE, *compared(wanted["intermediate"].unique())]
     codes = {target: part["language"].unique().tolist() for target, part in wanted.groupby("target", sort=False)}
+    codes = {target: [code for code in part if code != source_language] or part for target, part in codes.items()}
     cells = [[mean_score(run, *part) for part in codes.items()] for run in runs]
     seeds = np.array([[np.isfinite(scores.of(cell)).sum() for cell in row] for row in cells])
     whole = seeds.min(axis=1) > 0
     drawn = scores.draws([cell for row, complete in zip(cells, whole, strict=True) if complete for cell in row])
-    drawn = drawn.reshape(int(whole.sum()), len(codes), -1)
+    drawn = drawn.reshape(int(whole.sum()), len(codes), drawn.shape[1])
     ranks = np.full((len(runs), *drawn.shape[1:]), np.nan)
     ranks[whole] = distributions.rankdata(-drawn, axis=0) if whole.any() else 0
     average = ranks.mean(axis=1)
     low, high = np.quantile(average[:, 1:], ENDS, axis=1)
     best = (ranks[:, :, 0] == 1).sum(axis=1)
     columns = {"intermediate": runs, "rank": average[:, 0], "low": low, "high": high, "best": best}
-    macro = table[(table["target"] == MACRO) & (table["language"] == MEAN) & (table["quantity"] == "gain")]
+    macro = headline(table[(table["target"] == MACRO) & (table["quantity"] == "gain")])
     gains = macro.set_index("intermediate").reindex(runs)[["value", "low", "high"]].to_numpy()
     columns |= dict(zip(("gain", "gain_low", "gain_high"), gains.T, strict=True))
     columns |= {"seeds": seeds.min(axis=1), "targets": len(codes)}

@@ -35,7 +35,7 @@ CODE = {
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them
     # of raw retrieval after none all that decides it: no training is before it
     "targets": ("evaluation/*", "features", "phases", "target_runs", "training/dual_encoder"),
-    "transfer": ("inference", "results", "summaries", "plots", "published"),
+    "transfer": ("inference", "results", "summaries", "plots", "published", "findings"),
 }  # fmt: skip
 CODE |= {name: (*CODE["transfer"], f"questions/{name.replace('-', '_')}") for name in QUESTIONS[1:]}
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy", "seqeval", "scipy")

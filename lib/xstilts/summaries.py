@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from xstilts.names import NONE, compared
-from xstilts.results import AVERAGES, MACRO, MACRO_LEARNED, MEAN, ZERO_SHOT, marked
+from xstilts.names import NONE, STEPS, compared
+from xstilts.results import AVERAGES, MACRO, MACRO_LEARNED, headline, marked
 from xstilts.runs import Run, finished_target_runs, list_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
@@ -53,14 +53,8 @@ def report_missing(study: Study) -> Markdown | None:
     )
 
 
-def headline(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``results.estimates`` that answers are of: means over the zero-shot languages; over all languages where a
-    study has no other than the source."""
-    return table[table["language"] == (ZERO_SHOT if (table["language"] == ZERO_SHOT).any() else MEAN)]
-
-
 def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Which run to train first, by target, from the rows of ``results.estimates`` in :func:`headline`.
+    """Which run to train first, by target, from the rows of ``results.estimates`` in ``results.headline``.
 
     "train first" is the run with the highest gain among those with a starred gain that learned the target with most
     seeds and, where the study has ``none+steps``, exceed it; "none" where there is no such run, "one seed" where seeds
@@ -83,8 +77,8 @@ def transfer_verdicts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> list[str]:
     """What stands above :func:`transfer_verdicts`; ``rho``: of ``results.correlations``."""
-    gains = headline(table)[headline(table)["quantity"] == "gain"]
-    gains = gains[gains["intermediate"].isin(compared(gains["intermediate"]))]
+    every = headline(table)[headline(table)["quantity"] == "gain"]
+    gains = every[every["intermediate"].isin(compared(every["intermediate"]))]
     single = gains[~gains["target"].isin(AVERAGES)]
     sentences = [f"Not the whole study: {study.absence}."] if study.absence else []
     for average, name in {MACRO: "the targets", MACRO_LEARNED: "those that were learned with every seed"}.items():
@@ -93,6 +87,9 @@ def transfer_sentences(table: pd.DataFrame, rho: pd.DataFrame, study: Study) -> 
             helping = code_list(rows.loc[marked(rows) & (rows["value"] > 0), "intermediate"]) or "no run"
             hurting = code_list(rows.loc[marked(rows) & (rows["value"] < 0), "intermediate"]) or "no run"
             sentences.append(f"On average over {name} {helping} is shown to help, {hurting} to hurt.")
+    steps = every[(every["intermediate"] == STEPS) & (every["target"] == MACRO) & (every["seeds"] > 1)]
+    for row in steps.itertuples():
+        sentences.append(f"As many more steps on all targets instead, `{STEPS}`: {with_interval(row)}.")
     if unlearned := not_learned(table, study):
         sentences.append(f"Not learned by every seed of every run: {', '.join(unlearned)}.")
     if guesses := guessing(table, study):
@@ -133,8 +130,8 @@ def guessing(table: pd.DataFrame, study: Study) -> list[str]:
 
 
 def _to_train_first(table: pd.DataFrame, study: Study) -> Iterator[tuple[Task, pd.DataFrame, Any]]:
-    """Target by target: the task, its rows in :func:`headline`, and the gain of the best run that helps and has learned
-    the task, as a row; None without any."""
+    """Target by target: the task, its rows in ``results.headline``, and the gain of the best run that helps and has
+    learned the task, as a row; None without any."""
     mean = headline(table)[~headline(table)["target"].isin(AVERAGES)]
     for name, part in mean.groupby("target", sort=False):
         task = study.task(name)
@@ -185,7 +182,7 @@ def code_list(names: Sequence[str]) -> str:
 
 
 def macro_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Averages over targets, in :func:`headline`, as a person reads them: a row per run, per average "value [low,
+    """Averages over targets, in ``results.headline``, as a person reads them: a row per run, per average "value [low,
     high]" and its range when one target is left out."""
     macro = headline(table)[headline(table)["target"].isin(AVERAGES)].copy()
     macro["text"] = [with_interval(row) + _range(row) for row in macro.itertuples()]
