@@ -21,7 +21,7 @@ LAYERS = (
     ("evaluation",),
     ("runs", "preflight", "inference"),
     ("phases", "results"),
-    ("plots", "summaries", "published", "findings", "site"),
+    ("plots", "summaries", "examples", "published", "findings", "site"),
     ("questions", "custom_task", "submission", "plan", "speed"),
     ("warm", "workflow", "status", "report"),
     ("__main__",),
