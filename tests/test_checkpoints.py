@@ -66,6 +66,28 @@ def test_the_first_layers_of_a_checkpoint(given, tmp_path):
         phases.encoder(write_study(tmp_path, given, encoder={"checkpoint": str(given), "layers": 3}), None, 1)
 
 
+def test_shuffled_embeddings_are_those_of_other_tokens(given, tmp_path):
+    """Special tokens keep theirs, no other token does but by chance; all else is the checkpoint's."""
+    whole = transformers.AutoModel.from_pretrained(given).state_dict()
+    study = write_study(tmp_path, given, encoder={"checkpoint": str(given), "shuffled": True})
+    assert phases.encoder(study, None, 1)["shuffled"]
+    folder = phases.encoder_of(study, "none", 1)
+    shuffled = transformers.AutoModel.from_pretrained(folder).state_dict()
+    special = transformers.AutoTokenizer.from_pretrained(folder).all_special_ids
+    name = "embeddings.word_embeddings.weight"
+    same = (shuffled.pop(name) == whole.pop(name)).all(dim=1)
+    assert same[special].all() and same.sum() <= len(special) + 3
+    before, after = (table.sort(dim=0).values for table in (whole_words(given), whole_words(folder)))
+    assert torch.equal(before, after)
+    assert all(torch.equal(values, whole[key]) for key, values in shuffled.items() if "pooler" not in key)
+    with pytest.raises(UserError, match=r"encoder.shuffled: is of a checkpoint"):
+        write_study(tmp_path, "", encoder={"shuffled": True})
+
+
+def whole_words(folder):
+    return transformers.AutoModel.from_pretrained(folder).get_input_embeddings().weight
+
+
 def test_an_unknown_packaged_encoder_is_named(tmp_path):
     with pytest.raises(UserError, match='no packages hold it; did you mean "packaged/multilingual-e5-small"'):
         phases.encoder(write_study(tmp_path, "packaged/multilingual-e5-smal"), None, 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.io import ROOT
+from xstilts.locations import CODES
 from xstilts.names import NONE
 from xstilts.published import BEST, COLUMNS, MAP, MEAN_OF_TARGETS, UNSTATED, metric_of
 from xstilts.results import MACRO, MACRO_TRAINED
@@ -151,6 +152,19 @@ def retrieval(folder: Path) -> list[dict]:
     return rows
 
 
+def e5(folder: Path) -> list[dict]:
+    """``e5_small_tatoeba.csv``: of the whole encoder, its last layer, as mteb scores it. The system is named as
+    checkpoints are."""
+    ours = {theirs: code for code, theirs in CODES["tatoeba"].items()}
+    rows = []
+    for cell in collected(folder, "e5_small_tatoeba.csv"):
+        system = cell["encoder"].rpartition("/")[2]
+        more = {"language": ours[cell["language"]], "metric": "reverse_accuracy", "layer": 12, "pooling": "mean"}
+        rest = (cell["value"], cell["provenance"], cell["source"], cell["protocol"])
+        rows.append(row(system, NONE, cell["task"], *rest, **more))
+    return rows
+
+
 def xcopa(folder: Path) -> list[dict]:
     """``xcopa_published.csv``, XLM-R Large. The table does not say whether SocialIQA was trained on first."""
     rows = []
@@ -206,5 +220,5 @@ def write(path: Path, rows: list[dict], columns: Sequence[str]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: make_published.py FOLDER (of the collected CSV files)")
-    for make in (average_gains, test_scores, retrieval, xcopa, reports, lareqa):
+    for make in (average_gains, test_scores, retrieval, e5, xcopa, reports, lareqa):
         write(TABLES / f"{make.__name__}.csv", make(Path(sys.argv[1])), COLUMNS)

@@ -252,6 +252,7 @@ class EncoderSettings(Section):
     checkpoint: str = ""
     revision: str = ""
     layers: int = Field(0, ge=0, description="of the checkpoint, its first so many; 0 = all")
+    shuffled: bool = Field(False, description="a control: the checkpoint, each token with the embedding of another")
     pretrain: PretrainSettings = PretrainSettings()
 
 

@@ -19,6 +19,7 @@ from xstilts.settings import Study
 from xstilts.sources import Source
 from xstilts.sources.base import texts_of
 from xstilts.tasks import RETRIEVAL_KINDS, Task
+from xstilts.training import packaged
 
 OTHER_ENCODER = "Choose a study whose encoder does, such as xtreme: the micro-world's knows constructed words alone."
 
@@ -268,7 +269,8 @@ def question_answer(
     else:
         own = "" if study.encoder.checkpoint else ", each with an encoder of its own"
         coverage = f"{seeds} seeds{own}: the intervals (95%) cover test examples and seeds"
-    lines = [f"{setting}: {coverage}.", *problems, *filter(None, sentences)]
+    caveat = packaged.CAVEAT if study.encoder.checkpoint == packaged.NAME else ""
+    lines = [f"{setting}: {coverage}.", *problems, *filter(None, [caveat, *sentences])]
     if len(absent):
         lines.append(f"Missing, in whole or in part: {', '.join(f'`{run}`' for run in absent)}.")
     cells = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

@@ -75,6 +75,9 @@ def check(study: Study) -> None:
     pooled_away = study.retrieval.pooling == "cls" and not study.retrieval.special_tokens
     refuse(pooled_away, "retrieval.special_tokens: false leaves nothing to pool: cls is a special token")
     if not study.encoder.checkpoint:
+        for key in ("layers", "shuffled"):
+            alone = f"encoder.{key}: is of a checkpoint; name one (encoder.checkpoint), or leave it out"
+            refuse(getattr(study.encoder, key), alone)
         pretrain = study.encoder.pretrain
         if any(study.task(name).kind in RETRIEVAL_KINDS for name in study.all_targets):
             study.retrieval.indices(pretrain.layers)

