@@ -164,7 +164,8 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     bias = mean[(mean["intermediate"] == ALL_RUNS) & (mean["metric"] == OWN) & (mean["target"] != MACRO)]
     text = "Language bias falls by the mean of the runs in {below} of {count} cases and rises in {above}."
     lines += tally(text, bias)
-    for tuning, rows in layers[layers["target"] == MACRO].dropna(subset="low").groupby("tuning", sort=False):
+    changed = layers[(layers["target"] == MACRO) & (layers["low"] < layers["high"])]  # not frozen embeddings
+    for tuning, rows in changed.groupby("tuning", sort=False):
         rows = rows.assign(quantity="gain").sort_values("layer")
         by_layer = [f"{row.layer}: {with_evidence(row)}" for row in rows.itertuples()]
         lines.append(f"{tuning.capitalize()}, gain by the mean of the runs by hidden layer: {'; '.join(by_layer)}.")
