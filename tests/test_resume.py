@@ -78,7 +78,9 @@ def begin(path: Path, *arguments) -> multiprocessing.Process:
     context = multiprocessing.get_context("forkserver")  # imports once, with no thread of this process
     context.set_forkserver_preload(["test_resume"])
     process = context.Process(target=whole_study, args=(path, *arguments))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:  # Python 3.11 does not hand sys.path on to what is to import it
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        process.start()
     return process
 
 
