@@ -4,10 +4,14 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from xstilts import warm
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -22,6 +26,32 @@ if not WORKER:  # workers inherit it
     for name in ("incomplete", "metadata"):  # of several Snakemakes that are the first here, one may fail
         (Path(__file__).parents[1] / ".snakemake" / name).mkdir(parents=True, exist_ok=True)
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="xstilts-tests-")  # not the user's caches
+
+
+@contextmanager
+def serving():
+    """One process that jobs, kernels and functions of tests are forks of, as those of a study are."""
+    with tempfile.TemporaryFile("w") as log, ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as imports:
+            imports.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+            environment, _ = stack.enter_context(warm.server(log))
+        patch.setenv(warm.ADDRESS, environment[warm.ADDRESS])
+        yield
+
+
+SHARED = ExitStack()  # what all workers share
+
+
+def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        SHARED.enter_context(serving())
+
+
+@pytest.fixture(scope="session")
+def server():
+    """From here on there is that process, also without workers."""
+    with serving():
+        yield
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -74,5 +104,6 @@ def dropout(checkpoint, tmp_path_factory):
 
 
 def pytest_unconfigure(config):
+    SHARED.close()
     if not WORKER:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
