@@ -22,12 +22,12 @@ from xstilts.submission import default_folder
 from xstilts.workflow import discard_stale
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
-SMALL = {"train": 200, "dev": 30, "test": 30}
+SMALL = {"train": 60, "dev": 20, "test": 20}
 STUDY = {
     "intermediate": ["none", "mnli", "mnli+squad1@mt"],
     "targets": ["xnli", "udpos", "xquad", "mlqa", "xcopa", "bucc", "tatoeba"],
-    "micro": {"documents": 600, "languages": ["qaa", "qab", "qac", "qad", "qae"]} | dict.fromkeys(KINDS, SMALL),
-    "encoder": {"pretrain": {"steps": 30, "log_every": 10}},
+    "micro": {"documents": 200, "languages": ["qaa", "qab", "qac", "qad", "qae"]} | dict.fromkeys(KINDS, SMALL),
+    "encoder": {"pretrain": {"steps": 10, "log_every": 5, "layers": 2, "width": 32, "feed_forward": 64}},
     "training": {
         "intermediate": {"steps": 12, "learning_rate": 0.001},
         "target": {"steps": 12, "learning_rate": 0.001},
