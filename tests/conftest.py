@@ -61,8 +61,9 @@ def pytest_xdist_auto_num_workers(config):
 
 
 # whole studies, minutes each: begun last they would be waited for
-LONG = ("test_failures", "test_pipeline", "test_hub_pipeline", "test_slurm", "test_keep", "test_resume",
-        "test_notebooks", "test_report", "test_readme", "test_processes", "test_own", "test_contributing")  # fmt: skip
+LONG = ("test_failures", "test_pipeline", "test_slurm", "test_processes", "test_warm", "test_notebooks", "test_memory",
+        "test_readme", "test_speed", "test_report", "test_distance", "test_hub_pipeline", "test_resume", "test_own",
+        "test_contributing")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
