@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from xstilts import summaries
-from xstilts.inference import from_statistics
 from xstilts.io import ROOT
 from xstilts.questions import distance, domain_shift, retrieval, source_language
 from xstilts.settings import Study
