@@ -461,7 +461,13 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
     """What the study shows, over all targets with direct tuning (the last part of ``slopes``)."""
     rows = slopes[slopes["part"] == slopes["part"].iloc[-1]].set_index(["series", "quantity"]).assign(quantity="gain")
-    lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in SENTENCES.items() if key in rows.index]
+    lines = []
+    for (series, quantity), text in SENTENCES.items():
+        if (series, quantity) in rows.index:
+            row, order = rows.loc[series, quantity], ""
+            if quantity == "slope" and np.isfinite(row.p):  # a star is for these; the interval takes languages as given
+                order = f"; languages in another order: p {row.p:.2f}"
+            lines.append(f"{text}: {with_evidence(row)}{order}.")
     medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
     if len(medians):
         ends = " to ".join(dict.fromkeys(examples_text(row) for _, row in medians.iloc[[0, -1]].iterrows()))
