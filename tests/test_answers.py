@@ -32,7 +32,7 @@ def of_distance(study: Study, folder: Path) -> tuple[list[str], pd.DataFrame, in
     parts = [part for part in table["part"].unique() if part in {*worth["target"], distance.ALL_TARGETS}]
     slopes = table[table["part"].isin(parts)]
     verdicts = distance.verdicts(slopes, table[measures])
-    return distance.sentences(slopes, table[measures], worth), verdicts, slopes["seeds"].max()
+    return distance.sentences(slopes, worth), verdicts, slopes["seeds"].max()
 
 
 def of_languages(study: Study, folder: Path) -> tuple[list[str], pd.DataFrame, int]:
