@@ -166,12 +166,11 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     lines += tally(text, bias)
     changed = layers[(layers["target"] == MACRO) & (layers["low"] < layers["high"])]  # not frozen embeddings
     for tuning, rows in changed.assign(quantity="gain").groupby("tuning", sort=False):
-        by_layer = [
-            f"{row.layer}: {with_interval(row)}" for row in rows[marked(rows)].sort_values("layer").itertuples()
-        ]
-        if len(by_layer) < len(rows):
-            by_layer.append("no evidence at any" + " other" * bool(by_layer))
-        lines.append(f"{tuning.capitalize()}, mean of the runs by hidden layer: {'; '.join(by_layer)}.")
+        starred = rows[marked(rows)].sort_values("layer")
+        by_layer = [f"{row.layer}: {with_interval(row)}" for row in starred.itertuples()]
+        if len(starred) < len(rows):
+            by_layer.append("no evidence" + " elsewhere" * bool(by_layer))
+        lines.append(f"{tuning.capitalize()}, mean of the runs by layer: {'; '.join(by_layer)}.")
     main = table[(table["metric"] == MAIN) & (table["language"] == MEAN) & (table["quantity"] == "score")]
     highest = main[main["target"] != MACRO].groupby(["target", "tuning"], sort=False)["value"].max()
     floor = [f"{target_title(target)} ({tuning})" for (target, tuning), value in highest.items() if value < FLOOR]
