@@ -12,8 +12,6 @@ from xstilts.settings import Study
 from xstilts.sources import open_source
 from xstilts.study import load_study
 
-QUESTIONS = ["distance", "source-language", "domain-shift", "retrieval"]
-
 
 def read(folder: Path, *names: str) -> pd.DataFrame:
     tables = [pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in names]
@@ -54,8 +52,8 @@ def of_retrieval(study: Study, folder: Path) -> tuple[list[str], pd.DataFrame, i
     return retrieval.sentences(table, layers), retrieval.verdicts(table), table["seeds"].max()
 
 
-ANSWERS = {"micro": transfer, "files": transfer}
-ANSWERS |= dict(zip(QUESTIONS, (of_distance, of_languages, of_domains, of_retrieval), strict=True))
+ANSWERS = {"micro": transfer, "distance": of_distance, "source-language": of_languages, "domain-shift": of_domains}
+ANSWERS["retrieval"] = of_retrieval
 
 
 @pytest.mark.parametrize("name", ANSWERS)
