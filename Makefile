@@ -30,6 +30,8 @@ STAMP := $(ENV)/.ready-$(shell { pwd; cat requirements.txt pyproject.toml; } | c
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(ENV)/share/jupyter
 export PYTHONNOUSERSITE := 1
+# many containers set it; every process would compile all that it imports, which takes twice as long
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(ENV)/bin:$(PATH)
 
 PIP := $(BIN)python -m pip install --quiet --disable-pip-version-check

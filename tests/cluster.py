@@ -45,7 +45,8 @@ class Cluster:
             f"SlurmctldPort={ports[0]}", "AuthType=auth/munge", f"AuthInfo=socket={folder}/munge.socket,cred_expire=10",
             "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
             "SelectTypeParameters=CR_Core", "JobAcctGatherType=jobacct_gather/none", "MpiDefault=none",
-            "AccountingStorageType=accounting_storage/none", "MinJobAge=3600", "SlurmdTimeout=10", "ReturnToService=2",
+            "AccountingStorageType=accounting_storage/none", "MinJobAge=3600", "ReturnToService=2",
+            "SchedulerParameters=bf_interval=1",
             f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/%n",
             f"SlurmctldPidFile={folder}/slurmctld.pid", f"SlurmdPidFile={folder}/%n.pid",
             f"SlurmctldLogFile={folder}/slurmctld.log", f"SlurmdLogFile={folder}/%n.log",
@@ -96,13 +97,15 @@ class Cluster:
         return [tuple(line.split("|")) for line in lines]
 
     def lose(self, name: str) -> None:
-        """Take a node down as a power cut does: its daemon, the steps it runs and all their processes."""
+        """Take a node down as a power cut does: its daemon, the steps it runs and all their processes. Slurm is told,
+        as it waits for a silent node for minutes."""
         daemon = self.processes.pop(name)
         daemon.kill()
         daemon.wait()
         for process in self.at_work(name):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        self("scontrol", "update", f"nodename={name}", "state=down", "reason=power cut")
 
     def at_work(self, name: str) -> list[int]:
         """Processes whose environment says that Slurm started them on the node; first those that started them and

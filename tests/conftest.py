@@ -4,10 +4,14 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from xstilts import warm
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -24,6 +28,32 @@ if not WORKER:  # workers inherit it
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="xstilts-tests-")  # not the user's caches
 
 
+@contextmanager
+def serving():
+    """One process that jobs, kernels and functions of tests are forks of, as those of a study are."""
+    with tempfile.TemporaryFile("w") as log, ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as imports:
+            imports.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+            environment, _ = stack.enter_context(warm.server(log))
+        patch.setenv(warm.ADDRESS, environment[warm.ADDRESS])
+        yield
+
+
+SHARED = ExitStack()  # what all workers share
+
+
+def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        SHARED.enter_context(serving())
+
+
+@pytest.fixture(scope="session")
+def server():
+    """From here on there is that process, also without workers."""
+    with serving():
+        yield
+
+
 def pytest_xdist_auto_num_workers(config):
     """One more than the processors this process may use, as some tests wait for jobs; pytest-xdist itself counts the
     machine's physical cores."""
@@ -31,8 +61,9 @@ def pytest_xdist_auto_num_workers(config):
 
 
 # whole studies, minutes each: begun last they would be waited for
-LONG = ("test_failures", "test_pipeline", "test_hub_pipeline", "test_slurm", "test_keep", "test_resume",
-        "test_notebooks", "test_report", "test_readme", "test_processes", "test_own", "test_contributing")  # fmt: skip
+LONG = ("test_failures", "test_pipeline", "test_slurm", "test_processes", "test_warm", "test_notebooks", "test_memory",
+        "test_readme", "test_speed", "test_report", "test_distance", "test_hub_pipeline", "test_resume", "test_own",
+        "test_contributing")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
@@ -74,5 +105,6 @@ def dropout(checkpoint, tmp_path_factory):
 
 
 def pytest_unconfigure(config):
+    SHARED.close()
     if not WORKER:
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)

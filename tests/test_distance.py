@@ -366,15 +366,14 @@ def test_the_answer_says_what_the_intervals_say():
     ]  # fmt: skip
     aligned = [(name, INTERMEDIATE, "mean", *values) for name, values in
                {"cka": (-9.0, -10.0, -8.0), "accuracy": (1.0, np.nan, np.nan)}.items()]  # fmt: skip
-    slopes, alignment = (pd.DataFrame(part, columns=head).assign(seeds=5) for part in (rows, aligned))
+    slopes, alignment = (pd.DataFrame(part, columns=head).assign(seeds=5, p=0.07) for part in (rows, aligned))
     worth = pd.DataFrame({"language": MEDIAN, "run": INTERMEDIATE, "examples": [np.inf, 0.0, 347.0]})
     worth = worth.assign(smallest=10, largest=3000)
-    assert distance.sentences(slopes, alignment, worth) == [
-        "Gain of intermediate training in the source language, mean over the other languages: −1.2 [−2.0, −0.4].",
-        "Change of this gain from distance 0 to 1: −8.0 [−15.0, 1.0], no evidence.",
+    assert distance.sentences(slopes, worth) == [
+        "Gain of intermediate training in the source language, other languages: −1.2 [−2.0, −0.4].",
+        "Its change from distance 0 to 1: −8.0 [−15.0, 1.0], no evidence; languages permuted: p 0.07.",
         "Direct tuning minus intermediate training: +6.2 [5.0, 7.0].",
         "Direct tuning equals intermediate training with <10 to >3,000 examples (medians, by target).",
-        "Of 2 measures of alignment intermediate training lowers 1 and raises 0.",
     ]
     assert distance.examples_text(worth.iloc[2]) == "350"
     table = distance.verdicts(slopes, alignment)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import small
-from xstilts import phases
+from xstilts import phases, warm
 from xstilts.errors import MARK
 from xstilts.io import holder, read_record, whole_file, write_record
 from xstilts.runs import Run
@@ -27,6 +27,7 @@ from xstilts.study import load_study
 from xstilts.tasks import get
 from xstilts.workflow import discard_stale, run_notebook
 
+pytestmark = pytest.mark.usefixtures("server")
 NAN = {"training": small.SMALL["training"] | {"overrides": {"intermediate/mnli": {"learning_rate": 1e30}}}}
 
 
@@ -114,7 +115,7 @@ def test_what_fails_is_said_and_does_not_stop_the_others(folder):
 def process_of(process: subprocess.Popen, study, pattern: str, look: Callable[[], psutil.Process | None]):
     """The process of a study that ``look`` finds, once a file is there."""
     while True:
-        assert process.poll() is None, f"the study ended before there was {pattern} and what is looked for"
+        assert process.poll() is None, f"ended before there was {pattern}: {process.communicate()[0]}"
         time.sleep(0.02)
         with suppress(psutil.NoSuchProcess):
             if list(study.folder.glob(pattern)) and (child := look()):
@@ -143,7 +144,7 @@ def server_of(process: subprocess.Popen, folder: Path) -> psutil.Process | None:
     return server if server and job in [child.pid for child in server.children()] else None
 
 
-def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole):
+def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, whole, monkeypatch):
     path = small.write(folder, "small", targets=["xnli"])  # mended: the learning rate, and below the file
     study = load_study(path)
     shutil.rmtree(study.folder / "data", ignore_errors=True)
@@ -153,8 +154,11 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
         "server": lambda: server_of(process, study.folder / mnli),
         "Snakemake": lambda: child_of(process, "snakemake"),
     }
-    for sought in wanted.values():
-        process = begin(path)
+    for name, sought in wanted.items():
+        with monkeypatch.context() as patch:
+            if name == "server":
+                patch.delenv(warm.ADDRESS)  # for one of its own
+            process = begin(path)
         process_of(process, study, f"{mnli}/log.txt", sought).kill()
         outputs.append(process.communicate()[0])
         assert process.returncode == 1, outputs[-1]
@@ -193,9 +197,12 @@ def test_a_running_study_is_watched_and_stopped(folder):
             assert second.returncode == 2 and 'study "small" is already running' in second.stderr
             assert f"process {process.pid}" in second.stderr and second.stderr.count("\n") == 1
     finally:
-        process.send_signal(signal.SIGTERM)
+        snakemake = child_of(process, "snakemake")
+        for _ in range(3):  # the first is passed on, whatever follows
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
         assert "stopped; what is done is kept" in process.communicate()[0]
-    assert process.returncode == 130
+    assert process.returncode == 130 and not psutil.pid_exists(snakemake.pid)
     while (encoder := look(study)[Run("encoder", 1)]).state == "running":  # it saves itself
         time.sleep(0.2)
     assert encoder.state == "failed" and "SIGTERM" in encoder.detail
@@ -203,7 +210,7 @@ def test_a_running_study_is_watched_and_stopped(folder):
 
 MEMORY_LIMIT = """\
 import resource
-from xstilts import phases
+from xstilts import phases, warm
 encoder = phases.encoder
 def limited(*arguments):
     size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()

@@ -9,6 +9,7 @@ from itertools import pairwise
 import nbformat
 import papermill
 import pytest
+import yaml
 
 import small
 from xstilts.io import ROOT
@@ -19,10 +20,13 @@ QUESTIONS = ["5-distance", "6-source-language", "7-domain-shift", "8-retrieval"]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project whose own modules the kernel imports."""
+    """A copy of the project whose own modules the kernel imports, with a shorter tour."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("lib", "notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    tour = yaml.safe_load((ROOT / "params" / "tour.yaml").read_text(encoding="utf-8"))
+    tour["micro"]["documents"], tour["encoder"]["pretrain"] = 400, {"steps": 20, "log_every": 5}
+    (folder / "params" / "tour.yaml").write_text(yaml.safe_dump(tour))
     return folder
 
 

@@ -22,12 +22,12 @@ from xstilts.submission import default_folder
 from xstilts.workflow import discard_stale
 
 KINDS = ("classification", "choice", "tagging", "span", "parallel", "mining")
-SMALL = {"train": 200, "dev": 30, "test": 30}
+SMALL = {"train": 60, "dev": 20, "test": 20}
 STUDY = {
     "intermediate": ["none", "mnli", "mnli+squad1@mt"],
-    "targets": ["xnli", "udpos", "xquad", "mlqa", "xcopa", "bucc", "tatoeba"],
-    "micro": {"documents": 600, "languages": ["qaa", "qab", "qac", "qad", "qae"]} | dict.fromkeys(KINDS, SMALL),
-    "encoder": {"pretrain": {"steps": 30, "log_every": 10}},
+    "targets": ["xnli", "udpos", "xquad", "mlqa", "tatoeba"],
+    "micro": {"documents": 200, "languages": ["qaa", "qab", "qac", "qad", "qae"]} | dict.fromkeys(KINDS, SMALL),
+    "encoder": {"pretrain": {"steps": 10, "log_every": 5, "layers": 2, "width": 32, "feed_forward": 64}},
     "training": {
         "intermediate": {"steps": 12, "learning_rate": 0.001},
         "target": {"steps": 12, "learning_rate": 0.001},
@@ -48,7 +48,7 @@ def write(folder: Path, name: str, **changes) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, server):
     """(a small study, what its command printed: it does one intermediate run, its targets and the final notebook)."""
     path = write(tmp_path_factory.mktemp("study"), "small")
     small.every_run(path, final=False, but="mnli+squad1@mt")
@@ -78,7 +78,7 @@ def test_every_notebook_ran_and_left_its_proof(finished):
     alternatives = [image["alt"] for image in BeautifulSoup(page, "html.parser").find_all("img")]
     assert len(alternatives) == len(drawn) + 5
     (few,) = [text for text in alternatives if "rho" in text]  # four zero-shot languages are too few for a correlation
-    assert few.endswith("Spearman's rho: no values; 7 missing.")
+    assert few.endswith(f"Spearman's rho: no values; {len(drawn)} missing.")
     alternatives.remove(few)
     assert all(re.search(r": (\d+ values, from )?[−+]?\d", text) for text in alternatives)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"http", page), "the page needs the network"
@@ -127,7 +127,7 @@ def test_commands_on_a_finished_study(finished):
 def test_the_question_of_distance_shares_runs_and_does_its_own_alone(finished):
     path, before = finished[0], times(finished[0])
     base, distance = load_study(path), path.with_name("far.yaml")
-    direct = {"targets": ["udpos", "xquad"], "training_languages": ["source", "each"], "examples": [10, 0]}
+    direct = {"targets": ["xquad"], "training_languages": ["source", "each"], "examples": [10, 0]}
     keys = {"based_on": str(path), "name": "far", "shares": "small", "question": "distance"}
     distance.write_text(yaml.safe_dump(keys | {"further": {"direct": direct | {"scored_in": "own"}}}))
     study = load_study(distance)

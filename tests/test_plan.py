@@ -33,7 +33,7 @@ STUDY = {
     "keep": "all",
     "micro": {"documents": 1500, "languages": ["qaa", "qab", "qac"]}
     | {kind: {"train": 200, "dev": 30, "test": 30} for kind in KINDS},
-    "encoder": {"pretrain": {"steps": 40}},
+    "encoder": {"pretrain": {"steps": 40, "layers": 1}},
     "training": {
         "intermediate": {"epochs": 2, "batch_size": 20, "learning_rate": 0.001},
         "target": {"steps": 12, "batch_size": 16, "accumulate": 2, "learning_rate": 0.001},

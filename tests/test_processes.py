@@ -43,17 +43,16 @@ def stop(path: Path) -> int:
     study, process = load_study(path), test_resume.begin(path)
     folder = Run("intermediate", 1, NAME).folder(study)
     while not list(folder.glob("trainer/*/whole.json")):
-        assert process.is_alive()
+        assert process.poll() is None
         time.sleep(0.02)
     process.terminate()
-    process.join()
-    assert process.exitcode == 2
+    assert process.wait() == 2
     step = max(int(marker.parent.name.partition("-")[2]) for marker in folder.glob("trainer/*/whole.json"))
     assert (study.folder / "message").read_text().startswith(f"stopped by SIGTERM after step {step},")
     return step
 
 
-def test_two_processes_stopped_and_resumed_are_one(tmp_path):
+def test_two_processes_stopped_and_resumed_are_one(tmp_path, server):
     single, parallel = (load_study(study_file(tmp_path, count, save_minutes=0)) for count in (1, 2))
     assert test_resume.in_a_process(single.path) == 0
     step = stop(parallel.path)

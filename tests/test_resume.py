@@ -1,15 +1,12 @@
 """Killed anywhere, a training goes on from its last checkpoint and ends with the bits of an uninterrupted one."""
 
-import gc
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pandas as pd
 import pytest
@@ -19,11 +16,9 @@ import yaml
 import test_pipeline
 from test_training import PHASE, Scripted, colours, flat, masked_text, tags, training_set
 from toy import tune
-from xstilts import phases
-from xstilts.errors import UserError
+from xstilts import warm
 from xstilts.runs import Run
 from xstilts.settings import AdapterSettings
-from xstilts.sources import open_source
 from xstilts.study import load_study
 from xstilts.training import fine_tuning
 
@@ -46,46 +41,13 @@ STUDY = test_pipeline.STUDY | {
 }
 
 
-def whole_study(path: Path, after: str = "", count: int = 0, number: int = 0) -> None:
-    """All phases, as the notebooks call them. The signal ``number`` comes in the ``count``-th call of ``after``."""
-    if after:
-        module, name = after.rsplit(".", 1)
-        owner, calls = resolve_name(module), []
-        plain = getattr(owner, name)
-
-        def counted(*arguments, **options):
-            calls.append(None)
-            if len(calls) == count:
-                os.kill(os.getpid(), number)
-            return plain(*arguments, **options)
-
-        setattr(owner, name, counted)
-    gc.freeze()  # what was imported: a collection would copy its pages
-    torch.set_num_threads(1)
-    study = load_study(path)
-    source = open_source(study)
-    try:
-        phases.encoder(study, source, 1)
-        phases.intermediate(study, source, NAME, 1)
-        for _ in phases.targets(study, source, NAME, "all", 1):
-            pass
-    except UserError as error:
-        (study.folder / "message").write_text(str(error))
-        sys.exit(2)
-
-
-def begin(path: Path, *arguments) -> multiprocessing.Process:
-    context = multiprocessing.get_context("forkserver")  # imports once, with no thread of this process
-    context.set_forkserver_preload(["test_resume"])
-    process = context.Process(target=whole_study, args=(path, *arguments))
-    process.start()
-    return process
+def begin(path: Path, after: str = "", count: int = 0, number: int = 0) -> warm.Fork:
+    arguments = [str(path), after, str(count), str(int(number))]
+    return warm.fork("small:whole_study", arguments, os.environ, os.getcwd(), {0: 0, 1: 1, 2: 2})
 
 
 def in_a_process(path: Path, *arguments) -> int:
-    process = begin(path, *arguments)
-    process.join()
-    return process.exitcode
+    return begin(path, *arguments).wait()
 
 
 def study_file(folder: Path) -> Path:
@@ -123,7 +85,7 @@ POINTS = [  # call, how often, signal, the step that the next process goes on af
 ]
 
 
-def test_killed_anywhere_a_study_ends_with_the_same_bits(tmp_path):
+def test_killed_anywhere_a_study_ends_with_the_same_bits(tmp_path, server):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     whole, killed = study_file(tmp_path / "whole"), study_file(tmp_path / "killed")
@@ -241,7 +203,7 @@ def test_a_short_training_saves_nothing(checkpoint, tokenizer, tmp_path):
     assert not list(tmp_path.glob("trainer/*")) and signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_job_told_to_end_saves_and_says_so(tmp_path):
+def test_a_job_told_to_end_saves_and_says_so(tmp_path, server):
     """As Slurm or Kubernetes do it: SIGTERM to the job, which the notebook's kernel must hear of."""
     path = study_file(tmp_path)
     values = yaml.safe_load(path.read_text())

@@ -112,8 +112,10 @@ def test_the_answer_is_what_the_intervals_say(table):
     assert lines[:2] == [f"{name}: on average over the targets 1 of 3 runs help, {hurts} hurt."
                          for name, hurts in (("Raw", 1), ("Tuned", 0))]  # fmt: skip
     assert lines[2] == "Language bias falls by the mean of the runs in 1 of 2 cases and rises in 1."
-    at = "0: +0.0 [0.0, 0.0], no evidence; 1: −9.1 [−10.4, −7.8]"
-    assert lines[3] == f"Raw, gain by the mean of the runs by hidden layer: {at}."
+    at = "1: −9.1 [−10.4, −7.8]"  # of layer 0 nothing: the embeddings do not change
+    assert lines[3] == f"Raw, mean of the runs by layer: {at}."
+    unlike = layered({"none": [0, 0], "mnli": [-9, 9]})
+    assert retrieval.sentences(table, retrieval.layer_gains(unlike))[3].endswith("by layer: no evidence.")
     assert "floor" not in " ".join(lines)
     low = table["target"].eq("lareqa") & table["tuning"].eq("raw") & table["quantity"].eq("score")
     low = retrieval.sentences(table.assign(value=table["value"].mask(low, 4.9)), retrieval.layer_gains(layered({})))

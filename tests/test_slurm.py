@@ -1,5 +1,6 @@
 """A study as jobs of a real Slurm cluster: two nodes, one lost half-way, the same bits as here."""
 
+import shutil
 import subprocess
 import time
 
@@ -11,6 +12,7 @@ import commands
 import small
 from cluster import cluster, missing
 from xstilts.io import ROOT
+from xstilts.runs import Run
 from xstilts.study import load_study
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -20,12 +22,6 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 def slurm(tmp_path_factory):
     with cluster(tmp_path_factory.mktemp("slurm")) as daemons:
         yield daemons
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """The study's results as this machine gives them without a cluster."""
-    return small.at_once(small.write(tmp_path_factory.mktemp("here"), "small", targets=["xnli"]))
 
 
 @pytest.fixture
@@ -43,16 +39,18 @@ def profile(tmp_path):
     return tmp_path / "profile"
 
 
-def test_a_node_lost_half_way_loses_nothing(slurm, here, profile, tmp_path):
-    """And jobs of a cluster, some of them submitted together, give the bits of one machine."""
-    path = small.write(tmp_path, "small", targets=["xnli"])
-    folder = load_study(path).folder
+def test_a_node_lost_half_way_loses_nothing(server, slurm, profile, tmp_path):
+    """And jobs of a cluster, some of them submitted together, give the bits of one machine. The encoder is there."""
+    path = small.write(tmp_path, "small", intermediate=["none"])
+    expected, study = small.at_once(path), load_study(path)
+    small.prove(study, [Run("encoder", 1)])
+    shutil.rmtree(study.folder / "targets")
     words = commands.command("make study STUDY=xtreme PROFILE=slurm", STUDY=path, PROFILE=profile)
     process = subprocess.Popen(
         words, env=slurm.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        while not (list(folder.glob("intermediate/*/seed1/log.txt")) and slurm.at_work("node1")):
+        while not (list(study.folder.glob("targets/*/*/seed1/log.txt")) and slurm.at_work("node1")):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.1)
         slurm.lose("node1")
@@ -62,5 +60,5 @@ def test_a_node_lost_half_way_loses_nothing(slurm, here, profile, tmp_path):
     assert process.returncode == 0, output
     assert "down" in slurm("sinfo", "-h", "-n", "node1", "-o", "%T")
     jobs = slurm.jobs()
-    assert "node2" in {node for _, node in jobs} and {state for state, _ in jobs} == {"COMPLETED"} and len(jobs) < 5
-    pd.testing.assert_frame_equal(small.results(path), here)
+    assert "node2" in {node for _, node in jobs} and {state for state, _ in jobs} == {"COMPLETED"} and len(jobs) == 2
+    pd.testing.assert_frame_equal(small.results(path), expected)

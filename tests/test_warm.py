@@ -19,19 +19,12 @@ from xstilts.io import holder
 from xstilts.runs import Run
 from xstilts.study import load_study
 
+pytestmark = pytest.mark.usefixtures("server")
 RUNS = (Run("encoder", 1), Run("targets", 1, "none", "xnli"))
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Of jobs while there is a server."""
-    with (tmp_path_factory.mktemp("server") / "log.txt").open("w") as log, warm.server(log) as (environment, _):
-        yield environment
-
-
-def job(path: Path, run: Run, environment: dict[str, str], threads: int = 1) -> subprocess.Popen:
-    command = [sys.executable, "-m", "xstilts", "run", str(path), run.name]
-    environment = environment | {"OMP_NUM_THREADS": str(threads)}
+def job(path: Path, run: Run, **variables: str) -> subprocess.Popen:
+    command, environment = [sys.executable, "-m", "xstilts", "run", str(path), run.name], os.environ | variables
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -47,26 +40,26 @@ def outcome(folder: Path) -> dict[str, bytes]:
     return results
 
 
-def test_a_fork_makes_the_same_bits(tmp_path, environment):
+def test_a_fork_makes_the_same_bits(tmp_path):
     outcomes = []
-    for name, variables in {"cold": dict(os.environ), "warm": environment}.items():
+    for name, variables in {"cold": {warm.ADDRESS: ""}, "warm": {}}.items():
         (tmp_path / name).mkdir()
         path = small.write(tmp_path / name, "small", targets=["xnli"], intermediate=["none"])
-        for run, threads in zip(RUNS, (2, 1), strict=True):
-            process = job(path, run, variables, threads)
+        for run, threads in zip(RUNS, "21", strict=True):
+            process = job(path, run, OMP_NUM_THREADS=threads, **variables)
             output, _ = process.communicate()
             assert process.returncode == 0, output
         outcomes.append(outcome(load_study(path).folder))
     assert outcomes[0] == outcomes[1] and len(outcomes[0]) > 5
 
 
-def test_whoever_ends_the_others_end(tmp_path, environment):
+def test_whoever_ends_the_others_end(tmp_path):
     pretrain = small.SMALL["encoder"]["pretrain"] | {"steps": 100_000}
     path = small.write(tmp_path, "small", encoder={"pretrain": pretrain})
     folder = RUNS[0].folder(load_study(path))
 
     def begin() -> tuple[subprocess.Popen, psutil.Process, psutil.Process]:
-        process = job(path, RUNS[0], environment)
+        process = job(path, RUNS[0])
         while not (kernel := kernel_of(folder)):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.05)
@@ -85,8 +78,7 @@ def test_whoever_ends_the_others_end(tmp_path, environment):
     psutil.wait_procs(forks)
 
 
-def test_a_fork_is_a_process_like_any_other(environment, monkeypatch):
-    monkeypatch.setenv(warm.ADDRESS, environment[warm.ADDRESS])
+def test_a_fork_is_a_process_like_any_other():
     process = warm.fork("signal:pause", [], os.environ, "/", {})
     assert process.poll() is None
     process.terminate()
@@ -95,8 +87,7 @@ def test_a_fork_is_a_process_like_any_other(environment, monkeypatch):
     assert process.wait() > 0
 
 
-def test_what_was_changed_since_starts_cold(environment, monkeypatch):
-    monkeypatch.setenv(warm.ADDRESS, environment[warm.ADDRESS])
+def test_what_was_changed_since_starts_cold():
     module = Path(warm.__file__)
     before = module.stat()
     try:

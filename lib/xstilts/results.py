@@ -272,9 +272,12 @@ def marked(table: pd.DataFrame) -> pd.Series:
     return (table["low"] > 0) | (table["high"] < 0)
 
 
-def seed_scores(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+def seed_scores(table: pd.DataFrame, known: pd.DataFrame | None = None) -> pd.DataFrame:
     """What ``scores.csv`` holds: intermediate, target, language, seed, metric, value (percent) and learned, of the run
-    with that seed on that target. ``table``, ``known``: of :func:`scores` and :func:`learned`."""
+    with that seed on that target; in the four questions, without ``known``, training_language and examples instead of
+    learned. ``table``, ``known``: of :func:`scores` and :func:`learned`."""
+    if known is None:
+        return table[[*KEYS[2:], "metric", "value"]]
     table = table[["intermediate", "target", "language", "seed", "metric", "value"]]
     return table.merge(known, on=["intermediate", "target", "seed"])
 

@@ -309,6 +309,8 @@ class Snakemake:
                     update()
                     time.sleep(0.5)
             except KeyboardInterrupt:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # again: nothing must be left at work
+                    signal.signal(number, signal.SIG_IGN)
                 jobs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
                 process.send_signal(signal.SIGINT)
                 for job in jobs:  # Snakemake alone would wait for them

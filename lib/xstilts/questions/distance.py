@@ -29,7 +29,7 @@ from xstilts.results import MEAN, SAME_AMOUNT, permutation_p, significant
 from xstilts.runs import finished_target_runs
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import tally, verdict_table, with_evidence, with_interval
+from xstilts.summaries import verdict_table, with_evidence, with_interval
 from xstilts.target_runs import target_runs
 
 WHOLE = f"{DIRECT}=0"  # the series DIRECT is tuned on whole training sets
@@ -443,12 +443,12 @@ SERIES = {
     SOURCE: "zero-shot, as many examples",
 }  # fmt: skip
 SENTENCES = {
-    (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, mean over the other languages",
-    (INTERMEDIATE, "slope"): "Change of this gain from distance 0 to 1",
+    (INTERMEDIATE, "mean"): "Gain of intermediate training in the source language, other languages",
+    (INTERMEDIATE, "slope"): "Its change from distance 0 to 1",
     (direct_minus(INTERMEDIATE), "mean"): "Direct tuning minus intermediate training",
-    (direct_minus(INTERMEDIATE), "slope"): "Change of this difference from distance 0 to 1",
-    (direct_minus(CHOSEN), "mean"): "Direct tuning minus the run that development data in the source language choose",
-    (direct_minus(CHOSEN), "slope"): "Change of this difference from distance 0 to 1",
+    (direct_minus(INTERMEDIATE), "slope"): "Its change",
+    (direct_minus(CHOSEN), "mean"): "Direct tuning minus the run chosen in development",
+    (direct_minus(CHOSEN), "slope"): "Its change",
 }
 
 
@@ -458,17 +458,21 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(series=rows["series"].map(SERIES), part=[METRICS.get(key, title(key)) for key in rows["part"]])
 
 
-def sentences(slopes: pd.DataFrame, alignment: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
+def sentences(slopes: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
     """What the study shows, over all targets with direct tuning (the last part of ``slopes``)."""
     rows = slopes[slopes["part"] == slopes["part"].iloc[-1]].set_index(["series", "quantity"]).assign(quantity="gain")
-    lines = [f"{text}: {with_evidence(rows.loc[key])}." for key, text in SENTENCES.items() if key in rows.index]
+    lines = []
+    for (series, quantity), text in SENTENCES.items():
+        if (series, quantity) in rows.index:
+            row, order = rows.loc[series, quantity], ""
+            if quantity == "slope" and np.isfinite(row.p):  # a star is for these; the interval takes languages as given
+                order = f"; languages permuted: p {row.p:.2f}"
+            lines.append(f"{text}: {with_evidence(row)}{order}.")
     medians = worth[(worth["language"] == MEDIAN) & (worth["run"] == INTERMEDIATE)].sort_values("examples")
     if len(medians):
         ends = " to ".join(dict.fromkeys(examples_text(row) for _, row in medians.iloc[[0, -1]].iterrows()))
         lines.append(f"Direct tuning equals intermediate training with {ends} examples (medians, by target).")
-    mean = alignment[(alignment["series"] == INTERMEDIATE) & (alignment["quantity"] == "mean")]
-    text = "Of {count} measures of alignment intermediate training lowers {below} and raises {above}."
-    return lines + tally(text, mean)
+    return lines
 
 
 def verdicts(slopes: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:

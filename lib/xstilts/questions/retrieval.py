@@ -16,10 +16,10 @@ from xstilts.evaluation.metrics import CUTOFFS
 from xstilts.inference import from_statistics
 from xstilts.names import NONE, SOURCE, UNTRAINED, compared, parse_run
 from xstilts.plots import title
-from xstilts.results import MACRO, MEAN, ZERO_SHOT
+from xstilts.results import MACRO, MEAN, ZERO_SHOT, marked
 from xstilts.settings import Study
 from xstilts.sources import Source
-from xstilts.summaries import chance, tally, verdict_table, with_evidence
+from xstilts.summaries import chance, tally, verdict_table, with_interval
 from xstilts.target_runs import pool_languages, target_runs
 from xstilts.tasks import POOL, RETRIEVAL_KINDS
 
@@ -164,10 +164,13 @@ def sentences(table: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     bias = mean[(mean["intermediate"] == ALL_RUNS) & (mean["metric"] == OWN) & (mean["target"] != MACRO)]
     text = "Language bias falls by the mean of the runs in {below} of {count} cases and rises in {above}."
     lines += tally(text, bias)
-    for tuning, rows in layers[layers["target"] == MACRO].dropna(subset="low").groupby("tuning", sort=False):
-        rows = rows.assign(quantity="gain").sort_values("layer")
-        by_layer = [f"{row.layer}: {with_evidence(row)}" for row in rows.itertuples()]
-        lines.append(f"{tuning.capitalize()}, gain by the mean of the runs by hidden layer: {'; '.join(by_layer)}.")
+    changed = layers[(layers["target"] == MACRO) & (layers["low"] < layers["high"])]  # not frozen embeddings
+    for tuning, rows in changed.assign(quantity="gain").groupby("tuning", sort=False):
+        starred = rows[marked(rows)].sort_values("layer")
+        by_layer = [f"{row.layer}: {with_interval(row)}" for row in starred.itertuples()]
+        if len(starred) < len(rows):
+            by_layer.append("no evidence" + " elsewhere" * bool(by_layer))
+        lines.append(f"{tuning.capitalize()}, mean of the runs by layer: {'; '.join(by_layer)}.")
     main = table[(table["metric"] == MAIN) & (table["language"] == MEAN) & (table["quantity"] == "score")]
     highest = main[main["target"] != MACRO].groupby(["target", "tuning"], sort=False)["value"].max()
     floor = [f"{target_title(target)} ({tuning})" for (target, tuning), value in highest.items() if value < FLOOR]
