@@ -197,10 +197,10 @@ def test_settings_of_controls(write):
     target = {"steps": 160, "epochs": 0, "evaluate_every": 40, "patience": 2}
     training = {"intermediate": {"steps": 600, "epochs": 0}, "target": target}
     training["overrides"] = {"intermediate/mnli": {"steps": 700}, "multi": {"steps": 1200}}
-    runs = ["none", "none+steps", "mnli", "mnli+shuffled", "mnli@qad", "mnli@all=500", "multi+shuffled"]
+    runs = ["none", "none+steps", "mnli", "mnli+shuffled", "mnli@qad", "mnli@all=500", "mnli=500", "multi+shuffled"]
     values = {"based_on": "micro", "name": "controls", "intermediate": runs, "training": training}
     study = load_study(write(values))
-    assert [study.phase("intermediate", name).steps for name in runs[2:]] == [700, 700, 700, 700, 1200]
+    assert [study.phase("intermediate", name).steps for name in runs[2:]] == [700, 700, 700, 700, 700, 1200]
     xnli = TargetRun(study.task("xnli"))
     lengths = {name: xnli.phase(study, name) for name in runs}
     assert {name: (phase.steps, phase.patience) for name, phase in lengths.items()} == {

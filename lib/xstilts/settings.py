@@ -283,8 +283,8 @@ class AdapterSettings(Section):
 class TrainingSettings(Section):
     """``overrides`` changes single fields of a phase for an intermediate run or a training set, by name:
     ``mnli`` in all phases, ``intermediate/mnli``, ``target/mnli`` or ``retrieval/squad1`` in one, ``+mlm`` for all
-    runs with masked LM; those of ``mnli`` hold for ``mnli@de`` and ``mnli+shuffled``, too. The more particular wins;
-    ``steps`` and ``epochs`` replace each other."""
+    runs with masked LM; those of ``mnli`` hold for ``mnli@de``, ``mnli=500`` and ``mnli+shuffled``, too. The more
+    particular wins; ``steps`` and ``epochs`` replace each other."""
 
     intermediate: PhaseSettings = PhaseSettings(epochs=3)
     target: PhaseSettings = PhaseSettings(epochs=3)
@@ -449,7 +449,7 @@ class Study(Section):
         """Settings of a phase for one run or training set, overrides applied."""
         run = IntermediateRun(name, (name,)) if name in self.tasks else parse_run(name, self.tasks)
         values = getattr(self.training, phase).model_dump()
-        base = name.replace(SHUFFLED, "").partition("@")[0]
+        base = re.split("[@=]", name.replace(SHUFFLED, ""))[0]
         for key in ([MLM] if run.mlm else []) + [base, f"{phase}/{base}", name, f"{phase}/{name}"]:
             fields = self.training.overrides.get(key, {})
             replaced = {"steps": 0, "epochs": 0} if {"steps", "epochs"} & fields.keys() else {}
