@@ -99,7 +99,7 @@ def expectations(
         value, low, high, _ = rank_correlation(part.loc[codes, "value"], drawn)
         rows.append(("Tatoeba ranks languages as published", "+", _sign(value, low, high, 2), value, low, high))
 
-    for finding, there, known in (
+    for finding, reported, known in (
         ("Languages that were not pretrained on are near chance", "0", False),
         ("Languages that were pretrained on are above chance", "+", True),
     ):
@@ -110,8 +110,8 @@ def expectations(
             level = scores.estimate(mean([mean_score(NONE, target, codes) for target, codes in parts.items()]))
             chance = np.mean([study.task(target).chance for target in parts])
             value, low, high = np.subtract(level[:3], chance)
-            near = there == "0" and abs(value) <= NEAR_CHANCE
-            rows.append((finding, there, "0" if near else _sign(value, low, high, 2), value, low, high))
+            near = reported == "0" and abs(value) <= NEAR_CHANCE
+            rows.append((finding, reported, "0" if near else _sign(value, low, high, 2), value, low, high))
 
     for control, seeds in finished_controls(study):
         shared = [target for target in away if target in control.targets]
