@@ -131,6 +131,11 @@ def test_ratios_are_of_pairs_and_in_our_favour_above_one():
     assert (less["ratio"], less["low"], less["high"], less["goal"]) == (2, 1.6, 8, 5)
     (missing,) = speed.compare("mining (9 × 9)", "s", {"ours": [1], speed.FAISS: []})
     assert np.isnan(missing["ratio"]) and missing["goal"] == 1
+    rows = speed.compare("fine-tuning, pairs", "examples/s", {"ours": [10], speed.PADDED: [5]})
+    rows += speed.compare("arithmetic, pairs", "GFLOP/s", {"ours": [40], speed.MATMUL: [50]})
+    goals = speed.goals(pd.DataFrame([*rows, missing]))
+    assert goals["met"].tolist() == [False, True], "2 of 8, 0.8 of 0.7"
+    assert goals["at the product's rate"].tolist() == [2.5, 1]
 
 
 def test_steps_and_memory_are_measured(monkeypatch):

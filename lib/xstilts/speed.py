@@ -241,6 +241,16 @@ def compare(item: str, unit: str, values: Mapping[str, Sequence[float]]) -> list
     return rows
 
 
+def goals(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``ratios.csv`` that were measured and have a goal: whether it is met, and the ratio if ours ran at the
+    rate of the matrix product."""
+    rows = table.dropna(subset=["ratio", "goal"])[["item", "against", "ratio", "goal"]]
+    shares = table[table["against"] == MATMUL].set_index("item")["ratio"]
+    part = rows["item"].replace({"^fine-tuning": "arithmetic", "^scoring": "arithmetic of scoring"}, regex=True)
+    limit = rows["ratio"] / part.map(shares)
+    return rows.assign(met=rows["ratio"] >= rows["goal"]).assign(**{"at the product's rate": limit})
+
+
 def sentence(table: pd.DataFrame) -> str:
     """What ``ratios.csv`` says of fine-tuning and scoring, for the README."""
     parts = []
