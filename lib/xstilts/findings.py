@@ -1,7 +1,8 @@
 """Does a study behave like XTREME, and does it make sense? What Phang et al. report (abstract of arXiv 2005.13013; of
 XNLI, recalled), and what is known of multilingual encoders, beside the same comparison here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from xstilts.runs import finished_controls
 from xstilts.settings import Study
 from xstilts.tasks import RETRIEVAL_KINDS
 
+Row = tuple[str, str, str, float, float, float]
+Languages = dict[str, list[str]]  # target -> its languages but the source
 COLUMNS = ["finding", "there", "here", "value", "low", "high"]
 # points: XLM-R scores the languages of AmericasNLI, which it has not seen, 5 above (Ebrahimi et al. 2022, recalled)
 NEAR_CHANCE = 6
@@ -62,12 +65,11 @@ def findings(scores: Scores, study: Study, wanted: pd.DataFrame, distance: pd.Se
     rows = []
     for finding, (reported, runs, others, targets) in comparisons(study).items():
         if len(runs) and len(others) and len(targets):
-            value, low, high, seeds, _ = scores.estimate(difference(average(runs, targets), average(others, targets)))
-            rows.append((finding, reported, _sign(value, low, high, seeds), value, low, high))
+            estimate = scores.estimate(difference(average(runs, targets), average(others, targets)))
+            rows.append(_row(finding, reported, *estimate[:4]))
     known = [code for code in distance[distance > 0].index if all(code in part for part in away.values())]
     drawn = scores.draws([mean([mean_score(NONE, target, [code]) for target in away]) for code in known])
-    value, low, high, _ = rank_correlation(distance[known], drawn)
-    rows.append(("Zero-shot scores fall with distance", "−", _sign(value, low, high, 2), value, low, high))
+    rows.append(_row("Zero-shot scores fall with distance", "−", *rank_correlation(distance[known], drawn)[:3]))
     return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
 
 
@@ -86,33 +88,39 @@ def expectations(
     """
     if study.source == "micro" or not study.encoder.checkpoint:
         return pd.DataFrame(columns=COLUMNS)
-    away, rows = _zero_shot(study, wanted), []
-    seen = set(languages.index[languages["cc100_gib"].notna()])
+    away, seen = _zero_shot(study, wanted), set(languages.index[languages["cc100_gib"].notna()])
     none = stats[stats["intermediate"] == NONE]
+    parts = _published_ranking(none, study, away), _levels(scores, study, away, seen)
+    parts += _above_shuffled(none, study, away), _same_task(scores, study, away, seen)
+    return pd.DataFrame(chain(*parts), columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
 
+
+def _published_ranking(none: pd.DataFrame, study: Study, away: Languages) -> Iterator[Row]:
     printed = shipped().query("target == 'tatoeba' and intermediate == @NONE and language != 'mean'")
     printed = printed[[study.encoder.checkpoint.endswith(system) for system in printed["system"]]]
     for metric, part in printed.set_index("language").groupby("metric"):
         codes = [code for code in away.get("tatoeba", []) if code in part.index]
         tatoeba = from_statistics(none[none["target"] == "tatoeba"], metric)
         drawn = tatoeba.draws([mean_score(NONE, "tatoeba", [code]) for code in codes])
-        value, low, high, _ = rank_correlation(part.loc[codes, "value"], drawn)
-        rows.append(("Tatoeba ranks languages as published", "+", _sign(value, low, high, 2), value, low, high))
+        yield _row("Tatoeba ranks languages as published", "+", *rank_correlation(part.loc[codes, "value"], drawn)[:3])
 
+
+def _levels(scores: Scores, study: Study, away: Languages, seen: set[str]) -> Iterator[Row]:
+    guessed = {target: study.task(target).chance for target in away if study.task(target).chance}
     for finding, reported, known in (
         ("Languages that were not pretrained on are near chance", "0", False),
         ("Languages that were pretrained on are above chance", "+", True),
     ):
-        guessed = [target for target in away if study.task(target).chance]
-        parts = {target: [code for code in away[target] if (code in seen) == known] for target in guessed}
-        parts = {target: codes for target, codes in parts.items() if codes}
-        if parts:
-            level = scores.estimate(mean([mean_score(NONE, target, codes) for target, codes in parts.items()]))
-            chance = np.mean([study.task(target).chance for target in parts])
-            value, low, high = np.subtract(level[:3], chance)
-            near = reported == "0" and abs(value) <= NEAR_CHANCE
-            rows.append((finding, reported, "0" if near else _sign(value, low, high, 2), value, low, high))
+        codes = {target: [code for code in away[target] if (code in seen) == known] for target in guessed}
+        levels = [mean_score(NONE, target, part) for target, part in codes.items() if part]
+        if levels:
+            chance = np.mean([guessed[target] for target, part in codes.items() if part])
+            row = _row(finding, reported, *np.subtract(scores.estimate(mean(levels))[:3], chance))
+            near = reported == "0" and abs(row[3]) <= NEAR_CHANCE
+            yield (finding, reported, "0", *row[3:]) if near else row
 
+
+def _above_shuffled(none: pd.DataFrame, study: Study, away: Languages) -> Iterator[Row]:
     for control, seeds in finished_controls(study):
         shared = [target for target in away if target in control.targets]
         if seeds and shared and control.encoder.shuffled:
@@ -120,25 +128,21 @@ def expectations(
             both = from_statistics(pd.concat([none, shuffled.assign(intermediate=control.name)]), tasks=study.tasks)
             drops = [difference(*(mean_score(run, target, away[target]) for run in (NONE, control.name)))
                      for target in shared]  # fmt: skip
-            value, low, high, *_ = both.estimate(mean(drops))
-            finding = "The encoder with shuffled embeddings is below"
-            rows.append((finding, "+", _sign(value, low, high, 2), value, low, high))
+            yield _row("The encoder with shuffled embeddings is below", "+", *both.estimate(mean(drops))[:3])
 
-    for target, codes in away.items():
+
+def _same_task(scores: Scores, study: Study, away: Languages, seen: set[str]) -> Iterator[Row]:
+    for target in away:
         task, trained = study.task(target), study.training_task(study.task(target)).name
         runs = [run for run in compared(study.intermediate) if run in study.tasks and task.kind not in RETRIEVAL_KINDS
                 and (run == trained or (task.labels and study.task(run).labels == task.labels))]  # fmt: skip
-        codes = [code for code in codes if code in seen]
+        codes = [code for code in away[target] if code in seen]
         if runs and codes:
             gains = [difference(mean_score(run, target, codes), mean_score(NONE, target, codes)) for run in runs]
-            value, low, high, count, _ = scores.estimate(mean(gains))
-            finding = f"{', '.join(runs)}: the same task helps {task.title}"
-            rows.append((finding, "+", _sign(value, low, high, count), value, low, high))
-    return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
+            yield _row(f"{', '.join(runs)}: the same task helps {task.title}", "+", *scores.estimate(mean(gains))[:4])
 
 
-def _zero_shot(study: Study, wanted: pd.DataFrame) -> dict[str, list[str]]:
-    """Target -> its languages but the source."""
+def _zero_shot(study: Study, wanted: pd.DataFrame) -> Languages:
     codes = {target: part["language"].unique() for target, part in wanted.groupby("target", sort=False)}
     return {target: [code for code in part if code != study.source_language] for target, part in codes.items()}
 
@@ -153,7 +157,7 @@ def sentence(table: pd.DataFrame, same_as: str = "As in the paper") -> str:
     return " ".join(f"{name}: {text}." for name, text in listed.items())
 
 
-def _sign(value: float, low: float, high: float, seeds: int) -> str:
-    if seeds == 1 or not np.isfinite(low):
-        return "?"
-    return "0" if low <= 0 <= high else "+" if value > 0 else "−"
+def _row(finding: str, reported: str, value: float, low: float, high: float, seeds: float = 2) -> Row:
+    """Of ``COLUMNS``. Of one seed a difference has no sign."""
+    sign = "0" if low <= 0 <= high else "+" if value > 0 else "−"
+    return finding, reported, "?" if seeds == 1 or not np.isfinite(low) else sign, value, low, high

