@@ -90,9 +90,9 @@ def expectations(
         return pd.DataFrame(columns=COLUMNS)
     away, seen = _zero_shot(study, wanted), set(languages.index[languages["cc100_gib"].notna()])
     none = stats[stats["intermediate"] == NONE]
-    parts = _published_ranking(none, study, away), _levels(scores, study, away, seen)
-    parts += _above_shuffled(none, study, away), _same_task(scores, study, away, seen)
-    return pd.DataFrame(chain(*parts), columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
+    ranked, shuffled = _published_ranking(none, study, away), _above_shuffled(none, study, away)
+    levels, gains = _levels(scores, study, away, seen), _same_task(scores, study, away, seen)
+    return pd.DataFrame(chain(ranked, levels, shuffled, gains), columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
 
 
 def _published_ranking(none: pd.DataFrame, study: Study, away: Languages) -> Iterator[Row]:
