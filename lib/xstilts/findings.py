@@ -92,7 +92,8 @@ def expectations(
     none = stats[stats["intermediate"] == NONE]
     ranked, shuffled = _published_ranking(none, study, away), _above_shuffled(none, study, away)
     levels, gains = _levels(scores, study, away, seen), _same_task(scores, study, away, seen)
-    return pd.DataFrame(chain(ranked, levels, shuffled, gains), columns=COLUMNS).dropna(subset="value").reset_index(drop=True)
+    table = pd.DataFrame(chain(ranked, levels, shuffled, gains), columns=COLUMNS)
+    return table.dropna(subset="value").reset_index(drop=True)
 
 
 def _published_ranking(none: pd.DataFrame, study: Study, away: Languages) -> Iterator[Row]:
