@@ -183,15 +183,21 @@ def test_whatever_is_killed_the_same_command_ends_with_the_same_scores(folder, w
 
 def test_a_running_study_is_watched_and_stopped(folder):
     pretrain = small.SMALL["encoder"]["pretrain"] | {"steps": 100_000, "log_every": 1}
-    path, other = small.write(folder, "small", encoder={"pretrain": pretrain}), folder / "other.yaml"
+    path, other = small.write(folder, "small", encoder={"pretrain": pretrain}, seeds=3), folder / "other.yaml"
     other.write_text(f"based_on: {path}\nname: other\nshares: small\n")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script begins it by &
     study, process = load_study(path), begin(path)
+    signal.signal(signal.SIGINT, before)
+
+    def encoders():
+        return [seen for run, seen in look(study).items() if run.phase == "encoder"]
+
     try:
-        while not re.search(r"pretraining: [1-9]\d* of 100,000 steps, loss \d", look(study)[Run("encoder", 1)].detail):
+        while not any(re.search(r"pretraining: [1-9]\d* of 100,000 steps, loss \d", run.detail) for run in encoders()):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.2)
         status = execute(path, "status").stdout
-        assert 'study "small", 1 seed: running since' in status and f"process {process.pid}" in status
+        assert 'study "small", 3 seeds: running since' in status and f"process {process.pid}" in status
         for again in (path, other):
             second = execute(again)
             assert second.returncode == 2 and 'study "small" is already running' in second.stderr
@@ -201,11 +207,12 @@ def test_a_running_study_is_watched_and_stopped(folder):
         for _ in range(3):  # the first is passed on, whatever follows
             process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
-        assert "stopped; what is done is kept" in process.communicate()[0]
+        assert "stopped; what is done is kept" in process.communicate(timeout=60)[0]
     assert process.returncode == 130 and not psutil.pid_exists(snakemake.pid)
-    while (encoder := look(study)[Run("encoder", 1)]).state == "running":  # it saves itself
+    while any(run.state == "running" for run in encoders()):  # they save themselves
         time.sleep(0.2)
-    assert encoder.state == "failed" and "SIGTERM" in encoder.detail
+    assert sorted(run.state for run in encoders()) == ["failed", "failed", "missing"], "no other was begun"
+    assert all("SIGTERM" in run.detail for run in encoders() if run.state == "failed")
 
 
 MEMORY_LIMIT = """\

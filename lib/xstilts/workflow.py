@@ -294,6 +294,8 @@ class Snakemake:
 
     def make(self, files: Sequence[Path], update: Callable[[], None] = lambda: None) -> int:
         """Make these files; ``update`` is called twice a second. The exit status, negative where a signal ended it."""
+        # Snakemake is stopped by it; what a script begins by & would ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.log.open("a") as log, server(log, bool(self.cores)) as (environment, more):
             # the lock goes along: as long as Snakemake lives, another command on this folder is told so
             process = subprocess.Popen(
