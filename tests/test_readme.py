@@ -30,7 +30,7 @@ ELSEWHERE = {
     "make speed QUICK=1": ("Makefile", "$(if $(QUICK)"),
     "make speed ARGS=-p layers 24 -p width 1024 -p heads 16 -p precision bf16": ("Makefile", "$(ARGS)"),
     "make study SEEDS=5": ("Makefile", "--seeds $(SEEDS)"),
-    "make study STUDY=micro-lora SEEDS=5": ("params/micro-lora.yaml", "name: micro-lora"),
+    "make study STUDY=micro-lora": ("params/micro-lora.yaml", "name: micro-lora"),
     ".venv/bin/python -m pytest -q tests/test_metrics.py": ("Makefile", "$(BIN)python -m pytest -q"),
 }
 # as STUDY=distance; their tests run the phases
