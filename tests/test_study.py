@@ -172,6 +172,14 @@ def test_resolved_study_reads_back_the_same(write, tmp_path):
     assert load_study(study.resolve()).model_dump() == study.model_dump()
 
 
+@pytest.mark.parametrize("name", ["micro-lora", "xtreme", "real"])
+def test_a_study_reads_back_to_the_letter(name, tmp_path):
+    """0 and 0.0 are equal, but no fingerprint takes them for the same."""
+    study = load_study(name, runs=str(tmp_path))
+    study.folder.mkdir(parents=True)
+    assert repr(load_study(study.resolve()).model_dump()) == repr(study.model_dump())
+
+
 def test_the_papers_rules_can_be_said(write):
     """A learning rate for every run with masked LM; what holds for one task, in one phase or in both."""
     runs = ["none", "mnli", "mnli+mlm", "squad1", "hellaswag+mlm", "multi+mlm@mt"]

@@ -26,7 +26,8 @@ STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 class Section(BaseModel):
     """A section of a study's file: keys that are not declared and values of another type are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # defaults, too: 0 of a float is 0.0, as it is where it was read from a file, so that fingerprints are the same
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
     @field_validator("*")
     @classmethod
