@@ -211,7 +211,7 @@ def test_a_running_study_is_watched_and_stopped(folder):
     assert process.returncode == 130 and not psutil.pid_exists(snakemake.pid)
     while any(run.state == "running" for run in encoders()):  # they save themselves
         time.sleep(0.2)
-    assert sorted(run.state for run in encoders()) == ["failed", "failed", "missing"], "no other was begun"
+    assert sorted(run.state for run in encoders()) == ["failed", "failed", "left"], "no other was begun"
     assert all("SIGTERM" in run.detail for run in encoders() if run.state == "failed")
 
 
